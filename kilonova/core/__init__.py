@@ -1,0 +1,1 @@
+"""Values, states, errors and settings. Imports nothing of ours and does no I/O."""

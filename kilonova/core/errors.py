@@ -1,0 +1,206 @@
+"""Every error that kilonova raises on purpose.
+
+    KilonovaError
+    |-- Invalid                400  the request is wrong; the sentence names the field
+    |   `-- MalformedBody      400
+    |-- Unauthorized           401
+    |-- Forbidden              403  policy says no
+    |   `-- QuotaExceeded      403
+    |-- NotFound               404
+    |-- NotAcceptable          406  no such microversion
+    |-- Conflict               409
+    |   |-- WrongState         409  the server's state does not allow the action
+    |   |-- ServerLocked       409
+    |   |-- GenerationConflict 409  somebody else changed it since it was read
+    |   `-- NoCapacity         409  a claim asks for more than is left
+    |-- TooLarge               413
+    |-- UnsupportedMediaType   415
+    |-- NotSupported           501  this deployment cannot do it
+    |-- NoValidHost            500  a value more than an accident; see core.scheduling.NoHost
+    |-- BuildFailed            500  one host could not build the server
+    |   `-- BuildAborted       500  and no other host should try
+    `-- Unavailable            503  a part does not answer; a retry can help
+        |-- DatabaseUnavailable
+        |-- BusUnavailable
+        |-- PlacementUnavailable
+        |-- ImageStoreUnavailable
+        `-- HypervisorUnavailable
+
+libvirt's, SQLAlchemy's, AMQP's and HTTP's own errors are translated into these at their one adapter.
+"""
+
+from typing import ClassVar
+
+
+class KilonovaError(Exception):
+    """The root.
+
+    ``code`` is stable and machine-readable, ``status`` the HTTP status that an API answers with, and
+    ``retry_helps`` says whether the same request may succeed later without being changed.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retry_helps: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Invalid(KilonovaError):
+    """The request is wrong."""
+
+    code = "invalid"
+    status = 400
+
+
+class MalformedBody(Invalid):
+    """The body is not what its Content-Type says."""
+
+    code = "malformed_body"
+
+
+class Unauthorized(KilonovaError):
+    """Nobody is named, or the name is not proven."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(KilonovaError):
+    """Policy does not allow it."""
+
+    code = "forbidden"
+    status = 403
+
+
+class QuotaExceeded(Forbidden):
+    """The project or user has no quota left."""
+
+    code = "quota_exceeded"
+
+
+class NotFound(KilonovaError):
+    """There is no such thing, or the asker may not know of it."""
+
+    code = "not_found"
+    status = 404
+
+
+class NotAcceptable(KilonovaError):
+    """The microversion is outside what is served."""
+
+    code = "not_acceptable"
+    status = 406
+
+
+class Conflict(KilonovaError):
+    """The request is right but the present state refuses it."""
+
+    code = "conflict"
+    status = 409
+
+
+class WrongState(Conflict):
+    """The server's state does not allow the action."""
+
+    code = "wrong_state"
+
+
+class ServerLocked(Conflict):
+    """The server is locked to its owner."""
+
+    code = "server_locked"
+
+
+class GenerationConflict(Conflict):
+    """Somebody else changed it since it was read."""
+
+    code = "generation_conflict"
+    retry_helps = True
+
+
+class NoCapacity(Conflict):
+    """A claim asks for more than is left."""
+
+    code = "no_capacity"
+
+
+class TooLarge(KilonovaError):
+    """The body is over the limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class UnsupportedMediaType(KilonovaError):
+    """The Content-Type is not one that is read here."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class NotSupported(KilonovaError):
+    """This deployment cannot do what is asked."""
+
+    code = "not_supported"
+    status = 501
+
+
+class NoValidHost(KilonovaError):
+    """No host fits; the message carries the counted reasons."""
+
+    code = "no_valid_host"
+
+
+class BuildFailed(KilonovaError):
+    """One host could not build the server; another may."""
+
+    code = "build_failed"
+    retry_helps = True
+
+
+class BuildAborted(BuildFailed):
+    """The server cannot be built on any host (its image is broken, its data too large)."""
+
+    code = "build_aborted"
+    retry_helps = False
+
+
+class Unavailable(KilonovaError):
+    """A part that is needed does not answer."""
+
+    code = "unavailable"
+    status = 503
+    retry_helps = True
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+
+
+class BusUnavailable(Unavailable):
+    """The message bus does not answer, or nobody replied in time."""
+
+    code = "bus_unavailable"
+
+
+class PlacementUnavailable(Unavailable):
+    """Placement does not answer."""
+
+    code = "placement_unavailable"
+
+
+class ImageStoreUnavailable(Unavailable):
+    """The image store does not answer."""
+
+    code = "image_store_unavailable"
+
+
+class HypervisorUnavailable(Unavailable):
+    """libvirt does not answer."""
+
+    code = "hypervisor_unavailable"

@@ -1,0 +1,55 @@
+"""Compute hosts: what one offers, and what it says of itself."""
+
+from datetime import datetime
+
+import msgspec
+
+from kilonova.core.ids import HostName, NodeName, ProviderUuid
+from kilonova.core.scheduling import Inventory
+
+
+class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One compute node as its host sees it. Memory is MiB, disk GiB.
+
+    ``inventory`` is what the node's resource provider holds; ``supported`` are (architecture,
+    hypervisor type, vm mode) triples; ``cpu_info`` is a JSON text.
+    """
+
+    node: NodeName
+    provider_uuid: ProviderUuid
+    hypervisor_type: str
+    hypervisor_version: int
+    host_ip: str
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    vcpus_used: int = 0
+    memory_mb_used: int = 0
+    disk_gb_used: int = 0
+    running_vms: int = 0
+    cpu_info: str = "{}"
+    inventory: dict[str, Inventory] = {}
+    traits: tuple[str, ...] = ()
+    capabilities: dict[str, str] = {}
+    supported: tuple[tuple[str, str, str], ...] = ()
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """One service of the deployment, as ``os-services`` lists it."""
+
+    uuid: str
+    binary: str
+    host: HostName
+    topic: str
+    enabled: bool = True
+    disabled_reason: str | None = None
+    forced_down: bool = False
+    last_seen: datetime | None = None
+    created_at: datetime | None = None
+    version: int = 1
+
+    def is_up(self, now: datetime, down_after: float) -> bool:
+        """Whether it was heard of within ``down_after`` seconds of ``now`` and is not forced down."""
+        if self.forced_down or self.last_seen is None:
+            return False
+        return (now - self.last_seen).total_seconds() <= down_after

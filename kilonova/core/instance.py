@@ -1,0 +1,149 @@
+"""The instance: what the API calls a server. One value from the build request to the hypervisor."""
+
+from datetime import datetime
+
+import msgspec
+
+from kilonova.core.flavor import Flavor
+from kilonova.core.ids import CellUuid, HostName, InstanceUuid, NodeName, ProjectId, RequestId, UserId
+from kilonova.core.image import Image
+from kilonova.core.states import PowerState, TaskState, VmState
+
+
+class BlockDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``block_device_mapping_v2``; ``volume_size`` is GiB."""
+
+    source_type: str
+    destination_type: str
+    boot_index: int | None = None
+    uuid: str | None = None
+    volume_size: int | None = None
+    delete_on_termination: bool = False
+    device_name: str | None = None
+    disk_bus: str | None = None
+    device_type: str | None = None
+    guest_format: str | None = None
+    tag: str | None = None
+
+
+class RequestedNetwork(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``networks``."""
+
+    network_id: str | None = None
+    port_id: str | None = None
+    fixed_ip: str | None = None
+    tag: str | None = None
+
+
+class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
+    """A public key of a user's. ``kind`` is ``ssh`` or ``x509``."""
+
+    name: str
+    kind: str
+    fingerprint: str
+    public_key: str
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asked for and no action changes: written once, carried whole.
+
+    ``networks`` is ``"none"``, ``"auto"`` or a tuple of requests; ``user_data`` is base64 as it came;
+    ``hints`` are the scheduler hints; ``pinned_zone`` the availability zone that was named, or None.
+    """
+
+    networks: str | tuple[RequestedNetwork, ...] = "none"
+    block_devices: tuple[BlockDevice, ...] = ()
+    user_data: str | None = None
+    key_pair: KeyPair | None = None
+    hints: dict[str, str | list[str]] = {}
+    pinned_zone: str | None = None
+    forced_host: HostName | None = None
+    forced_node: NodeName | None = None
+    security_groups: tuple[str, ...] = ()
+    config_drive: bool = False
+    trusted_certs: tuple[str, ...] | None = None
+    tags: tuple[str, ...] = ()
+    disk_config: str = "AUTO"
+    reservation_id: str = ""
+    launch_index: int = 0
+    admin_pass: str = ""
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One server. Times are UTC without a zone.
+
+    ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
+    database holds. ``host`` and ``node`` are None until a destination is chosen.
+    """
+
+    uuid: InstanceUuid
+    name: str
+    hostname: str
+    project_id: ProjectId
+    user_id: UserId
+    flavor: Flavor
+    image: Image | None
+    wishes: Wishes
+    created_at: datetime
+    updated_at: datetime | None = None
+    launched_at: datetime | None = None
+    terminated_at: datetime | None = None
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    vm_state: VmState = VmState.BUILDING
+    task_state: TaskState | None = TaskState.SCHEDULING
+    power_state: PowerState = PowerState.NOSTATE
+    host: HostName | None = None
+    node: NodeName | None = None
+    availability_zone: str | None = None
+    access_ipv4: str | None = None
+    access_ipv6: str | None = None
+    root_device_name: str | None = None
+    progress: int = 0
+    locked_by: str | None = None
+    locked_reason: str | None = None
+    epoch: int = 0
+    deleted: bool = False
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a server is in ERROR: what ``fault`` shows. ``details`` is for administrators."""
+
+    code: int
+    message: str
+    created_at: datetime
+    details: str = ""
+
+
+class ActionEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of an instance action. ``result`` is None until it is finished."""
+
+    name: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    result: str | None = None
+    details: str | None = None
+    traceback: str | None = None
+    host: str | None = None
+
+
+class InstanceAction(msgspec.Struct, frozen=True, kw_only=True):
+    """Something asked of a server, under one request id, with its stages."""
+
+    action: str
+    instance_uuid: InstanceUuid
+    request_id: RequestId
+    user_id: UserId
+    project_id: ProjectId
+    started_at: datetime
+    updated_at: datetime | None = None
+    message: str | None = None
+    events: tuple[ActionEvent, ...] = ()
+
+
+class Located(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance with the cell that holds it (None while it is only a build request)."""
+
+    instance: Instance
+    cell_uuid: CellUuid | None
+    fault: Fault | None = None

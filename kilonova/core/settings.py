@@ -1,0 +1,241 @@
+"""Every option that kilonova adds to the libraries' own, under OpenStack's usual names where one exists.
+
+One table; each service registers all of it, so one kilonova.conf serves every service.
+"""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from oslo_config import cfg
+from oslo_log import log
+
+DEFAULT_FILES = ("/etc/kilonova/kilonova.conf",)
+
+_DEFAULT = [
+    cfg.HostAddressOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<the machine's host name>",
+        help="The name of this compute host in the deployment.",
+    ),
+    cfg.StrOpt("state_path", default="/var/lib/kilonova", help="Where services keep their files."),
+    cfg.StrOpt(
+        "instances_path",
+        default="$state_path/instances",
+        help="Where a compute host keeps its servers' disks and console logs.",
+    ),
+    cfg.HostAddressOpt("my_ip", default="127.0.0.1", help="The address of this host."),
+    cfg.StrOpt(
+        "default_availability_zone",
+        default="nova",
+        help="The zone of hosts that are in no aggregate with a zone.",
+    ),
+    cfg.StrOpt(
+        "default_schedule_zone",
+        help="The zone of servers whose request names none; without it, any zone.",
+    ),
+    cfg.IntOpt(
+        "report_interval", default=5, min=1, help="Seconds between a host's signs of life."
+    ),
+    cfg.IntOpt(
+        "service_down_time",
+        default=15,
+        min=2,
+        help="Seconds without a sign of life after which a host counts as down.",
+    ),
+    cfg.IntOpt(
+        "instance_build_timeout",
+        default=600,
+        min=0,
+        help="Seconds after which a server that is still building becomes ERROR; 0 is never.",
+    ),
+    cfg.IntOpt(
+        "converge_interval",
+        default=10,
+        min=1,
+        help="Seconds between two rounds of the converger, which re-drives what stopped moving.",
+    ),
+    cfg.IntOpt(
+        "max_concurrent_builds", default=10, min=1, help="Servers built at once by a compute host."
+    ),
+    cfg.IntOpt("reserved_host_memory_mb", default=512, min=0, help="MiB kept for the host."),
+    cfg.IntOpt("reserved_host_disk_mb", default=0, min=0, help="MiB of disk kept for the host."),
+    cfg.IntOpt("reserved_host_cpus", default=0, min=0, help="Host CPUs kept for the host."),
+    cfg.FloatOpt("cpu_allocation_ratio", default=4.0, min=0.1, help="VCPUs sold per host CPU."),
+    cfg.FloatOpt("ram_allocation_ratio", default=1.0, min=0.1, help="MiB sold per MiB."),
+    cfg.FloatOpt("disk_allocation_ratio", default=1.0, min=0.1, help="GiB sold per GiB."),
+    cfg.IntOpt(
+        "graceful_shutdown_timeout",
+        default=8,
+        min=1,
+        help="Seconds that SIGTERM gives to what is in flight.",
+    ),
+    cfg.BoolOpt(
+        "allow_noauth_on_any_address",
+        default=False,
+        help="Let a service with auth_strategy=noauth2 listen on an address that is not loopback. "
+        "Anybody who reaches it is whoever they say they are.",
+    ),
+]
+
+_API = [
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=("keystone", "noauth2"),
+        help="How the compute and placement APIs learn who asks.",
+    ),
+    cfg.IntOpt("max_limit", default=1000, min=1, help="The most items in one page of a list."),
+    cfg.StrOpt(
+        "compute_link_prefix",
+        help="Scheme, host and path that links in answers start with; without it, the request's.",
+    ),
+]
+
+
+def _listener(port: int, what: str) -> list[cfg.Opt]:
+    return [
+        cfg.HostAddressOpt("bind_host", default="127.0.0.1", help=f"The address of the {what}."),
+        cfg.PortOpt("bind_port", default=port, help=f"The port of the {what}."),
+        cfg.IntOpt("workers", default=2, min=1, help="Processes."),
+        cfg.IntOpt("threads", default=8, min=1, help="Threads in each process."),
+    ]
+
+
+def _database(what: str) -> list[cfg.Opt]:
+    return [cfg.StrOpt("connection", secret=True, help=f"SQLAlchemy URL of {what}.")]
+
+
+_QUOTA = [
+    cfg.IntOpt(name, default=default, min=-1, help=f"{help_} -1 is unlimited.")
+    for name, default, help_ in (
+        ("instances", 10, "Servers in a project."),
+        ("cores", 20, "VCPUs in a project."),
+        ("ram", 51200, "MiB of memory in a project."),
+        ("key_pairs", 100, "Key pairs of a user."),
+        ("metadata_items", 128, "Metadata items of a server."),
+        ("server_groups", 10, "Server groups in a project."),
+        ("server_group_members", 10, "Servers in a server group."),
+    )
+]
+
+_SCHEDULER = [
+    cfg.IntOpt(
+        "max_placement_results",
+        default=1000,
+        min=1,
+        help="The most allocation candidates that one decision looks at.",
+    ),
+    cfg.IntOpt(
+        "max_attempts",
+        default=3,
+        min=1,
+        help="Hosts that are tried for one server: its destination and its alternates.",
+    ),
+    cfg.IntOpt(
+        "host_refresh_interval", default=2, min=1, help="Seconds between two looks at the hosts."
+    ),
+]
+
+_FILTER_SCHEDULER = [
+    cfg.ListOpt(
+        "enabled_filters",
+        default=[
+            "ComputeFilter",
+            "AvailabilityZoneFilter",
+            "ComputeCapabilitiesFilter",
+            "ImagePropertiesFilter",
+        ],
+        help="The filters, in the order in which they are asked.",
+    ),
+    cfg.FloatOpt("ram_weight_multiplier", default=1.0, help="Above 0 spreads, below 0 packs."),
+    cfg.FloatOpt("cpu_weight_multiplier", default=1.0, help="Above 0 spreads, below 0 packs."),
+    cfg.FloatOpt("disk_weight_multiplier", default=1.0, help="Above 0 spreads, below 0 packs."),
+    cfg.IntOpt(
+        "host_subset_size",
+        default=1,
+        min=1,
+        help="Pick among this many of the best hosts; equals are always shuffled.",
+    ),
+]
+
+_COMPUTE = [
+    cfg.StrOpt("driver", default="libvirt", choices=("libvirt", "fake"), help="The hypervisor."),
+]
+
+_LIBVIRT = [
+    cfg.StrOpt("connection_uri", default="qemu:///system", help="libvirt's URI of this host."),
+    cfg.StrOpt(
+        "virt_type",
+        default="kvm",
+        choices=("kvm", "qemu", "test"),
+        help="The domain type. kvm needs a working /dev/kvm; qemu emulates and is slow; test goes "
+        "with libvirt's own test:/// driver.",
+    ),
+]
+
+_FAKE = [
+    cfg.IntOpt("hosts", default=1, min=1, help="Compute hosts that the process plays."),
+    cfg.IntOpt("vcpus", default=64, min=1, help="CPUs of each."),
+    cfg.IntOpt("memory_mb", default=262144, min=1, help="MiB of memory of each."),
+    cfg.IntOpt("disk_gb", default=4096, min=1, help="GiB of disk of each."),
+    cfg.FloatOpt("spawn_seconds", default=0.0, min=0.0, help="How long a guest takes to start."),
+    cfg.StrOpt(
+        "script",
+        help="A JSON file that says which steps are slow or fail; see doc/fake-driver.md.",
+    ),
+]
+
+GROUPS: dict[str, list[cfg.Opt]] = {
+    "DEFAULT": _DEFAULT,
+    "api": _API,
+    "compute_api": _listener(8774, "Compute API"),
+    "placement_api": _listener(8778, "Placement API"),
+    "api_database": _database("the API database"),
+    "database": _database("this cell's database"),
+    "placement_database": _database("Placement's database"),
+    "quota": _QUOTA,
+    "scheduler": _SCHEDULER,
+    "filter_scheduler": _FILTER_SCHEDULER,
+    "compute": _COMPUTE,
+    "libvirt": _LIBVIRT,
+    "fake": _FAKE,
+}
+"""Group -> options. ``[placement]``, ``[glance]`` and other peers are keystoneauth1's own options."""
+
+
+def new_config() -> cfg.ConfigOpts:
+    """Return a fresh configuration with every option registered and nothing read yet."""
+    conf = cfg.ConfigOpts()
+    for group, options in GROUPS.items():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    return conf
+
+
+def read_config(
+    arguments: Sequence[str], *, prog: str, default_files: Sequence[str] = DEFAULT_FILES
+) -> cfg.ConfigOpts:
+    """Parse ``--config-file`` and the like and return the configuration.
+
+    Without ``--config-file`` the files of ``default_files`` that exist are read. Raises
+    ``oslo_config.cfg.Error`` for a file that is missing or malformed.
+    """
+    conf = new_config()
+    # Libraries register what they own (logging, messaging) before the command line is parsed.
+
+
+    log.register_options(conf)
+    conf(list(arguments), project="kilonova", prog=prog, default_config_files=_existing(default_files))
+    return conf
+
+
+def _existing(files: Sequence[str]) -> list[str]:
+
+
+    return [name for name in files if Path(name).exists()]
+
+
+def list_options() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return (group, options) pairs for oslo.config's sample generator."""
+    return list(GROUPS.items())

@@ -1,0 +1,167 @@
+"""One database: its connection pools, its transactions, and the translation of its errors.
+
+Owns how a transaction begins, is retried and fails. Knows no table.
+
+Two pools stand on one URL. ``read()`` hands out connections in autocommit, so that a single SELECT is a
+single round trip; ``write(work)`` runs ``work`` in a transaction and runs it again when the database
+chose it as the victim of a deadlock or dropped the connection before the commit was sent.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from kilonova.core.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+
+_ATTEMPTS = 8
+_RETRIED = {1205, 1213, "40001", "40P01", "55P03"}
+"""Lock wait timeout and deadlock (MariaDB), serialization failure, deadlock, lock not available (SQL)."""
+
+
+class Database:
+    """A database by its SQLAlchemy URL. Nothing is connected until the first statement."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, echo: bool = False) -> None:
+        self.url = sa.make_url(url)
+        common: dict[str, Any] = {"echo": echo, "pool_recycle": 1800}
+        if self.is_sqlite:
+            common["connect_args"] = {"timeout": 30, "check_same_thread": False}
+        elif self.url.drivername.endswith("+pymysql"):
+            common["connect_args"] = {"connect_timeout": 5, "read_timeout": 60, "charset": "utf8mb4"}
+        elif self.url.get_backend_name() == "postgresql":
+            common["connect_args"] = {"connect_timeout": 5}
+        common |= {"pool_size": pool_size, "max_overflow": pool_size * 2, "pool_timeout": 15}
+        self._write = sa.create_engine(self.url, isolation_level=self._isolation(), **common)
+        self._read = sa.create_engine(
+            self.url,
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+            skip_autocommit_rollback=True,
+            **common,
+        )
+        if self.is_sqlite:
+            for engine in (self._write, self._read):
+                event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(self._write, "begin", _begin_immediate)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database (one writer at a time)."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine of transactions, for migrations and for tests that count statements."""
+        return self._write
+
+    @property
+    def engines(self) -> tuple[sa.Engine, sa.Engine]:
+        """Both engines: (transactions, reads)."""
+        return self._write, self._read
+
+    def _isolation(self) -> Any:
+        # READ COMMITTED: no gap locks, so claims and inserts on different rows never meet.
+        return "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED"
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Yield a connection for SELECTs only.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+        """
+        try:
+            with self._read.connect() as connection:
+                yield connection
+        except exc.DBAPIError as error:
+            raise _translate(error) from error
+        except exc.TimeoutError as error:
+            raise DatabaseUnavailable("The database's connection pool is exhausted.") from error
+
+    def query(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run SELECTs, once more if the pooled connection turned out to be dead.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+        """
+        try:
+            with self._read.connect() as connection:
+                return work(connection)
+        except exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise _translate(error) from error
+        except exc.TimeoutError as error:
+            raise DatabaseUnavailable("The database's connection pool is exhausted.") from error
+        with self.read() as connection:
+            return work(connection)
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run ``work`` in one transaction and return what it returns.
+
+        ``work`` may run several times, so it must touch nothing but the connection. Whatever it raises
+        rolls the transaction back and is passed on.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer, or refuses again and again.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            sent = False
+            try:
+                with self._write.connect() as connection, connection.begin():
+                    result = work(connection)
+                    sent = True
+                return result
+            except exc.IntegrityError:
+                raise
+            except exc.DBAPIError as error:
+                again = _is_retried(error) or (error.connection_invalidated and not sent)
+                if not again or attempt == _ATTEMPTS:
+                    raise _translate(error) from error
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))
+            except exc.TimeoutError as error:
+                raise DatabaseUnavailable("The database's connection pool is exhausted.") from error
+        raise AssertionError("unreachable")
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        for engine in self.engines:
+            engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Autocommit at the driver: BEGIN is ours, so that a writer takes its lock at once (no upgrade
+    # from a read lock, hence no SQLITE_BUSY in the middle of a transaction).
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_retried(error: exc.DBAPIError) -> bool:
+    original = error.orig
+    if original is None:
+        return False
+    code = getattr(original, "sqlstate", None) or (original.args[0] if original.args else None)
+    return code in _RETRIED
+
+
+def _translate(error: exc.DBAPIError) -> Exception:
+    """Return what a caller should see. The text names no URL and no statement's values."""
+    if error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError):
+        cause = type(error.orig).__name__ if error.orig else type(error).__name__
+        return DatabaseUnavailable(f"The database does not answer ({cause}).")
+    return error

@@ -1,0 +1,24 @@
+"""Column types that mean the same on SQLite, MariaDB and PostgreSQL."""
+
+from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, String, Text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+Uuid = String(36).with_variant(mysql.CHAR(36, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+"""A UUID as its 36 characters, as every API shows it."""
+
+Name = String(255).with_variant(
+    mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
+"""A name: compared exactly, letter case included, on every database."""
+
+Moment: TypeEngine[object] = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+"""A time in UTC, to the microsecond."""
+
+Json = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+"""A msgspec JSON document, kept as bytes: it is written and read whole, never searched."""
+
+LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+"""An autoincremented key (SQLite increments only INTEGER)."""

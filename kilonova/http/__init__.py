@@ -1,0 +1,1 @@
+"""What the HTTP services share: who asks, request ids, and how an application is served."""

@@ -1,0 +1,1 @@
+"""The Placement service: what providers hold, who uses it, and claims that never collide."""
