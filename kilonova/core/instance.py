@@ -5,7 +5,15 @@ from datetime import datetime
 import msgspec
 
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import CellUuid, HostName, InstanceUuid, NodeName, ProjectId, RequestId, UserId
+from kilonova.core.ids import (
+    CellUuid,
+    HostName,
+    InstanceUuid,
+    NodeName,
+    ProjectId,
+    RequestId,
+    UserId,
+)
 from kilonova.core.image import Image
 from kilonova.core.states import PowerState, TaskState, VmState
 

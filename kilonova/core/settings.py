@@ -35,9 +35,7 @@ _DEFAULT = [
         "default_schedule_zone",
         help="The zone of servers whose request names none; without it, any zone.",
     ),
-    cfg.IntOpt(
-        "report_interval", default=5, min=1, help="Seconds between a host's signs of life."
-    ),
+    cfg.IntOpt("report_interval", default=5, min=1, help="Seconds between a host's signs of life."),
     cfg.IntOpt(
         "service_down_time",
         default=15,
@@ -224,14 +222,17 @@ def read_config(
     conf = new_config()
     # Libraries register what they own (logging, messaging) before the command line is parsed.
 
-
     log.register_options(conf)
-    conf(list(arguments), project="kilonova", prog=prog, default_config_files=_existing(default_files))
+    conf(
+        list(arguments),
+        project="kilonova",
+        prog=prog,
+        default_config_files=_existing(default_files),
+    )
     return conf
 
 
 def _existing(files: Sequence[str]) -> list[str]:
-
 
     return [name for name in files if Path(name).exists()]
 

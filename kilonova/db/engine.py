@@ -34,7 +34,11 @@ class Database:
         if self.is_sqlite:
             common["connect_args"] = {"timeout": 30, "check_same_thread": False}
         elif self.url.drivername.endswith("+pymysql"):
-            common["connect_args"] = {"connect_timeout": 5, "read_timeout": 60, "charset": "utf8mb4"}
+            common["connect_args"] = {
+                "connect_timeout": 5,
+                "read_timeout": 60,
+                "charset": "utf8mb4",
+            }
         elif self.url.get_backend_name() == "postgresql":
             common["connect_args"] = {"connect_timeout": 5}
         common |= {"pool_size": pool_size, "max_overflow": pool_size * 2, "pool_timeout": 15}

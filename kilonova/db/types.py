@@ -2,9 +2,10 @@
 
 from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, String, Text
 from sqlalchemy.dialects import mysql
-from sqlalchemy.types import TypeEngine
 
-Uuid = String(36).with_variant(mysql.CHAR(36, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+Uuid = String(36).with_variant(
+    mysql.CHAR(36, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
 """A UUID as its 36 characters, as every API shows it."""
 
 Name = String(255).with_variant(
@@ -12,7 +13,7 @@ Name = String(255).with_variant(
 )
 """A name: compared exactly, letter case included, on every database."""
 
-Moment: TypeEngine[object] = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+Moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """A time in UTC, to the microsecond."""
 
 Json = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")

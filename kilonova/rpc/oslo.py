@@ -1,0 +1,113 @@
+"""The bus over oslo.messaging: RabbitMQ with quorum queues and publisher confirms."""
+
+import logging
+from typing import Any, TypeVar
+
+import msgspec
+import oslo_messaging
+from oslo_config import cfg
+from oslo_messaging import exceptions
+
+from kilonova.core.context import RequestContext
+from kilonova.core.errors import BusUnavailable
+from kilonova.core.ids import HostName
+from kilonova.rpc.bus import DEFAULT_TIMEOUT, Dispatcher, Server, encode, read_answer
+from kilonova.rpc.messages import Message, Topic
+
+LOG = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_EXCHANGE = "kilonova"
+_SEND_RETRIES = 1
+"""Times that a failed send is repeated: whoever sends must learn soon that the broker is away."""
+
+
+class _Endpoint:
+    """The one RPC method on the wire; which message it is stands in its arguments."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def deliver(self, context: dict[str, str], name: str, body: str) -> str:
+        return self._dispatcher.dispatch(context["context"], name, body)
+
+
+class _Server:
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def stop(self) -> None:
+        self._server.stop()
+        self._server.wait()
+
+
+class OsloBus:
+    """The ``Bus`` behind any transport URL that oslo.messaging knows."""
+
+    def __init__(self, conf: cfg.ConfigOpts, url: str | None) -> None:
+        self._conf = conf
+        self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
+        self._client = oslo_messaging.get_rpc_client(
+            self._transport, oslo_messaging.Target(exchange=_EXCHANGE), retry=_SEND_RETRIES
+        )
+
+    def cast(
+        self, context: RequestContext, message: Message, *, host: HostName | None = None
+    ) -> None:
+        """Send; see ``Bus``."""
+        client = self._client.prepare(topic=message.topic.value, server=host)
+        try:
+            client.cast(
+                {"context": encode(context)},
+                "deliver",
+                name=type(message).__name__,
+                body=encode(message),
+            )
+        except exceptions.MessagingException as error:
+            raise _translate(message, error) from error
+
+    def call(
+        self,
+        context: RequestContext,
+        message: Message,
+        answer: type[R],
+        *,
+        host: HostName | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> R:
+        """Send and wait; see ``Bus``."""
+        client = self._client.prepare(topic=message.topic.value, server=host, timeout=timeout)
+        try:
+            text = client.call(
+                {"context": encode(context)},
+                "deliver",
+                name=type(message).__name__,
+                body=encode(message),
+            )
+        except exceptions.MessagingException as error:
+            raise _translate(message, error) from error
+        return read_answer(text, answer)
+
+    def serve(self, topic: Topic, name: str, handlers: object, *, threads: int = 16) -> Server:
+        """Listen; see ``Bus``."""
+        self._conf.set_default("executor_thread_pool_size", threads)
+        server = oslo_messaging.get_rpc_server(
+            self._transport,
+            oslo_messaging.Target(exchange=_EXCHANGE, topic=topic.value, server=name),
+            [_Endpoint(Dispatcher(topic, handlers))],
+            executor="threading",
+        )
+        server.start()
+        return _Server(server)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.cleanup()
+
+
+def _translate(message: Message, error: Exception) -> BusUnavailable:
+    name = type(message).__name__
+    if isinstance(error, exceptions.MessagingTimeout):
+        return BusUnavailable(f"No answer to {name} in time.")
+    return BusUnavailable(f"The message bus did not take {name} ({type(error).__name__}).")
