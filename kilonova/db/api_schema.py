@@ -1,0 +1,182 @@
+"""The API database: what the whole deployment knows, whatever cell a server is in."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from kilonova.db.types import BigId, Json, LongText, Moment, Name, Uuid
+
+
+class ApiBase(DeclarativeBase):
+    """The tables of the API database."""
+
+
+class CellMapping(ApiBase):
+    """A cell: where its bus and its database are. The connection strings hold passwords."""
+
+    __tablename__ = "cell_mappings"
+
+    uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    transport_url: Mapped[str] = mapped_column(LongText)
+    database_connection: Mapped[str] = mapped_column(LongText)
+    disabled: Mapped[bool] = mapped_column(default=False)
+
+
+class HostMapping(ApiBase):
+    """Which cell a compute host is in."""
+
+    __tablename__ = "host_mappings"
+
+    host: Mapped[str] = mapped_column(Name, primary_key=True)
+    cell_uuid: Mapped[str] = mapped_column(ForeignKey("cell_mappings.uuid"), index=True)
+
+
+class InstanceMapping(ApiBase):
+    """Which cell a server is in (none while it is a build request), and what it counts for in quotas.
+
+    The project's row of ``quota_usages`` is the sum over its mappings that are not queued for delete;
+    both change in one transaction.
+    """
+
+    __tablename__ = "instance_mappings"
+    __table_args__ = (Index("instance_mappings_project", "project_id", "queued_for_delete"),)
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    cell_uuid: Mapped[str | None] = mapped_column(ForeignKey("cell_mappings.uuid"), index=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    vcpus: Mapped[int]
+    memory_mb: Mapped[int]
+    queued_for_delete: Mapped[bool] = mapped_column(default=False)
+
+
+class BuildRequest(ApiBase):
+    """A server that was accepted and has no cell yet.
+
+    ``driven_at`` is when a conductor last took it up; the converger re-drives what is older.
+    """
+
+    __tablename__ = "build_requests"
+    __table_args__ = (Index("build_requests_listed", "project_id", "created_at", "instance_uuid"),)
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    request_id: Mapped[str] = mapped_column(Name)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    instance: Mapped[bytes] = mapped_column(Json)
+
+
+class StoredRequestSpec(ApiBase):
+    """What a server needs of its host: kept as long as the server, for every later move."""
+
+    __tablename__ = "request_specs"
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    spec: Mapped[bytes] = mapped_column(Json)
+
+
+class StoredFlavor(ApiBase):
+    """A flavor. Servers carry a copy, so changing one changes no server."""
+
+    __tablename__ = "flavors"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    flavor_id: Mapped[str] = mapped_column(Name, unique=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    vcpus: Mapped[int]
+    memory_mb: Mapped[int]
+    root_gb: Mapped[int]
+    ephemeral_gb: Mapped[int]
+    swap_mb: Mapped[int]
+    rxtx_factor: Mapped[float]
+    is_public: Mapped[bool]
+    disabled: Mapped[bool]
+    description: Mapped[str | None] = mapped_column(LongText)
+    extra_specs: Mapped[bytes] = mapped_column(Json)
+
+
+class FlavorProject(ApiBase):
+    """A project that may use a flavor that is not public."""
+
+    __tablename__ = "flavor_projects"
+
+    flavor_id: Mapped[str] = mapped_column(
+        ForeignKey("flavors.flavor_id", ondelete="CASCADE"), primary_key=True
+    )
+    project_id: Mapped[str] = mapped_column(Name, primary_key=True)
+
+
+class StoredKeyPair(ApiBase):
+    """A public key of a user's."""
+
+    __tablename__ = "key_pairs"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    kind: Mapped[str] = mapped_column(Name)
+    fingerprint: Mapped[str] = mapped_column(Name)
+    public_key: Mapped[str] = mapped_column(LongText)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (Index("key_pairs_user", "user_id", "name", unique=True),)
+
+
+class Quota(ApiBase):
+    """A limit that differs from the configured one. ``user_id`` is empty for the project's own."""
+
+    __tablename__ = "quotas"
+
+    project_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Name, primary_key=True, default="")
+    resource: Mapped[str] = mapped_column(Name, primary_key=True)
+    hard_limit: Mapped[int]
+
+
+class QuotaUsage(ApiBase):
+    """What a project uses, counted in the transaction that changes it. ``ram`` is MiB."""
+
+    __tablename__ = "quota_usages"
+
+    project_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    instances: Mapped[int] = mapped_column(default=0)
+    cores: Mapped[int] = mapped_column(default=0)
+    ram: Mapped[int] = mapped_column(BigId, default=0)
+
+
+class Aggregate(ApiBase):
+    """A group of hosts. Its metadata's ``availability_zone`` makes it a zone."""
+
+    __tablename__ = "aggregates"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    attributes: Mapped[bytes] = mapped_column("metadata", Json)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class AggregateHost(ApiBase):
+    """A host in an aggregate."""
+
+    __tablename__ = "aggregate_hosts"
+
+    aggregate_id: Mapped[int] = mapped_column(
+        ForeignKey("aggregates.id", ondelete="CASCADE"), primary_key=True
+    )
+    host: Mapped[str] = mapped_column(Name, primary_key=True, index=True)
+
+
+class Lease(ApiBase):
+    """Who leads. ``token`` grows with each change of holder, so a late holder is known by its own."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    holder: Mapped[str] = mapped_column(Name)
+    token: Mapped[int]
+    expires_at: Mapped[datetime] = mapped_column(Moment)

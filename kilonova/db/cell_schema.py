@@ -1,0 +1,146 @@
+"""A cell's database: its servers, what was done to them, and its hosts."""
+
+from datetime import datetime
+
+from sqlalchemy import Index
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from kilonova.db.types import BigId, Json, LongText, Moment, Name, Uuid
+
+
+class CellBase(DeclarativeBase):
+    """The tables of a cell's database."""
+
+
+class StoredInstance(CellBase):
+    """One server.
+
+    What lists filter and sort by are columns; what never changes (flavor, image, wishes) is one
+    document. ``epoch`` is the build that counts, ``begun_epoch`` the last that a host began and
+    ``builder`` the token with which it did.
+    """
+
+    __tablename__ = "instances"
+    __table_args__ = (
+        Index("instances_listed", "project_id", "deleted", "created_at", "uuid"),
+        Index("instances_all", "deleted", "created_at", "uuid"),
+        Index("instances_host", "host", "deleted"),
+        Index("instances_busy", "task_state", "updated_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    hostname: Mapped[str] = mapped_column(Name)
+    description: Mapped[str | None] = mapped_column(LongText)
+    host: Mapped[str | None] = mapped_column(Name)
+    node: Mapped[str | None] = mapped_column(Name)
+    availability_zone: Mapped[str | None] = mapped_column(Name)
+    flavor_id: Mapped[str] = mapped_column(Name)
+    image_id: Mapped[str | None] = mapped_column(Name)
+    key_name: Mapped[str | None] = mapped_column(Name)
+    reservation_id: Mapped[str] = mapped_column(Name)
+    vm_state: Mapped[str] = mapped_column(Name)
+    task_state: Mapped[str | None] = mapped_column(Name)
+    power_state: Mapped[int]
+    progress: Mapped[int] = mapped_column(default=0)
+    locked_by: Mapped[str | None] = mapped_column(Name)
+    locked_reason: Mapped[str | None] = mapped_column(LongText)
+    access_ipv4: Mapped[str | None] = mapped_column(Name)
+    access_ipv6: Mapped[str | None] = mapped_column(Name)
+    root_device_name: Mapped[str | None] = mapped_column(Name)
+    epoch: Mapped[int]
+    begun_epoch: Mapped[int] = mapped_column(default=0)
+    builder: Mapped[str] = mapped_column(Name, default="")
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime | None] = mapped_column(Moment)
+    launched_at: Mapped[datetime | None] = mapped_column(Moment)
+    terminated_at: Mapped[datetime | None] = mapped_column(Moment)
+    deleted: Mapped[bool] = mapped_column(default=False)
+    attributes: Mapped[bytes] = mapped_column("metadata", Json)
+    fixed: Mapped[bytes] = mapped_column(Json)
+
+
+class InstanceFault(CellBase):
+    """Why a server is in ERROR; the newest counts."""
+
+    __tablename__ = "instance_faults"
+    __table_args__ = (Index("instance_faults_of", "instance_uuid", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    instance_uuid: Mapped[str] = mapped_column(Uuid)
+    code: Mapped[int]
+    message: Mapped[str] = mapped_column(LongText)
+    details: Mapped[str] = mapped_column(LongText)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class StoredAction(CellBase):
+    """Something that was asked of a server, under one request id."""
+
+    __tablename__ = "instance_actions"
+    __table_args__ = (
+        Index("instance_actions_of", "instance_uuid", "request_id", "action", unique=True),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    instance_uuid: Mapped[str] = mapped_column(Uuid)
+    request_id: Mapped[str] = mapped_column(Name)
+    action: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    project_id: Mapped[str] = mapped_column(Name)
+    started_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime | None] = mapped_column(Moment)
+    message: Mapped[str | None] = mapped_column(LongText)
+
+
+class StoredEvent(CellBase):
+    """A stage of an action. It names its action by request id, so writing one needs no look-up."""
+
+    __tablename__ = "instance_action_events"
+    __table_args__ = (Index("instance_action_events_of", "instance_uuid", "request_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    instance_uuid: Mapped[str] = mapped_column(Uuid)
+    request_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    host: Mapped[str | None] = mapped_column(Name)
+    started_at: Mapped[datetime] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    result: Mapped[str | None] = mapped_column(Name)
+    details: Mapped[str | None] = mapped_column(LongText)
+    traceback: Mapped[str | None] = mapped_column(LongText)
+
+
+class StoredService(CellBase):
+    """A service of this cell; ``last_seen`` is its last sign of life."""
+
+    __tablename__ = "services"
+    __table_args__ = (Index("services_named", "binary", "host", unique=True),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    binary: Mapped[str] = mapped_column(Name)
+    host: Mapped[str] = mapped_column(Name)
+    topic: Mapped[str] = mapped_column(Name)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    disabled_reason: Mapped[str | None] = mapped_column(LongText)
+    forced_down: Mapped[bool] = mapped_column(default=False)
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    last_seen: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class ComputeNode(CellBase):
+    """A compute node: its own last report, whole, beside what lists ask for."""
+
+    __tablename__ = "compute_nodes"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    provider_uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    host: Mapped[str] = mapped_column(Name, index=True)
+    node: Mapped[str] = mapped_column(Name)
+    updated_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    report: Mapped[bytes] = mapped_column(Json)
