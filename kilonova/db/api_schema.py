@@ -55,7 +55,7 @@ class InstanceMapping(ApiBase):
 class BuildRequest(ApiBase):
     """A server that was accepted and has no cell yet.
 
-    ``driven_at`` is when a conductor last took it up; the converger re-drives what is older.
+    ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet).
     """
 
     __tablename__ = "build_requests"
@@ -65,6 +65,7 @@ class BuildRequest(ApiBase):
     project_id: Mapped[str] = mapped_column(Name)
     request_id: Mapped[str] = mapped_column(Name)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    driver: Mapped[str] = mapped_column(Name, default="")
     driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
     instance: Mapped[bytes] = mapped_column(Json)
 

@@ -1,0 +1,50 @@
+"""Quotas: how much a project may use, and what a request over it is told."""
+
+import msgspec
+
+UNLIMITED = -1
+
+
+class Amount(msgspec.Struct, frozen=True, kw_only=True):
+    """Something counted: servers, VCPUs and MiB of memory, asked for or in use."""
+
+    instances: int = 0
+    cores: int = 0
+    ram: int = 0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of a project (of a user, for key pairs). -1 is unlimited; ``ram`` is MiB."""
+
+    instances: int = 10
+    cores: int = 20
+    ram: int = 51200
+    key_pairs: int = 100
+    metadata_items: int = 128
+    server_groups: int = 10
+    server_group_members: int = 10
+
+
+def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:
+    """Return the sentence for a request that is over its limits, or None if it fits.
+
+    It names each resource that is over with what is asked, used and allowed, in one order (Compute API
+    reference, 403 of "Create server").
+    """
+    over = [
+        name
+        for name in sorted(Amount.__struct_fields__)
+        if (limit := getattr(limits, name)) != UNLIMITED
+        and getattr(used, name) + getattr(asked, name) > limit
+    ]
+    if not over:
+        return None
+
+    def of(amount: Amount | Limits) -> str:
+        return ", ".join(str(getattr(amount, name)) for name in over)
+
+    names = ", ".join(over)
+    return (
+        f"Quota exceeded for {names}: Requested {of(asked)}, "
+        f"but already used {of(used)} of {of(limits)} {names}"
+    )

@@ -1,0 +1,119 @@
+"""Instance actions and their events: what was asked of a server, and how far each stage came."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from kilonova.core.ids import InstanceUuid, RequestId
+from kilonova.core.instance import ActionEvent, InstanceAction
+from kilonova.db.cell_schema import StoredAction, StoredEvent
+from kilonova.db.engine import Database
+from kilonova.db.statements import table_of
+
+_actions = table_of(StoredAction)
+_events = table_of(StoredEvent)
+
+
+def action_rows(actions: Sequence[InstanceAction]) -> list[dict[str, Any]]:
+    """Return the columns' values of actions, without their events."""
+    return [
+        {
+            "instance_uuid": a.instance_uuid,
+            "request_id": a.request_id,
+            "action": a.action,
+            "user_id": a.user_id,
+            "project_id": a.project_id,
+            "started_at": a.started_at,
+            "updated_at": a.updated_at or a.started_at,
+            "message": a.message,
+        }
+        for a in actions
+    ]
+
+
+def event_row(uuid: InstanceUuid, request_id: RequestId, event: ActionEvent) -> dict[str, Any]:
+    """Return the columns' values of one event."""
+    return {
+        "instance_uuid": uuid,
+        "request_id": request_id,
+        "name": event.name,
+        "host": event.host,
+        "started_at": event.started_at,
+        "finished_at": event.finished_at,
+        "result": event.result,
+        "details": event.details,
+        "traceback": event.traceback,
+    }
+
+
+def event_rows(action: InstanceAction) -> list[dict[str, Any]]:
+    """Return the columns' values of an action's events."""
+    return [event_row(action.instance_uuid, action.request_id, event) for event in action.events]
+
+
+def record(cell_db: Database, actions: Sequence[InstanceAction]) -> None:
+    """Write actions with their events."""
+    events = [row for action in actions for row in event_rows(action)]
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(_actions), action_rows(actions))
+        if events:
+            connection.execute(sa.insert(_events), events)
+
+    cell_db.write(work)
+
+
+def list_actions(cell_db: Database, uuid: InstanceUuid) -> tuple[InstanceAction, ...]:
+    """Return a server's actions, newest first, without events. Deleted servers have theirs too."""
+    query = (
+        sa.select(_actions)
+        .where(_actions.c.instance_uuid == uuid)
+        .order_by(_actions.c.started_at.desc(), _actions.c.id.desc())
+    )
+    return tuple(_action(row, ()) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
+def get_action(
+    cell_db: Database, uuid: InstanceUuid, request_id: RequestId
+) -> InstanceAction | None:
+    """Return one action with its events, latest start first, or None."""
+    action = sa.select(_actions).where(
+        _actions.c.instance_uuid == uuid, _actions.c.request_id == request_id
+    )
+    events = (
+        sa.select(_events)
+        .where(_events.c.instance_uuid == uuid, _events.c.request_id == request_id)
+        .order_by(_events.c.started_at.desc(), _events.c.id.desc())
+    )
+    row = cell_db.query(lambda c: c.execute(action).first())
+    if row is None:
+        return None
+    rows = cell_db.query(lambda c: c.execute(events).all())
+    return _action(row, tuple(_event(event) for event in rows))
+
+
+def _action(row: Any, events: tuple[ActionEvent, ...]) -> InstanceAction:
+    return InstanceAction(
+        action=row.action,
+        instance_uuid=row.instance_uuid,
+        request_id=row.request_id,
+        user_id=row.user_id,
+        project_id=row.project_id,
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+        message=row.message,
+        events=events,
+    )
+
+
+def _event(row: Any) -> ActionEvent:
+    return ActionEvent(
+        name=row.name,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        result=row.result,
+        details=row.details,
+        traceback=row.traceback,
+        host=row.host,
+    )

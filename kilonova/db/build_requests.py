@@ -1,0 +1,289 @@
+"""Servers that were accepted and have no cell yet: the durable beginning of every boot.
+
+Owns the API database's transactions of a boot: ``accept`` (the API), ``take`` and ``settle`` (the super
+conductor), ``stale`` and ``release`` (the converger and a conductor that cannot go on), ``withdraw`` (a
+delete that comes first).
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from kilonova.core.errors import QuotaExceeded
+from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId, RequestId
+from kilonova.core.instance import Instance
+from kilonova.core.quota import Amount, Limits, exceeded
+from kilonova.core.scheduling import RequestSpec
+from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
+from kilonova.db.engine import Database
+from kilonova.db.statements import insert_if_absent, table_of
+
+LEASE = timedelta(seconds=60)
+"""How long a conductor that took a build request may work on it before another may."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_instance = msgspec.json.Decoder(Instance).decode
+_decode_spec = msgspec.json.Decoder(RequestSpec).decode
+
+_requests = table_of(BuildRequest)
+_specs = table_of(StoredRequestSpec)
+_mappings = table_of(InstanceMapping)
+_usages = table_of(QuotaUsage)
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that passed every check and is to be written down."""
+
+    instance: Instance
+    spec: RequestSpec
+    request_id: RequestId
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A build request that a conductor owns. With ``redriven`` somebody began before and may have
+    written the instance into a cell already."""
+
+    instance: Instance
+    spec: RequestSpec
+    request_id: RequestId
+    redriven: bool
+
+
+def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> None:
+    """Write build requests, request specs and unmapped mappings, and count them, in one transaction.
+
+    All servers are of one project. Nothing is written if the project's quota does not hold them all.
+
+    Raises:
+        QuotaExceeded: naming what is exceeded, asked for, used and allowed.
+        DatabaseUnavailable: the database does not answer.
+    """
+    project = accepted[0].instance.project_id
+    asked = Amount(
+        instances=len(accepted),
+        cores=sum(a.instance.flavor.vcpus for a in accepted),
+        ram=sum(a.instance.flavor.memory_mb for a in accepted),
+    )
+    spec = _encode(accepted[0].spec)
+    same = all(a.spec is accepted[0].spec for a in accepted)
+    requests = [
+        {
+            "instance_uuid": a.instance.uuid,
+            "project_id": project,
+            "request_id": a.request_id,
+            "created_at": a.instance.created_at,
+            "driver": "",
+            "driven_at": a.instance.created_at,
+            "instance": _encode(a.instance),
+        }
+        for a in accepted
+    ]
+    specs = [
+        {"instance_uuid": a.instance.uuid, "spec": spec if same else _encode(a.spec)}
+        for a in accepted
+    ]
+    mappings = [
+        {
+            "instance_uuid": a.instance.uuid,
+            "project_id": project,
+            "user_id": a.instance.user_id,
+            "vcpus": a.instance.flavor.vcpus,
+            "memory_mb": a.instance.flavor.memory_mb,
+            "queued_for_delete": False,
+        }
+        for a in accepted
+    ]
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(_requests), requests)
+        connection.execute(sa.insert(_specs), specs)
+        connection.execute(sa.insert(_mappings), mappings)
+        # Last, because it locks the project's row until the commit.
+        _count(connection, project, asked, limits)
+
+    api_db.write(work)
+
+
+def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
+    guarded = sa.update(_usages).where(_usages.c.project_id == project)
+    for name in ("instances", "cores", "ram"):
+        limit = getattr(limits, name)
+        if limit >= 0:
+            guarded = guarded.where(_usages.c[name] + getattr(asked, name) <= limit)
+    guarded = guarded.values(
+        instances=_usages.c.instances + asked.instances,
+        cores=_usages.c.cores + asked.cores,
+        ram=_usages.c.ram + asked.ram,
+    )
+    if connection.execute(guarded).rowcount:
+        return
+    used = _used(connection, project)
+    if used is None:
+        used = Amount(instances=0, cores=0, ram=0)
+        if exceeded(asked, used, limits) is None:
+            empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
+            insert_if_absent(connection, _usages, [empty], "project_id")
+            if connection.execute(guarded).rowcount:
+                return
+            used = _used(connection, project) or used
+    sentence = exceeded(asked, used, limits)
+    raise QuotaExceeded(sentence or "Quota exceeded: another request took what was left.")
+
+
+def _used(connection: sa.Connection, project: ProjectId) -> Amount | None:
+    columns = (_usages.c.instances, _usages.c.cores, _usages.c.ram)
+    row = connection.execute(sa.select(*columns).where(_usages.c.project_id == project)).first()
+    return None if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+
+
+def take(
+    api_db: Database, uuids: Collection[InstanceUuid], driver: str, now: datetime
+) -> tuple[Pending, ...]:
+    """Take ownership of build requests for ``LEASE`` and return those that are now the driver's.
+
+    What is gone, or owned by another whose lease runs, is left out: so a repeated message, or a second
+    conductor, does nothing.
+    """
+    free = sa.or_(_requests.c.driver == "", _requests.c.driven_at < now - LEASE)
+    columns = (
+        _requests.c.instance_uuid,
+        _requests.c.driver,
+        _requests.c.request_id,
+        _requests.c.instance,
+        _specs.c.spec,
+    )
+    found = (
+        sa.select(*columns)
+        .join(_specs, _specs.c.instance_uuid == _requests.c.instance_uuid)
+        .where(_requests.c.instance_uuid.in_(uuids), free)
+        .order_by(_requests.c.instance_uuid)
+        .with_for_update()
+    )
+
+    def work(connection: sa.Connection) -> Sequence[Any]:
+        rows = connection.execute(found).all()
+        if rows:
+            mine = _requests.c.instance_uuid.in_([row[0] for row in rows])
+            connection.execute(
+                sa.update(_requests).where(mine).values(driver=driver, driven_at=now)
+            )
+        return rows
+
+    return tuple(_pending(row) for row in api_db.write(work))
+
+
+def _pending(row: Any) -> Pending:
+    return Pending(
+        instance=_decode_instance(row.instance),
+        spec=_decode_spec(row.spec),
+        request_id=row.request_id,
+        redriven=bool(row.driver),
+    )
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of build requests: ``mapped`` have a cell now; ``lost`` were deleted by their owner,
+    or taken over by another conductor (``taken_over``), in the meantime."""
+
+    mapped: frozenset[InstanceUuid]
+    lost: frozenset[InstanceUuid]
+    taken_over: frozenset[InstanceUuid]
+
+
+def settle(api_db: Database, placed: dict[InstanceUuid, CellUuid], driver: str) -> Settled:
+    """Map servers to their cells and remove their build requests, in one transaction."""
+    owners = (
+        sa.select(_requests.c.instance_uuid, _requests.c.driver)
+        .where(_requests.c.instance_uuid.in_(placed))
+        .order_by(_requests.c.instance_uuid)
+        .with_for_update()
+    )
+
+    def work(connection: sa.Connection) -> Settled:
+        driver_of = {row[0]: row[1] for row in connection.execute(owners)}
+        mapped = frozenset(uuid for uuid, owner in driver_of.items() if owner == driver)
+        for cell in set(placed.values()):
+            here = [uuid for uuid in mapped if placed[uuid] == cell]
+            if here:
+                chosen = _mappings.c.instance_uuid.in_(here)
+                connection.execute(sa.update(_mappings).where(chosen).values(cell_uuid=cell))
+        if mapped:
+            connection.execute(sa.delete(_requests).where(_requests.c.instance_uuid.in_(mapped)))
+        return Settled(
+            mapped=mapped,
+            lost=frozenset(placed) - frozenset(driver_of),
+            taken_over=frozenset(driver_of) - mapped,
+        )
+
+    return api_db.write(work)
+
+
+def release(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:
+    """Give build requests back, so that the converger re-drives them without waiting for the lease.
+
+    The driver's token stays: whoever takes them next must know that somebody began.
+    """
+    mine = sa.and_(_requests.c.instance_uuid.in_(uuids), _requests.c.driver == driver)
+    past = sa.update(_requests).where(mine).values(driven_at=datetime(1970, 1, 1))
+    api_db.write(lambda connection: connection.execute(past))
+
+
+def stale(
+    api_db: Database, now: datetime, *, untouched: timedelta, limit: int = 1000
+) -> tuple[InstanceUuid, ...]:
+    """Return build requests that nobody took up for ``untouched``, or whose driver's lease is over."""
+    waiting = sa.and_(_requests.c.driver == "", _requests.c.driven_at < now - untouched)
+    abandoned = sa.and_(_requests.c.driver != "", _requests.c.driven_at < now - LEASE)
+    query = (
+        sa.select(_requests.c.instance_uuid)
+        .where(sa.or_(waiting, abandoned))
+        .order_by(_requests.c.driven_at)
+        .limit(limit)
+    )
+    return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def withdraw(api_db: Database, uuid: InstanceUuid) -> bool:
+    """Remove a server that has no cell yet, and what it counts for; False if it was no longer there."""
+    gone = sa.delete(_requests).where(_requests.c.instance_uuid == uuid)
+
+    def work(connection: sa.Connection) -> bool:
+        if not connection.execute(gone).rowcount:
+            return False
+        connection.execute(sa.delete(_specs).where(_specs.c.instance_uuid == uuid))
+        uncount(connection, uuid)
+        connection.execute(sa.delete(_mappings).where(_mappings.c.instance_uuid == uuid))
+        return True
+
+    return api_db.write(work)
+
+
+def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
+    """Queue a server for delete and give back its quota; False if that was done before."""
+    queued = (
+        sa.update(_mappings)
+        .where(_mappings.c.instance_uuid == uuid, _mappings.c.queued_for_delete.is_(False))
+        .values(queued_for_delete=True)
+    )
+    if not connection.execute(queued).rowcount:
+        return False
+    columns = (_mappings.c.project_id, _mappings.c.vcpus, _mappings.c.memory_mb)
+    row = connection.execute(sa.select(*columns).where(_mappings.c.instance_uuid == uuid)).one()
+    connection.execute(
+        sa.update(_usages)
+        .where(_usages.c.project_id == row.project_id)
+        .values(
+            instances=_usages.c.instances - 1,
+            cores=_usages.c.cores - row.vcpus,
+            ram=_usages.c.ram - row.memory_mb,
+        )
+    )
+    return True
+
+
+def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:
+    """Note that a mapped server is being deleted and give back its quota; False if it was noted before."""
+    return api_db.write(lambda connection: uncount(connection, uuid))

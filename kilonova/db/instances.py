@@ -1,0 +1,273 @@
+"""Servers in a cell's database: writing them, reading one, and beginning a task on one.
+
+What a host reports of them is in ``reports``; lists are in ``instance_lists``.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from kilonova.core import states
+from kilonova.core.flavor import Flavor
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.image import Image
+from kilonova.core.instance import Fault, Instance, InstanceAction, Wishes
+from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.db.actions import action_rows, event_rows
+from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
+from kilonova.db.engine import Database
+from kilonova.db.statements import insert_if_absent, table_of
+
+_instances = table_of(StoredInstance)
+_faults = table_of(InstanceFault)
+
+
+class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an instance that no action changes, kept as one document."""
+
+    flavor: Flavor
+    image: Image | None
+    wishes: Wishes
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_fixed = msgspec.json.Decoder(_Fixed).decode
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+
+_PLAIN = (
+    "uuid",
+    "project_id",
+    "user_id",
+    "name",
+    "hostname",
+    "description",
+    "host",
+    "node",
+    "availability_zone",
+    "vm_state",
+    "task_state",
+    "power_state",
+    "progress",
+    "locked_by",
+    "locked_reason",
+    "access_ipv4",
+    "access_ipv6",
+    "root_device_name",
+    "epoch",
+    "created_at",
+    "updated_at",
+    "launched_at",
+    "terminated_at",
+    "deleted",
+)
+"""Fields of ``Instance`` that are columns of the same name."""
+
+COLUMNS = (*(_instances.c[name] for name in _PLAIN), _instances.c.metadata, _instances.c.fixed)
+"""What ``instance_of`` reads."""
+
+
+def row_of(instance: Instance) -> dict[str, Any]:
+    """Return the columns' values of an instance."""
+    row = {name: getattr(instance, name) for name in _PLAIN}
+    key_pair = instance.wishes.key_pair
+    fixed = _Fixed(flavor=instance.flavor, image=instance.image, wishes=instance.wishes)
+    return row | {
+        "flavor_id": instance.flavor.flavor_id,
+        "image_id": instance.image.image_id if instance.image else None,
+        "key_name": key_pair.name if key_pair else None,
+        "reservation_id": instance.wishes.reservation_id,
+        "begun_epoch": 0,
+        "builder": "",
+        "metadata": _encode(instance.metadata),
+        "fixed": _encode(fixed),
+    }
+
+
+def instance_of(row: Any) -> Instance:
+    """Return the instance in a row of ``COLUMNS``."""
+    plain = dict(zip(_PLAIN, row, strict=False))
+    plain["vm_state"] = VmState(plain["vm_state"])
+    if plain["task_state"] is not None:
+        plain["task_state"] = TaskState(plain["task_state"])
+    plain["power_state"] = PowerState(plain["power_state"])
+    fixed = _decode_fixed(row[-1])
+    return Instance(
+        **plain,
+        metadata=_decode_metadata(row[-2]),
+        flavor=fixed.flavor,
+        image=fixed.image,
+        wishes=fixed.wishes,
+    )
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance that goes into a cell, with the action under which it does and, in cell0, the fault."""
+
+    instance: Instance
+    action: InstanceAction
+    fault: Fault | None = None
+
+
+def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
+    """Write instances with their ``create`` actions, events and faults, in one transaction.
+
+    An instance that is there already stays as it is, and nothing is written beside it.
+    """
+
+    def work(connection: sa.Connection) -> None:
+        wanted = [p.instance.uuid for p in placed]
+        there = set(
+            connection.execute(
+                sa.select(_instances.c.uuid).where(_instances.c.uuid.in_(wanted))
+            ).scalars()
+        )
+        new = [p for p in placed if p.instance.uuid not in there]
+        if not new:
+            return
+        insert_if_absent(connection, _instances, [row_of(p.instance) for p in new], "uuid")
+        connection.execute(sa.insert(table_of(StoredAction)), action_rows([p.action for p in new]))
+        events = [row for p in new for row in event_rows(p.action)]
+        if events:
+            connection.execute(sa.insert(table_of(StoredEvent)), events)
+        faults = [fault_row(p.instance.uuid, p.fault) for p in new if p.fault]
+        if faults:
+            connection.execute(sa.insert(_faults), faults)
+
+    cell_db.write(work)
+
+
+def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:
+    """Return the columns' values of a fault."""
+    return {
+        "instance_uuid": uuid,
+        "code": fault.code,
+        "message": fault.message,
+        "details": fault.details,
+        "created_at": fault.created_at,
+    }
+
+
+def get(cell_db: Database, uuid: InstanceUuid) -> Instance | None:
+    """Return a server that is not deleted, or None."""
+    query = sa.select(*COLUMNS).where(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
+    row = cell_db.query(lambda c: c.execute(query).first())
+    return None if row is None else instance_of(row)
+
+
+def newest_faults(cell_db: Database, uuids: Collection[InstanceUuid]) -> dict[InstanceUuid, Fault]:
+    """Return the newest fault of each of these servers that has one."""
+    if not uuids:
+        return {}
+    newest = (
+        sa.select(sa.func.max(_faults.c.id))
+        .where(_faults.c.instance_uuid.in_(uuids))
+        .group_by(_faults.c.instance_uuid)
+    )
+    query = sa.select(_faults).where(_faults.c.id.in_(newest))
+    return {
+        row.instance_uuid: Fault(
+            code=row.code, message=row.message, details=row.details, created_at=row.created_at
+        )
+        for row in cell_db.query(lambda c: c.execute(query).all())
+    }
+
+
+def of_host(cell_db: Database, host: HostName) -> tuple[Instance, ...]:
+    """Return every server that is not deleted and whose host this is."""
+    query = sa.select(*COLUMNS).where(_instances.c.host == host, _instances.c.deleted.is_(False))
+    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
+def begin_task(cell_db: Database, instance: Instance, action: str, record: InstanceAction) -> bool:
+    """Set the task state of an action by compare-and-set and record the action, in one transaction.
+
+    ``action`` is a key of ``states.RULES``. False means that the server's state is no longer the one
+    that ``instance`` was read with, and nothing was written: read again and judge anew.
+    """
+    rule = states.RULES[action]
+    task = _instances.c.task_state
+    same_task = task.is_(None) if instance.task_state is None else task == instance.task_state
+    unchanged = sa.true() if rule.any_task else same_task
+    change = (
+        sa.update(_instances)
+        .where(
+            _instances.c.uuid == instance.uuid,
+            _instances.c.deleted.is_(False),
+            sa.true() if rule.any_task else _instances.c.vm_state == instance.vm_state,
+            unchanged,
+        )
+        .values(task_state=rule.task, updated_at=record.started_at)
+    )
+
+    def work(connection: sa.Connection) -> bool:
+        if not connection.execute(change).rowcount:
+            return False
+        connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
+        return True
+
+    return cell_db.write(work)
+
+
+def undo_task(cell_db: Database, instance: Instance, task: TaskState) -> None:
+    """Set the task state back to what it was before, if it is still ``task``."""
+    back = (
+        sa.update(_instances)
+        .where(_instances.c.uuid == instance.uuid, _instances.c.task_state == task)
+        .values(task_state=instance.task_state)
+    )
+    cell_db.write(lambda c: c.execute(back))
+
+
+def update(cell_db: Database, uuid: InstanceUuid, values: dict[str, Any]) -> bool:
+    """Set plain fields and ``metadata`` of a server; False if it is gone.
+
+    ``values`` maps field names of ``Instance`` to what they become.
+    """
+    changed = dict(values)
+    if "metadata" in changed:
+        changed["metadata"] = _encode(changed["metadata"])
+    query = (
+        sa.update(_instances)
+        .where(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
+        .values(changed)
+    )
+    return bool(cell_db.write(lambda c: c.execute(query).rowcount))
+
+
+def change_metadata(
+    cell_db: Database, uuid: InstanceUuid, changed: dict[str, str], removed: Collection[str] = ()
+) -> dict[str, str] | None:
+    """Set and remove metadata items under the row's lock; return all of them, None if it is gone."""
+    mine = sa.and_(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
+
+    def work(connection: sa.Connection) -> dict[str, str] | None:
+        query = sa.select(_instances.c.metadata).where(mine).with_for_update()
+        row = connection.execute(query).first()
+        if row is None:
+            return None
+        items = _decode_metadata(row[0]) | changed
+        items = {key: value for key, value in items.items() if key not in removed}
+        connection.execute(sa.update(_instances).where(mine).values(metadata=_encode(items)))
+        return items
+
+    return cell_db.write(work)
+
+
+def mark_deleted(cell_db: Database, uuids: Collection[InstanceUuid], now: datetime) -> None:
+    """Mark servers deleted. Their rows stay, for ``deleted`` lists and for instance actions."""
+    gone = (
+        sa.update(_instances)
+        .where(_instances.c.uuid.in_(uuids), _instances.c.deleted.is_(False))
+        .values(
+            deleted=True,
+            vm_state=VmState.DELETED,
+            task_state=None,
+            power_state=PowerState.NOSTATE,
+            terminated_at=now,
+            updated_at=now,
+        )
+    )
+    cell_db.write(lambda c: c.execute(gone))
