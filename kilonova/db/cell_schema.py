@@ -100,7 +100,16 @@ class StoredEvent(CellBase):
     """A stage of an action. It names its action by request id, so writing one needs no look-up."""
 
     __tablename__ = "instance_action_events"
-    __table_args__ = (Index("instance_action_events_of", "instance_uuid", "request_id"),)
+    __table_args__ = (
+        Index(
+            "instance_action_events_of",
+            "instance_uuid",
+            "request_id",
+            "name",
+            "started_at",
+            unique=True,
+        ),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     instance_uuid: Mapped[str] = mapped_column(Uuid)

@@ -19,15 +19,18 @@ def table_of(mapped: type[DeclarativeBase]) -> sa.Table:
 def insert_if_absent(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], key: str
 ) -> None:
-    """Insert the rows whose ``key`` column is not there yet; leave the others as they are."""
+    """Insert the rows that meet no unique index; leave those that are there as they are.
+
+    ``key`` is any column of the index (MariaDB has to set one to itself).
+    """
     if not rows:
         return
     statement: Any
     match connection.dialect.name:
         case "sqlite":
-            statement = sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])
+            statement = sqlite.insert(table).on_conflict_do_nothing()
         case "postgresql":
-            statement = postgresql.insert(table).on_conflict_do_nothing(index_elements=[key])
+            statement = postgresql.insert(table).on_conflict_do_nothing()
         case _:
             unchanged = {key: table.c[key]}
             statement = mysql.insert(table).on_duplicate_key_update(unchanged)

@@ -14,18 +14,16 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid, RequestId
-from kilonova.core.instance import ActionEvent, Fault, Instance
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.instance import Instance
+from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
-from kilonova.core.states import PowerState, TaskState, VmState
 
 
 class Topic(StrEnum):
@@ -136,42 +134,6 @@ class ConsoleOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # ---- compute host -> cell conductor
-
-
-class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """A build that did not succeed on its host.
-
-    ``reason`` is fit for the tenant, ``details`` for the operator. With ``retry`` the next of
-    ``alternates`` is tried.
-    """
-
-    reason: str
-    details: str = ""
-    retry: bool = True
-    alternates: tuple[Destination, ...] = ()
-
-
-class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to one server. What is UNSET stays as it was.
-
-    ``builder`` is set in the report with which a build begins: the epoch is compared and set for it in
-    the cell database, and only a report that is not refused may spawn. A report with ``gone`` says that
-    nothing of the server is left on the host.
-    """
-
-    instance_uuid: InstanceUuid
-    epoch: int
-    request_id: RequestId
-    builder: str = ""
-    vm_state: VmState | UnsetType = UNSET
-    task_state: TaskState | UnsetType | None = UNSET
-    power_state: PowerState | UnsetType = UNSET
-    launched_at: datetime | UnsetType = UNSET
-    root_device_name: str | UnsetType = UNSET
-    fault: Fault | None = None
-    failure: BuildFailure | None = None
-    gone: bool = False
-    events: tuple[ActionEvent, ...] = ()
 
 
 class ReportInstances(Message, frozen=True, kw_only=True):

@@ -1,0 +1,170 @@
+"""Cells: the mappings in the API database, and the databases and buses behind them."""
+
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from kilonova.core.errors import Conflict, NotFound
+from kilonova.core.ids import CELL0, CellUuid, HostName, InstanceUuid, ProjectId
+from kilonova.db.api_schema import CellMapping, HostMapping, InstanceMapping
+from kilonova.db.engine import Database
+from kilonova.db.statements import insert_if_absent, table_of
+
+_cells = table_of(CellMapping)
+_hosts = table_of(HostMapping)
+_mappings = table_of(InstanceMapping)
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell's mapping. ``transport_url`` and ``database_connection`` hold passwords."""
+
+    uuid: CellUuid
+    name: str
+    transport_url: str
+    database_connection: str
+    disabled: bool = False
+
+
+def list_cells(api_db: Database) -> tuple[Cell, ...]:
+    """Return every cell, cell0 first."""
+    query = sa.select(_cells).order_by(_cells.c.uuid)
+    return tuple(Cell(**row) for row in api_db.query(lambda c: c.execute(query).mappings().all()))
+
+
+def create_cell(api_db: Database, cell: Cell) -> None:
+    """Write a cell's mapping.
+
+    Raises:
+        Conflict: a cell of that name or UUID is there.
+    """
+    try:
+        api_db.write(lambda c: c.execute(sa.insert(_cells).values(msgspec.structs.asdict(cell))))
+    except exc.IntegrityError as error:
+        raise Conflict(f"There is a cell named {cell.name} or with UUID {cell.uuid}.") from error
+
+
+def update_cell(api_db: Database, uuid: CellUuid, values: Mapping[str, Any]) -> None:
+    """Change fields of a cell's mapping.
+
+    Raises:
+        NotFound: there is no such cell.
+    """
+    change = sa.update(_cells).where(_cells.c.uuid == uuid).values(dict(values))
+    if not api_db.write(lambda c: c.execute(change).rowcount):
+        raise NotFound(f"Cell {uuid} could not be found.")
+
+
+def delete_cell(api_db: Database, uuid: CellUuid) -> None:
+    """Remove a cell that no server is in, with the mappings of its hosts.
+
+    Raises:
+        NotFound: there is no such cell.
+        Conflict: servers are in it.
+    """
+
+    def work(connection: sa.Connection) -> None:
+        count = sa.select(sa.func.count()).where(_mappings.c.cell_uuid == uuid)
+        if servers := connection.execute(count).scalar_one():
+            raise Conflict(f"Cell {uuid} still has {servers} servers, deleted ones included.")
+        connection.execute(sa.delete(_hosts).where(_hosts.c.cell_uuid == uuid))
+        if not connection.execute(sa.delete(_cells).where(_cells.c.uuid == uuid)).rowcount:
+            raise NotFound(f"Cell {uuid} could not be found.")
+
+    api_db.write(work)
+
+
+def map_hosts(api_db: Database, cell_uuid: CellUuid, hosts: Collection[HostName]) -> None:
+    """Map hosts to a cell; those that are mapped already stay where they are."""
+    rows = [{"host": host, "cell_uuid": cell_uuid} for host in sorted(hosts)]
+    if rows:
+        api_db.write(lambda c: insert_if_absent(c, _hosts, rows, "host"))
+
+
+def mapped_hosts(api_db: Database) -> dict[HostName, CellUuid]:
+    """Return the cell of every mapped host."""
+    query = sa.select(_hosts.c.host, _hosts.c.cell_uuid)
+    return {row[0]: row[1] for row in api_db.query(lambda c: c.execute(query).all())}
+
+
+class InstanceCell(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server is. ``cell_uuid`` is None while it is a build request."""
+
+    instance_uuid: InstanceUuid
+    project_id: ProjectId
+    cell_uuid: CellUuid | None
+    queued_for_delete: bool
+
+
+def mapping_of(api_db: Database, uuid: InstanceUuid) -> InstanceCell | None:
+    """Return where a server is, or None."""
+    columns = [_mappings.c[name] for name in InstanceCell.__struct_fields__]
+    query = sa.select(*columns).where(_mappings.c.instance_uuid == uuid)
+    row = api_db.query(lambda c: c.execute(query).mappings().first())
+    return None if row is None else InstanceCell(**row)
+
+
+class Cells:
+    """The databases of all cells, opened when first needed and kept.
+
+    The mappings are read again when a cell is asked for that is not known yet.
+    """
+
+    def __init__(self, api_db: Database, *, pool_size: int = 10) -> None:
+        self._api_db = api_db
+        self._pool_size = pool_size
+        self._lock = threading.Lock()
+        self._known: dict[CellUuid, Cell] = {}
+        self._open: dict[str, Database] = {}
+
+    def all(self) -> tuple[Cell, ...]:
+        """Return every cell, cell0 first, as last read."""
+        if not self._known:
+            self.refresh()
+        return tuple(self._known.values())
+
+    def refresh(self) -> None:
+        """Read the mappings again."""
+        self._known = {cell.uuid: cell for cell in list_cells(self._api_db)}
+
+    def get(self, uuid: CellUuid) -> Cell:
+        """Return one cell.
+
+        Raises:
+            NotFound: there is no such cell.
+        """
+        if uuid not in self._known:
+            self.refresh()
+        if uuid not in self._known:
+            raise NotFound(f"Cell {uuid} could not be found.")
+        return self._known[uuid]
+
+    def database(self, uuid: CellUuid) -> Database:
+        """Return the database of a cell.
+
+        Raises:
+            NotFound: there is no such cell.
+        """
+        url = self.get(uuid).database_connection
+        with self._lock:
+            if url not in self._open:
+                self._open[url] = Database(url, pool_size=self._pool_size)
+            return self._open[url]
+
+    def cell0(self) -> Database:
+        """Return the database of the servers that never got a host."""
+        return self.database(CELL0)
+
+    def dispose(self) -> None:
+        """Close every database."""
+        with self._lock:
+            _dispose(self._open.values())
+            self._open.clear()
+
+
+def _dispose(databases: Iterable[Database]) -> None:
+    for database in databases:
+        database.dispose()

@@ -1,0 +1,208 @@
+"""What compute hosts report of their servers, applied to the cell's database.
+
+One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
+is being deleted: so a late, repeated or reordered report changes nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import UNSET
+
+from kilonova.core.ids import HostName, InstanceUuid, NodeName
+from kilonova.core.instance import ActionEvent, Fault
+from kilonova.core.report import InstanceReport
+from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.db.actions import event_row
+from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
+from kilonova.db.engine import Database
+from kilonova.db.instances import fault_row
+from kilonova.db.statements import insert_if_absent, table_of
+
+_instances = table_of(StoredInstance)
+_events = table_of(StoredEvent)
+_actions = table_of(StoredAction)
+
+_SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
+
+
+def apply(
+    cell_db: Database, host: HostName, reports: Sequence[InstanceReport], now: datetime
+) -> tuple[int, ...]:
+    """Apply a host's reports in order; return the indexes of those that were refused.
+
+    Reports with ``gone`` or ``failure`` get their events written here; what else follows from them
+    (freeing the claim, trying the next host) is the cell conductor's.
+    """
+
+    def work(connection: sa.Connection) -> tuple[int, ...]:
+        refused = []
+        started: list[dict[str, Any]] = []
+        for index, report in enumerate(reports):
+            if not _apply_one(connection, host, report, now):
+                refused.append(index)
+                continue
+            for event in report.events:
+                if not (event.finished_at and _finish(connection, report, event)):
+                    started.append(event_row(report.instance_uuid, report.request_id, event))
+        # A report that is repeated, because its answer was lost, finds its events there.
+        insert_if_absent(connection, _events, started, "name")
+        return tuple(refused)
+
+    return cell_db.write(work)
+
+
+def _apply_one(
+    connection: sa.Connection, host: HostName, report: InstanceReport, now: datetime
+) -> bool:
+    values: dict[str, Any] = {
+        name: value for name in _SIMPLE if (value := getattr(report, name)) is not UNSET
+    }
+    conditions = [
+        _instances.c.uuid == report.instance_uuid,
+        _instances.c.host == host,
+        _instances.c.epoch == report.epoch,
+        _instances.c.deleted.is_(False),
+    ]
+    if not report.gone:
+        task = _instances.c.task_state
+        conditions.append(sa.or_(task.is_(None), task != TaskState.DELETING))
+    if report.builder:
+        # The same builder may ask again, because the answer to its first question was lost.
+        conditions.append(
+            sa.or_(_instances.c.begun_epoch < report.epoch, _instances.c.builder == report.builder)
+        )
+        values |= {"begun_epoch": report.epoch, "builder": report.builder}
+    values["updated_at"] = now
+    change = sa.update(_instances).where(*conditions).values(values)
+    if not connection.execute(change).rowcount:
+        return False
+    if report.fault is not None:
+        row = fault_row(report.instance_uuid, report.fault)
+        connection.execute(sa.insert(table_of(InstanceFault)), [row])
+    return True
+
+
+def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:
+    """Finish an event that an earlier report started; False if none did."""
+    if report.builder or event.name not in _STARTED_EARLIER:
+        return False
+    open_event = (
+        sa.update(_events)
+        .where(
+            _events.c.instance_uuid == report.instance_uuid,
+            _events.c.request_id == report.request_id,
+            _events.c.name == event.name,
+            _events.c.finished_at.is_(None),
+        )
+        .values(
+            finished_at=event.finished_at,
+            result=event.result,
+            details=event.details,
+            traceback=event.traceback,
+        )
+    )
+    return bool(connection.execute(open_event).rowcount)
+
+
+_STARTED_EARLIER = frozenset({"compute__do_build_and_run_instance", "compute_spawn"})
+"""Events whose start is reported by itself; the others come finished, in one row."""
+
+
+def move(
+    cell_db: Database,
+    uuid: InstanceUuid,
+    epoch: int,
+    to: tuple[HostName, NodeName, str],
+    now: datetime,
+) -> bool:
+    """Give a build to another host (host, node, zone) under the next epoch.
+
+    False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
+    """
+    host, node, zone = to
+    task = _instances.c.task_state
+    change = (
+        sa.update(_instances)
+        .where(
+            _instances.c.uuid == uuid,
+            _instances.c.epoch == epoch,
+            _instances.c.deleted.is_(False),
+            sa.or_(task.is_(None), task != TaskState.DELETING),
+        )
+        .values(
+            epoch=epoch + 1,
+            host=host,
+            node=node,
+            availability_zone=zone,
+            vm_state=VmState.BUILDING,
+            task_state=TaskState.SCHEDULING,
+            updated_at=now,
+        )
+    )
+    return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+
+def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> bool:
+    """Put a build that no host could do into ERROR, with no host; False if ``epoch`` no longer counts.
+
+    The epoch is raised, so that nothing of the failed build can change the server again.
+    """
+    task = _instances.c.task_state
+    change = (
+        sa.update(_instances)
+        .where(
+            _instances.c.uuid == uuid,
+            _instances.c.epoch == epoch,
+            _instances.c.deleted.is_(False),
+            sa.or_(task.is_(None), task != TaskState.DELETING),
+        )
+        .values(
+            epoch=epoch + 1,
+            host=None,
+            node=None,
+            vm_state=VmState.ERROR,
+            task_state=None,
+            power_state=PowerState.NOSTATE,
+            updated_at=fault.created_at,
+        )
+    )
+
+    def work(connection: sa.Connection) -> bool:
+        if not connection.execute(change).rowcount:
+            return False
+        connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, fault)])
+        return True
+
+    return cell_db.write(work)
+
+
+def stuck(
+    cell_db: Database, before: datetime, tasks: Sequence[TaskState], limit: int = 500
+) -> tuple[InstanceUuid, ...]:
+    """Return servers that have been in one of these task states since before ``before``, oldest first."""
+    query = (
+        sa.select(_instances.c.uuid)
+        .where(
+            _instances.c.task_state.in_(tasks),
+            _instances.c.updated_at < before,
+            _instances.c.deleted.is_(False),
+        )
+        .order_by(_instances.c.updated_at)
+        .limit(limit)
+    )
+    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def finish_action(
+    cell_db: Database, uuid: InstanceUuid, request_id: str, message: str | None, now: datetime
+) -> None:
+    """Note on an action when it was last heard of and, with ``message``, that it failed."""
+    change = (
+        sa.update(_actions)
+        .where(_actions.c.instance_uuid == uuid, _actions.c.request_id == request_id)
+        .values(updated_at=now, message=message)
+    )
+    cell_db.write(lambda c: c.execute(change))
