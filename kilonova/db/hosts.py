@@ -1,0 +1,186 @@
+"""A cell's services and compute nodes: signs of life, and what each host says it has."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from kilonova.core.errors import NotFound
+from kilonova.core.host import NodeReport, Service
+from kilonova.core.ids import CellUuid, HostName
+from kilonova.core.scheduling import HostState
+from kilonova.db.cell_schema import ComputeNode, StoredService
+from kilonova.db.engine import Database
+from kilonova.db.statements import insert_if_absent, table_of
+
+COMPUTE = "nova-compute"
+"""The binary of a compute host, under the name that clients filter by."""
+
+_services = table_of(StoredService)
+_nodes = table_of(ComputeNode)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(NodeReport).decode
+
+_SERVICE_COLUMNS = [_services.c[name] for name in Service.__struct_fields__]
+
+
+def beat(
+    cell_db: Database,
+    service: tuple[str, HostName, str],
+    nodes: Sequence[NodeReport] | None,
+    now: datetime,
+) -> bool:
+    """Store a sign of life of a service (binary, host, topic) and, if given, what its nodes are.
+
+    Returns True if the service was not known before. In the steady state it is one UPDATE.
+    """
+    binary, host, topic = service
+    alive = (
+        sa.update(_services)
+        .where(_services.c.binary == binary, _services.c.host == host)
+        .values(last_seen=now)
+    )
+
+    def work(connection: sa.Connection) -> bool:
+        new = not connection.execute(alive).rowcount
+        if new:
+            row = {
+                "uuid": str(uuid.uuid4()),
+                "binary": binary,
+                "host": host,
+                "topic": topic,
+                "enabled": True,
+                "forced_down": False,
+                "version": 1,
+                "created_at": now,
+                "last_seen": now,
+            }
+            insert_if_absent(connection, _services, [row], "host")
+        if nodes is not None:
+            _store_nodes(connection, host, nodes, now)
+        return new
+
+    return cell_db.write(work)
+
+
+def _store_nodes(
+    connection: sa.Connection, host: HostName, nodes: Sequence[NodeReport], now: datetime
+) -> None:
+    for node in nodes:
+        values = {"host": host, "node": node.node, "updated_at": now, "report": _encode(node)}
+        same = _nodes.c.provider_uuid == node.provider_uuid
+        if not connection.execute(sa.update(_nodes).where(same).values(values)).rowcount:
+            row = values | {"provider_uuid": node.provider_uuid}
+            insert_if_absent(connection, _nodes, [row], "provider_uuid")
+    present = [node.provider_uuid for node in nodes]
+    gone = sa.and_(_nodes.c.host == host, _nodes.c.provider_uuid.not_in(present))
+    connection.execute(sa.delete(_nodes).where(gone))
+
+
+def list_services(
+    cell_db: Database, *, binary: str | None = None, host: str | None = None
+) -> tuple[Service, ...]:
+    """Return a cell's services in order of binary and host."""
+    query = sa.select(*_SERVICE_COLUMNS).order_by(_services.c.binary, _services.c.host)
+    if binary is not None:
+        query = query.where(_services.c.binary == binary)
+    if host is not None:
+        query = query.where(_services.c.host == host)
+    return tuple(
+        Service(**row) for row in cell_db.query(lambda c: c.execute(query).mappings().all())
+    )
+
+
+def change_service(cell_db: Database, service_uuid: str, values: Mapping[str, Any]) -> Service:
+    """Set ``enabled``, ``disabled_reason`` or ``forced_down`` and return the service.
+
+    Raises:
+        NotFound: there is no such service in this cell.
+    """
+    mine = _services.c.uuid == service_uuid
+
+    def work(connection: sa.Connection) -> Service:
+        connection.execute(sa.update(_services).where(mine).values(dict(values)))
+        row = connection.execute(sa.select(*_SERVICE_COLUMNS).where(mine)).mappings().first()
+        if row is None:
+            raise NotFound(f"Service {service_uuid} not found.")
+        return Service(**row)
+
+    return cell_db.write(work)
+
+
+def delete_service(cell_db: Database, service_uuid: str) -> None:
+    """Remove a service and its compute nodes.
+
+    Raises:
+        NotFound: there is no such service in this cell.
+    """
+    mine = _services.c.uuid == service_uuid
+
+    def work(connection: sa.Connection) -> None:
+        host = connection.execute(sa.select(_services.c.host).where(mine)).scalar()
+        if host is None:
+            raise NotFound(f"Service {service_uuid} not found.")
+        connection.execute(sa.delete(_nodes).where(_nodes.c.host == host))
+        connection.execute(sa.delete(_services).where(mine))
+
+    cell_db.write(work)
+
+
+class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A compute node as lists show it. ``number`` is its id below microversion 2.53."""
+
+    number: int
+    host: HostName
+    report: NodeReport
+    service: Service
+
+
+def list_nodes(cell_db: Database) -> tuple[StoredNode, ...]:
+    """Return a cell's compute nodes with their services, in order of number."""
+    query = (
+        sa.select(_nodes.c.id, _nodes.c.host, _nodes.c.report, *_SERVICE_COLUMNS)
+        .join(_services, sa.and_(_services.c.host == _nodes.c.host, _services.c.binary == COMPUTE))
+        .order_by(_nodes.c.id)
+    )
+    names = Service.__struct_fields__
+    return tuple(
+        StoredNode(
+            number=row[0],
+            host=row[1],
+            report=_decode(row[2]),
+            service=Service(**dict(zip(names, row[3:], strict=True))),
+        )
+        for row in cell_db.query(lambda c: c.execute(query).all())
+    )
+
+
+def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
+    """Return the hosts that have compute nodes in this cell."""
+    query = sa.select(_nodes.c.host).distinct().order_by(_nodes.c.host)
+    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def host_states(
+    cell_db: Database, cell_uuid: CellUuid, zones: Mapping[HostName, str], default_zone: str
+) -> tuple[HostState, ...]:
+    """Return what the scheduler knows of this cell's compute nodes, in one SELECT."""
+    return tuple(
+        HostState(
+            host=stored.host,
+            node=stored.report.node,
+            cell_uuid=cell_uuid,
+            provider_uuid=stored.report.provider_uuid,
+            enabled=stored.service.enabled,
+            forced_down=stored.service.forced_down,
+            disabled_reason=stored.service.disabled_reason,
+            last_seen=stored.service.last_seen,
+            availability_zone=zones.get(stored.host, default_zone),
+            capabilities=stored.report.capabilities,
+            supported=stored.report.supported,
+        )
+        for stored in list_nodes(cell_db)
+    )
