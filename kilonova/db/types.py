@@ -19,7 +19,7 @@ Moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 Json = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 """A msgspec JSON document, kept as bytes: it is written and read whole, never searched."""
 
-LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+LongText = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4"), "mysql", "mariadb")
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """An autoincremented key (SQLite increments only INTEGER)."""

@@ -1,0 +1,106 @@
+"""Placement's database. Providers, classes and traits are named by what the API calls them, so a claim
+needs no look-up."""
+
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from kilonova.db.types import BigId, Name, Uuid
+
+
+class PlacementBase(DeclarativeBase):
+    """The tables of Placement's database."""
+
+
+class Provider(PlacementBase):
+    """A resource provider. ``generation`` grows whenever what it offers is changed."""
+
+    __tablename__ = "resource_providers"
+
+    uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    generation: Mapped[int] = mapped_column(default=0)
+
+
+class StoredInventory(PlacementBase):
+    """How much of a class a provider has, and how much of it is used.
+
+    ``used`` is the sum of the allocations, changed in the transaction that changes them; ``capacity`` is
+    ``(total - reserved) * allocation_ratio``; ``free`` is what is left, kept by the database and
+    indexed, so that looking for room reads only providers that have it.
+    """
+
+    __tablename__ = "inventories"
+    __table_args__ = (
+        Index("inventories_room", "resource_class", "free"),
+        CheckConstraint("used >= 0", name="inventories_used"),
+    )
+
+    provider_uuid: Mapped[str] = mapped_column(
+        ForeignKey("resource_providers.uuid"), primary_key=True
+    )
+    resource_class: Mapped[str] = mapped_column(Name, primary_key=True)
+    total: Mapped[int]
+    reserved: Mapped[int]
+    min_unit: Mapped[int]
+    max_unit: Mapped[int]
+    step_size: Mapped[int]
+    allocation_ratio: Mapped[float]
+    capacity: Mapped[int] = mapped_column(BigId)
+    used: Mapped[int] = mapped_column(BigId, default=0)
+    free: Mapped[int] = mapped_column(BigId, Computed("capacity - used", persisted=True))
+
+
+class Consumer(PlacementBase):
+    """Who holds allocations: one server, or one migration."""
+
+    __tablename__ = "consumers"
+    __table_args__ = (Index("consumers_project", "project_id", "user_id"),)
+
+    uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    generation: Mapped[int] = mapped_column(default=1)
+
+
+class StoredAllocation(PlacementBase):
+    """What one consumer uses of one class of one provider."""
+
+    __tablename__ = "allocations"
+
+    consumer_uuid: Mapped[str] = mapped_column(ForeignKey("consumers.uuid"), primary_key=True)
+    provider_uuid: Mapped[str] = mapped_column(
+        ForeignKey("resource_providers.uuid"), primary_key=True, index=True
+    )
+    resource_class: Mapped[str] = mapped_column(Name, primary_key=True)
+    used: Mapped[int]
+
+
+class ProviderTrait(PlacementBase):
+    """A trait that a provider has."""
+
+    __tablename__ = "provider_traits"
+
+    provider_uuid: Mapped[str] = mapped_column(
+        ForeignKey("resource_providers.uuid", ondelete="CASCADE"), primary_key=True
+    )
+    trait: Mapped[str] = mapped_column(Name, primary_key=True, index=True)
+
+
+class ProviderAggregate(PlacementBase):
+    """An aggregate that a provider is in."""
+
+    __tablename__ = "provider_aggregates"
+
+    provider_uuid: Mapped[str] = mapped_column(
+        ForeignKey("resource_providers.uuid", ondelete="CASCADE"), primary_key=True
+    )
+    aggregate_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True, index=True)
+
+
+class CustomName(PlacementBase):
+    """A ``CUSTOM_`` resource class or trait; ``kind`` is ``class`` or ``trait``."""
+
+    __tablename__ = "custom_names"
+
+    kind: Mapped[str] = mapped_column(Name, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
