@@ -47,7 +47,7 @@ class StoredInventory(PlacementBase):
     allocation_ratio: Mapped[float]
     capacity: Mapped[int] = mapped_column(BigId)
     used: Mapped[int] = mapped_column(BigId, default=0)
-    free: Mapped[int] = mapped_column(BigId, Computed("capacity - used", persisted=True))
+    free: Mapped[int | None] = mapped_column(BigId, Computed("capacity - used", persisted=True))
 
 
 class Consumer(PlacementBase):

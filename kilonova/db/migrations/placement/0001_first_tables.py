@@ -65,7 +65,7 @@ def upgrade() -> None:
         sa.Column("capacity", types.BigId, nullable=False),
         sa.Column("used", types.BigId, nullable=False),
         sa.Column(
-            "free", types.BigId, sa.Computed("capacity - used", persisted=True), nullable=False
+            "free", types.BigId, sa.Computed("capacity - used", persisted=True), nullable=True
         ),
         sa.CheckConstraint("used >= 0", name="inventories_used"),
         sa.ForeignKeyConstraint(
