@@ -23,6 +23,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     metadata_items: int = 128
     server_groups: int = 10
     server_group_members: int = 10
+    injected_files: int = 5
+    injected_file_content_bytes: int = 10240
+    injected_file_path_bytes: int = 255
 
 
 def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:

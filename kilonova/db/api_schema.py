@@ -137,6 +137,16 @@ class Quota(ApiBase):
     hard_limit: Mapped[int]
 
 
+class QuotaClass(ApiBase):
+    """A limit of a quota class. The class ``default`` stands before the configured limits."""
+
+    __tablename__ = "quota_classes"
+
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    resource: Mapped[str] = mapped_column(Name, primary_key=True)
+    hard_limit: Mapped[int]
+
+
 class QuotaUsage(ApiBase):
     """What a project uses, counted in the transaction that changes it. ``ram`` is MiB."""
 
@@ -146,6 +156,15 @@ class QuotaUsage(ApiBase):
     instances: Mapped[int] = mapped_column(default=0)
     cores: Mapped[int] = mapped_column(default=0)
     ram: Mapped[int] = mapped_column(BigId, default=0)
+
+
+class KeyPairUsage(ApiBase):
+    """How many key pairs a user has, counted in the transaction that changes it."""
+
+    __tablename__ = "key_pair_usages"
+
+    user_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    used: Mapped[int]
 
 
 class Aggregate(ApiBase):

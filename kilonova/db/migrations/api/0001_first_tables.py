@@ -92,6 +92,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "key_pair_usages",
+        sa.Column("user_id", types.Name, nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
+    op.create_table(
+        "quota_classes",
+        sa.Column("name", types.Name, nullable=False),
+        sa.Column("resource", types.Name, nullable=False),
+        sa.Column("hard_limit", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "resource"),
+    )
+    op.create_table(
         "quota_usages",
         sa.Column("project_id", types.Name, nullable=False),
         sa.Column("instances", sa.Integer(), nullable=False),
