@@ -1,0 +1,113 @@
+"""Quotas: the limits that differ from the configured ones, and what a project uses.
+
+Owns where a limit comes from: the user's own, else the project's, else the class ``default``, else the
+configuration. It does not count: that happens where servers and key pairs are written.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from kilonova.core.ids import ProjectId, UserId
+from kilonova.core.quota import Amount, Limits
+from kilonova.db.api_schema import KeyPairUsage, Quota, QuotaClass, QuotaUsage
+from kilonova.db.engine import Database
+from kilonova.db.statements import insert_if_absent, table_of
+
+DEFAULT_CLASS = "default"
+"""The quota class whose limits are everybody's."""
+
+_quotas = table_of(Quota)
+_classes = table_of(QuotaClass)
+_usages = table_of(QuotaUsage)
+_key_pair_usages = table_of(KeyPairUsage)
+
+_of_class = sa.select(
+    sa.literal_column("0").label("rank"), _classes.c.resource, _classes.c.hard_limit
+).where(_classes.c.name == sa.bindparam("class"))
+_of_project = sa.select(
+    sa.case((_quotas.c.user_id == "", 1), else_=2).label("rank"),
+    _quotas.c.resource,
+    _quotas.c.hard_limit,
+).where(
+    _quotas.c.project_id == sa.bindparam("project"),
+    _quotas.c.user_id.in_(("", sa.bindparam("user"))),
+)
+_LIMITS = sa.union_all(_of_class, _of_project)
+_USED = sa.select(_usages.c.instances, _usages.c.cores, _usages.c.ram).where(
+    _usages.c.project_id == sa.bindparam("project")
+)
+
+
+def limits_of(
+    api_db: Database, defaults: Limits, project: ProjectId, user: UserId | None = None
+) -> Limits:
+    """Return the limits of a project (of a user in it), in one SELECT.
+
+    ``defaults`` are the configured limits.
+    """
+    asked = {"class": DEFAULT_CLASS, "project": project, "user": user or ""}
+    rows = api_db.query(lambda c: c.execute(_LIMITS, asked).all())
+    # The higher rank is written last and so wins.
+    return _overridden(defaults, {row.resource: row.hard_limit for row in sorted(rows)})
+
+
+def limits_of_class(api_db: Database, defaults: Limits, name: str) -> Limits:
+    """Return the limits of a quota class; those of an unknown class are the configured ones."""
+    rows = api_db.query(lambda c: c.execute(_of_class, {"class": name}).all())
+    return _overridden(defaults, {row.resource: row.hard_limit for row in rows})
+
+
+def _overridden(defaults: Limits, limits: Mapping[str, int]) -> Limits:
+    known = {name: limits[name] for name in Limits.__struct_fields__ if name in limits}
+    return msgspec.structs.replace(defaults, **known) if known else defaults
+
+
+def used_by(api_db: Database, project: ProjectId) -> Amount:
+    """Return what a project uses."""
+    row = api_db.query(lambda c: c.execute(_USED, {"project": project}).first())
+    return Amount() if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+
+
+def key_pairs_of(api_db: Database, user: UserId) -> int:
+    """Return how many key pairs a user has."""
+    query = sa.select(_key_pair_usages.c.used).where(_key_pair_usages.c.user_id == user)
+    return api_db.query(lambda c: c.execute(query).scalar()) or 0
+
+
+def set_limits(
+    api_db: Database, project: ProjectId, limits: Mapping[str, int], user: UserId | None = None
+) -> None:
+    """Set limits of a project, or of a user in it, in one transaction.
+
+    ``limits`` maps fields of ``Limits`` to numbers, -1 for unlimited.
+    """
+    owner = {"project_id": project, "user_id": user or ""}
+    api_db.write(lambda c: _set(c, _quotas, owner, limits))
+
+
+def set_class_limits(api_db: Database, name: str, limits: Mapping[str, int]) -> None:
+    """Set limits of a quota class, in one transaction."""
+    api_db.write(lambda c: _set(c, _classes, {"name": name}, limits))
+
+
+def _set(
+    connection: sa.Connection, table: sa.Table, owner: Mapping[str, Any], limits: Mapping[str, int]
+) -> None:
+    # In one order, so that two requests at once never wait for each other.
+    for resource, limit in sorted(limits.items()):
+        row = {**owner, "resource": resource, "hard_limit": limit}
+        same = [table.c[key] == value for key, value in row.items() if key != "hard_limit"]
+        change = sa.update(table).where(*same).values(hard_limit=limit)
+        if not connection.execute(change).rowcount:
+            insert_if_absent(connection, table, [row], "resource")
+
+
+def reset_limits(api_db: Database, project: ProjectId, user: UserId | None = None) -> None:
+    """Give a project, or only one user in it, the default limits again."""
+    gone = sa.delete(_quotas).where(_quotas.c.project_id == project)
+    if user is not None:
+        gone = gone.where(_quotas.c.user_id == user)
+    api_db.write(lambda c: c.execute(gone))
