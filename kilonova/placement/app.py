@@ -154,7 +154,7 @@ class _Conversation:
     def process_response(
         self, request: falcon.Request, response: falcon.Response, _resource: Any, _ok: bool
     ) -> None:
-        response.set_header("x-openstack-request-id", request.context.get("request_id", ""))
+        response.set_header("x-openstack-request-id", request.context.request_id)
         if "version" in request.context:
             response.set_header(
                 VERSION_HEADER.lower(), f"placement {shown(request.context.version)}"

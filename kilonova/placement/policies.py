@@ -9,10 +9,25 @@ _ADMIN_OR_SERVICE = "role:admin or role:service"
 _READER = "role:admin or role:service or (role:reader and project_id:%(project_id)s)"
 
 _RULES: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
-    ("placement:resource_classes:list", "", "List resource classes.", (("GET", "/resource_classes"),)),
-    ("placement:resource_classes:show", "", "Show a class.", (("GET", "/resource_classes/{name}"),)),
+    (
+        "placement:resource_classes:list",
+        "",
+        "List resource classes.",
+        (("GET", "/resource_classes"),),
+    ),
+    (
+        "placement:resource_classes:show",
+        "",
+        "Show a class.",
+        (("GET", "/resource_classes/{name}"),),
+    ),
     ("placement:resource_classes:create", "", "Create one.", (("POST", "/resource_classes"),)),
-    ("placement:resource_classes:update", "", "Ensure one.", (("PUT", "/resource_classes/{name}"),)),
+    (
+        "placement:resource_classes:update",
+        "",
+        "Ensure one.",
+        (("PUT", "/resource_classes/{name}"),),
+    ),
     ("placement:traits:list", "", "List traits.", (("GET", "/traits"),)),
     ("placement:traits:show", "", "Show a trait.", (("GET", "/traits/{name}"),)),
     ("placement:traits:update", "", "Ensure a trait.", (("PUT", "/traits/{name}"),)),

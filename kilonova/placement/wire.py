@@ -55,7 +55,9 @@ def negotiate(header: str | None) -> Version:
 class Asked:
     """One request: what a handler needs of it."""
 
-    def __init__(self, request: falcon.Request, database: Database, context: RequestContext) -> None:
+    def __init__(
+        self, request: falcon.Request, database: Database, context: RequestContext
+    ) -> None:
         self.http = request
         self.database = database
         self.context = context
@@ -71,9 +73,9 @@ class Asked:
             value = msgspec.json.decode(self.http.bounded_stream.read())
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Invalid(f"Malformed JSON: {error}") from error
-        for error in schema.iter_errors(value):
-            where = ".".join(str(step) for step in error.absolute_path) or "the body"
-            raise Invalid(f"JSON does not validate: {where}: {error.message}")
+        for wrong in schema.iter_errors(value):
+            where = ".".join(str(step) for step in wrong.absolute_path) or "the body"
+            raise Invalid(f"JSON does not validate: {where}: {wrong.message}")
         return value
 
 
@@ -106,7 +108,8 @@ def error_body(error: KilonovaError, request: falcon.Request) -> bytes:
         "detail": error.message,
         "request_id": request.context.get("request_id", ""),
     }
-    if request.context.get("version", MINIMUM) >= (1, 23):
+    version: Version = request.context.get("version") or MINIMUM
+    if version >= (1, 23):
         entry["code"] = _CODES.get(error.code, "placement.undefined_code")
     if error.status == 406:
         entry["max_version"] = shown(MAXIMUM)

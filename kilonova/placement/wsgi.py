@@ -1,0 +1,32 @@
+"""The WSGI entry point: ``kilonova.placement.wsgi:application``, for any WSGI server.
+
+Reads the file that ``KILONOVA_CONFIG`` names, else /etc/kilonova/kilonova.conf.
+"""
+
+import os
+from typing import Any
+
+from oslo_config import cfg
+
+from kilonova.core import settings
+from kilonova.db.engine import Database
+from kilonova.http.identity import Wsgi, authenticated
+from kilonova.placement.app import create_app, is_public
+from kilonova.placement.policies import enforcer_for
+
+
+def build(conf: cfg.ConfigOpts) -> Wsgi:
+    """Return the application behind its authentication."""
+    database = Database(conf.placement_database.connection, pool_size=conf.placement_api.threads)
+    app: Any = create_app(database, enforcer_for(conf))
+    return authenticated(app, conf, public=is_public)
+
+
+def __getattr__(name: str) -> Wsgi:
+    if name != "application":
+        raise AttributeError(name)
+    chosen = os.environ.get("KILONOVA_CONFIG")
+    files = ["--config-file", chosen] if chosen else []
+    application = build(settings.read_config(files, prog="kilonova-placement"))
+    globals()["application"] = application
+    return application
