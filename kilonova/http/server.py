@@ -1,0 +1,132 @@
+"""How an application is served: gunicorn for a service of its own, threads for many in one process."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from waitress.server import create_server
+
+from kilonova.core.errors import KilonovaError
+from kilonova.http.identity import Wsgi
+
+
+class AddressInUse(KilonovaError):
+    """Something listens on the address already."""
+
+    code = "address_in_use"
+
+
+class Listener:
+    """Where and how a service listens. ``graceful_seconds`` is what SIGTERM gives to requests in hand."""
+
+    def __init__(
+        self, host: str, port: int, *, workers: int, threads: int, graceful_seconds: int
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.workers = workers
+        self.threads = threads
+        self.graceful_seconds = graceful_seconds
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """A second SIGTERM means now."""
+
+    def stop(self, graceful: bool = True) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: self._exit_at_once())
+        super().stop(graceful)
+
+    def _exit_at_once(self) -> None:
+        for pid in list(self.WORKERS):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        os._exit(1)
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]
+    def __init__(self, create_app: Callable[[], Wsgi], name: str, listener: Listener) -> None:
+        self._create_app = create_app
+        self._name = name
+        self._listener = listener
+        super().__init__()
+
+    def load_config(self) -> None:
+        address = f"[{self._listener.host}]" if ":" in self._listener.host else self._listener.host
+        for key, value in {
+            "bind": f"{address}:{self._listener.port}",
+            "workers": self._listener.workers,
+            "threads": self._listener.threads,
+            "worker_class": "gthread",
+            "graceful_timeout": self._listener.graceful_seconds,
+            "timeout": 120,
+            "keepalive": 75,
+            "proc_name": self._name,
+            "default_proc_name": self._name,
+            "loglevel": "warning",
+            "control_socket_disable": True,
+        }.items():
+            if key in self.cfg.settings:
+                self.cfg.set(key, value)
+
+    def load(self) -> Wsgi:
+        return self._create_app()
+
+    def run(self) -> None:
+        _Arbiter(self).run()
+
+
+def serve_gunicorn(create_app: Callable[[], Wsgi], name: str, listener: Listener) -> None:
+    """Serve until SIGTERM, which drains and exits 0; a second one exits at once. Does not return.
+
+    ``create_app`` runs in each worker after the fork, so that no connection crosses it. SIGHUP starts new
+    workers, which read the configuration again.
+
+    Raises:
+        AddressInUse: naming the address.
+    """
+    check_free(listener.host, listener.port)
+    _Gunicorn(create_app, name, listener).run()
+
+
+def check_free(host: str, port: int) -> None:
+    """Refuse an address that something listens on.
+
+    Raises:
+        AddressInUse: naming the address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise AddressInUse(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+
+
+class ThreadedServer:
+    """An application served by threads of this process."""
+
+    def __init__(self, app: Wsgi, host: str, port: int, *, threads: int = 8) -> None:
+        self._server: Any = create_server(
+            app, host=host, port=port, threads=threads, ident=None, max_request_body_size=1 << 40
+        )
+        self.port: int = self._server.effective_port
+        self._thread = threading.Thread(
+            target=self._server.run, name=f"http-{self.port}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the listener and end the threads."""
+        self._server.close()
+        self._thread.join(timeout=5)
