@@ -100,25 +100,19 @@ def list_flavors(api_db: Database, wanted: FlavorQuery) -> tuple[Flavor, ...]:
     Raises:
         Invalid: the marker is no flavor.
     """
-    column: sa.ColumnElement[Any] = _flavors.c[wanted.sort_key]
-    if wanted.sort_key == "description":
-        column = sa.func.coalesce(column, "")
-    # The id makes every order total, so that no page repeats or skips a flavor.
-    keys = (column, _flavors.c.id)
+    keys = _keys(_flavors, wanted.sort_key)
     query = sa.select(*_COLUMNS).where(*_conditions(wanted)).limit(wanted.limit)
     query = query.order_by(*(key.desc() if wanted.descending else key.asc() for key in keys))
 
+    if wanted.marker is not None:
+        query = query.where(_after(wanted, wanted.marker))
+    bound = {} if wanted.project is None else {"project": wanted.project}
+
     def work(connection: sa.Connection) -> Sequence[Any]:
-        page = query
-        if wanted.marker is not None:
-            at = connection.execute(sa.select(*keys).where(_named), {"flavor": wanted.marker})
-            row = at.first()
-            if row is None:
-                raise Invalid(f"marker [{wanted.marker}] not found")
-            page = page.where(_after(keys, tuple(row), descending=wanted.descending))
-        if wanted.project is None:
-            return connection.execute(page).all()
-        return connection.execute(page, {"project": wanted.project}).all()
+        found = connection.execute(query, bound).all()
+        if not found and wanted.marker is not None and not _row_of(connection, wanted.marker, None):
+            raise Invalid(f"marker [{wanted.marker}] not found")
+        return found
 
     return tuple(_flavor(row) for row in api_db.query(work))
 
@@ -138,14 +132,26 @@ def _conditions(wanted: FlavorQuery) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _after(
-    keys: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]],
-    values: tuple[Any, ...],
-    *,
-    descending: bool,
-) -> sa.ColumnElement[bool]:
-    (first, second), (value, number) = keys, values
-    if descending:
+def _keys(
+    table: sa.FromClause, sort_key: SortKey
+) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+    column: sa.ColumnElement[Any] = table.c[sort_key]
+    if sort_key == "description":
+        column = sa.func.coalesce(column, "")
+    # The id makes every order total, so that no page repeats or skips a flavor.
+    return column, table.c.id
+
+
+def _after(wanted: FlavorQuery, marker: FlavorId) -> sa.ColumnElement[bool]:
+    first, second = _keys(_flavors, wanted.sort_key)
+    # The database compares with its own value of the marker: a float that went through a client's
+    # hands may no longer be equal to itself.
+    at = sa.alias(_flavors)
+    same = at.c.flavor_id == marker
+    value, number = (
+        sa.select(key).where(same).scalar_subquery() for key in _keys(at, wanted.sort_key)
+    )
+    if wanted.descending:
         return sa.or_(first < value, sa.and_(first == value, second < number))
     return sa.or_(first > value, sa.and_(first == value, second > number))
 
