@@ -186,23 +186,6 @@ class Placement:
         found = self._ask("GET", f"/resource_providers/{provider}/allocations").json()
         return {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
 
-    def rooms(self) -> dict[ProviderUuid, dict[str, Room]]:
-        """Return the rooms of every provider: to tell why nothing fits, not for a boot that goes well.
-
-        Raises:
-            PlacementUnavailable: no answer.
-        """
-        rooms = {}
-        for provider in self._ask("GET", "/resource_providers").json()["resource_providers"]:
-            path = f"/resource_providers/{provider['uuid']}"
-            held = self._ask("GET", f"{path}/inventories").json()["inventories"]
-            used = self._ask("GET", f"{path}/usages").json()["usages"]
-            rooms[provider["uuid"]] = {
-                name: Room(capacity=Inventory(**one).capacity, used=used.get(name, 0))
-                for name, one in held.items()
-            }
-        return rooms
-
     def _ask(
         self, method: str, path: str, body: Any = None, *, accept: tuple[int, ...] = ()
     ) -> Any:

@@ -1,0 +1,1 @@
+"""The scheduler: which host a server goes to, and why not another."""

@@ -1,0 +1,94 @@
+"""The hosts of every cell, held in memory and refreshed by a thread. No request reads a cell's database."""
+
+import logging
+import threading
+import time
+from collections.abc import Collection
+
+from oslo_config import cfg
+
+from kilonova.core.errors import KilonovaError
+from kilonova.core.ids import CELL0, ProviderUuid
+from kilonova.core.scheduling import HostState
+from kilonova.db import aggregates, hosts
+from kilonova.db.cells import Cells
+from kilonova.db.engine import Database
+
+LOG = logging.getLogger(__name__)
+
+_UNKNOWN_PAUSE = 1.0
+"""Seconds at least between two refreshes that unknown providers ask for."""
+
+
+class Hosts:
+    """Host states by resource provider."""
+
+    def __init__(self, conf: cfg.ConfigOpts, api_db: Database, cells: Cells) -> None:
+        self._interval = conf.scheduler.host_refresh_interval
+        self._default_zone = conf.default_availability_zone
+        self._api_db = api_db
+        self._cells = cells
+        self._states: dict[ProviderUuid, HostState] = {}
+        self._lock = threading.Lock()
+        self._refreshed = 0.0
+        self._silent: set[str] = set()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="host-states", daemon=True)
+
+    def start(self) -> None:
+        """Begin to refresh."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the refreshing."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def all(self) -> dict[ProviderUuid, HostState]:
+        """Return every host's state, as last read. Do not change it."""
+        return self._states
+
+    def known(self, providers: Collection[ProviderUuid]) -> dict[ProviderUuid, HostState]:
+        """Return every host's state; read again first if one of ``providers`` is new."""
+        if any(provider not in self._states for provider in providers):
+            with self._lock:
+                if time.monotonic() - self._refreshed > _UNKNOWN_PAUSE:
+                    self.refresh()
+        return self._states
+
+    def refresh(self) -> None:
+        """Read every cell's hosts. A cell that does not answer keeps the states last read."""
+        try:
+            self._cells.refresh()
+            zones = aggregates.zones_of_hosts(self._api_db)
+        except KilonovaError as error:
+            self._note("the API database", error)
+            return
+        states: dict[ProviderUuid, HostState] = {}
+        for cell in self._cells.all():
+            if cell.uuid == CELL0 or cell.disabled:
+                continue
+            try:
+                database = self._cells.database(cell.uuid)
+                found = hosts.host_states(database, cell.uuid, zones, self._default_zone)
+            except KilonovaError as error:
+                self._note(f"cell {cell.name}", error)
+                found = tuple(s for s in self._states.values() if s.cell_uuid == cell.uuid)
+            else:
+                self._silent.discard(f"cell {cell.name}")
+            states |= {state.provider_uuid: state for state in found}
+        self._states = states
+        self._refreshed = time.monotonic()
+
+    def _note(self, what: str, error: KilonovaError) -> None:
+        if what not in self._silent:
+            self._silent.add(what)
+            LOG.warning("The hosts of %s could not be read: %s", what, error)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.refresh()
+            except Exception:
+                LOG.exception("Refreshing the hosts failed")
+            self._stopped.wait(self._interval)
