@@ -1,0 +1,1 @@
+"""The conductor: the super conductor of the top level, the cell conductors, and the converger."""

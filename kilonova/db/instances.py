@@ -271,3 +271,14 @@ def mark_deleted(cell_db: Database, uuids: Collection[InstanceUuid], now: dateti
         )
     )
     cell_db.write(lambda c: c.execute(gone))
+
+
+def remove(cell_db: Database, uuids: Collection[InstanceUuid]) -> None:
+    """Remove every trace of servers that were deleted before they were anybody's."""
+
+    def work(connection: sa.Connection) -> None:
+        for table in (table_of(StoredEvent), table_of(StoredAction), _faults):
+            connection.execute(sa.delete(table).where(table.c.instance_uuid.in_(uuids)))
+        connection.execute(sa.delete(_instances).where(_instances.c.uuid.in_(uuids)))
+
+    cell_db.write(work)

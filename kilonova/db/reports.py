@@ -179,23 +179,6 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
     return cell_db.write(work)
 
 
-def stuck(
-    cell_db: Database, before: datetime, tasks: Sequence[TaskState], limit: int = 500
-) -> tuple[InstanceUuid, ...]:
-    """Return servers that have been in one of these task states since before ``before``, oldest first."""
-    query = (
-        sa.select(_instances.c.uuid)
-        .where(
-            _instances.c.task_state.in_(tasks),
-            _instances.c.updated_at < before,
-            _instances.c.deleted.is_(False),
-        )
-        .order_by(_instances.c.updated_at)
-        .limit(limit)
-    )
-    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
-
-
 def finish_action(
     cell_db: Database, uuid: InstanceUuid, request_id: str, message: str | None, now: datetime
 ) -> None:

@@ -1,0 +1,117 @@
+"""The cell conductor: stores what hosts report, and follows up on what failed or is gone."""
+
+import logging
+from collections.abc import Sequence
+
+from kilonova.conductor import plan
+from kilonova.core.clock import utcnow
+from kilonova.core.context import RequestContext
+from kilonova.core.errors import KilonovaError
+from kilonova.core.instance import Fault
+from kilonova.core.report import BuildFailure, InstanceReport
+from kilonova.core.scheduling import Destination
+from kilonova.db import hosts, instances, reports
+from kilonova.db.engine import Database
+from kilonova.placement.client import Claim, Placement
+from kilonova.rpc.bus import Bus
+from kilonova.rpc.messages import (
+    BuildInstance,
+    HostInstances,
+    ListInstances,
+    ReportHost,
+    ReportInstances,
+    ReportsTaken,
+    Taken,
+    Topic,
+)
+
+LOG = logging.getLogger(__name__)
+
+
+class CellConductor:
+    """Handles the messages of a cell's compute hosts."""
+
+    def __init__(self, cell_db: Database, bus: Bus, placement: Placement) -> None:
+        self._cell_db = cell_db
+        self._bus = bus
+        self._placement = placement
+
+    def report_host(self, _context: RequestContext, message: ReportHost) -> Taken:
+        """Store a host's sign of life and, if it says so, what it has."""
+        service = (hosts.COMPUTE, message.host, Topic.COMPUTE.value)
+        if hosts.beat(self._cell_db, service, message.nodes, utcnow()):
+            LOG.info("Compute host %s is new", message.host)
+        return Taken()
+
+    def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
+        """Return the servers that a host should have."""
+        return HostInstances(instances=instances.of_host(self._cell_db, message.host))
+
+    def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
+        """Apply a host's reports in one transaction, then follow up on failures and deletes."""
+        refused = reports.apply(self._cell_db, message.host, message.reports, utcnow())
+        taken = [r for index, r in enumerate(message.reports) if index not in refused]
+        self._bury([report for report in taken if report.gone])
+        for report in taken:
+            if report.failure is not None:
+                self._try_next(context, report, report.failure)
+        return ReportsTaken(refused=refused)
+
+    def _bury(self, gone: Sequence[InstanceReport]) -> None:
+        """Free the claims of servers that are gone, and only then mark them deleted."""
+        uuids = [report.instance_uuid for report in gone]
+        if not uuids:
+            return
+        try:
+            self._placement.free(uuids)
+        except KilonovaError as error:
+            # They stay in `deleting`: the converger asks their host again.
+            LOG.warning("%d deleted servers keep their claims for now: %s", len(uuids), error)
+            return
+        instances.mark_deleted(self._cell_db, uuids, utcnow())
+
+    def _try_next(
+        self, context: RequestContext, report: InstanceReport, failure: BuildFailure
+    ) -> None:
+        """Give a failed build to the next alternate that still has room, without scheduling again."""
+        LOG.info("%s: build failed: %s", report.instance_uuid, failure.reason)
+        instance = instances.get(self._cell_db, report.instance_uuid)
+        if instance is None:
+            return
+        left = list(failure.alternates) if failure.retry else []
+        while left:
+            chosen = left.pop(0)
+            claim = Claim(
+                consumer=instance.uuid,
+                project_id=instance.project_id,
+                user_id=instance.user_id,
+                allocation=chosen.allocation,
+            )
+            if not self._placement.claim([claim]):
+                self._move(context, report, chosen, tuple(left))
+                return
+        self.give_up(report, plan.gave_up(failure, utcnow()))
+
+    def _move(
+        self,
+        context: RequestContext,
+        report: InstanceReport,
+        chosen: Destination,
+        alternates: tuple[Destination, ...],
+    ) -> None:
+        now = utcnow()
+        to = (chosen.host, chosen.node, chosen.availability_zone)
+        if not reports.move(self._cell_db, report.instance_uuid, report.epoch, to, now):
+            return
+        instance = instances.get(self._cell_db, report.instance_uuid)
+        if instance is not None:
+            message = BuildInstance(instance=instance, destination=chosen, alternates=alternates)
+            self._bus.cast(context, message, host=chosen.host)
+
+    def give_up(self, report: InstanceReport, fault: Fault) -> None:
+        """Put a server whose build failed for good into ERROR and free its claim."""
+        if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault):
+            reports.finish_action(
+                self._cell_db, report.instance_uuid, report.request_id, "Error", utcnow()
+            )
+            self._placement.free([report.instance_uuid])

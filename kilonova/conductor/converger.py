@@ -1,0 +1,196 @@
+"""The converger: compares what should be with what is, and sends on what stopped moving.
+
+One leads at a time, by a lease. Every repair may be done twice without harm, is logged with the server's
+UUID and counted.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from oslo_config import cfg
+from prometheus_client import Counter
+
+from kilonova.conductor import plan
+from kilonova.conductor.super_conductor import SuperConductor
+from kilonova.core.clock import utcnow
+from kilonova.core.context import service_context
+from kilonova.core.errors import KilonovaError
+from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
+from kilonova.core.instance import Instance
+from kilonova.core.scheduling import Destination
+from kilonova.core.states import TaskState
+from kilonova.db import build_requests, hosts, instances, leases, reports, unfinished
+from kilonova.db.cells import Cells, map_hosts
+from kilonova.db.engine import Database
+from kilonova.placement.client import Placement
+from kilonova.rpc.bus import Bus
+from kilonova.rpc.connect import Buses
+from kilonova.rpc.messages import BuildInstance, BuildServers, DeleteInstance
+
+LOG = logging.getLogger(__name__)
+
+REPAIRS = Counter("kilonova_converger_repairs", "What the converger sent on", ["repair"])
+
+_UNTOUCHED = timedelta(seconds=15)
+"""A build request that no conductor took up for so long is driven again."""
+_NOT_BEGUN = timedelta(seconds=30)
+"""A build that its host did not begin for so long is sent again, under the next epoch."""
+_NOT_DELETED = timedelta(seconds=30)
+_NOT_DONE = timedelta(seconds=300)
+"""A stop, start or reboot that its host did not answer for so long is given up."""
+
+_GIVEN_UP = (
+    TaskState.POWERING_OFF,
+    TaskState.POWERING_ON,
+    TaskState.REBOOTING,
+    TaskState.REBOOTING_HARD,
+)
+
+
+class Converger:
+    """Runs a round every ``converge_interval`` seconds while it holds the lease."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        collaborators: tuple[Database, Cells, Buses, Placement],
+        conductor: SuperConductor,
+    ) -> None:
+        self._api_db, self._cells, self._buses, self._placement = collaborators
+        self._interval = conf.converge_interval
+        self._build_timeout = conf.instance_build_timeout
+        self._conductor = conductor
+        self._holder = f"{conf.host}-{uuid.uuid4()}"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
+        self._failing: set[str] = set()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the repair in hand, and let another lead."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+        self._attempt("lease", lambda: leases.let_go(self._api_db, "converger", self._holder))
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval):
+            try:
+                self.round()
+            except Exception:
+                LOG.exception("A round of the converger failed")
+
+    def round(self) -> None:
+        """Do everything once, if this converger leads. One part's failure does not stop the others."""
+        length = timedelta(seconds=3 * self._interval)
+        held: list[int | None] = []
+        self._attempt(
+            "lease",
+            lambda: held.append(
+                leases.hold(self._api_db, "converger", self._holder, utcnow(), length)
+            ),
+        )
+        if not held or held[0] is None:
+            return
+        self._attempt("build requests", self._drive_stale)
+        for cell in self._cells.all():
+            if cell.uuid == CELL0:
+                continue
+            for name, repair in (
+                ("hosts", self._map_hosts),
+                ("late builds", self._fail_late),
+                ("builds", self._send_again),
+                ("deletes", self._delete_again),
+                ("tasks", self._give_up_tasks),
+            ):
+                self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
+
+    def _attempt(self, what: str, repair: Callable[[], None]) -> None:
+        try:
+            repair()
+        except KilonovaError as error:
+            if what not in self._failing:
+                LOG.warning("Converging %s failed: %s", what, error)
+            self._failing.add(what)
+        else:
+            if what in self._failing:
+                LOG.info("Converging %s works again", what)
+            self._failing.discard(what)
+
+    def _drive_stale(self) -> None:
+        stale = build_requests.stale(self._api_db, utcnow(), untouched=_UNTOUCHED)
+        if stale:
+            LOG.info("Driving again: %s", ", ".join(stale))
+            REPAIRS.labels("drive").inc(len(stale))
+            self._conductor.build_servers(service_context(), BuildServers(instance_uuids=stale))
+
+    def _map_hosts(self, cell: CellUuid) -> None:
+        map_hosts(self._api_db, cell, hosts.hosts_of(self._cells.database(cell)))
+
+    def _fail_late(self, cell: CellUuid) -> None:
+        if not self._build_timeout:
+            return
+        now = utcnow()
+        database = self._cells.database(cell)
+        before = now - timedelta(seconds=self._build_timeout)
+        for late in unfinished.building_since(database, before):
+            fault = plan.timed_out(self._build_timeout, now)
+            if reports.fail(database, late.uuid, late.epoch, fault):
+                self._note("late", late)
+                self._placement.free([late.uuid])
+
+    def _send_again(self, cell: CellUuid) -> None:
+        database = self._cells.database(cell)
+        for waiting in unfinished.never_begun(database, utcnow() - _NOT_BEGUN):
+            chosen = self._destination(waiting, cell)
+            to = (chosen.host, chosen.node, chosen.availability_zone)
+            if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
+                continue
+            again = instances.get(database, waiting.uuid)
+            if again is not None:
+                self._note("build", again)
+                message = BuildInstance(instance=again, destination=chosen)
+                self._bus(cell).cast(service_context(), message, host=chosen.host)
+
+    def _destination(self, instance: Instance, cell: CellUuid) -> Destination:
+        held = self._placement.held_by(instance.uuid)
+        return Destination(
+            host=instance.host or HostName(""),
+            node=instance.node or NodeName(""),
+            cell_uuid=cell,
+            provider_uuid=ProviderUuid(next(iter(held), "")),
+            availability_zone=instance.availability_zone or "",
+            allocation=held,
+        )
+
+    def _delete_again(self, cell: CellUuid) -> None:
+        now = utcnow()
+        database = self._cells.database(cell)
+        deleting = unfinished.in_task(database, [TaskState.DELETING], now - _NOT_DELETED)
+        for instance in deleting:
+            self._note("delete", instance)
+            if instance.host is None:
+                self._placement.free([instance.uuid])
+                instances.mark_deleted(database, [instance.uuid], now)
+            else:
+                message = DeleteInstance(instance=instance)
+                self._bus(cell).cast(service_context(), message, host=instance.host)
+
+    def _give_up_tasks(self, cell: CellUuid) -> None:
+        database = self._cells.database(cell)
+        for instance in unfinished.in_task(database, _GIVEN_UP, utcnow() - _NOT_DONE):
+            self._note("task", instance)
+            instances.update(database, instance.uuid, {"task_state": None})
+
+    def _bus(self, cell: CellUuid) -> Bus:
+        return self._buses.at(self._cells.get(cell).transport_url)
+
+    def _note(self, repair: str, instance: Instance) -> None:
+        LOG.info("Repair %s: %s on %s", repair, instance.uuid, instance.host)
+        REPAIRS.labels(repair).inc()

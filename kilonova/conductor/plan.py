@@ -1,0 +1,98 @@
+"""What follows from a decision or from a failed build. Pure: values in, values out."""
+
+from datetime import datetime
+
+import msgspec
+
+from kilonova.core.ids import CELL0
+from kilonova.core.instance import ActionEvent, Fault, Instance, InstanceAction
+from kilonova.core.report import BuildFailure
+from kilonova.core.scheduling import Decision, Destination, NoHost
+from kilonova.core.states import Action, TaskState, VmState
+from kilonova.db.build_requests import Pending
+from kilonova.db.instances import Placed
+
+FIRST_EPOCH = 1
+SCHEDULED = "schedule_instances"
+
+
+def place(pending: Pending, decision: Decision, began: datetime, now: datetime) -> Placed:
+    """Return the instance as it goes into its cell, or into cell0 with the counted reasons."""
+    instance = pending.instance
+    chosen = decision.destination
+    error = None if chosen else no_valid_host(decision.no_host, now)
+    event = ActionEvent(
+        name=SCHEDULED,
+        started_at=began,
+        finished_at=now,
+        result="Error" if error else "Success",
+        details=error.message if error else None,
+    )
+    action = InstanceAction(
+        action=Action.CREATE,
+        instance_uuid=instance.uuid,
+        request_id=pending.request_id,
+        user_id=instance.user_id,
+        project_id=instance.project_id,
+        started_at=instance.created_at,
+        updated_at=now,
+        message="Error" if error else None,
+        events=(event,),
+    )
+    if chosen is None:
+        failed = msgspec.structs.replace(
+            instance, vm_state=VmState.ERROR, task_state=None, updated_at=now
+        )
+        return Placed(instance=failed, action=action, fault=error)
+    return Placed(instance=at(instance, chosen, FIRST_EPOCH, now), action=action)
+
+
+def at(instance: Instance, chosen: Destination, epoch: int, now: datetime) -> Instance:
+    """Return the instance on a host, under a build epoch."""
+    return msgspec.structs.replace(
+        instance,
+        host=chosen.host,
+        node=chosen.node,
+        availability_zone=chosen.availability_zone,
+        vm_state=VmState.BUILDING,
+        task_state=TaskState.SCHEDULING,
+        epoch=epoch,
+        updated_at=now,
+    )
+
+
+def cell_of(decision: Decision) -> str:
+    """Return the cell that a decided server goes into."""
+    return decision.destination.cell_uuid if decision.destination else CELL0
+
+
+def no_valid_host(why: NoHost | None, now: datetime) -> Fault:
+    """Return the fault of a server that no host fits: the sentence for all, the misses for operators."""
+    counted = why or NoHost(considered=0, reasons=())
+    details = "\n".join(
+        f"{reason.hosts} x {reason.refused_by}: {reason.sentence}"
+        + (f" ({reason.nearest_miss})" if reason.nearest_miss else "")
+        for reason in counted.reasons
+    )
+    sentence = f"No valid host was found. {counted.sentence()}."
+    return Fault(code=500, message=sentence, details=details, created_at=now)
+
+
+def gave_up(failure: BuildFailure, now: datetime) -> Fault:
+    """Return the fault of a server that no host could build."""
+    what = "No host is left to try" if failure.retry else "No other host is tried"
+    return Fault(
+        code=500,
+        message=f"The server could not be built. {what}; the last one said: {failure.reason}",
+        details=failure.details,
+        created_at=now,
+    )
+
+
+def timed_out(seconds: float, now: datetime) -> Fault:
+    """Return the fault of a server that was not built in time."""
+    return Fault(
+        code=500,
+        message=f"The server was not built within {seconds:g} seconds, so the build was given up.",
+        created_at=now,
+    )

@@ -1,0 +1,63 @@
+"""The conductor's service: the super conductor where ``[api_database]`` is configured, a cell conductor
+where ``[database]`` is; one process is usually both."""
+
+from oslo_config import cfg
+
+from kilonova.conductor.cell_conductor import CellConductor
+from kilonova.conductor.converger import Converger
+from kilonova.conductor.super_conductor import SuperConductor
+from kilonova.core.ids import HostName
+from kilonova.db.cells import Cells
+from kilonova.db.engine import Database
+from kilonova.placement.client import Placement
+from kilonova.rpc.bus import Server
+from kilonova.rpc.connect import Buses
+from kilonova.rpc.messages import Topic
+
+_POOL = 10
+
+
+class ConductorService:
+    """Serves ``Topic.CONDUCTOR`` and ``Topic.CELL_CONDUCTOR``, each where its database is configured."""
+
+    def __init__(self, conf: cfg.ConfigOpts, buses: Buses, placement: Placement) -> None:
+        self._name: HostName = conf.host
+        self._bus = buses.default()
+        self._servers: list[Server] = []
+        self._databases: list[Database] = []
+        self._super: SuperConductor | None = None
+        self._converger: Converger | None = None
+        self._cell: CellConductor | None = None
+        if conf.api_database.connection:
+            api_db = Database(conf.api_database.connection, pool_size=_POOL)
+            cells = Cells(api_db, pool_size=_POOL)
+            self._databases.append(api_db)
+            self._super = SuperConductor(
+                api_db, cells, buses, placement, alternates=conf.scheduler.max_attempts - 1
+            )
+            collaborators = (api_db, cells, buses, placement)
+            self._converger = Converger(conf, collaborators, self._super)
+        if conf.database.connection:
+            cell_db = Database(conf.database.connection, pool_size=_POOL)
+            self._databases.append(cell_db)
+            self._cell = CellConductor(cell_db, self._bus, placement)
+
+    def start(self) -> None:
+        """Listen."""
+        if self._super is not None and self._converger is not None:
+            self._super.start()
+            self._servers.append(self._bus.serve(Topic.CONDUCTOR, self._name, self._super))
+            self._converger.start()
+        if self._cell is not None:
+            self._servers.append(self._bus.serve(Topic.CELL_CONDUCTOR, self._name, self._cell))
+
+    def stop(self) -> None:
+        """Take no more messages, and return when those in hand are handled."""
+        for server in self._servers:
+            server.stop()
+        if self._converger is not None:
+            self._converger.stop()
+        if self._super is not None:
+            self._super.stop()
+        for database in self._databases:
+            database.dispose()

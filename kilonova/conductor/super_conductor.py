@@ -1,0 +1,181 @@
+"""The super conductor: from a build request to an instance in a cell and a message to its host."""
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from kilonova.conductor import plan
+from kilonova.core.clock import utcnow
+from kilonova.core.context import RequestContext, service_context
+from kilonova.core.errors import KilonovaError
+from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
+from kilonova.core.scheduling import Decision
+from kilonova.db import build_requests, instances
+from kilonova.db.build_requests import Pending
+from kilonova.db.cells import Cells
+from kilonova.db.engine import Database
+from kilonova.db.instances import Placed
+from kilonova.placement.client import Placement
+from kilonova.rpc.bus import Bus
+from kilonova.rpc.connect import Buses
+from kilonova.rpc.messages import BuildInstance, BuildServers, Destinations, SelectDestinations
+
+LOG = logging.getLogger(__name__)
+
+_LARGEST_BATCH = 500
+_SCHEDULING_TIMEOUT = 55.0
+"""Seconds; less than the lease on a build request, so that nobody else takes it up meanwhile."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class SuperConductor:
+    """Handles ``BuildServers``: what has arrived is driven together, by a few threads."""
+
+    def __init__(
+        self, api_db: Database, cells: Cells, buses: Buses, placement: Placement, *, alternates: int
+    ) -> None:
+        self._api_db = api_db
+        self._cells = cells
+        self._buses = buses
+        self._placement = placement
+        self._alternates = alternates
+        self._token = str(uuid.uuid4())
+        self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, threads: int = 2) -> None:
+        """Begin to drive."""
+        for number in range(threads):
+            thread = threading.Thread(target=self._run, name=f"drive-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Finish what is in hand. What only arrived stays in the database and is driven by another."""
+        for _ in self._threads:
+            self._arrived.put(None)
+        deadline = time.monotonic() + 8
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+
+    def build_servers(self, _context: RequestContext, message: BuildServers) -> None:
+        """Take note of servers to build."""
+        for instance_uuid in message.instance_uuids:
+            self._arrived.put(instance_uuid)
+
+    def _run(self) -> None:
+        while (first := self._arrived.get()) is not None:
+            batch = [first]
+            try:
+                while len(batch) < _LARGEST_BATCH:
+                    following = self._arrived.get_nowait()
+                    if following is None:
+                        self._arrived.put(None)
+                        break
+                    batch.append(following)
+            except queue.Empty:
+                pass
+            try:
+                self.drive(batch)
+            except KilonovaError as error:
+                LOG.warning("%d build requests wait for the converger: %s", len(batch), error)
+            except Exception:
+                LOG.exception("Driving %d build requests failed", len(batch))
+
+    def drive(self, uuids: Sequence[InstanceUuid]) -> None:
+        """Take build requests and bring each to a cell; what cannot go on is given back.
+
+        Raises:
+            DatabaseUnavailable: nothing was taken, or what was taken is driven again after its lease.
+        """
+        pending = build_requests.take(self._api_db, uuids, self._token, utcnow())
+        fresh = [p for p in pending if not (p.redriven and self._finish_earlier(p))]
+        groups: defaultdict[bytes, list[Pending]] = defaultdict(list)
+        for one in fresh:
+            groups[_encode(one.spec)].append(one)
+        for group in groups.values():
+            try:
+                self._build_alike(group)
+            except KilonovaError as error:
+                LOG.warning("%d build requests are given back: %s", len(group), error)
+                given_back = [p.instance.uuid for p in group]
+                build_requests.release(self._api_db, given_back, self._token)
+
+    def _finish_earlier(self, pending: Pending) -> bool:
+        """Settle a server that an earlier driver had placed already; the converger sends it to its host."""
+        found = pending.instance.uuid
+        for cell in self._cells.all():
+            if instances.get(self._cells.database(cell.uuid), found) is not None:
+                build_requests.settle(self._api_db, {found: cell.uuid}, self._token)
+                return True
+        return False
+
+    def _build_alike(self, group: Sequence[Pending]) -> None:
+        began = utcnow()
+        context = _context_of(group[0])
+        by_uuid = {p.instance.uuid: p for p in group}
+        message = SelectDestinations(
+            spec=group[0].spec, instance_uuids=tuple(by_uuid), alternates=self._alternates
+        )
+        answer = self._buses.default().call(
+            context, message, Destinations, timeout=_SCHEDULING_TIMEOUT
+        )
+        now = utcnow()
+        placed: defaultdict[CellUuid, list[tuple[Placed, Decision]]] = defaultdict(list)
+        for decision in answer.decisions:
+            one = plan.place(by_uuid[decision.instance_uuid], decision, began, now)
+            placed[CellUuid(plan.cell_of(decision))].append((one, decision))
+        for cell_uuid, here in placed.items():
+            instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
+        chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
+        settled = build_requests.settle(self._api_db, chosen, self._token)
+        self._undo(settled.lost, chosen)
+        for cell_uuid, here in placed.items():
+            if cell_uuid != CELL0:
+                sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
+                self._send(cell_uuid, sent, by_uuid)
+
+    def _undo(self, lost: frozenset[InstanceUuid], chosen: dict[InstanceUuid, CellUuid]) -> None:
+        """Remove what was placed for servers that their owners deleted meanwhile."""
+        for cell_uuid in {chosen[gone] for gone in lost}:
+            here = [gone for gone in lost if chosen[gone] == cell_uuid]
+            instances.remove(self._cells.database(cell_uuid), here)
+        if lost:
+            self._placement.free(sorted(lost))
+
+    def _send(
+        self,
+        cell_uuid: CellUuid,
+        placed: Sequence[tuple[Placed, Decision]],
+        by_uuid: dict[InstanceUuid, Pending],
+    ) -> None:
+        bus: Bus = self._buses.at(self._cells.get(cell_uuid).transport_url)
+        for one, decision in placed:
+            if decision.destination is None:
+                continue
+            message = BuildInstance(
+                instance=one.instance,
+                destination=decision.destination,
+                alternates=decision.alternates,
+            )
+            context = _context_of(by_uuid[one.instance.uuid])
+            try:
+                bus.cast(context, message, host=decision.destination.host)
+            except KilonovaError as error:
+                LOG.warning("%s waits for the converger: %s", one.instance.uuid, error)
+
+
+def _context_of(pending: Pending) -> RequestContext:
+    return msgspec.structs.replace(
+        service_context(),
+        request_id=pending.request_id,
+        user_id=pending.instance.user_id,
+        project_id=pending.instance.project_id,
+    )

@@ -1,0 +1,42 @@
+"""Leases: who leads, and until when."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from kilonova.db.api_schema import Lease
+from kilonova.db.engine import Database
+from kilonova.db.statements import insert_if_absent, table_of
+
+_leases = table_of(Lease)
+
+
+def hold(api_db: Database, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
+    """Take or keep a lease; return its fencing token, or None while another holds it.
+
+    The token grows whenever the holder changes.
+    """
+
+    def work(connection: sa.Connection) -> int | None:
+        query = sa.select(_leases).where(_leases.c.name == name).with_for_update()
+        row = connection.execute(query).first()
+        if row is None:
+            free = {"name": name, "holder": "", "token": 0, "expires_at": now}
+            insert_if_absent(connection, _leases, [free], "name")
+            row = connection.execute(query).one()
+        if row.holder != holder and row.holder and row.expires_at > now:
+            return None
+        token = row.token if row.holder == holder else row.token + 1
+        change = sa.update(_leases).where(_leases.c.name == name)
+        values = {"holder": holder, "token": token, "expires_at": now + length}
+        connection.execute(change.values(values))
+        return int(token)
+
+    return api_db.write(work)
+
+
+def let_go(api_db: Database, name: str, holder: str) -> None:
+    """Give a lease back, so that the next holder need not wait for its end."""
+    mine = sa.and_(_leases.c.name == name, _leases.c.holder == holder)
+    change = sa.update(_leases).where(mine).values(holder="")
+    api_db.write(lambda c: c.execute(change))
