@@ -11,8 +11,9 @@ from kilonova.core.scheduling import Inventory
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One compute node as its host sees it. Memory is MiB, disk GiB.
 
-    ``inventory`` is what the node's resource provider holds; ``supported`` are (architecture,
-    hypervisor type, vm mode) triples; ``cpu_info`` is a JSON text.
+        ``inventory`` is what the node's resource provider holds; ``supported`` are (architecture,
+        hypervisor type, vm mode) triples; ``cpu_info`` is a JSON text; ``booted_at`` is when the host started
+    (UTC without a zone), or None where that is not known.
     """
 
     node: NodeName
@@ -32,10 +33,14 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     traits: tuple[str, ...] = ()
     capabilities: dict[str, str] = {}
     supported: tuple[tuple[str, str, str], ...] = ()
+    booted_at: datetime | None = None
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """One service of the deployment, as ``os-services`` lists it."""
+    """One service of the deployment, as ``os-services`` lists it.
+
+    ``id`` is its number in its cell, by which clients below microversion 2.53 know it.
+    """
 
     uuid: str
     binary: str
@@ -47,6 +52,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: datetime | None = None
     created_at: datetime | None = None
     version: int = 1
+    id: int = 0
 
     def is_up(self, now: datetime, down_after: float) -> bool:
         """Whether it was heard of within ``down_after`` seconds of ``now`` and is not forced down."""

@@ -1,0 +1,44 @@
+"""Key pairs as the API shows them."""
+
+from typing import Any
+
+from kilonova.api.views.moments import precise
+from kilonova.core.ids import UserId
+from kilonova.core.instance import KeyPair
+from kilonova.db.key_pairs import OwnedKeyPair
+
+Version = tuple[int, int]
+
+
+def brief(key_pair: KeyPair, version: Version) -> dict[str, Any]:
+    """Return a key pair of a list (2.2: its type)."""
+    view = {
+        "name": key_pair.name,
+        "public_key": key_pair.public_key,
+        "fingerprint": key_pair.fingerprint,
+    }
+    if version >= (2, 2):
+        view["type"] = key_pair.kind
+    return view
+
+
+def created(
+    key_pair: KeyPair, user: UserId, private_key: str | None, version: Version
+) -> dict[str, Any]:
+    """Return a key pair as it is answered to its creation, with the private key if one was made."""
+    view = brief(key_pair, version) | {"user_id": user}
+    if private_key is not None:
+        view["private_key"] = private_key
+    return view
+
+
+def full(owned: OwnedKeyPair, version: Version) -> dict[str, Any]:
+    """Return a whole key pair. It never changes and is gone when it is deleted, as some fields say."""
+    return brief(owned.key_pair, version) | {
+        "user_id": owned.user_id,
+        "id": owned.number,
+        "created_at": precise(owned.created_at),
+        "updated_at": None,
+        "deleted": False,
+        "deleted_at": None,
+    }
