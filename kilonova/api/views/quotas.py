@@ -15,24 +15,21 @@ _GROUPS = ("server_group_members", "server_groups")
 
 def resources(version: Version) -> tuple[str, ...]:
     """Return what quota sets name (2.36: no networks; 2.57: no injected files)."""
-    gone = _NETWORK if version >= (2, 36) else ()
-    gone += _FILES if version >= (2, 57) else ()
-    return tuple(
-        name for name in sorted((*Limits.__struct_fields__, *_NETWORK)) if name not in gone
-    )
+    return _without(*(_NETWORK if version >= (2, 36) else ()), version=version)
 
 
 def class_resources(version: Version) -> tuple[str, ...]:
     """Return what quota class sets name (2.50: server groups but no networks; 2.57: no files)."""
-    gone = _NETWORK if version >= (2, 50) else _GROUPS
-    gone += _FILES if version >= (2, 57) else ()
-    return tuple(
-        name for name in sorted((*Limits.__struct_fields__, *_NETWORK)) if name not in gone
-    )
+    return _without(*(_NETWORK if version >= (2, 50) else _GROUPS), version=version)
+
+
+def _without(*gone: str, version: Version) -> tuple[str, ...]:
+    known = {*Limits.__struct_fields__, *_NETWORK}.difference(gone)
+    return tuple(sorted(known.difference(_FILES) if version >= (2, 57) else known))
 
 
 def _limit(limits: Limits, name: str) -> int:
-    return UNLIMITED if name in _NETWORK else getattr(limits, name)
+    return UNLIMITED if name in _NETWORK else int(getattr(limits, name))
 
 
 def quota_set(limits: Limits, version: Version, project: str | None = None) -> dict[str, Any]:
