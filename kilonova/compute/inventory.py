@@ -1,0 +1,34 @@
+"""What a host offers to Placement: pure arithmetic on what it has and what is kept back."""
+
+import msgspec
+from oslo_config import cfg
+
+from kilonova.core.scheduling import Inventory
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host has: CPUs, MiB of memory, GiB of disk."""
+
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+
+
+def inventory(conf: cfg.ConfigOpts, has: Capacity) -> dict[str, Inventory]:
+    """Return the inventories of a host under the configured reserves and ratios; empty ones left out."""
+    reserved_gb = -(-conf.reserved_host_disk_mb // 1024)
+    wanted = {
+        "VCPU": (has.vcpus, conf.reserved_host_cpus, conf.cpu_allocation_ratio),
+        "MEMORY_MB": (has.memory_mb, conf.reserved_host_memory_mb, conf.ram_allocation_ratio),
+        "DISK_GB": (has.disk_gb, reserved_gb, conf.disk_allocation_ratio),
+    }
+    return {
+        name: Inventory(
+            total=total,
+            reserved=min(reserved, total),
+            max_unit=total,
+            allocation_ratio=ratio,
+        )
+        for name, (total, reserved, ratio) in wanted.items()
+        if total > 0
+    }
