@@ -106,7 +106,7 @@ stamped() {
 }
 
 pip_install() {
-    "$1/bin/python" -m pip install -q --disable-pip-version-check "${@:2}" >&2 ||
+    "$1/bin/python" -m pip install -qq --disable-pip-version-check "${@:2}" >&2 ||
         die "pip could not install into $1."
 }
 
