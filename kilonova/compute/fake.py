@@ -27,9 +27,9 @@ _NAMESPACE = uuids.UUID("5a0c2f6e-37b3-5d0b-9d5c-0f2f7c8b6a11")
 class Step(msgspec.Struct, kw_only=True):
     """One line of a script: what happens to servers named so, at one step, the first ``times`` times.
 
-    ``step`` is networks, disks, spawn, stop, start, reboot or destroy; ``server`` a part of the name; ``host``
-    the host's name, or empty for every host; ``seconds`` a delay; ``error`` what it fails with; ``abort``
-    that no other host should try.
+    ``step`` is networks, disks, spawn, stop, start, reboot or destroy; ``server`` a part of the name;
+    ``host`` the host's name, or empty for every host; ``seconds`` a delay; ``error`` what it fails with;
+    ``abort`` that no other host should try.
     """
 
     step: str

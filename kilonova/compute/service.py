@@ -1,0 +1,167 @@
+"""One compute host: registers itself, shows that it lives, adopts its guests, and takes messages."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from oslo_config import cfg
+
+from kilonova.compute.adoption import Adoption
+from kilonova.compute.driver import Driver
+from kilonova.compute.fake import FakeDriver, read_script
+from kilonova.compute.handlers import ComputeHandlers
+from kilonova.compute.reporter import Reporter
+from kilonova.core.context import service_context
+from kilonova.core.errors import KilonovaError
+from kilonova.core.host import NodeReport
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.instance import Instance
+from kilonova.core.states import PowerState, VmState
+from kilonova.http.images import ImageStore
+from kilonova.placement.client import Placement
+from kilonova.rpc.bus import Bus, Server
+from kilonova.rpc.messages import HostInstances, ListInstances, ReportHost, Taken, Topic
+
+LOG = logging.getLogger(__name__)
+
+_TIMEOUT = 15.0
+
+
+class ComputeService:
+    """A compute host on its cell's bus."""
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, host: HostName, bus: Bus, driver: Driver, placement: Placement
+    ) -> None:
+        self._host = host
+        self._interval = conf.report_interval
+        self._bus = bus
+        self._driver = driver
+        self._placement = placement
+        self._reporter = Reporter(bus, host)
+        self._handlers = ComputeHandlers(
+            host, driver, self._reporter, concurrent_builds=conf.max_concurrent_builds
+        )
+        self._adoption = Adoption(driver, self._reporter, self._handlers)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"host-{host}", daemon=True)
+        self._server: Server | None = None
+        self._registered: tuple[NodeReport, ...] = ()
+        self._sent: tuple[NodeReport, ...] = ()
+        self._failing: set[str] = set()
+
+    def start(self) -> None:
+        """Listen; messages wait until the host knows what it should have."""
+        self._reporter.start()
+        self._driver.watch(self._power_changed)
+        self._server = self._bus.serve(Topic.COMPUTE, self._host, self._handlers, threads=4)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more messages, finish what is in hand, and send the last reports. Guests live on."""
+        self._stopped.set()
+        if self._server is not None:
+            self._server.stop()
+        self._thread.join(timeout=2)
+        self._handlers.stop()
+        self._reporter.stop(2)
+        self._driver.close()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            alive = self._attempt("sign of life", self._beat)
+            if alive and not self._handlers.adopted.is_set():
+                alive = self._attempt("adoption", self._adopt)
+            self._stopped.wait(self._interval if alive else 1.0)
+
+    def _attempt(self, what: str, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except KilonovaError as error:
+            if what not in self._failing:
+                LOG.warning("%s of %s waits: %s", what.capitalize(), self._host, error)
+            self._failing.add(what)
+            return False
+        except Exception:
+            LOG.exception("%s of %s failed", what.capitalize(), self._host)
+            return False
+        if what in self._failing:
+            LOG.info("%s of %s works again", what.capitalize(), self._host)
+        self._failing.discard(what)
+        return True
+
+    def _beat(self) -> None:
+        nodes = self._driver.nodes()
+        for node in nodes:
+            self._register(node)
+        changed = None if nodes == self._sent else nodes
+        message = ReportHost(host=self._host, nodes=changed)
+        self._bus.call(service_context(), message, Taken, timeout=_TIMEOUT)
+        self._sent = nodes
+
+    def _register(self, node: NodeReport) -> None:
+        """Tell Placement what a node has, whenever that changed."""
+        for known in self._registered:
+            if (known.provider_uuid, known.inventory, known.traits) == (
+                node.provider_uuid,
+                node.inventory,
+                node.traits,
+            ):
+                return
+        self._placement.ensure_provider(node.provider_uuid, node.node, node.inventory, node.traits)
+        others = [k for k in self._registered if k.provider_uuid != node.provider_uuid]
+        self._registered = (*others, node)
+
+    def _adopt(self) -> None:
+        message = ListInstances(host=self._host)
+        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
+        self._adoption.adopt(answer.instances)
+        self._handlers.adopted.set()
+
+    def _power_changed(self, uuid: InstanceUuid, power: PowerState) -> None:
+        """Report a guest that stopped by itself; what an action does is reported by the action."""
+        if power not in (PowerState.SHUTDOWN, PowerState.CRASHED):
+            return
+        threading.Timer(1.0, self._look_again, (uuid,)).start()
+
+    def _look_again(self, uuid: InstanceUuid) -> None:
+        with self._handlers.turns.turn(uuid):
+            self._attempt("a guest", lambda: self._report_stopped(uuid))
+
+    def _report_stopped(self, uuid: InstanceUuid) -> None:
+        power = self._driver.guests().get(uuid)
+        if power not in (PowerState.SHUTDOWN, PowerState.CRASHED):
+            return
+        message = ListInstances(host=self._host)
+        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
+        for instance in answer.instances:
+            if instance.uuid == uuid and _believed_running(instance):
+                self._adoption.adopt((instance,))
+
+
+def _believed_running(instance: Instance) -> bool:
+    return instance.vm_state == VmState.ACTIVE and instance.task_state is None
+
+
+def create_services(
+    conf: cfg.ConfigOpts, bus: Bus, placement: Placement, images: ImageStore
+) -> list[ComputeService]:
+    """Return the compute hosts that a configuration describes: one, or ``[fake] hosts`` of them.
+
+    Raises:
+        HypervisorUnavailable: libvirt does not answer.
+        Invalid: ``[fake] script`` cannot be read.
+    """
+    if conf.compute.driver == "fake":
+        count = conf.fake.hosts
+        names = [conf.host] if count == 1 else [f"{conf.host}-{n}" for n in range(count)]
+        script = read_script(conf.fake.script)
+        return [
+            ComputeService(conf, name, bus, FakeDriver(conf, name, script), placement)
+            for name in map(HostName, names)
+        ]
+    # Imported here: a machine that plays fake hosts needs no libvirt.
+    from kilonova.compute.libvirt.driver import LibvirtDriver  # noqa: PLC0415
+
+    host = HostName(conf.host)
+    return [ComputeService(conf, host, bus, LibvirtDriver(conf, host, images), placement)]

@@ -1,0 +1,115 @@
+"""The image store as services see it: a client of the Image API v2, Glance's or the embedded one."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from keystoneauth1 import adapter, exceptions
+from keystoneauth1 import loading as ks_loading
+from oslo_config import cfg
+
+from kilonova.core.context import RequestContext
+from kilonova.core.errors import ImageStoreUnavailable, NotFound
+from kilonova.core.ids import ImageId
+from kilonova.core.image import Image
+
+_TIMEOUT = 30.0
+_CHUNK = 1 << 20
+_KNOWN = frozenset(
+    {
+        "id", "name", "status", "size", "virtual_size", "min_ram", "min_disk", "disk_format",
+        "container_format", "checksum", "os_hash_algo", "os_hash_value", "owner", "visibility",
+        "created_at", "updated_at", "protected", "tags", "self", "file", "schema", "locations",
+        "direct_url", "stores", "os_hidden",
+    }
+)  # fmt: skip
+
+
+def load(conf: cfg.ConfigOpts) -> "ImageStore":
+    """Return a client from ``[glance]``, whose options are keystoneauth1's."""
+    ks_loading.register_session_conf_options(conf, "glance")
+    ks_loading.register_auth_conf_options(conf, "glance")
+    ks_loading.register_adapter_conf_options(conf, "glance")
+    conf.set_default("service_type", "image", "glance")
+    auth = ks_loading.load_auth_from_conf_options(conf, "glance")
+    session = ks_loading.load_session_from_conf_options(conf, "glance", auth=auth)
+    return ImageStore(ks_loading.load_adapter_from_conf_options(conf, "glance", session=session))
+
+
+class ImageStore:
+    """An image store, asked with the service's own credentials."""
+
+    def __init__(self, http: adapter.Adapter) -> None:
+        self._http = http
+
+    def get(self, context: RequestContext, image_id: ImageId) -> Image:
+        """Return an image that the asker may use.
+
+        Raises:
+            NotFound: there is none, or it is another project's.
+            ImageStoreUnavailable: no answer.
+        """
+        answer = self._ask(f"/v2/images/{image_id}")
+        if answer.status_code in (400, 404):
+            raise NotFound(f"Image {image_id} could not be found.")
+        image = image_of(answer.json())
+        private = image.visibility not in ("public", "community", "shared")
+        if private and image.owner != context.project_id and not context.is_admin:
+            raise NotFound(f"Image {image_id} could not be found.")
+        return image
+
+    def download(self, image_id: ImageId, into: BinaryIO) -> None:
+        """Write an image's data into a file.
+
+        Raises:
+            NotFound: there is no such image, or it has no data.
+            ImageStoreUnavailable: no answer, or it broke off.
+        """
+        answer = self._ask(f"/v2/images/{image_id}/file", stream=True)
+        if answer.status_code in (204, 400, 404):
+            raise NotFound(f"Image {image_id} has no data.")
+        try:
+            for chunk in _chunks(answer):
+                into.write(chunk)
+        except OSError as error:
+            raise ImageStoreUnavailable(f"Downloading {image_id} broke off: {error}") from error
+
+    def _ask(self, path: str, *, stream: bool = False) -> Any:
+        try:
+            answer = self._http.get(
+                path, raise_exc=False, stream=stream, timeout=_TIMEOUT, connect_retries=1
+            )
+        except exceptions.ClientException as error:
+            raise ImageStoreUnavailable(f"The image store does not answer: {error}") from error
+        if answer.status_code >= 500 or answer.status_code in (401, 403):
+            raise ImageStoreUnavailable(f"The image store answered {answer.status_code}.")
+        return answer
+
+
+def _chunks(answer: Any) -> Iterator[bytes]:
+    yield from answer.iter_content(_CHUNK)
+
+
+def image_of(document: Mapping[str, Any]) -> Image:
+    """Return the image in an Image API v2 document. What it does not define is a property."""
+    properties = {
+        name: str(value)
+        for name, value in document.items()
+        if name not in _KNOWN and value is not None
+    }
+    return Image(
+        image_id=ImageId(document["id"]),
+        name=document.get("name") or "",
+        status=document.get("status") or "",
+        size=document.get("size") or 0,
+        virtual_size=document.get("virtual_size") or 0,
+        min_ram=document.get("min_ram") or 0,
+        min_disk=document.get("min_disk") or 0,
+        disk_format=document.get("disk_format") or "",
+        container_format=document.get("container_format") or "",
+        checksum=document.get("checksum") or "",
+        hash_algo=document.get("os_hash_algo") or "",
+        hash_value=document.get("os_hash_value") or "",
+        owner=document.get("owner") or "",
+        visibility=document.get("visibility") or "",
+        properties=properties,
+    )
