@@ -2,7 +2,7 @@
 
 Owns the rule that a host is in one zone only: every change that could break it holds the locks of all
 aggregates, which are few and rarely changed. Which hosts have servers stands in the cells, so the
-caller says it (``hosts_with_servers`` asks one cell).
+caller says it (see ``hosted``).
 """
 
 import uuid
@@ -26,13 +26,11 @@ from kilonova.core.aggregate import (
 from kilonova.core.errors import Conflict, NotFound
 from kilonova.core.ids import HostName
 from kilonova.db.api_schema import Aggregate, AggregateHost, HostMapping
-from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.statements import table_of
 
 _aggregates = table_of(Aggregate)
 _members = table_of(AggregateHost)
-_instances = table_of(StoredInstance)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -220,13 +218,3 @@ def delete(api_db: Database, number: int) -> None:
 def leave_all(api_db: Database, host: HostName) -> None:
     """Take a host out of every aggregate."""
     api_db.write(lambda c: c.execute(sa.delete(_members).where(_members.c.host == host)))
-
-
-def hosts_with_servers(cell_db: Database, hosts: Collection[HostName]) -> frozenset[HostName]:
-    """Return those of the hosts that have servers in this cell."""
-    query = (
-        sa.select(_instances.c.host)
-        .where(_instances.c.host.in_(hosts), _instances.c.deleted.is_(False))
-        .distinct()
-    )
-    return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))

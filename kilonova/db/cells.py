@@ -84,6 +84,11 @@ def map_hosts(api_db: Database, cell_uuid: CellUuid, hosts: Collection[HostName]
         api_db.write(lambda c: insert_if_absent(c, _hosts, rows, "host"))
 
 
+def unmap_host(api_db: Database, host: HostName) -> None:
+    """Forget which cell a host is in."""
+    api_db.write(lambda c: c.execute(sa.delete(_hosts).where(_hosts.c.host == host)))
+
+
 def mapped_hosts(api_db: Database) -> dict[HostName, CellUuid]:
     """Return the cell of every mapped host."""
     query = sa.select(_hosts.c.host, _hosts.c.cell_uuid)

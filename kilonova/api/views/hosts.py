@@ -8,15 +8,13 @@ import msgspec
 
 from kilonova.api.views.moments import precise
 from kilonova.core.host import NodeReport, Service
-from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.ids import HostName
+from kilonova.db.hosted import Hosted
 from kilonova.db.hosts import StoredNode
 
 Version = tuple[int, int]
 INTERNAL_ZONE = "internal"
 """The zone of services that are no compute hosts."""
-
-Hosted = Sequence[tuple[InstanceUuid, str]]
-"""UUIDs and names of the servers of a host."""
 
 _FIGURES = (
     "vcpus",
@@ -139,9 +137,11 @@ def statistics(reports: Iterable[NodeReport]) -> dict[str, Any]:
     return {"hypervisor_statistics": dict.fromkeys(_FIGURES, 0) | total}
 
 
-def with_servers(view: Mapping[str, Any], hosted: Hosted, version: Version) -> dict[str, Any]:
+def with_servers(
+    view: Mapping[str, Any], hosted: Sequence[Hosted], version: Version
+) -> dict[str, Any]:
     """Return a hypervisor's view with its servers (2.75: also when there are none)."""
-    servers = [{"uuid": uuid, "name": name} for uuid, name in hosted]
+    servers = [{"uuid": server.uuid, "name": server.name} for server in hosted]
     return {**view, "servers": servers} if servers or version >= (2, 75) else dict(view)
 
 

@@ -12,6 +12,7 @@ from kilonova.core.host import NodeReport, Service
 from kilonova.core.ids import FlavorId, HostName, InstanceUuid, NodeName, ProviderUuid, UserId
 from kilonova.core.instance import KeyPair
 from kilonova.core.quota import Amount, Limits
+from kilonova.db.hosted import Hosted
 from kilonova.db.hosts import StoredNode
 from kilonova.db.key_pairs import OwnedKeyPair
 
@@ -140,7 +141,7 @@ class HostViewTest(testtools.TestCase):
     def test_a_host_without_servers_shows_an_empty_list_from_2_75(self) -> None:
         self.assertNotIn("servers", hosts.with_servers({}, [], (2, 74)))
         self.assertEqual([], hosts.with_servers({}, [], (2, 75))["servers"])
-        shown = hosts.with_servers({}, [(InstanceUuid("u"), "vm")], (2, 53))
+        shown = hosts.with_servers({}, [Hosted(HostName("h"), InstanceUuid("u"), "vm")], (2, 53))
         self.assertEqual([{"uuid": "u", "name": "vm"}], shown["servers"])
 
     def test_forced_down_comes_with_2_11(self) -> None:

@@ -1,0 +1,48 @@
+"""Asking every cell the same thing at once: a cell that does not answer is named, and fails nothing."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import msgspec
+
+from kilonova.core.errors import DatabaseUnavailable
+from kilonova.core.ids import CELL0, CellUuid
+from kilonova.db.cells import Cells
+from kilonova.db.engine import Database
+
+T = TypeVar("T")
+
+
+class Gathered(msgspec.Struct, Generic[T], frozen=True):
+    """What the cells answered, and those that did not."""
+
+    answers: dict[CellUuid, T]
+    silent: frozenset[CellUuid]
+
+
+def gather(cells: Cells, work: Callable[[Database], T]) -> Gathered[T]:
+    """Ask the database of every cell but cell0, which has no hosts.
+
+    Raises:
+        DatabaseUnavailable: the API database does not answer.
+    """
+    # Read anew: a cell that was made since the last look has hosts, too.
+    cells.refresh()
+    asked = [cell.uuid for cell in cells.all() if cell.uuid != CELL0 and not cell.disabled]
+
+    def ask(uuid: CellUuid) -> T | DatabaseUnavailable:
+        try:
+            return work(cells.database(uuid))
+        except DatabaseUnavailable as silence:
+            return silence
+
+    if len(asked) > 1:
+        with ThreadPoolExecutor(len(asked)) as pool:
+            answers = dict(zip(asked, pool.map(ask, asked), strict=True))
+    else:
+        answers = {uuid: ask(uuid) for uuid in asked}
+    return Gathered(
+        {u: a for u, a in answers.items() if not isinstance(a, DatabaseUnavailable)},
+        frozenset(u for u, a in answers.items() if isinstance(a, DatabaseUnavailable)),
+    )

@@ -1,0 +1,41 @@
+"""Which servers stand on which hosts of a cell: what operators ask before they change a host."""
+
+from collections.abc import Collection
+
+import msgspec
+import sqlalchemy as sa
+
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.db.cell_schema import StoredInstance
+from kilonova.db.engine import Database
+from kilonova.db.statements import table_of
+
+_instances = table_of(StoredInstance)
+
+
+class Hosted(msgspec.Struct, frozen=True):
+    """A server that a host holds."""
+
+    host: HostName
+    uuid: InstanceUuid
+    name: str
+
+
+def servers_on(cell_db: Database, hosts: Collection[HostName]) -> tuple[Hosted, ...]:
+    """Return the servers of hosts that are not deleted, in order of UUID."""
+    query = (
+        sa.select(_instances.c.host, _instances.c.uuid, _instances.c.name)
+        .where(_instances.c.host.in_(hosts), _instances.c.deleted.is_(False))
+        .order_by(_instances.c.uuid)
+    )
+    return tuple(Hosted(*row) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
+def hosts_with_servers(cell_db: Database, hosts: Collection[HostName]) -> frozenset[HostName]:
+    """Return those of the hosts that have servers in this cell."""
+    query = (
+        sa.select(_instances.c.host)
+        .where(_instances.c.host.in_(hosts), _instances.c.deleted.is_(False))
+        .distinct()
+    )
+    return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
