@@ -1,0 +1,234 @@
+"""The Compute API as a WSGI application: how every request passes through it.
+
+Owns headers, microversions, bodies, policy and faults; the tables of routes are in the resources' modules.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import falcon
+import msgspec
+
+from kilonova.api import documents, faults, resources, versions
+from kilonova.api.routing import Answer, Asked, Route
+from kilonova.api.services import Services
+from kilonova.core.context import RequestContext, new_request_id
+from kilonova.core.errors import (
+    Invalid,
+    KilonovaError,
+    MalformedBody,
+    NotFound,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from kilonova.http.identity import context_of
+
+LOG = logging.getLogger(__name__)
+
+LARGEST_BODY = 114_688
+_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+_ROOTS = ("/v2.1", "/v2")
+
+
+class _NoRoute(Exception):
+    """There is no such path, or not with this method."""
+
+
+class _Conversation:
+    """Gives each request its id, its microversion and its path; gives each answer its headers."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        if not request.path.startswith(_ROOTS):
+            return
+        request.context.request_id = new_request_id()
+        root, _, rest = request.path.lstrip("/").partition("/")
+        legacy = root == "v2"
+        text = "2.1" if legacy else versions.asked_for(request.get_header)
+        try:
+            request.context.version = versions.negotiate(text)
+        except KilonovaError as error:
+            if error.status == 406:
+                request.context.echo = text
+            raise
+        request.context.echo = versions.shown(request.context.version)
+        first, _, below = rest.partition("/")
+        if below and first not in self._known:
+            request.context.project_in_path = first
+            rest = below
+        request.path = f"/{rest}".rstrip("/") if rest else "/v2.1"
+        if not rest:
+            request.context.legacy = legacy
+
+    def process_response(
+        self, request: falcon.Request, response: falcon.Response, _resource: Any, _ok: bool
+    ) -> None:
+        request_id = request.context.get("request_id")
+        if request_id:
+            response.set_header("x-openstack-request-id", request_id)
+            response.set_header("x-compute-request-id", request_id)
+        echo = request.context.get("echo")
+        if echo:
+            response.set_header(versions.HEADER, f"compute {echo}")
+            response.set_header(versions.LEGACY_HEADER, echo)
+            response.append_header("Vary", versions.HEADER)
+            response.append_header("Vary", versions.LEGACY_HEADER)
+
+
+class _Resource:
+    """Passes the requests of one path to their handlers."""
+
+    def __init__(self, routes: Sequence[Route], services: Services) -> None:
+        self._services = services
+        self._routes: defaultdict[str, list[Route]] = defaultdict(list)
+        for route in routes:
+            self._routes[route.method].append(route)
+        for method in _METHODS:
+            setattr(self, f"on_{method.lower()}", self._handle)
+
+    def _handle(self, request: falcon.Request, response: falcon.Response, **params: str) -> None:
+        if request.method not in self._routes:
+            raise _NoRoute
+        version: versions.Version = request.context.version
+        for route in self._routes[request.method]:
+            if route.since <= version <= route.until:
+                break
+        else:
+            raise NotFound("The resource could not be found.")
+        context = context_of(request.env, request.context.request_id)
+        _check_project(request, context)
+        asked = Asked(self._services, context, version, request.prefix)
+        if route.rule is not None:
+            asked.authorize(route.rule)
+        asked.query = _query(request, route, version)
+        if request.method in ("POST", "PUT"):
+            asked.body = _body(request)
+            if route.body is not None:
+                route.body.check(asked.body, version, "the body")
+        _write(response, route.handler(asked, **params))
+
+
+def _check_project(request: falcon.Request, context: RequestContext) -> None:
+    named = request.context.get("project_in_path")
+    if named is not None and named != context.project_id:
+        raise Invalid(
+            f"Malformed request URL: URL's project_id '{named}' doesn't match Context's project_id "
+            f"'{context.project_id}'"
+        )
+
+
+def _query(
+    request: falcon.Request, route: Route, version: versions.Version
+) -> dict[str, list[str]]:
+    query = falcon.uri.parse_query_string(request.query_string, keep_blank=True, csv=False)
+    listed = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
+    if route.query is not None:
+        route.query.check(listed, version, "query parameters")
+    return listed
+
+
+def _body(request: falcon.Request) -> Any:
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise TooLarge(f"Request is too large: the limit is {LARGEST_BODY} bytes.")
+    text = request.bounded_stream.read(LARGEST_BODY + 1)
+    if len(text) > LARGEST_BODY:
+        raise TooLarge(f"Request is too large: the limit is {LARGEST_BODY} bytes.")
+    if not text:
+        return None
+    kind = (request.content_type or "application/json").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "text/plain"):
+        raise UnsupportedMediaType(f"Unsupported Content-Type: {kind}")
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"Malformed request body: {error}") from error
+
+
+def _write(response: falcon.Response, answer: Answer) -> None:
+    response.status = answer.status
+    for name, value in answer.headers.items():
+        response.set_header(name, value)
+    if answer.body is None:
+        response.content_type = None if answer.status == 204 else falcon.MEDIA_JSON
+    else:
+        response.content_type = falcon.MEDIA_JSON
+        response.data = msgspec.json.encode(answer.body)
+
+
+def _fail(response: falcon.Response, status: int, message: str) -> None:
+    response.status = status
+    response.content_type = faults.JSON_UTF8
+    response.data = faults.fault_body(status, message)
+
+
+def _expected(
+    request: falcon.Request, response: falcon.Response, error: Exception, _params: Any
+) -> None:
+    if not isinstance(error, KilonovaError):
+        raise error
+    if error.status >= 500:
+        LOG.warning("%s %s: %s", request.method, request.path, error)
+    if error.status == 500:
+        _fail(response, 500, faults.unexpected(error))
+    else:
+        _fail(response, error.status, error.message)
+
+
+def _no_route(
+    request: falcon.Request, response: falcon.Response, _error: Exception, _params: Any
+) -> None:
+    if "request_id" not in request.context:
+        response.status = 300
+        response.content_type = falcon.MEDIA_JSON
+        response.data = msgspec.json.encode(documents.choices(request.prefix, request.path))
+        return
+    request.context.echo = None
+    response.status = 404
+    response.content_type = faults.JSON_UTF8
+    response.data = faults.NO_ROUTE
+
+
+def _http(
+    request: falcon.Request, response: falcon.Response, error: Exception, params: Any
+) -> None:
+    if not isinstance(error, falcon.HTTPError):
+        raise error
+    if error.status_code in (404, 405):
+        _no_route(request, response, error, params)
+    else:
+        _fail(response, error.status_code, error.description or error.title or "")
+
+
+def _unexpected(
+    request: falcon.Request, response: falcon.Response, error: Exception, _params: Any
+) -> None:
+    LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+    _fail(response, 500, faults.unexpected(error))
+
+
+def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
+    """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
+    by_path: defaultdict[str, list[Route]] = defaultdict(list)
+    for route in resources.ROUTES:
+        by_path[route.path].append(route)
+    known = frozenset(path.split("/")[1] for path in by_path)
+    app = falcon.App(middleware=[_Conversation(known)])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(falcon.HTTPError, _http)
+    app.add_error_handler(_NoRoute, _no_route)
+    app.add_error_handler(KilonovaError, _expected)
+    app.add_route("/", documents.Root())
+    app.add_route("/v2.1", documents.Versioned())
+    for path, routes in by_path.items():
+        app.add_route(path, _Resource(routes, services))
+    return app
+
+
+def is_public(path: str) -> bool:
+    """Whether a path may be asked without a token: the version documents, and paths outside the API."""
+    return path.rstrip("/") in ("", "/v2", "/v2.1") or not path.startswith(_ROOTS)

@@ -1,0 +1,204 @@
+"""How a resource is added to the API.
+
+A module of a resource has a table ``ROUTES`` of ``Route`` and the handlers in it; ``app.py`` joins them.
+
+    ROUTES = (
+        Route("GET", "/flavors", "os_compute_api:flavors:list", list_flavors, query=_QUERY),
+        Route("POST", "/flavors", "os_compute_api:os-flavor-manage:create", create, body=_CREATE),
+        Route("PUT", "/flavors/{flavor_id}", "...:update", update, body=_UPDATE, since=(2, 55)),
+    )
+
+    def create(asked: Asked) -> Answer:
+        wanted = asked.body["flavor"]          # valid by _CREATE at asked.version
+        ...
+        return Answer({"flavor": view})        # 200; Answer(status=204) has no body
+
+A handler takes ``asked`` and the path's parameters by name, and raises ``core.errors``; it is called only
+if policy allows the route's rule to the asker for his own project. What belongs to another project is a
+matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../action`` has ``act_on`` a table of
+``Act`` as its handler, and no rule of its own.
+
+``body`` and ``query`` are ``Schemas``: the schema that counts is the newest that is not newer than the
+microversion. Where routes share a path and a method, the first that is served at the microversion answers.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+
+from kilonova.api.services import Services
+from kilonova.api.versions import MAXIMUM, MINIMUM, Version
+from kilonova.core.context import RequestContext
+from kilonova.core.errors import Forbidden, Invalid
+
+_FORMATS = FormatChecker()
+
+
+class Schemas:
+    """JSON Schemas by the microversion from which each counts, compiled once."""
+
+    def __init__(self, by_version: Mapping[Version, Mapping[str, Any]]) -> None:
+        self._validators = [
+            (version, Draft202012Validator(schema, format_checker=_FORMATS))
+            for version, schema in sorted(by_version.items(), reverse=True)
+        ]
+
+    def check(self, value: object, version: Version, what: str) -> None:
+        """Check a body or a query.
+
+        Raises:
+            Invalid: naming the field that is wrong.
+        """
+        for since, validator in self._validators:
+            if since <= version:
+                for error in validator.iter_errors(value):
+                    raise Invalid(_sentence(error, what))
+                return
+
+
+def _sentence(error: Any, what: str) -> str:
+    where = "/".join(str(step) for step in error.absolute_path)
+    if not where:
+        return f"Invalid input for {what}: {error.message}"
+    return f"Invalid input for field/attribute {where}. Value: {_short(error.instance)}. {error.message}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+class Answer:
+    """What a handler answers: a value that is encoded as JSON, or no body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, body: Any = None, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers or {}
+
+
+class Asked:
+    """One request, as a handler sees it.
+
+    ``body`` is the checked JSON body (None without one); ``query`` maps each parameter to all its values;
+    ``host_url`` is scheme and host as the client knows them.
+    """
+
+    __slots__ = ("body", "context", "host_url", "query", "services", "version")
+
+    def __init__(
+        self, services: Services, context: RequestContext, version: Version, host_url: str
+    ) -> None:
+        self.services = services
+        self.context = context
+        self.version = version
+        self.host_url = host_url
+        self.body: Any = None
+        self.query: dict[str, list[str]] = {}
+
+    def one(self, name: str) -> str | None:
+        """Return the last value of a query parameter, or None."""
+        values = self.query.get(name)
+        return values[-1] if values else None
+
+    def allows(self, rule: str, project_id: str | None = None, user_id: str | None = None) -> bool:
+        """Whether policy allows a rule for what belongs to a project and user (the asker's own)."""
+        return self.services.policy.allows(
+            rule,
+            self.context,
+            self.context.project_id if project_id is None else project_id,
+            self.context.user_id if user_id is None else user_id,
+        )
+
+    def authorize(
+        self, rule: str, project_id: str | None = None, user_id: str | None = None
+    ) -> None:
+        """Refuse what ``allows`` does not allow.
+
+        Raises:
+            Forbidden: naming the rule.
+        """
+        if not self.allows(rule, project_id, user_id):
+            raise Forbidden(f"Policy doesn't allow {rule} to be performed.")
+
+    def link(self, path: str) -> str:
+        """Return the URL of a path below the versioned root."""
+        prefix = self.services.conf.api.compute_link_prefix or f"{self.host_url}/v2.1"
+        return f"{prefix}{path}"
+
+    def links(self, path: str) -> list[dict[str, str]]:
+        """Return the self and bookmark links of a resource."""
+        prefix = self.services.conf.api.compute_link_prefix or self.host_url
+        bookmark = prefix.removesuffix("/v2.1") + path
+        return [{"rel": "self", "href": self.link(path)}, {"rel": "bookmark", "href": bookmark}]
+
+
+class Route:
+    """A method of a path, the rule it needs, and what answers it."""
+
+    __slots__ = ("body", "handler", "method", "path", "query", "rule", "since", "until")
+
+    def __init__(  # noqa: PLR0913 - a row of a table
+        self,
+        method: str,
+        path: str,
+        rule: str | None,
+        handler: Callable[..., Answer],
+        *,
+        body: Schemas | None = None,
+        query: Schemas | None = None,
+        since: Version = MINIMUM,
+        until: Version = MAXIMUM,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.rule = rule
+        self.handler = handler
+        self.body = body
+        self.query = query
+        self.since = since
+        self.until = until
+
+
+class Act:
+    """An action of a ``POST .../action``. ``body`` checks the whole body; the handler reads ``asked.body``."""
+
+    __slots__ = ("body", "handler", "rule", "since", "until")
+
+    def __init__(
+        self,
+        rule: str,
+        handler: Callable[..., Answer],
+        body: Schemas,
+        *,
+        since: Version = MINIMUM,
+        until: Version = MAXIMUM,
+    ) -> None:
+        self.rule = rule
+        self.handler = handler
+        self.body = body
+        self.since = since
+        self.until = until
+
+
+def act_on(acts: Mapping[str, Act]) -> Callable[..., Answer]:
+    """Return the handler that passes a body such as ``{"os-stop": null}`` to its action's handler."""
+
+    def handle(asked: Asked, **params: str) -> Answer:
+        body = asked.body
+        if not isinstance(body, dict) or len(body) != 1:
+            raise Invalid("Malformed request body: an action is an object with one key.")
+        name = next(iter(body))
+        act = acts.get(name)
+        if act is None or not act.since <= asked.version <= act.until:
+            raise Invalid(f"There is no such action: {name}")
+        asked.authorize(act.rule)
+        act.body.check(body, asked.version, "the body")
+        return act.handler(asked, **params)
+
+    return handle

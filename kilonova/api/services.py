@@ -1,0 +1,60 @@
+"""What the API's handlers work with."""
+
+import msgspec
+from oslo_config import cfg
+from oslo_policy import policy
+
+from kilonova.core.context import RequestContext
+from kilonova.core.ids import CellUuid
+from kilonova.db.cells import Cells
+from kilonova.db.engine import Database
+from kilonova.http.images import ImageStore
+from kilonova.rpc.bus import Bus
+from kilonova.rpc.connect import Buses
+
+
+class Policy:
+    """oslo.policy's answers, remembered: they depend on nothing but the rule, the roles and whose it is."""
+
+    def __init__(self, enforcer: policy.Enforcer) -> None:
+        self._enforcer = enforcer
+        self._known: dict[tuple[object, ...], bool] = {}
+
+    def allows(self, rule: str, context: RequestContext, project_id: str, user_id: str) -> bool:
+        """Whether the asker may do what ``rule`` names to what belongs to a project and user."""
+        key = (rule, context.roles, context.system_scope, project_id, user_id)
+        key = (*key, context.project_id, context.user_id)
+        known = self._known.get(key)
+        if known is None:
+            target = {"project_id": project_id, "user_id": user_id}
+            credentials = {
+                "user_id": context.user_id,
+                "project_id": context.project_id,
+                "roles": list(context.roles),
+                "system_scope": context.system_scope or None,
+            }
+            known = bool(self._enforcer.enforce(rule, target, credentials))
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The collaborators of a running API. ``bus`` is the top level's."""
+
+    conf: cfg.ConfigOpts
+    api_db: Database
+    cells: Cells
+    buses: Buses
+    bus: Bus
+    images: ImageStore
+    policy: Policy
+
+    def cell_bus(self, cell_uuid: CellUuid) -> Bus:
+        """Return the bus of a cell.
+
+        Raises:
+            NotFound: there is no such cell.
+        """
+        return self.buses.at(self.cells.get(cell_uuid).transport_url)
