@@ -15,8 +15,8 @@ A module of a resource has a table ``ROUTES`` of ``Route`` and the handlers in i
 
 A handler takes ``asked`` and the path's parameters by name, and raises ``core.errors``; it is called only
 if policy allows the route's rule to the asker for his own project. What belongs to another project is a
-matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../action`` has ``act_on`` a table of
-``Act`` as its handler, and no rule of its own.
+matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../action`` has ``act_on`` a table
+of ``Act`` as its handler, and no rule of its own.
 
 ``body`` and ``query`` are ``Schemas``: the schema that counts is the newest that is not newer than the
 microversion. Where routes share a path and a method, the first that is served at the microversion answers.
@@ -166,7 +166,7 @@ class Route:
 
 
 class Act:
-    """An action of a ``POST .../action``. ``body`` checks the whole body; the handler reads ``asked.body``."""
+    """An action of a ``POST .../action``. ``body`` checks the whole body, which the handler reads."""
 
     __slots__ = ("body", "handler", "rule", "since", "until")
 

@@ -22,8 +22,8 @@ class Policy:
 
     def allows(self, rule: str, context: RequestContext, project_id: str, user_id: str) -> bool:
         """Whether the asker may do what ``rule`` names to what belongs to a project and user."""
-        key = (rule, context.roles, context.system_scope, project_id, user_id)
-        key = (*key, context.project_id, context.user_id)
+        asker = (context.roles, context.system_scope, context.project_id, context.user_id)
+        key = (rule, asker, project_id, user_id)
         known = self._known.get(key)
         if known is None:
             target = {"project_id": project_id, "user_id": user_id}

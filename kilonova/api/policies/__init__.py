@@ -1,0 +1,46 @@
+"""The Compute API's policy rules, under the names and with the defaults that operators know.
+
+Each resource's rules are a table in a module of their own: (name, who, description, operations).
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+from oslo_config import cfg
+from oslo_policy import policy
+
+from kilonova.api.policies import servers
+from kilonova.api.policies.base import Rule
+
+_TABLES: tuple[tuple[Rule, ...], ...] = (servers.RULES,)
+
+
+def _default(rule: Rule) -> policy.DocumentedRuleDefault:
+    return policy.DocumentedRuleDefault(
+        name=rule.name,
+        check_str=rule.who,
+        description=rule.description,
+        operations=[{"method": method, "path": path} for method, path in rule.operations],
+        scope_types=["project"],
+    )
+
+
+def list_rules() -> list[policy.DocumentedRuleDefault]:
+    """Return every rule, for enforcement and for the sample file."""
+    rules: Iterable[Rule] = (rule for table in _TABLES for rule in table)
+    return [_default(rule) for rule in rules]
+
+
+def enforcer_for(conf: cfg.ConfigOpts) -> policy.Enforcer:
+    """Return an enforcer of these rules under a configuration."""
+    enforcer = policy.Enforcer(conf)
+    enforcer.register_defaults(list_rules())
+    return enforcer
+
+
+@cache
+def get_enforcer() -> policy.Enforcer:
+    """Return the enforcer that oslo.policy's command line tools ask for."""
+    conf = cfg.ConfigOpts()
+    conf([], project="kilonova")
+    return enforcer_for(conf)

@@ -1,0 +1,119 @@
+"""Rules of servers, their actions, metadata and instance actions."""
+
+from kilonova.api.policies.base import ADMIN, MEMBER, READER, Rule
+
+_S = "os_compute_api:servers"
+_ACTION = (("POST", "/servers/{server_id}/action"),)
+_META = "/servers/{server_id}/metadata"
+_ACTIONS = "/servers/{server_id}/os-instance-actions"
+
+RULES = (
+    Rule(f"{_S}:index", READER, "List servers.", (("GET", "/servers"),)),
+    Rule(f"{_S}:detail", READER, "List servers in detail.", (("GET", "/servers/detail"),)),
+    Rule(
+        f"{_S}:index:get_all_tenants",
+        ADMIN,
+        "List servers of all projects.",
+        (("GET", "/servers"),),
+    ),
+    Rule(
+        f"{_S}:detail:get_all_tenants",
+        ADMIN,
+        "List servers of all projects in detail.",
+        (("GET", "/servers/detail"),),
+    ),
+    Rule(
+        f"{_S}:allow_all_filters",
+        ADMIN,
+        "Filter lists by everything.",
+        (("GET", "/servers"), ("GET", "/servers/detail")),
+    ),
+    Rule(f"{_S}:show", READER, "Show a server.", (("GET", "/servers/{server_id}"),)),
+    Rule(f"{_S}:create", MEMBER, "Create a server.", (("POST", "/servers"),)),
+    Rule(
+        f"{_S}:create:forced_host",
+        ADMIN,
+        "Name the host in the availability zone.",
+        (("POST", "/servers"),),
+    ),
+    Rule(
+        "compute:servers:create:requested_destination",
+        ADMIN,
+        "Name the host or the hypervisor.",
+        (("POST", "/servers"),),
+    ),
+    Rule(f"{_S}:update", MEMBER, "Change a server.", (("PUT", "/servers/{server_id}"),)),
+    Rule(f"{_S}:delete", MEMBER, "Delete a server.", (("DELETE", "/servers/{server_id}"),)),
+    Rule(f"{_S}:start", MEMBER, "Start a server.", _ACTION),
+    Rule(f"{_S}:stop", MEMBER, "Stop a server.", _ACTION),
+    Rule(f"{_S}:reboot", MEMBER, "Reboot a server.", _ACTION),
+    Rule("os_compute_api:os-console-output", MEMBER, "Read the serial console.", _ACTION),
+    Rule("os_compute_api:os-lock-server:lock", MEMBER, "Lock a server.", _ACTION),
+    Rule("os_compute_api:os-lock-server:unlock", MEMBER, "Unlock a server.", _ACTION),
+    Rule(
+        "os_compute_api:os-lock-server:unlock:unlock_override",
+        ADMIN,
+        "Unlock a server that somebody else locked, and act on locked ones.",
+        _ACTION,
+    ),
+    Rule(
+        "os_compute_api:os-extended-server-attributes",
+        ADMIN,
+        "See host, hypervisor and internal names of servers.",
+        (("GET", "/servers/{server_id}"), ("GET", "/servers/detail")),
+    ),
+    Rule(
+        f"{_S}:show:host_status",
+        ADMIN,
+        "See the status of a server's host.",
+        (("GET", "/servers/{server_id}"), ("GET", "/servers/detail")),
+    ),
+    Rule("os_compute_api:server-metadata:index", READER, "List metadata.", (("GET", _META),)),
+    Rule(
+        "os_compute_api:server-metadata:show", READER, "Show an item.", (("GET", _META + "/{key}"),)
+    ),
+    Rule("os_compute_api:server-metadata:create", MEMBER, "Add metadata.", (("POST", _META),)),
+    Rule(
+        "os_compute_api:server-metadata:update_all",
+        MEMBER,
+        "Replace metadata.",
+        (("PUT", _META),),
+    ),
+    Rule(
+        "os_compute_api:server-metadata:update",
+        MEMBER,
+        "Set an item.",
+        (("PUT", _META + "/{key}"),),
+    ),
+    Rule(
+        "os_compute_api:server-metadata:delete",
+        MEMBER,
+        "Remove an item.",
+        (("DELETE", _META + "/{key}"),),
+    ),
+    Rule("os_compute_api:os-instance-actions:list", READER, "List actions.", (("GET", _ACTIONS),)),
+    Rule(
+        "os_compute_api:os-instance-actions:show",
+        READER,
+        "Show an action.",
+        (("GET", _ACTIONS + "/{request_id}"),),
+    ),
+    Rule(
+        "os_compute_api:os-instance-actions:events",
+        ADMIN,
+        "See tracebacks of an action's events.",
+        (("GET", _ACTIONS + "/{request_id}"),),
+    ),
+    Rule(
+        "os_compute_api:os-instance-actions:events:details",
+        ADMIN,
+        "See details and hosts of an action's events.",
+        (("GET", _ACTIONS + "/{request_id}"),),
+    ),
+    Rule(
+        "os_compute_api:ips:index",
+        READER,
+        "List addresses.",
+        (("GET", "/servers/{server_id}/ips"),),
+    ),
+)
