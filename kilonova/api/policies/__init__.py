@@ -9,10 +9,15 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import servers
+from kilonova.api.policies import accounts, flavors, hosts, servers
 from kilonova.api.policies.base import Rule
 
-_TABLES: tuple[tuple[Rule, ...], ...] = (servers.RULES,)
+_TABLES: tuple[tuple[Rule, ...], ...] = (
+    servers.RULES,
+    flavors.RULES,
+    hosts.RULES,
+    accounts.RULES,
+)
 
 
 def _default(rule: Rule) -> policy.DocumentedRuleDefault:

@@ -1,0 +1,104 @@
+"""The JSON Schemas of single values that many requests share, and what such values mean.
+
+Numbers and booleans may come as text: ``whole`` and ``is_true`` say what they are. Query parameters come
+as lists of texts, since each may be repeated.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kilonova.api.routing import Schemas
+from kilonova.api.versions import MINIMUM, Version
+from kilonova.core.errors import Invalid
+
+Schema = dict[str, Any]
+
+MOST = 2**31 - 1
+"""The greatest number that a column holds."""
+
+_TRUE = ("True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes")
+_FALSE = ("False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no")
+
+_PRINTABLE = (
+    r"[^\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\ud800-\uf8ff\ufdd0-\ufdef\ufffe\uffff]"
+)
+PRINTABLE = rf"^{_PRINTABLE}*\Z"
+NAME: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": rf"^(?!\s){_PRINTABLE}+(?<!\s)\Z",
+}
+"""Printable characters that neither begin nor end with a space."""
+
+BOOLEAN: Schema = {"type": ["boolean", "string"], "enum": [True, *_TRUE, False, *_FALSE]}
+TEXT: Schema = {"type": "string"}
+SHORT: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+HOST: Schema = SHORT | {"pattern": r"^[a-zA-Z0-9-._]*\Z"}
+"""The name of a host, with or without its domain."""
+
+NUMBER: Schema = {"type": ["integer", "string"], "pattern": r"^-?[0-9]{1,10}\Z"}
+"""A whole number, or one as text; ``whole`` checks how great it is."""
+
+_ITEM = "^[a-zA-Z0-9-_:. ]{1,255}\\Z"
+
+
+def closed(properties: Schema, *required: str, **more: Any) -> Schema:
+    """Return the schema of an object that has only these properties."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(required),
+        "additionalProperties": False,
+        **more,
+    }
+
+
+def items(*types: str, **more: Any) -> Schema:
+    """Return the schema of metadata whose values are of these JSON types."""
+    value = {"type": list(types), "maxLength": 255}
+    return closed({}, patternProperties={_ITEM: value}, **more)
+
+
+def values(item: Schema, *, once: bool = False) -> Schema:
+    """Return the schema of a query parameter, which may be repeated unless it counts ``once``."""
+    return {"type": "array", "items": dict(item)} | ({"maxItems": 1} if once else {})
+
+
+PAGE: Schema = {"limit": values({"pattern": r"^[0-9]+\Z"}), "marker": values(TEXT)}
+"""The query parameters of a page."""
+
+
+def queries(by_version: Mapping[Version, Schema], *, strict: Version) -> Schemas:
+    """Return the schemas of a query: its parameters by version; others are ignored below ``strict``."""
+    schemas: dict[Version, Schema] = {}
+    for version in sorted({MINIMUM, strict, *by_version}):
+        known = max((since for since in by_version if since <= version), default=None)
+        parameters = {} if known is None else by_version[known]
+        schemas[version] = closed(parameters) | {"additionalProperties": version < strict}
+    return Schemas(schemas)
+
+
+def is_true(value: object) -> bool:
+    """Return what a value of ``BOOLEAN`` means."""
+    return value is True or value in _TRUE
+
+
+def whole(value: Any, name: str, *, low: int = 0, high: int = MOST) -> int:
+    """Return what a value of ``NUMBER`` means.
+
+    Raises:
+        Invalid: it is too small or too great; ``name`` is the field.
+    """
+    number = int(value)
+    if number < low:
+        raise Invalid(
+            f"Invalid input for field/attribute {name}. Value: {value}. "
+            f"{value} is less than the minimum of {low}"
+        )
+    if number > high:
+        raise Invalid(
+            f"Invalid input for field/attribute {name}. Value: {value}. "
+            f"{value} is greater than the maximum of {high}"
+        )
+    return number
