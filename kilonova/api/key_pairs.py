@@ -1,0 +1,99 @@
+"""Key pairs: ``/os-keypairs``. Each is a user's; administrators may act for others from 2.10 on."""
+
+from typing import Any
+
+from kilonova.api import parameters, public_keys
+from kilonova.api.limits import limits_of
+from kilonova.api.paging import next_links, page
+from kilonova.api.parameters import NAME, SHORT, TEXT, closed, values
+from kilonova.api.routing import Answer, Asked, Route, Schemas
+from kilonova.api.views import key_pairs as views
+from kilonova.core.clock import utcnow
+from kilonova.core.ids import UserId
+from kilonova.db import key_pairs
+
+_RULE = "os_compute_api:os-keypairs"
+
+_OLD_NAME = {"allOf": [NAME, {"pattern": r"^[a-zA-Z0-9 _-]+\Z"}]}
+_NEW_NAME = {"allOf": [NAME, {"pattern": r"^[a-zA-Z0-9 @._-]+\Z"}]}
+_FIELDS = {"name": _OLD_NAME, "public_key": TEXT}
+_TYPED = _FIELDS | {"type": {"enum": ["ssh", "x509"]}}
+_OWNED = _TYPED | {"user_id": SHORT}
+_CREATE = Schemas(
+    {
+        (2, 1): closed({"keypair": closed(_FIELDS, "name")}, "keypair"),
+        (2, 2): closed({"keypair": closed(_TYPED, "name")}, "keypair"),
+        (2, 10): closed({"keypair": closed(_OWNED, "name")}, "keypair"),
+        (2, 92): closed(
+            {"keypair": closed(_OWNED | {"name": _NEW_NAME}, "name", "public_key")}, "keypair"
+        ),
+    }
+)
+_OWNER = {"user_id": values(TEXT)}
+_ONE_QUERY = parameters.queries({(2, 10): _OWNER}, strict=(2, 75))
+_LIST_QUERY = parameters.queries(
+    {(2, 10): _OWNER, (2, 35): _OWNER | parameters.PAGE}, strict=(2, 75)
+)
+
+
+def _owner(asked: Asked, rule: str, named: str | None) -> UserId:
+    user = asked.context.user_id
+    if asked.version >= (2, 10) and named:
+        user = UserId(named)
+    asked.authorize(f"{_RULE}:{rule}", user_id=user)
+    return user
+
+
+def list_key_pairs(asked: Asked) -> Answer:
+    """Answer a user's key pairs, from 2.35 on by pages."""
+    user = _owner(asked, "index", asked.one("user_id"))
+    paged = asked.version >= (2, 35)
+    limit, marker = page(asked) if paged else (parameters.MOST, None)
+    found = key_pairs.list_key_pairs(asked.services.api_db, user, limit=limit, marker=marker)
+    body: dict[str, Any] = {
+        "keypairs": [{"keypair": views.brief(one.key_pair, asked.version)} for one in found]
+    }
+    names = [one.key_pair.name for one in found]
+    if paged and (links := next_links(asked, "/os-keypairs", limit, names)):
+        body["keypairs_links"] = links
+    return Answer(body)
+
+
+def show(asked: Asked, name: str) -> Answer:
+    """Answer one key pair."""
+    user = _owner(asked, "show", asked.one("user_id"))
+    found = key_pairs.get(asked.services.api_db, user, name)
+    return Answer({"keypair": views.full(found, asked.version)})
+
+
+def create(asked: Asked) -> Answer:
+    """Keep a public key; below 2.92 and without one, make a pair and hand out its private key."""
+    wanted = asked.body["keypair"]
+    user = _owner(asked, "create", wanted.get("user_id"))
+    name, kind, now = wanted["name"], wanted.get("type", "ssh"), utcnow()
+    private_key: str | None = None
+    if "public_key" in wanted:
+        made = public_keys.key_pair_of(name, kind, wanted["public_key"])
+    else:
+        made, private_key = public_keys.new_key_pair(name, kind, user, now)
+    limit = limits_of(asked, asked.context.project_id, user).key_pairs
+    key_pairs.create(asked.services.api_db, user, made, limit=limit, now=now)
+    return Answer(
+        {"keypair": views.created(made, user, private_key, asked.version)},
+        status=201 if asked.version >= (2, 2) else 200,
+    )
+
+
+def delete(asked: Asked, name: str) -> Answer:
+    """Remove a key pair."""
+    user = _owner(asked, "delete", asked.one("user_id"))
+    key_pairs.delete(asked.services.api_db, user, name)
+    return Answer(status=204 if asked.version >= (2, 2) else 202)
+
+
+ROUTES = (
+    Route("GET", "/os-keypairs", f"{_RULE}:index", list_key_pairs, query=_LIST_QUERY),
+    Route("POST", "/os-keypairs", f"{_RULE}:create", create, body=_CREATE),
+    Route("GET", "/os-keypairs/{name}", f"{_RULE}:show", show, query=_ONE_QUERY),
+    Route("DELETE", "/os-keypairs/{name}", f"{_RULE}:delete", delete, query=_ONE_QUERY),
+)

@@ -1,0 +1,43 @@
+"""Limits: ``/limits``, and the limits that other resources hold their requests against."""
+
+from functools import lru_cache
+
+from oslo_config import cfg
+
+from kilonova.api import parameters
+from kilonova.api.parameters import TEXT, values
+from kilonova.api.routing import Answer, Asked, Route
+from kilonova.api.views import quotas as views
+from kilonova.core.ids import ProjectId, UserId
+from kilonova.core.quota import Limits
+from kilonova.db import quotas
+
+_QUERY = parameters.queries({(2, 1): {"tenant_id": values(TEXT)}}, strict=(2, 75))
+
+
+@lru_cache(maxsize=8)
+def configured(conf: cfg.ConfigOpts) -> Limits:
+    """Return the limits of ``[quota]``."""
+    return Limits(
+        **{name: conf.quota[name] for name in Limits.__struct_fields__ if name in conf.quota}
+    )
+
+
+def limits_of(asked: Asked, project: ProjectId, user: UserId | None = None) -> Limits:
+    """Return the limits of a project, or of a user in it, in one SELECT."""
+    services = asked.services
+    return quotas.limits_of(services.api_db, configured(services.conf), project, user)
+
+
+def show(asked: Asked) -> Answer:
+    """Answer the limits of the asker's project, or of the one that an administrator names."""
+    project = asked.context.project_id
+    if named := asked.one("tenant_id"):
+        project = ProjectId(named)
+        if project != asked.context.project_id:
+            asked.authorize("os_compute_api:limits:other_project")
+    used = quotas.used_by(asked.services.api_db, project)
+    return Answer(views.absolute_limits(limits_of(asked, project), used, asked.version))
+
+
+ROUTES = (Route("GET", "/limits", "os_compute_api:limits", show, query=_QUERY),)
