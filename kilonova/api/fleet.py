@@ -16,7 +16,7 @@ from kilonova.db import aggregates, hosted, hosts
 from kilonova.db.cells import Cells, mapped_hosts, unmap_host
 from kilonova.db.engine import Database
 from kilonova.db.hosted import Hosted
-from kilonova.db.hosts import StoredNode
+from kilonova.db.hosts import EVERY_NODE, NodeQuery, StoredNode
 
 
 class Fleet:
@@ -40,11 +40,12 @@ class Fleet:
             ]
         return list(itertools.chain.from_iterable(found.answers.values())), silent
 
-    def nodes(self) -> list[StoredNode]:
+    def nodes(self, wanted: NodeQuery = EVERY_NODE) -> list[StoredNode]:
         """Return the compute nodes of the cells that answer, in order of the providers' UUIDs."""
-        found = gather(self._cells, hosts.list_nodes)
+        found = gather(self._cells, lambda db: hosts.list_nodes(db, wanted))
         nodes = itertools.chain.from_iterable(found.answers.values())
-        return sorted(nodes, key=lambda node: node.report.provider_uuid)
+        ordered = sorted(nodes, key=lambda node: node.report.provider_uuid)
+        return ordered[: wanted.limit]
 
     def servers_on(self, names: Collection[HostName]) -> dict[HostName, list[Hosted]]:
         """Return the servers of hosts."""

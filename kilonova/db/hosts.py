@@ -139,13 +139,36 @@ class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
     service: Service
 
 
-def list_nodes(cell_db: Database) -> tuple[StoredNode, ...]:
-    """Return a cell's compute nodes with their services, in order of number."""
+class NodeQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which compute nodes: one by its provider's UUID or by its number, those whose name has a part,
+    or a page of at most ``limit`` that begins after a provider's UUID."""
+
+    provider_uuid: str | None = None
+    number: int | None = None
+    name_part: str | None = None
+    after: str | None = None
+    limit: int | None = None
+
+
+EVERY_NODE = NodeQuery()
+
+
+def list_nodes(cell_db: Database, wanted: NodeQuery = EVERY_NODE) -> tuple[StoredNode, ...]:
+    """Return a cell's compute nodes with their services, in order of their providers' UUIDs."""
     query = (
         sa.select(_nodes.c.id, _nodes.c.host, _nodes.c.report, *_SERVICE_COLUMNS)
         .join(_services, sa.and_(_services.c.host == _nodes.c.host, _services.c.binary == COMPUTE))
-        .order_by(_nodes.c.id)
+        .order_by(_nodes.c.provider_uuid)
+        .limit(wanted.limit)
     )
+    if wanted.provider_uuid is not None:
+        query = query.where(_nodes.c.provider_uuid == wanted.provider_uuid)
+    if wanted.number is not None:
+        query = query.where(_nodes.c.id == wanted.number)
+    if wanted.name_part is not None:
+        query = query.where(_nodes.c.node.contains(wanted.name_part, autoescape=True))
+    if wanted.after is not None:
+        query = query.where(_nodes.c.provider_uuid > wanted.after)
     names = Service.__struct_fields__
     return tuple(
         StoredNode(
