@@ -1,0 +1,139 @@
+"""Host aggregates: ``/os-aggregates``."""
+
+from kilonova.api import parameters
+from kilonova.api.compute_services import fleet_of
+from kilonova.api.parameters import HOST, NAME, PRINTABLE, SHORT, closed
+from kilonova.api.routing import Answer, Asked, Route, Schemas
+from kilonova.api.views import aggregates as views
+from kilonova.core.aggregate import ZONE, HostAggregate, ZoneConflict
+from kilonova.core.clock import utcnow
+from kilonova.core.errors import Conflict, Invalid
+from kilonova.core.ids import HostName
+from kilonova.db import aggregates
+from kilonova.db.aggregates import Change
+
+_RULE = "os_compute_api:os-aggregates"
+
+_ZONE_NAME = {"oneOf": [{"allOf": [NAME, {"pattern": r"^[^:]*\Z"}]}, {"type": "null"}]}
+_NAMES = {"name": NAME, ZONE: _ZONE_NAME}
+_NEW_NAMES = {"name": SHORT | {"pattern": PRINTABLE}, ZONE: _ZONE_NAME}
+_CREATE = Schemas({(2, 1): closed({"aggregate": closed(_NAMES, "name")}, "aggregate")})
+_UPDATE = Schemas({(2, 1): closed({"aggregate": closed(_NEW_NAMES, minProperties=1)}, "aggregate")})
+_ONE_HOST = closed({"host": HOST}, "host")
+_ACTION = Schemas(
+    {
+        (2, 1): closed(
+            {
+                "add_host": _ONE_HOST,
+                "remove_host": _ONE_HOST,
+                "set_metadata": closed(
+                    {"metadata": parameters.items("string", "null")}, "metadata"
+                ),
+            },
+            minProperties=1,
+            maxProperties=1,
+        )
+    }
+)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > parameters.MOST:
+        raise Invalid(f"id must be an integer, not {text}")
+    return int(text)
+
+
+def list_aggregates(asked: Asked) -> Answer:
+    """Answer every aggregate."""
+    found = aggregates.list_aggregates(asked.services.api_db)
+    return Answer({"aggregates": [views.full(one, asked.version) for one in found]})
+
+
+def show(asked: Asked, aggregate_id: str) -> Answer:
+    """Answer one aggregate."""
+    found = aggregates.get(asked.services.api_db, _number(aggregate_id))
+    return _answer(asked, found)
+
+
+def _answer(asked: Asked, aggregate: HostAggregate) -> Answer:
+    return Answer({"aggregate": views.full(aggregate, asked.version)})
+
+
+def create(asked: Asked) -> Answer:
+    """Make an aggregate, and a zone if one is named."""
+    wanted = asked.body["aggregate"]
+    made = aggregates.create(asked.services.api_db, wanted["name"], wanted.get(ZONE), utcnow())
+    return Answer({"aggregate": views.created(made, asked.version)})
+
+
+def update(asked: Asked, aggregate_id: str) -> Answer:
+    """Rename an aggregate, or make it another zone."""
+    wanted = asked.body["aggregate"]
+    name = wanted["name"].strip() if "name" in wanted else None
+    if name == "":
+        raise Invalid("Invalid input for field/attribute aggregate/name: it is only spaces.")
+    zone = {ZONE: wanted[ZONE]} if ZONE in wanted else {}
+    return _rezone(asked, aggregate_id, Change(name=name, metadata=zone))
+
+
+def _rezone(asked: Asked, aggregate_id: str, wanted: Change) -> Answer:
+    try:
+        return _answer(asked, _change(asked, aggregate_id, wanted))
+    except ZoneConflict as error:
+        # Clients know this refusal as a bad request here, and as a conflict where hosts are moved.
+        raise Invalid(error.message) from error
+
+
+def _change(asked: Asked, aggregate_id: str, wanted: Change) -> HostAggregate:
+    number, api_db = _number(aggregate_id), asked.services.api_db
+    before = aggregates.get(api_db, number)
+    moved: set[HostName] = set()
+    if ZONE in wanted.metadata and wanted.metadata[ZONE] != before.zone:
+        moved |= set(before.hosts)
+    if before.zone is not None:
+        moved |= {host for host in (wanted.add_host, wanted.remove_host) if host is not None}
+    with_servers = fleet_of(asked).with_servers(moved)
+    return aggregates.change(api_db, number, wanted, utcnow(), with_servers)
+
+
+def delete(asked: Asked, aggregate_id: str) -> Answer:
+    """Remove an aggregate that has no hosts."""
+    try:
+        aggregates.delete(asked.services.api_db, _number(aggregate_id))
+    except Conflict as error:
+        raise Invalid(error.message) from error
+    return Answer()
+
+
+def act(asked: Asked, aggregate_id: str) -> Answer:
+    """Add or remove a host, or change the metadata."""
+    action, wanted = next(iter(asked.body.items()))
+    asked.authorize(f"{_RULE}:{action}")
+    if action == "set_metadata":
+        metadata = wanted["metadata"]
+        _check_zone(metadata.get(ZONE))
+        return _rezone(asked, aggregate_id, Change(metadata=metadata))
+    host = HostName(wanted["host"])
+    change = Change(add_host=host) if action == "add_host" else Change(remove_host=host)
+    return _answer(asked, _change(asked, aggregate_id, change))
+
+
+def _check_zone(zone: str | None) -> None:
+    if zone is not None and (not zone.strip() or zone != zone.strip() or ":" in zone):
+        raise Invalid(
+            f"Invalid input for field/attribute set_metadata/metadata/{ZONE}. Value: {zone}. "
+            "It must not be empty, begin or end with a space, or hold a colon."
+        )
+
+
+_ONE = "/os-aggregates/{aggregate_id}"
+
+ROUTES = (
+    Route("GET", "/os-aggregates", f"{_RULE}:index", list_aggregates),
+    Route("POST", "/os-aggregates", f"{_RULE}:create", create, body=_CREATE),
+    Route("GET", _ONE, f"{_RULE}:show", show),
+    Route("PUT", _ONE, f"{_RULE}:update", update, body=_UPDATE),
+    Route("DELETE", _ONE, f"{_RULE}:delete", delete),
+    # Each action has a rule of its own.
+    Route("POST", _ONE + "/action", None, act, body=_ACTION),
+)
