@@ -38,9 +38,10 @@ _ACTION = Schemas(
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > parameters.MOST:
+    number = parameters.number_of(text)
+    if number is None:
         raise Invalid(f"id must be an integer, not {text}")
-    return int(text)
+    return number
 
 
 def list_aggregates(asked: Asked) -> Answer:

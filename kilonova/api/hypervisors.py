@@ -104,9 +104,10 @@ def _found(asked: Asked, name: str) -> StoredNode:
         except ValueError as error:
             raise Invalid(f"Invalid uuid {name}") from error
     else:
-        if not name.isdecimal() or int(name) > parameters.MOST:
+        number = parameters.number_of(name)
+        if number is None:
             raise missing
-        wanted = NodeQuery(number=int(name))
+        wanted = NodeQuery(number=number)
     nodes = fleet_of(asked).nodes(wanted)
     if not nodes:
         raise missing

@@ -102,3 +102,10 @@ def whole(value: Any, name: str, *, low: int = 0, high: int = MOST) -> int:
             f"{value} is greater than the maximum of {high}"
         )
     return number
+
+
+def number_of(text: str) -> int | None:
+    """Return the number of a path or a marker, or None if the text is none that a column holds."""
+    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MOST:
+        return int(text)
+    return None

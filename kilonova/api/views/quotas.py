@@ -1,5 +1,6 @@
 """Limits and quotas as the API shows them, at each microversion."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kilonova.core.quota import UNLIMITED, Amount, Limits
@@ -38,10 +39,12 @@ def quota_set(limits: Limits, version: Version, project: str | None = None) -> d
     return {"quota_set": view if project is None else {"id": project} | view}
 
 
-def detailed_set(limits: Limits, used: Amount, version: Version, project: str) -> dict[str, Any]:
-    """Return a quota set with what is used. Key pairs are a user's, so a project uses none."""
+def detailed_set(
+    limits: Limits, used: Mapping[str, int], version: Version, project: str
+) -> dict[str, Any]:
+    """Return a quota set with what is used of each resource; what is not named is not used."""
     view: dict[str, Any] = {
-        name: {"limit": _limit(limits, name), "in_use": getattr(used, name, 0), "reserved": 0}
+        name: {"limit": _limit(limits, name), "in_use": used.get(name, 0), "reserved": 0}
         for name in resources(version)
     }
     return {"quota_set": {"id": project} | view}

@@ -200,7 +200,7 @@ class QuotaViewTest(testtools.TestCase):
         self.assertNotIn("injected_files", quotas.class_set(Limits(), (2, 57))["quota_class_set"])
 
     def test_details_show_what_is_used(self) -> None:
-        used = Amount(instances=1, cores=2, ram=512)
+        used = {"instances": 1, "cores": 2}
         view = quotas.detailed_set(Limits(), used, (2, 57), "p")["quota_set"]
         self.assertEqual({"limit": 20, "in_use": 2, "reserved": 0}, view["cores"])
         self.assertEqual({"limit": 100, "in_use": 0, "reserved": 0}, view["key_pairs"])

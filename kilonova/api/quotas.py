@@ -1,0 +1,163 @@
+"""Quotas: ``/os-quota-sets`` and ``/os-quota-class-sets``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kilonova.api import parameters
+from kilonova.api.limits import configured, limits_of
+from kilonova.api.parameters import BOOLEAN, NUMBER, TEXT, closed, values
+from kilonova.api.routing import Answer, Asked, Route, Schemas
+from kilonova.api.views import quotas as views
+from kilonova.core.errors import Invalid
+from kilonova.core.ids import ProjectId, UserId
+from kilonova.core.quota import UNLIMITED, Amount, Limits
+from kilonova.db import quotas
+
+_RULE = "os_compute_api:os-quota-sets"
+_CLASS_RULE = "os_compute_api:os-quota-class-sets"
+
+_LIMIT = {"anyOf": [NUMBER, {"type": "null"}]}
+
+
+def _set_schema(names: tuple[str, ...], key: str, **more: Any) -> parameters.Schema:
+    return closed({key: closed(dict.fromkeys(names, _LIMIT) | more)}, key)
+
+
+_UPDATE = Schemas(
+    {
+        since: _set_schema(views.resources(since), "quota_set", force=BOOLEAN)
+        for since in ((2, 1), (2, 36), (2, 57))
+    }
+)
+# Server groups were accepted before they were shown.
+_UPDATE_CLASS = Schemas(
+    {
+        since: _set_schema(
+            (*views.class_resources(since), "server_groups", "server_group_members"),
+            "quota_class_set",
+        )
+        for since in ((2, 1), (2, 50), (2, 57))
+    }
+)
+_USER = parameters.queries({(2, 1): {"user_id": values(TEXT)}}, strict=(2, 75))
+
+
+def _user(asked: Asked) -> UserId | None:
+    named = asked.query.get("user_id", [""])[0]
+    return UserId(named) if named else None
+
+
+def show(asked: Asked, project_id: str) -> Answer:
+    """Answer the limits of a project, or of a user in it."""
+    asked.authorize(f"{_RULE}:show", project_id)
+    limits = limits_of(asked, ProjectId(project_id), _user(asked))
+    return Answer(views.quota_set(limits, asked.version, project_id))
+
+
+def show_detail(asked: Asked, project_id: str) -> Answer:
+    """Answer the limits of a project and what it uses; for a user also the key pairs."""
+    asked.authorize(f"{_RULE}:detail", project_id)
+    user, api_db = _user(asked), asked.services.api_db
+    limits = limits_of(asked, ProjectId(project_id), user)
+    used = msgspec.structs.asdict(quotas.used_by(api_db, ProjectId(project_id)))
+    if user is not None:
+        used["key_pairs"] = quotas.key_pairs_of(api_db, user)
+    return Answer(views.detailed_set(limits, used, asked.version, project_id))
+
+
+def show_defaults(asked: Asked, project_id: str) -> Answer:
+    """Answer the limits of a project that has none of its own."""
+    limits = _class_limits(asked, quotas.DEFAULT_CLASS)
+    return Answer(views.quota_set(limits, asked.version, project_id))
+
+
+def _class_limits(asked: Asked, name: str) -> Limits:
+    services = asked.services
+    return quotas.limits_of_class(services.api_db, configured(services.conf), name)
+
+
+def update(asked: Asked, project_id: str) -> Answer:
+    """Set limits of a project, or of a user in it."""
+    asked.authorize(f"{_RULE}:update", project_id)
+    project, user = ProjectId(_short(project_id, "project id")), _user(asked)
+    body = dict(asked.body["quota_set"])
+    force = parameters.is_true(body.pop("force", False))
+    wanted = _limits(body, "quota_set")
+    if user is None:
+        if not force:
+            _check_use(wanted, quotas.used_by(asked.services.api_db, project))
+    else:
+        _check_user(wanted, limits_of(asked, project), force=force)
+    quotas.set_limits(asked.services.api_db, project, wanted, user)
+    return Answer(views.quota_set(limits_of(asked, project, user), asked.version))
+
+
+def _short(text: str, what: str) -> str:
+    if len(text) > 255:
+        raise Invalid(f"The {what} has {len(text)} characters, more than 255.")
+    return text
+
+
+def _limits(body: Mapping[str, Any], where: str) -> dict[str, int]:
+    """Return the limits that are kept: those that exist here, and are not null."""
+    limits = {
+        name: parameters.whole(value, f"{where}/{name}", low=UNLIMITED)
+        for name, value in body.items()
+        if value is not None
+    }
+    return {name: limit for name, limit in limits.items() if name in Limits.__struct_fields__}
+
+
+def _check_use(wanted: Mapping[str, int], used: Amount) -> None:
+    for name, limit in wanted.items():
+        least: int = getattr(used, name, 0)
+        if limit != UNLIMITED and limit < least:
+            raise Invalid(
+                f"Quota limit {limit} for {name} must be greater than or equal to already used and "
+                f"reserved {least}."
+            )
+
+
+def _check_user(wanted: Mapping[str, int], project: Limits, *, force: bool) -> None:
+    for name, limit in wanted.items():
+        if name in Amount.__struct_fields__:
+            raise Invalid(f"Quota for {name} is counted for a project, not for a user in it.")
+        most: int = getattr(project, name)
+        if not force and most != UNLIMITED and (limit == UNLIMITED or limit > most):
+            raise Invalid(f"Quota limit {limit} for {name} must be less than or equal to {most}.")
+
+
+def reset(asked: Asked, project_id: str) -> Answer:
+    """Give a project, or a user in it, the default limits again."""
+    asked.authorize(f"{_RULE}:delete", project_id)
+    quotas.reset_limits(asked.services.api_db, ProjectId(project_id), _user(asked))
+    return Answer(status=202)
+
+
+def show_class(asked: Asked, name: str) -> Answer:
+    """Answer the limits of a quota class."""
+    return Answer(views.class_set(_class_limits(asked, name), asked.version, name))
+
+
+def update_class(asked: Asked, name: str) -> Answer:
+    """Set limits of a quota class."""
+    known = _short(name, "name of the quota class")
+    limits = _limits(asked.body["quota_class_set"], "quota_class_set")
+    quotas.set_class_limits(asked.services.api_db, known, limits)
+    return Answer(views.class_set(_class_limits(asked, name), asked.version))
+
+
+_ONE = "/os-quota-sets/{project_id}"
+_CLASS = "/os-quota-class-sets/{name}"
+
+ROUTES = (
+    Route("GET", _ONE, f"{_RULE}:show", show, query=_USER),
+    Route("PUT", _ONE, f"{_RULE}:update", update, body=_UPDATE, query=_USER),
+    Route("DELETE", _ONE, f"{_RULE}:delete", reset, query=_USER),
+    Route("GET", _ONE + "/detail", f"{_RULE}:detail", show_detail, query=_USER),
+    Route("GET", _ONE + "/defaults", f"{_RULE}:defaults", show_defaults),
+    Route("GET", _CLASS, f"{_CLASS_RULE}:show", show_class),
+    Route("PUT", _CLASS, f"{_CLASS_RULE}:update", update_class, body=_UPDATE_CLASS),
+)
