@@ -1,0 +1,77 @@
+"""Extensions: ``/extensions``. Clients from before microversions ask here what a cloud can do."""
+
+from typing import Any
+
+from kilonova.api.routing import Answer, Asked, Route
+from kilonova.core.errors import NotFound
+
+_NAMES = {
+    "OS-DCF": "DiskConfig",
+    "OS-EXT-AZ": "ExtendedAvailabilityZone",
+    "OS-EXT-SRV-ATTR": "ExtendedServerAttributes",
+    "OS-EXT-STS": "ExtendedStatus",
+    "OS-FLV-DISABLED": "FlavorDisabled",
+    "OS-FLV-EXT-DATA": "FlavorExtraData",
+    "OS-SCH-HNT": "SchedulerHints",
+    "OS-SRV-USG": "ServerUsage",
+    "os-aggregates": "Aggregates",
+    "os-availability-zone": "AvailabilityZone",
+    "os-config-drive": "ConfigDrive",
+    "os-console-output": "ConsoleOutput",
+    "os-extended-quotas": "ExtendedQuotas",
+    "os-extended-services": "ExtendedServices",
+    "os-extended-services-delete": "ExtendedServicesDelete",
+    "os-flavor-access": "FlavorAccess",
+    "os-flavor-extra-specs": "FlavorExtraSpecs",
+    "os-flavor-manage": "FlavorManage",
+    "os-flavor-rxtx": "FlavorRxtx",
+    "os-flavor-swap": "FlavorSwap",
+    "os-hypervisors": "Hypervisors",
+    "os-instance-actions": "InstanceActions",
+    "os-keypairs": "Keypairs",
+    "os-multiple-create": "MultipleCreate",
+    "os-quota-class-sets": "QuotaClasses",
+    "os-quota-sets": "Quotas",
+    "os-server-start-stop": "ServerStartStop",
+    "os-services": "Services",
+    "os-simple-tenant-usage": "SimpleTenantUsage",
+    "os-used-limits": "UsedLimits",
+    "os-used-limits-for-admin": "UsedLimitsForAdmin",
+    "os-user-data": "UserData",
+    "os-user-quotas": "UserQuotas",
+}
+"""Alias -> name, of what is served here."""
+
+_UPDATED = "2014-12-03T00:00:00Z"
+_NAMESPACE = "http://docs.openstack.org/compute/ext/fake_namespace.xml"
+
+
+def _shown(alias: str) -> dict[str, Any]:
+    return {
+        "alias": alias,
+        "name": _NAMES[alias],
+        "description": f"{_NAMES[alias]}: part of the Compute API since version 2.1.",
+        "namespace": _NAMESPACE,
+        "updated": _UPDATED,
+        "links": [],
+    }
+
+
+def list_extensions(_asked: Asked) -> Answer:
+    """Answer what is served."""
+    return Answer({"extensions": [_shown(alias) for alias in _NAMES]})
+
+
+def show(_asked: Asked, alias: str) -> Answer:
+    """Answer one extension."""
+    if alias not in _NAMES:
+        raise NotFound(f"There is no extension {alias}.")
+    return Answer({"extension": _shown(alias)})
+
+
+_RULE = "os_compute_api:extensions"
+
+ROUTES = (
+    Route("GET", "/extensions", _RULE, list_extensions),
+    Route("GET", "/extensions/{alias}", _RULE, show),
+)
