@@ -1,10 +1,36 @@
 """Joins the route tables of all resources."""
 
-from kilonova.api import instance_actions, server_metadata, servers
+from kilonova.api import (
+    aggregates,
+    availability_zones,
+    compute_services,
+    extensions,
+    flavor_details,
+    flavors,
+    hypervisors,
+    instance_actions,
+    key_pairs,
+    limits,
+    quotas,
+    server_metadata,
+    servers,
+    usages,
+)
 from kilonova.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
-    *servers.ROUTES,
-    *server_metadata.ROUTES,
+    *aggregates.ROUTES,
+    *availability_zones.ROUTES,
+    *compute_services.ROUTES,
+    *extensions.ROUTES,
+    *flavor_details.ROUTES,
+    *flavors.ROUTES,
+    *hypervisors.ROUTES,
     *instance_actions.ROUTES,
+    *key_pairs.ROUTES,
+    *limits.ROUTES,
+    *quotas.ROUTES,
+    *server_metadata.ROUTES,
+    *servers.ROUTES,
+    *usages.ROUTES,
 )

@@ -4,6 +4,7 @@ import msgspec
 from oslo_config import cfg
 from oslo_policy import policy
 
+from kilonova.api.host_statuses import HostStatuses
 from kilonova.core.context import RequestContext
 from kilonova.core.ids import CellUuid
 from kilonova.db.cells import Cells
@@ -50,6 +51,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     images: ImageStore
     policy: Policy
+    host_statuses: HostStatuses
 
     def cell_bus(self, cell_uuid: CellUuid) -> Bus:
         """Return the bus of a cell.

@@ -63,7 +63,7 @@ _STATUS: dict[VmState, str] = {
     VmState.SHELVED_OFFLOADED: "SHELVED_OFFLOADED",
 }
 
-_STATUS_WHILE: dict[tuple[VmState, TaskState], str] = {
+STATUS_WHILE: dict[tuple[VmState, TaskState], str] = {
     (VmState.ACTIVE, TaskState.REBOOTING): "REBOOT",
     (VmState.ACTIVE, TaskState.REBOOTING_HARD): "HARD_REBOOT",
     (VmState.STOPPED, TaskState.REBOOTING_HARD): "HARD_REBOOT",
@@ -72,8 +72,8 @@ _STATUS_WHILE: dict[tuple[VmState, TaskState], str] = {
 
 def status(vm_state: VmState, task_state: TaskState | None) -> str:
     """Return the API's ``status`` of a server."""
-    if task_state is not None and (vm_state, task_state) in _STATUS_WHILE:
-        return _STATUS_WHILE[vm_state, task_state]
+    if task_state is not None and (vm_state, task_state) in STATUS_WHILE:
+        return STATUS_WHILE[vm_state, task_state]
     return _STATUS[vm_state]
 
 
@@ -85,7 +85,7 @@ def states_of_status(wanted: str) -> tuple[tuple[VmState, TaskState | None], ...
     """
     upper = wanted.upper()
     plain = [(vm, None) for vm, name in _STATUS.items() if name == upper]
-    busy = [pair for pair, name in _STATUS_WHILE.items() if name == upper]
+    busy = [pair for pair, name in STATUS_WHILE.items() if name == upper]
     return (*plain, *busy)
 
 

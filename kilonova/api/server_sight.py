@@ -1,0 +1,19 @@
+"""What the asker may see of servers, by policy and microversion."""
+
+from kilonova.api.routing import Asked
+from kilonova.api.views.servers import Sight
+
+_ADMIN_FIELDS = "os_compute_api:os-extended-server-attributes"
+_HOST_STATUS = "os_compute_api:servers:show:host_status"
+
+
+def sight_of(asked: Asked, *, show: bool = True) -> Sight:
+    """Return what the asker sees; ``show`` for one server, not a list."""
+    sees_status = asked.version >= (2, 16) and asked.allows(_HOST_STATUS)
+    return Sight(
+        version=asked.version,
+        links=asked.links,
+        admin_fields=asked.allows(_ADMIN_FIELDS),
+        host_status=asked.services.host_statuses.of if sees_status else None,
+        show=show,
+    )

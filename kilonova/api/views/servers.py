@@ -1,0 +1,171 @@
+"""Servers as the API shows them, by microversion. One table says which field came when."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from kilonova.api.versions import Version
+from kilonova.core import states
+from kilonova.core.instance import Fault, Instance
+
+Links = Callable[[str], list[dict[str, str]]]
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """What the asker may see, and with which links. ``host_status`` is None where policy hides it."""
+
+    version: Version
+    links: Links
+    admin_fields: bool
+    host_status: Callable[[Instance], str] | None = None
+    show: bool = True
+
+
+def moment(value: datetime | None) -> str | None:
+    """Return a time as the API has it, to the second."""
+    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _unzoned(value: datetime | None) -> str | None:
+    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def host_id(instance: Instance) -> str:
+    """Return the id that shows a tenant which of his servers share a host, and nothing else."""
+    if not instance.host:
+        return ""
+    return hashlib.sha224(f"{instance.project_id}{instance.host}".encode()).hexdigest()
+
+
+def brief(instance: Instance, sight: Sight) -> dict[str, Any]:
+    """Return a server of a list without details."""
+    return {
+        "id": instance.uuid,
+        "name": instance.name,
+        "links": sight.links(f"/servers/{instance.uuid}"),
+    }
+
+
+_WITH_PROGRESS = frozenset({"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING"})
+
+
+def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any]:
+    """Return a whole server."""
+    status = states.status(instance.vm_state, instance.task_state)
+    wishes = instance.wishes
+    view = brief(instance, sight) | {
+        "status": status,
+        "tenant_id": instance.project_id,
+        "user_id": instance.user_id,
+        "metadata": instance.metadata,
+        "hostId": host_id(instance),
+        "image": _image(instance, sight),
+        "flavor": _flavor(instance, sight),
+        "created": moment(instance.created_at),
+        "updated": moment(instance.updated_at or instance.created_at),
+        "addresses": {},
+        "accessIPv4": instance.access_ipv4 or "",
+        "accessIPv6": instance.access_ipv6 or "",
+        "OS-DCF:diskConfig": wishes.disk_config,
+        "OS-EXT-AZ:availability_zone": instance.availability_zone or "",
+        "config_drive": "True" if wishes.config_drive else "",
+        "key_name": wishes.key_pair.name if wishes.key_pair else None,
+        "OS-SRV-USG:launched_at": _unzoned(instance.launched_at),
+        "OS-SRV-USG:terminated_at": _unzoned(instance.terminated_at),
+        "OS-EXT-STS:task_state": instance.task_state,
+        "OS-EXT-STS:vm_state": instance.vm_state,
+        "OS-EXT-STS:power_state": int(instance.power_state),
+        "os-extended-volumes:volumes_attached": [],
+    }
+    if status in _WITH_PROGRESS:
+        view["progress"] = instance.progress
+    if fault is not None and status in ("ERROR", "DELETED"):
+        view["fault"] = _fault(fault, sight)
+    if sight.version >= (2, 16) and sight.host_status is not None:
+        view["host_status"] = sight.host_status(instance)
+    for since, allowed, fields in _ADDED:
+        if since <= sight.version and allowed(sight):
+            view |= fields(instance)
+    return view
+
+
+def _image(instance: Instance, sight: Sight) -> Any:
+    if instance.image is None:
+        return ""
+    path = f"/images/{instance.image.image_id}"
+    return {"id": instance.image.image_id, "links": sight.links(path)[1:]}
+
+
+def _flavor(instance: Instance, sight: Sight) -> dict[str, Any]:
+    flavor = instance.flavor
+    if sight.version < (2, 47):
+        path = f"/flavors/{flavor.flavor_id}"
+        return {"id": flavor.flavor_id, "links": sight.links(path)[1:]}
+    return {
+        "vcpus": flavor.vcpus,
+        "ram": flavor.memory_mb,
+        "disk": flavor.root_gb,
+        "ephemeral": flavor.ephemeral_gb,
+        "swap": flavor.swap_mb,
+        "original_name": flavor.name,
+        "extra_specs": flavor.extra_specs,
+    }
+
+
+def _fault(fault: Fault, sight: Sight) -> dict[str, Any]:
+    view = {"code": fault.code, "created": moment(fault.created_at), "message": fault.message}
+    if fault.details and (sight.admin_fields or fault.code != 500):
+        view["details"] = fault.details
+    return view
+
+
+def _admin(sight: Sight) -> bool:
+    return sight.admin_fields
+
+
+def _everybody(_sight: Sight) -> bool:
+    return True
+
+
+def _where(instance: Instance) -> dict[str, Any]:
+    return {
+        "OS-EXT-SRV-ATTR:host": instance.host,
+        "OS-EXT-SRV-ATTR:instance_name": f"instance-{instance.uuid[:8]}",
+        "OS-EXT-SRV-ATTR:hypervisor_hostname": instance.node,
+    }
+
+
+def _internals(instance: Instance) -> dict[str, Any]:
+    return {
+        "OS-EXT-SRV-ATTR:hostname": instance.hostname,
+        "OS-EXT-SRV-ATTR:kernel_id": "",
+        "OS-EXT-SRV-ATTR:launch_index": instance.wishes.launch_index,
+        "OS-EXT-SRV-ATTR:ramdisk_id": "",
+        "OS-EXT-SRV-ATTR:reservation_id": instance.wishes.reservation_id,
+        "OS-EXT-SRV-ATTR:root_device_name": instance.root_device_name,
+        "OS-EXT-SRV-ATTR:user_data": instance.wishes.user_data,
+    }
+
+
+_ADDED: tuple[
+    tuple[Version, Callable[[Sight], bool], Callable[[Instance], dict[str, Any]]], ...
+] = (
+    ((2, 1), _admin, _where),
+    ((2, 3), _admin, _internals),
+    ((2, 9), _everybody, lambda i: {"locked": i.locked_by is not None}),
+    ((2, 19), _everybody, lambda i: {"description": i.description}),
+    ((2, 26), _everybody, lambda i: {"tags": list(i.wishes.tags)}),
+    (
+        (2, 63),
+        _everybody,
+        lambda i: {"trusted_image_certificates": i.wishes.trusted_certs},
+    ),
+    ((2, 71), lambda sight: sight.show, lambda _: {"server_groups": []}),
+    ((2, 73), _everybody, lambda i: {"locked_reason": i.locked_reason}),
+    ((2, 90), _everybody, lambda i: {"OS-EXT-SRV-ATTR:hostname": i.hostname}),
+    ((2, 96), _everybody, lambda i: {"pinned_availability_zone": i.wishes.pinned_zone}),
+)
+"""(since, for whom, fields): what a server gained (Compute API reference, "Show Server Details")."""
