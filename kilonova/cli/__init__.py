@@ -1,0 +1,1 @@
+"""Entry points, and the operator's commands."""

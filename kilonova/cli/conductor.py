@@ -1,0 +1,18 @@
+"""``kilonova-conductor``: super conductor, cell conductor, or both, as the databases are configured."""
+
+import sys
+
+from kilonova.cli.service import configure, run
+from kilonova.conductor.service import ConductorService
+from kilonova.placement import client
+from kilonova.rpc.connect import Buses
+
+_PROG = "kilonova-conductor"
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    conf = configure(sys.argv[1:], _PROG)
+    if not conf.api_database.connection and not conf.database.connection:
+        sys.exit(f"{_PROG}: neither [api_database] connection nor [database] connection is set")
+    run(conf, _PROG, lambda: [ConductorService(conf, Buses(conf), client.load(conf))])

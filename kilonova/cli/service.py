@@ -1,0 +1,85 @@
+"""How a service process lives: logging, start, SIGTERM that drains, a second one that does not, SIGHUP."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from oslo_config import cfg
+from oslo_log import log
+
+from kilonova.core import settings
+from kilonova.core.errors import KilonovaError
+
+LOG = logging.getLogger(__name__)
+
+_QUIET = ("amqp=WARNING", "oslo.messaging=INFO", "urllib3=WARNING", "stevedore=WARNING",
+          "keystoneauth=WARNING", "alembic=WARNING", "oslo_policy=WARNING")  # fmt: skip
+
+
+class Service(Protocol):
+    """Something that runs until it is stopped."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """Finish what is in hand, and end."""
+
+
+def configure(arguments: Sequence[str], prog: str) -> cfg.ConfigOpts:
+    """Read the configuration and set up logging. Ends the process with 2 if a file or an option is wrong."""
+    try:
+        conf = settings.read_config(arguments, prog=prog)
+    except cfg.Error as error:
+        sys.exit(f"{prog}: {error}")
+    log.set_defaults(default_log_levels=list(_QUIET))
+    log.setup(conf, "kilonova")
+    return conf
+
+
+def required(value: str | None, option: str, prog: str) -> str:
+    """Return an option's value, or end the process naming the option."""
+    if not value:
+        sys.exit(f"{prog}: {option} is not set")
+    return value
+
+
+def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]) -> None:
+    """Start services and wait for SIGTERM or SIGINT. The first drains and exits 0, a second exits 1 at once."""
+    ended = threading.Event()
+
+    def finish(_signal: int, _frame: object) -> None:
+        if ended.is_set():
+            os._exit(1)
+        ended.set()
+
+    def reload(_signal: int, _frame: object) -> None:
+        threading.Thread(target=conf.mutate_config_files, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, finish)
+    signal.signal(signal.SIGINT, finish)
+    signal.signal(signal.SIGHUP, reload)
+    try:
+        services = create()
+        for service in services:
+            service.start()
+    except KilonovaError as error:
+        LOG.error("%s does not start: %s", prog, error)
+        sys.exit(f"{prog}: {error}")
+    LOG.info("%s runs", prog)
+    while not ended.wait(1.0):
+        pass
+    LOG.info("%s finishes what is in hand", prog)
+    # What hangs beyond the time that is given must not keep the process: its work is sent again.
+    guard = threading.Timer(conf.graceful_shutdown_timeout, lambda: os._exit(0))
+    guard.daemon = True
+    guard.start()
+    for service in services:
+        service.stop()
+    LOG.info("%s ends", prog)
+    logging.shutdown()
+    os._exit(0)
