@@ -11,7 +11,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 venv_clients=$root/.venv-clients
-clients="python-openstackclient osc-placement keystone gunicorn"
+clients="python-openstackclient osc-placement keystone glance gunicorn"
 libvirt_build_packages="gcc libc6-dev pkg-config libvirt-dev"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -97,7 +97,8 @@ stamp_key() {
 # stamped DIR KEY EXTRAS: whether DIR was made with this key and at least these extras, and still runs.
 stamped() {
     local key have extra
-    { read -r key && read -r have; } <"$1/kilonova-stamp" 2>/dev/null || return 1
+    [ -e "$1/kilonova-stamp" ] || return 1
+    { read -r key && read -r have; } <"$1/kilonova-stamp" || return 1
     [ "$key" = "$2" ] || return 1
     for extra in ${3//,/ }; do
         case ",$have," in *",$extra,"*) ;; *) return 1 ;; esac

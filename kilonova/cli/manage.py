@@ -126,9 +126,8 @@ def list_cells(conf: cfg.ConfigOpts, options: argparse.Namespace) -> int:
     for cell in cells.list_cells(_api_db(conf)):
         urls = (cell.transport_url, cell.database_connection)
         shown = urls if options.verbose else tuple(_hidden(url) for url in urls)
-        print(
-            f"{cell.uuid}  {cell.name:16}  {'disabled' if cell.disabled else 'enabled '}  {'  '.join(shown)}"
-        )
+        state = "disabled" if cell.disabled else "enabled "
+        print(f"{cell.uuid}  {cell.name:16}  {state}  {'  '.join(shown)}")
     return 0
 
 
@@ -150,9 +149,7 @@ def update_cell(conf: cfg.ConfigOpts, options: argparse.Namespace) -> int:
     if options.disable or options.enable:
         values["disabled"] = options.disable
     if not values:
-        print(
-            "Nothing to change: give --name, --transport-url, --database-connection, --disable or --enable."
-        )
+        print("Nothing to change: give a name, a URL, --disable or --enable.")
         return 1
     cells.update_cell(_api_db(conf), CellUuid(options.cell_uuid), values)
     return 0
@@ -200,9 +197,8 @@ def check_status(conf: cfg.ConfigOpts, _options: argparse.Namespace) -> int:
             continue
         up = [s for s in services if s.is_up(utcnow(), conf.service_down_time)]
         good = cell.uuid == CELL0 or (up and len(up) == len(services))
-        print(
-            f"{'ok   ' if good else 'WARN '} cell {cell.name}: {len(up)} of {len(services)} compute services up"
-        )
+        mark = "ok   " if good else "WARN "
+        print(f"{mark} cell {cell.name}: {len(up)} of {len(services)} compute services up")
         worst = max(worst, 0 if good else 1)
     return worst
 

@@ -31,7 +31,7 @@ class Service(Protocol):
 
 
 def configure(arguments: Sequence[str], prog: str) -> cfg.ConfigOpts:
-    """Read the configuration and set up logging. Ends the process with 2 if a file or an option is wrong."""
+    """Read the configuration and set up logging. A wrong file or option ends the process."""
     try:
         conf = settings.read_config(arguments, prog=prog)
     except cfg.Error as error:
@@ -49,7 +49,7 @@ def required(value: str | None, option: str, prog: str) -> str:
 
 
 def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]) -> None:
-    """Start services and wait for SIGTERM or SIGINT. The first drains and exits 0, a second exits 1 at once."""
+    """Start services and wait for SIGTERM or SIGINT: the first drains and exits 0, a second exits 1."""
     ended = threading.Event()
 
     def finish(_signal: int, _frame: object) -> None:
@@ -68,7 +68,6 @@ def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]
         for service in services:
             service.start()
     except KilonovaError as error:
-        LOG.error("%s does not start: %s", prog, error)
         sys.exit(f"{prog}: {error}")
     LOG.info("%s runs", prog)
     while not ended.wait(1.0):
