@@ -1,0 +1,111 @@
+"""A Compute API in one process: SQLite in a temporary directory, the in-memory bus, noauth tokens."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import falcon.testing
+import testtools
+from oslo_config import cfg
+
+from kilonova.api.wsgi import build
+from kilonova.core import settings
+from kilonova.core.clock import utcnow
+from kilonova.core.host import NodeReport
+from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
+from kilonova.db import hosts
+from kilonova.db.cells import Cell, create_cell, map_hosts
+from kilonova.db.engine import Database
+from kilonova.db.migrate import upgrade
+
+CELL = CellUuid("11111111-1111-4111-8111-111111111111")
+ADMIN = "admin:operators"
+ANN = "ann:project-a"
+BOB = "bob:project-b"
+
+
+class ApiCase(testtools.TestCase):
+    """A test against ``self.api_db``, one cell with ``self.cell_db``, and the API over both."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        self.api_db = self._database("api", "api")
+        self.cell_db = self._database("cell", "cell")
+        cell0 = self._database("cell0", "cell")
+        for uuid, name, database in ((CELL0, "cell0", cell0), (CELL, "cell1", self.cell_db)):
+            self.add_cell(uuid, name, str(database.url))
+        self.conf = self._configuration(self.options())
+        self.client = falcon.testing.TestClient(build(self.conf))
+
+    def options(self) -> str:
+        """Return more of the configuration file, for a test to override."""
+        return ""
+
+    def _configuration(self, more: str) -> cfg.ConfigOpts:
+        path = self.directory / "kilonova.conf"
+        path.write_text(
+            "[DEFAULT]\ntransport_url = memory://\n[api]\nauth_strategy = noauth2\n"
+            f"[api_database]\nconnection = {self.api_db.url}\n{more}"
+        )
+        return settings.read_config(["--config-file", str(path)], prog="kilonova-api")
+
+    def _database(self, name: str, schema: Any) -> Database:
+        database = Database(f"sqlite:///{self.directory / name}.sqlite")
+        self.addCleanup(database.dispose)
+        upgrade(database, schema)
+        return database
+
+    def add_cell(self, uuid: CellUuid, name: str, connection: str) -> None:
+        """Map a cell."""
+        create_cell(
+            self.api_db,
+            Cell(uuid=uuid, name=name, transport_url="memory://", database_connection=connection),
+        )
+
+    def add_host(self, name: str, number: int = 1, **changed: Any) -> None:
+        """Let a compute host report for the first time, and map it to the cell."""
+        report = NodeReport(
+            **{
+                "node": NodeName(f"{name}.example"),
+                "provider_uuid": ProviderUuid(f"aaaaaaaa-0000-4000-8000-{number:012}"),
+                "hypervisor_type": "QEMU",
+                "hypervisor_version": 7002000,
+                "host_ip": "192.0.2.1",
+                "vcpus": 8,
+                "memory_mb": 8192,
+                "disk_gb": 100,
+                "cpu_info": '{"arch": "x86_64"}',
+            }
+            | changed
+        )
+        service = (hosts.COMPUTE, HostName(name), "compute")
+        hosts.beat(self.cell_db, service, [report], utcnow())
+        map_hosts(self.api_db, CELL, [HostName(name)])
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, version: str = "2.96", token: str = ADMIN
+    ) -> falcon.testing.Result:
+        """Ask the API at a microversion under a token."""
+        headers = {"X-Auth-Token": token, "OpenStack-API-Version": f"compute {version}"}
+        return self.client.simulate_request(method, f"/v2.1{path}", json=body, headers=headers)
+
+    def asked(
+        self, status: int, method: str, path: str, body: Any = None, **how: str
+    ) -> dict[str, Any]:
+        """Ask, expect a status, and return the body."""
+        result = self.ask(method, path, body, **how)
+        self.assertEqual(status, result.status_code, f"{method} {path}: {result.text}")
+        document: dict[str, Any] = result.json if result.content else {}
+        return document
+
+    def refused(
+        self, status: int, says: str, method: str, path: str, body: Any = None, **how: str
+    ) -> None:
+        """Ask, and expect a fault whose sentence says something."""
+        document = self.asked(status, method, path, body, **how)
+        (fault,) = document.values()
+        self.assertEqual(status, fault["code"])
+        self.assertIn(says, fault["message"])
