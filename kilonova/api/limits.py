@@ -1,7 +1,5 @@
 """Limits: ``/limits``, and the limits that other resources hold their requests against."""
 
-from functools import lru_cache
-
 from oslo_config import cfg
 
 from kilonova.api import parameters
@@ -15,7 +13,6 @@ from kilonova.db import quotas
 _QUERY = parameters.queries({(2, 1): {"tenant_id": values(TEXT)}}, strict=(2, 75))
 
 
-@lru_cache(maxsize=8)
 def configured(conf: cfg.ConfigOpts) -> Limits:
     """Return the limits of ``[quota]``."""
     return Limits(

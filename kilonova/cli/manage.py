@@ -78,7 +78,15 @@ def _create_database(url: str) -> None:
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return
-    admin = parsed.set(database="postgres" if backend == "postgresql" else None)
+    admin = sa.URL.create(
+        parsed.drivername,
+        username=parsed.username,
+        password=parsed.password,
+        host=parsed.host,
+        port=parsed.port,
+        database="postgres" if backend == "postgresql" else None,
+        query=parsed.query,
+    )
     engine = sa.create_engine(admin, isolation_level="AUTOCOMMIT")
     name = engine.dialect.identifier_preparer.quote(parsed.database or "")
     try:

@@ -7,6 +7,7 @@ import msgspec
 import oslo_messaging
 from oslo_config import cfg
 from oslo_messaging import exceptions
+from oslo_messaging._tracing import client as tracing
 
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BusUnavailable
@@ -47,6 +48,8 @@ class OsloBus:
 
     def __init__(self, conf: cfg.ConfigOpts, url: str | None) -> None:
         self._conf = conf
+        # The library registers these with oslo.config's global object only, and reads them from ours.
+        conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
         self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
         self._client = oslo_messaging.get_rpc_client(
             self._transport, oslo_messaging.Target(exchange=_EXCHANGE), retry=_SEND_RETRIES
@@ -91,13 +94,13 @@ class OsloBus:
 
     def serve(self, topic: Topic, name: str, handlers: object, *, threads: int = 16) -> Server:
         """Listen; see ``Bus``."""
-        self._conf.set_default("executor_thread_pool_size", threads)
         server = oslo_messaging.get_rpc_server(
             self._transport,
             oslo_messaging.Target(exchange=_EXCHANGE, topic=topic.value, server=name),
             [_Endpoint(Dispatcher(topic, handlers))],
             executor="threading",
         )
+        self._conf.set_default("executor_thread_pool_size", threads)
         server.start()
         return _Server(server)
 
