@@ -7,6 +7,7 @@ import msgspec
 import oslo_messaging
 from oslo_config import cfg
 from oslo_messaging import exceptions
+from oslo_messaging._metrics import client as metrics
 from oslo_messaging._tracing import client as tracing
 
 from kilonova.core.context import RequestContext
@@ -50,6 +51,7 @@ class OsloBus:
         self._conf = conf
         # The library registers these with oslo.config's global object only, and reads them from ours.
         conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
+        conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
         self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
         self._client = oslo_messaging.get_rpc_client(
             self._transport, oslo_messaging.Target(exchange=_EXCHANGE), retry=_SEND_RETRIES
