@@ -1,0 +1,1 @@
+"""The one place that imports libvirt, and that translates its errors."""
