@@ -1,5 +1,6 @@
 """One connection to libvirt: opened when needed, opened anew when it broke; its events in their loop."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -51,8 +52,17 @@ class Connection:
 
     def watch(self, changed: Callable[[Any], None]) -> None:
         """Call ``changed(domain)`` on every lifecycle event, also after a reconnection."""
-        self._watch = changed
+        with self._lock:
+            known, self._watch = self._watch, changed
+            if known is None and self._open is not None:
+                self._register()
         self.use(lambda _connection: None)
+
+    def _register(self) -> None:
+        if self._watch is not None:
+            self._open.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._changed, None
+            )
 
     def use(self, work: Callable[[Any], T]) -> T:
         """Run ``work`` with the connection and return what it returns.
@@ -79,11 +89,10 @@ class Connection:
             if self._open is None or not self._open.isAlive():
                 start_event_loop()
                 self._open = libvirt.open(self._uri)
-                self._open.setKeepAlive(5, 3) if "test:" not in self._uri else None
-                if self._watch is not None:
-                    self._open.domainEventRegisterAny(
-                        None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._changed, None
-                    )
+                with contextlib.suppress(libvirt.libvirtError):
+                    # Only a connection to a daemon can be kept alive.
+                    self._open.setKeepAlive(5, 3)
+                self._register()
             return self._open
 
     def _changed(self, _open: Any, domain: Any, _event: int, _detail: int, _data: Any) -> None:
@@ -100,6 +109,6 @@ class Connection:
                 alive = bool(self._open is not None and self._open.isAlive())
             except libvirt.libvirtError:
                 self._open = None
-        if code in _BROKEN and not alive:
+        if not alive and (code in _BROKEN or self._open is None):
             return HypervisorUnavailable(f"libvirt at {self._uri} does not answer: {error}")
         return BuildFailed(f"libvirt: {error}")
