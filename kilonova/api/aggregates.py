@@ -2,7 +2,7 @@
 
 from kilonova.api import parameters
 from kilonova.api.compute_services import fleet_of
-from kilonova.api.parameters import HOST, NAME, PRINTABLE, SHORT, closed
+from kilonova.api.parameters import HOST, NAME, PRINTABLE, SHORT, ZONE_NAME, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import aggregates as views
 from kilonova.core.aggregate import ZONE, HostAggregate, ZoneConflict
@@ -14,9 +14,11 @@ from kilonova.db.aggregates import Change
 
 _RULE = "os_compute_api:os-aggregates"
 
-_ZONE_NAME = {"oneOf": [{"allOf": [NAME, {"pattern": r"^[^:]*\Z"}]}, {"type": "null"}]}
-_NAMES = {"name": NAME, ZONE: _ZONE_NAME}
-_NEW_NAMES = {"name": SHORT | {"pattern": PRINTABLE}, ZONE: _ZONE_NAME}
+_NAMES = {"name": NAME, ZONE: ZONE_NAME}
+_NEW_NAMES = {
+    "name": SHORT | {"pattern": PRINTABLE, "description": "printable characters"},
+    ZONE: ZONE_NAME,
+}
 _CREATE = Schemas({(2, 1): closed({"aggregate": closed(_NAMES, "name")}, "aggregate")})
 _UPDATE = Schemas({(2, 1): closed({"aggregate": closed(_NEW_NAMES, minProperties=1)}, "aggregate")})
 _ONE_HOST = closed({"host": HOST}, "host")

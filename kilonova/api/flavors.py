@@ -18,7 +18,12 @@ _MANAGE = "os_compute_api:os-flavor-manage"
 _SEE_EXTRA_SPECS = "os_compute_api:os-flavor-extra-specs:index"
 
 _GREATEST_FACTOR = 3.40282e38
-_DESCRIPTION = {"type": ["string", "null"], "maxLength": 65535, "pattern": parameters.PRINTABLE}
+_DESCRIPTION = {
+    "type": ["string", "null"],
+    "maxLength": 65535,
+    "pattern": parameters.PRINTABLE,
+    "description": "printable characters",
+}
 _FIELDS = {
     "name": parameters.NAME,
     "id": {
@@ -26,13 +31,18 @@ _FIELDS = {
         "minLength": 1,
         "maxLength": 255,
         "pattern": r"^(?! )[a-zA-Z0-9. _-]+(?<! )\Z",
+        "description": "letters, digits, spaces, dots, hyphens and underscores, no space at the edges",
     },
     "ram": NUMBER,
     "vcpus": NUMBER,
     "disk": NUMBER,
     "swap": NUMBER,
     "OS-FLV-EXT-DATA:ephemeral": NUMBER,
-    "rxtx_factor": {"type": ["number", "string"], "pattern": r"^[0-9]+(\.[0-9]+)?\Z"},
+    "rxtx_factor": {
+        "type": ["number", "string"],
+        "pattern": r"^[0-9]+(\.[0-9]+)?\Z",
+        "description": "a decimal number",
+    },
     "os-flavor-access:is_public": BOOLEAN,
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 from kilonova.api import parameters, public_keys
 from kilonova.api.limits import limits_of
 from kilonova.api.paging import next_links, page
-from kilonova.api.parameters import NAME, SHORT, TEXT, closed, values
+from kilonova.api.parameters import SHORT, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import key_pairs as views
 from kilonova.core.clock import utcnow
@@ -14,8 +14,14 @@ from kilonova.db import key_pairs
 
 _RULE = "os_compute_api:os-keypairs"
 
-_OLD_NAME = {"allOf": [NAME, {"pattern": r"^[a-zA-Z0-9 _-]+\Z"}]}
-_NEW_NAME = {"allOf": [NAME, {"pattern": r"^[a-zA-Z0-9 @._-]+\Z"}]}
+_OLD_NAME = SHORT | {
+    "pattern": r"^(?! )[a-zA-Z0-9 _-]+(?<! )\Z",
+    "description": "letters, digits, spaces, hyphens and underscores, no space at the edges",
+}
+_NEW_NAME = SHORT | {
+    "pattern": r"^(?! )[a-zA-Z0-9 @._-]+(?<! )\Z",
+    "description": "letters, digits, spaces and any of @._- with no space at the edges",
+}
 _FIELDS = {"name": _OLD_NAME, "public_key": TEXT}
 _TYPED = _FIELDS | {"type": {"enum": ["ssh", "x509"]}}
 _OWNED = _TYPED | {"user_id": SHORT}

@@ -28,16 +28,30 @@ NAME: Schema = {
     "minLength": 1,
     "maxLength": 255,
     "pattern": rf"^(?!\s){_PRINTABLE}+(?<!\s)\Z",
+    "description": "printable characters that neither begin nor end with a space",
 }
-"""Printable characters that neither begin nor end with a space."""
+ZONE_NAME: Schema = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": rf"^(?!\s)((?!:){_PRINTABLE})+(?<!\s)\Z",
+    "description": "printable characters without a colon that neither begin nor end with a space",
+}
 
 BOOLEAN: Schema = {"type": ["boolean", "string"], "enum": [True, *_TRUE, False, *_FALSE]}
 TEXT: Schema = {"type": "string"}
 SHORT: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
-HOST: Schema = SHORT | {"pattern": r"^[a-zA-Z0-9-._]*\Z"}
+HOST: Schema = SHORT | {
+    "pattern": r"^[a-zA-Z0-9-._]*\Z",
+    "description": "letters, digits, dots, hyphens and underscores",
+}
 """The name of a host, with or without its domain."""
 
-NUMBER: Schema = {"type": ["integer", "string"], "pattern": r"^-?[0-9]{1,10}\Z"}
+NUMBER: Schema = {
+    "type": ["integer", "string"],
+    "pattern": r"^-?[0-9]{1,10}\Z",
+    "description": "a whole number",
+}
 """A whole number, or one as text; ``whole`` checks how great it is."""
 
 _ITEM = "^[a-zA-Z0-9-_:. ]{1,255}\\Z"
@@ -65,7 +79,10 @@ def values(item: Schema, *, once: bool = False) -> Schema:
     return {"type": "array", "items": dict(item)} | ({"maxItems": 1} if once else {})
 
 
-PAGE: Schema = {"limit": values({"pattern": r"^[0-9]+\Z"}), "marker": values(TEXT)}
+PAGE: Schema = {
+    "limit": values({"pattern": r"^[0-9]+\Z", "description": "a whole number"}),
+    "marker": values(TEXT),
+}
 """The query parameters of a page."""
 
 

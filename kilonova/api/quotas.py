@@ -18,11 +18,9 @@ from kilonova.db import quotas
 _RULE = "os_compute_api:os-quota-sets"
 _CLASS_RULE = "os_compute_api:os-quota-class-sets"
 
-_LIMIT = {"anyOf": [NUMBER, {"type": "null"}]}
-
 
 def _set_schema(names: tuple[str, ...], key: str, **more: Any) -> parameters.Schema:
-    return closed({key: closed(dict.fromkeys(names, _LIMIT) | more)}, key)
+    return closed({key: closed(dict.fromkeys(names, NUMBER) | more)}, key)
 
 
 _UPDATE = Schemas(
@@ -101,11 +99,10 @@ def _short(text: str, what: str) -> str:
 
 
 def _limits(body: Mapping[str, Any], where: str) -> dict[str, int]:
-    """Return the limits that are kept: those that exist here, and are not null."""
+    """Return the limits that are kept: those that exist here."""
     limits = {
         name: parameters.whole(value, f"{where}/{name}", low=UNLIMITED)
         for name, value in body.items()
-        if value is not None
     }
     return {name: limit for name, limit in limits.items() if name in Limits.__struct_fields__}
 

@@ -58,15 +58,19 @@ class Schemas:
 
 
 def _sentence(error: Any, what: str) -> str:
+    reason = error.message
+    if error.validator == "pattern" and "description" in error.schema:
+        reason = f"It must be {error.schema['description']}"
+    reason = _short(reason, 300)
     where = "/".join(str(step) for step in error.absolute_path)
     if not where:
-        return f"Invalid input for {what}: {error.message}"
-    return f"Invalid input for field/attribute {where}. Value: {_short(error.instance)}. {error.message}"
+        return f"Invalid input for {what}: {reason}"
+    value = _short(str(error.instance), 100)
+    return f"Invalid input for field/attribute {where}. Value: {value}. {reason}"
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else text[:97] + "..."
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 class Answer:
