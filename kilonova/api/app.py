@@ -99,6 +99,8 @@ class _Resource:
                 break
         else:
             raise NotFound("The resource could not be found.")
+        if any("\0" in name for name in params.values()):
+            raise NotFound("The resource could not be found.")
         context = context_of(request.env, request.context.request_id)
         _check_project(request, context)
         asked = Asked(self._services, context, version, request.prefix)
@@ -126,9 +128,23 @@ def _query(
 ) -> dict[str, list[str]]:
     query = falcon.uri.parse_query_string(request.query_string, keep_blank=True, csv=False)
     listed = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
+    _refuse_nul(listed, "query")
     if route.query is not None:
         route.query.check(listed, version, "query parameters")
     return listed
+
+
+def _refuse_nul(value: object, where: str) -> None:
+    """Refuse the one character that no text column of every database holds."""
+    if isinstance(value, str) and "\0" in value:
+        raise Invalid(f"Invalid input for field/attribute {where}: it holds a NUL character.")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_nul(name, where)
+            _refuse_nul(inner, f"{where}/{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_nul(inner, where)
 
 
 def _body(request: falcon.Request) -> Any:
@@ -143,9 +159,12 @@ def _body(request: falcon.Request) -> Any:
     if kind not in ("application/json", "text/plain"):
         raise UnsupportedMediaType(f"Unsupported Content-Type: {kind}")
     try:
-        return msgspec.json.decode(text)
+        body = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"Malformed request body: {error}") from error
+    if b"\\u0000" in text:
+        _refuse_nul(body, "body")
+    return body
 
 
 def _write(response: falcon.Response, answer: Answer) -> None:
