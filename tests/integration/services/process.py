@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import requests
+
 TAIL_LINES = 40
 
 
@@ -159,3 +161,11 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers a GET of this address without an error of its own."""
+    try:
+        return requests.get(url, timeout=10).status_code < 500
+    except requests.ConnectionError:
+        return False

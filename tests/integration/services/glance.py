@@ -1,0 +1,59 @@
+"""A real Glance from PyPI, on SQLite, with its images in a directory."""
+
+from pathlib import Path
+
+from tests.integration.services.keystone import PROGRAMS, SERVICE, Keystone, serve
+from tests.integration.services.process import Process, free_port, run
+
+CONFIGURATION = """\
+[DEFAULT]
+enabled_backends = files:file
+[database]
+connection = sqlite:///{directory}/glance.sqlite
+[glance_store]
+default_backend = files
+[files]
+filesystem_store_datadir = {directory}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {directory}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {directory}/tasks
+[paste_deploy]
+config_file = {paste}
+flavor = keystone
+[keystone_authtoken]
+auth_type = password
+{credentials}
+"""
+
+
+class Glance:
+    """An image service that asks ``keystone`` who is who."""
+
+    def __init__(self, directory: Path, keystone: Keystone) -> None:
+        self._directory = directory
+        self._keystone = keystone
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Make the database and start the service."""
+        for place in ("images", "staging", "tasks"):
+            (self._directory / place).mkdir(parents=True)
+        configuration = self._directory / "glance-api.conf"
+        credentials = self._keystone.credentials(SERVICE)
+        configuration.write_text(
+            CONFIGURATION.format(
+                directory=self._directory,
+                paste=PROGRAMS.parent / "etc" / "glance" / "glance-api-paste.ini",
+                credentials="\n".join(f"{key} = {value}" for key, value in credentials.items()),
+            )
+        )
+        run([str(PROGRAMS / "glance-manage"), "--config-file", str(configuration), "db_sync"])
+        self._process = serve("glance.wsgi.api:application", self._port, self._directory)
+
+    def stop(self) -> None:
+        """End the service."""
+        if self._process:
+            self._process.stop()
