@@ -12,6 +12,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 venv_clients=$root/.venv-clients
 clients="python-openstackclient osc-placement keystone glance gunicorn"
+libvirt_packages="libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils"
+guest_packages="cpio xz-utils syslinux mtools dosfstools binutils"
 libvirt_build_packages="gcc libc6-dev pkg-config libvirt-dev"
 
 say() { printf '%s\n' "$*" >&2; }

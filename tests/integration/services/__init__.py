@@ -1,0 +1,115 @@
+"""The services that integration tests use, each started at its first use and ended with the process.
+
+Nothing here touches a service that the machine runs already: ports are free ones, and files lie in a
+scratch directory that goes away in the end.
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+from tests.integration.services.databases import MariaDB, PostgreSQL
+from tests.integration.services.glance import Glance
+from tests.integration.services.keystone import Keystone
+from tests.integration.services.libvirtd import Libvirtd
+from tests.integration.services.rabbitmq import RabbitMQ
+
+__all__ = [
+    "Glance",
+    "Keystone",
+    "Libvirtd",
+    "MariaDB",
+    "PostgreSQL",
+    "RabbitMQ",
+    "glance",
+    "keystone",
+    "libvirtd",
+    "mariadb",
+    "postgresql",
+    "rabbitmq",
+    "scratch",
+    "stop_all",
+]
+
+
+class Service(Protocol):
+    """What is started before it is used and stopped in the end."""
+
+    def start(self) -> None:
+        """Return when it answers."""
+
+    def stop(self) -> None:
+        """Return when it has ended."""
+
+
+S = TypeVar("S", bound=Service)
+
+_running: dict[str, Service] = {}
+_directories: list[Path] = []
+_stack = ExitStack()
+
+
+def mariadb() -> MariaDB:
+    """Return the MariaDB server."""
+    return _once("mariadb", MariaDB)
+
+
+def postgresql() -> PostgreSQL:
+    """Return the PostgreSQL server."""
+    return _once("postgresql", PostgreSQL)
+
+
+def rabbitmq() -> RabbitMQ:
+    """Return the broker."""
+    return _once("rabbitmq", RabbitMQ)
+
+
+def keystone() -> Keystone:
+    """Return the identity service."""
+    return _once("keystone", Keystone)
+
+
+def glance() -> Glance:
+    """Return the image service, which asks ``keystone()``."""
+    identity = keystone()
+    return _once("glance", lambda directory: Glance(directory, identity))
+
+
+def libvirtd(host: str) -> Libvirtd:
+    """Return the daemon of a host, by the host's name."""
+    return _once(f"libvirt-{host}", Libvirtd)
+
+
+def scratch() -> Path:
+    """Return the directory of this process's services; it is removed in the end."""
+    if not _directories:
+        # Short, because sockets lie in it; open to the users that servers change to.
+        directory = Path(tempfile.mkdtemp(prefix="kilonova-"))
+        directory.chmod(0o755)
+        _stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        _directories.append(directory)
+    return _directories[0]
+
+
+def stop_all() -> None:
+    """Stop what was started, the last first, and remove the scratch directory."""
+    _running.clear()
+    _directories.clear()
+    _stack.close()
+
+
+def _once(name: str, make: Callable[[Path], S]) -> S:
+    if name not in _running:
+        service = make(scratch() / name)
+        # Before the start, so that what has started only half is stopped too.
+        _stack.callback(service.stop)
+        service.start()
+        _running[name] = service
+    return cast("S", _running[name])
+
+
+atexit.register(stop_all)
