@@ -1,0 +1,223 @@
+"""Every service of a deployment in one process, on loopback, with its state in one directory."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from oslo_config import cfg
+
+from kilonova.api import wsgi as compute_api
+from kilonova.compute.service import create_services
+from kilonova.conductor.service import ConductorService
+from kilonova.core import settings
+from kilonova.core.ids import CELL0, CellUuid
+from kilonova.db.cells import Cell, Cells, create_cell, list_cells
+from kilonova.db.engine import Database
+from kilonova.db.migrate import upgrade
+from kilonova.embedded import identity, images
+from kilonova.embedded.hypervisor import Hypervisor
+from kilonova.embedded.image_files import ImageFiles
+from kilonova.http import images as image_client
+from kilonova.http.identity import NoAuth
+from kilonova.http.server import ThreadedServer, check_free
+from kilonova.placement import client
+from kilonova.placement import wsgi as placement_api
+from kilonova.rpc.connect import Buses
+from kilonova.scheduler.service import SchedulerService
+
+CELL1 = CellUuid("11111111-1111-4111-8111-111111111111")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a deployment is set up. ``hypervisor`` None means fake hosts."""
+
+    state_dir: Path
+    ports: tuple[int, int, int, int]
+    hosts: int = 1
+    hypervisor: Hypervisor | None = None
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The services' URLs by type."""
+        base = [f"http://127.0.0.1:{port}" for port in self.ports]
+        return {
+            "identity": f"{base[0]}/v3",
+            "compute": f"{base[1]}/v2.1",
+            "placement": base[2],
+            "image": base[3],
+        }
+
+
+_CONF = """\
+# Written at every start: what this deployment runs with.
+[DEFAULT]
+host = {host}
+transport_url = memory://{state}
+state_path = {state}
+report_interval = 2
+[api]
+auth_strategy = noauth2
+[compute_api]
+bind_port = {compute}
+[placement_api]
+bind_port = {placement}
+[api_database]
+connection = sqlite:///{state}/api.db
+[database]
+connection = sqlite:///{state}/cell1.db
+[placement_database]
+connection = sqlite:///{state}/placement.db
+[placement]
+auth_type = admin_token
+endpoint = http://127.0.0.1:{placement}
+token = admin
+[glance]
+auth_type = admin_token
+endpoint = http://127.0.0.1:{image}
+token = admin
+[compute]
+driver = {driver}
+[libvirt]
+connection_uri = {uri}
+virt_type = {virt_type}
+[fake]
+hosts = {hosts}
+"""
+
+_CLOUDS = """\
+clouds:
+{clouds}"""
+_CLOUD = """\
+  {cloud}:
+    region_name: RegionOne
+    identity_api_version: 3
+    auth:
+      auth_url: {auth_url}
+      username: {user}
+      password: {password}
+      project_name: {user}
+      user_domain_name: Default
+      project_domain_name: Default
+"""
+
+
+class Deployment:
+    """A deployment that this process is."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.accounts: identity.Accounts
+        self._stops: list[Callable[[], None]] = []
+
+    @property
+    def clouds_yaml(self) -> Path:
+        """The file that makes clients find this deployment."""
+        return self.options.state_dir / "clouds.yaml"
+
+    def start(self) -> None:
+        """Create what is missing, and start every service.
+
+        Raises:
+            AddressInUse: a port is taken.
+            KilonovaError: a service does not start.
+        """
+        state = self.options.state_dir
+        state.mkdir(parents=True, exist_ok=True)
+        for port in self.options.ports:
+            check_free("127.0.0.1", port)
+        self.accounts = identity.Accounts.at(state / "accounts.json")
+        self._write_clouds()
+        conf = self._configuration()
+        _create_databases(conf, state)
+        self._serve(conf)
+        buses = Buses(conf)
+        placement = client.load(conf)
+        self._run_services(conf, buses, placement)
+
+    def stop(self) -> None:
+        """Stop every service, the first started last. Guests live on."""
+        while self._stops:
+            self._stops.pop()()
+
+    def _configuration(self) -> cfg.ConfigOpts:
+        options = self.options
+        found = options.hypervisor
+        _, compute, placement, image = options.ports
+        path = options.state_dir / "kilonova.conf"
+        path.write_text(
+            _CONF.format(
+                host=socket.gethostname(),
+                state=options.state_dir,
+                compute=compute,
+                placement=placement,
+                image=image,
+                driver="libvirt" if found else "fake",
+                uri=found.uri if found else "",
+                virt_type=found.virt_type if found else "qemu",
+                hosts=options.hosts,
+            )
+        )
+        return settings.read_config(["--config-file", str(path)], prog="kilonova")
+
+    def _write_clouds(self) -> None:
+        clouds = "".join(
+            _CLOUD.format(
+                cloud="kilonova" if user == "admin" else f"kilonova-{user}",
+                auth_url=self.options.urls["identity"],
+                user=user,
+                password=password,
+            )
+            for user, password in self.accounts.passwords.items()
+        )
+        self.clouds_yaml.touch(mode=0o600)
+        self.clouds_yaml.write_text(_CLOUDS.format(clouds=clouds))
+
+    def _serve(self, conf: cfg.ConfigOpts) -> None:
+        store = ImageFiles(self.options.state_dir / "images")
+        guarded = NoAuth(
+            images.create_app(store), public=images.is_public, default_roles=("member", "reader")
+        )
+        apps = (
+            identity.create_app(self.accounts, self.options.urls),
+            compute_api.build(conf),
+            placement_api.build(conf),
+            guarded,
+        )
+        for app, port in zip(apps, self.options.ports, strict=True):
+            server = ThreadedServer(app, "127.0.0.1", port)
+            server.start()
+            self._stops.append(server.stop)
+
+    def _run_services(
+        self, conf: cfg.ConfigOpts, buses: Buses, placement: client.Placement
+    ) -> None:
+        api_db = Database(conf.api_database.connection)
+        bus = buses.default()
+        services = [
+            ConductorService(conf, buses, placement),
+            SchedulerService(conf, bus, api_db, Cells(api_db), placement),
+            *create_services(conf, bus, placement, image_client.load(conf)),
+        ]
+        for service in services:
+            service.start()
+            self._stops.append(service.stop)
+
+
+def _create_databases(conf: cfg.ConfigOpts, state: Path) -> None:
+    api_db = Database(conf.api_database.connection)
+    upgrade(api_db, "api")
+    upgrade(Database(conf.placement_database.connection), "placement")
+    cell0 = f"sqlite:///{state}/cell0.db"
+    known = {cell.uuid for cell in list_cells(api_db)}
+    for uuid, name, url in (
+        (CELL0, "cell0", cell0),
+        (CELL1, "cell1", conf.database.connection),
+    ):
+        upgrade(Database(url), "cell")
+        if uuid not in known:
+            bus = f"memory://{state}"
+            create_cell(
+                api_db, Cell(uuid=uuid, name=name, transport_url=bus, database_connection=url)
+            )
+    api_db.dispose()
