@@ -9,12 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from tests.functional.api import test_aggregates as api_aggregates
 from tests.functional.api import test_bad_input as api_bad_input
-from tests.functional.api import test_flavors as api_flavors
 from tests.functional.api import test_hosts as api_hosts
 from tests.functional.api import test_key_pairs as api_key_pairs
-from tests.functional.api import test_quotas as api_quotas
 from tests.functional.db import test_aggregates, test_flavors, test_key_pairs, test_quotas
 from tests.integration.services.databases import MariaDB, PostgreSQL
 
@@ -23,13 +20,10 @@ _CASES = (
     test_flavors.FlavorsTest,
     test_key_pairs.KeyPairsTest,
     test_quotas.QuotasTest,
-    api_aggregates.AggregatesTest,
     api_bad_input.BadInputTest,
-    api_flavors.FlavorsTest,
     api_hosts.HypervisorsTest,
     api_hosts.ServicesTest,
     api_key_pairs.KeyPairsTest,
-    api_quotas.QuotasTest,
 )
 _numbers = itertools.count()
 _directory = tempfile.TemporaryDirectory()
@@ -47,7 +41,7 @@ class _OnServer:
         return server.url(f"{name}_{next(_numbers)}")
 
 
-def setUpModule() -> None:  # noqa: N802 - unittest's name
+def setUpModule() -> None:
     """Start both servers."""
     Path(_directory.name).chmod(0o755)
     for kind in (MariaDB, PostgreSQL):
@@ -56,7 +50,7 @@ def setUpModule() -> None:  # noqa: N802 - unittest's name
         server.start()
 
 
-def tearDownModule() -> None:  # noqa: N802 - unittest's name
+def tearDownModule() -> None:
     """Stop them."""
     while _servers:
         _servers.pop().stop()

@@ -36,7 +36,7 @@ class ApiCase(testtools.TestCase):
         self.cell_db = self._database("cell", "cell")
         cell0 = self._database("cell0", "cell")
         for uuid, name, database in ((CELL0, "cell0", cell0), (CELL, "cell1", self.cell_db)):
-            self.add_cell(uuid, name, str(database.url))
+            self.add_cell(uuid, name, database.url.render_as_string(hide_password=False))
         self.conf = self._configuration(self.options())
         self.client = falcon.testing.TestClient(build(self.conf))
 
@@ -48,15 +48,19 @@ class ApiCase(testtools.TestCase):
         path = self.directory / "kilonova.conf"
         path.write_text(
             "[DEFAULT]\ntransport_url = memory://\n[api]\nauth_strategy = noauth2\n"
-            f"[api_database]\nconnection = {self.api_db.url}\n{more}"
+            f"[api_database]\nconnection = {self.api_db.url.render_as_string(hide_password=False)}\n{more}"
         )
         return settings.read_config(["--config-file", str(path)], prog="kilonova-api")
 
     def _database(self, name: str, schema: Any) -> Database:
-        database = Database(f"sqlite:///{self.directory / name}.sqlite")
+        database = Database(self.database_url(name))
         self.addCleanup(database.dispose)
         upgrade(database, schema)
         return database
+
+    def database_url(self, name: str) -> str:
+        """Return the URL of an empty database of the test's own."""
+        return f"sqlite:///{self.directory / name}.sqlite"
 
     def add_cell(self, uuid: CellUuid, name: str, connection: str) -> None:
         """Map a cell."""

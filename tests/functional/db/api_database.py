@@ -27,6 +27,11 @@ class ApiDatabaseTest(testtools.TestCase):
         super().setUp()
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        self.db = Database(f"sqlite:///{Path(directory.name) / 'api.sqlite'}")
+        self.directory = Path(directory.name)
+        self.db = Database(self.database_url("api"))
         self.addCleanup(self.db.dispose)
         upgrade(self.db, "api")
+
+    def database_url(self, name: str) -> str:
+        """Return the URL of an empty database of the test's own."""
+        return f"sqlite:///{self.directory / name}.sqlite"
