@@ -1,9 +1,11 @@
 """The Compute API as a WSGI application: how every request passes through it.
 
-Owns headers, microversions, bodies, policy and faults; the tables of routes are in the resources' modules.
+Owns headers, microversions, bodies, policy and faults; the tables of routes are in the resources' modules,
+and how one is added is said in ``routing.py``.
 """
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -29,11 +31,23 @@ LOG = logging.getLogger(__name__)
 
 LARGEST_BODY = 114_688
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
-_ROOTS = ("/v2.1", "/v2")
+_MOUNT = "/v2.1"
+"""Where every route is mounted, whichever root and project a request names."""
+_LEGACY = "v2"
+_ROOTS = frozenset({_LEGACY, "v2.1"})
 
 
 class _NoRoute(Exception):
     """There is no such path, or not with this method."""
+
+
+def _split(path: str) -> tuple[str, str] | None:
+    """Return the API's root and what of a path is below it, or None for a path outside the API.
+
+    What needs a token and what is routed are decided by this one function, so they cannot disagree.
+    """
+    root, _, rest = path.lstrip("/").partition("/")
+    return (root, rest.strip("/")) if root in _ROOTS else None
 
 
 class _Conversation:
@@ -43,40 +57,54 @@ class _Conversation:
         self._known = known
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
-        if not request.path.startswith(_ROOTS):
+        split = _split(request.path)
+        if split is None:
             return
-        request.context.request_id = new_request_id()
-        root, _, rest = request.path.lstrip("/").partition("/")
-        legacy = root == "v2"
-        text = "2.1" if legacy else versions.asked_for(request.get_header)
+        root, rest = split
+        context = request.context
+        context.began = time.monotonic()
+        context.request_id = new_request_id()
+        context.shown_path = request.path
+        context.legacy = root == _LEGACY
+        text = "2.1" if context.legacy else versions.asked_for(request.get_header)
         try:
-            request.context.version = versions.negotiate(text)
+            context.version = versions.negotiate(text)
         except KilonovaError as error:
             if error.status == 406:
-                request.context.echo = text
+                context.echo = text
             raise
-        request.context.echo = versions.shown(request.context.version)
+        if not context.legacy:
+            context.echo = versions.shown(context.version)
         first, _, below = rest.partition("/")
         if below and first not in self._known:
-            request.context.project_in_path = first
+            context.project_in_path = first
             rest = below
-        request.path = f"/{rest}".rstrip("/") if rest else "/v2.1"
-        if not rest:
-            request.context.legacy = legacy
+        request.path = f"{_MOUNT}/{rest}" if rest else _MOUNT
 
     def process_response(
         self, request: falcon.Request, response: falcon.Response, _resource: Any, _ok: bool
     ) -> None:
-        request_id = request.context.get("request_id")
-        if request_id:
-            response.set_header("x-openstack-request-id", request_id)
-            response.set_header("x-compute-request-id", request_id)
-        echo = request.context.get("echo")
+        context = request.context
+        if "request_id" not in context:
+            return
+        response.set_header("x-openstack-request-id", context.request_id)
+        response.set_header("x-compute-request-id", context.request_id)
+        echo = context.get("echo")
         if echo:
             response.set_header(versions.HEADER, f"compute {echo}")
             response.set_header(versions.LEGACY_HEADER, echo)
             response.append_header("Vary", versions.HEADER)
             response.append_header("Vary", versions.LEGACY_HEADER)
+        LOG.info(
+            '%s "%s %s" status: %s len: %s microversion: %s time: %.4f',
+            context.request_id,
+            request.method,
+            context.shown_path,
+            response.status_code,
+            len(response.data or b""),
+            echo or "-",
+            time.monotonic() - context.began,
+        )
 
 
 class _Resource:
@@ -104,13 +132,14 @@ class _Resource:
         context = context_of(request.env, request.context.request_id)
         _check_project(request, context)
         asked = Asked(self._services, context, version, request.prefix)
+        asked.lenient = request.context.legacy
         if route.rule is not None:
             asked.authorize(route.rule)
         asked.query = _query(request, route, version)
         if request.method in ("POST", "PUT"):
             asked.body = _body(request)
             if route.body is not None:
-                route.body.check(asked.body, version, "the body")
+                route.body.check(asked.body, version, "the body", lenient=asked.lenient)
         _write(response, route.handler(asked, **params))
 
 
@@ -150,7 +179,10 @@ def _refuse_nul(value: object, where: str) -> None:
 def _body(request: falcon.Request) -> Any:
     if (request.content_length or 0) > LARGEST_BODY:
         raise TooLarge(f"Request is too large: the limit is {LARGEST_BODY} bytes.")
-    text = request.bounded_stream.read(LARGEST_BODY + 1)
+    # A body without a length is chunked; only a server that marks its end can be read to it.
+    chunked = request.content_length is None and request.env.get("wsgi.input_terminated")
+    stream = request.stream if chunked else request.bounded_stream
+    text = stream.read(LARGEST_BODY + 1)
     if len(text) > LARGEST_BODY:
         raise TooLarge(f"Request is too large: the limit is {LARGEST_BODY} bytes.")
     if not text:
@@ -190,7 +222,7 @@ def _expected(
     if not isinstance(error, KilonovaError):
         raise error
     if error.status >= 500:
-        LOG.warning("%s %s: %s", request.method, request.path, error)
+        LOG.warning("%s %s", request.context.get("request_id"), error)
     if error.status == 500:
         _fail(response, 500, faults.unexpected(error))
     else:
@@ -225,7 +257,7 @@ def _http(
 def _unexpected(
     request: falcon.Request, response: falcon.Response, error: Exception, _params: Any
 ) -> None:
-    LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+    LOG.error("%s failed", request.context.get("request_id"), exc_info=error)
     _fail(response, 500, faults.unexpected(error))
 
 
@@ -242,12 +274,13 @@ def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     app.add_error_handler(_NoRoute, _no_route)
     app.add_error_handler(KilonovaError, _expected)
     app.add_route("/", documents.Root())
-    app.add_route("/v2.1", documents.Versioned())
+    app.add_route(_MOUNT, documents.Versioned())
     for path, routes in by_path.items():
-        app.add_route(path, _Resource(routes, services))
+        app.add_route(_MOUNT + path, _Resource(routes, services))
     return app
 
 
 def is_public(path: str) -> bool:
     """Whether a path may be asked without a token: the version documents, and paths outside the API."""
-    return path.rstrip("/") in ("", "/v2", "/v2.1") or not path.startswith(_ROOTS)
+    split = _split(path)
+    return split is None or not split[1]

@@ -44,8 +44,8 @@ class Schemas:
             for version, schema in sorted(by_version.items(), reverse=True)
         ]
 
-    def check(self, value: object, version: Version, what: str) -> None:
-        """Check a body or a query.
+    def check(self, value: object, version: Version, what: str, *, lenient: bool = False) -> None:
+        """Check a body or a query. ``lenient`` removes keys that are unknown instead of refusing them.
 
         Raises:
             Invalid: naming the field that is wrong.
@@ -53,8 +53,19 @@ class Schemas:
         for since, validator in self._validators:
             if since <= version:
                 for error in validator.iter_errors(value):
-                    raise Invalid(_sentence(error, what))
+                    if not (lenient and _forget_unknown(error)):
+                        raise Invalid(_sentence(error, what))
                 return
+
+
+def _forget_unknown(error: Any) -> bool:
+    """Remove the keys that a closed object does not know; False if the error is another."""
+    if error.validator != "additionalProperties" or "patternProperties" in error.schema:
+        return False
+    known = error.schema.get("properties", {})
+    for key in [key for key in error.instance if key not in known]:
+        del error.instance[key]
+    return True
 
 
 def _sentence(error: Any, what: str) -> str:
@@ -90,10 +101,11 @@ class Asked:
     """One request, as a handler sees it.
 
     ``body`` is the checked JSON body (None without one); ``query`` maps each parameter to all its values;
-    ``host_url`` is scheme and host as the client knows them.
+    ``host_url`` is scheme and host as the client knows them; ``lenient`` is set for the legacy root, which
+    ignores keys that it does not know.
     """
 
-    __slots__ = ("body", "context", "host_url", "query", "services", "version")
+    __slots__ = ("body", "context", "host_url", "lenient", "query", "services", "version")
 
     def __init__(
         self, services: Services, context: RequestContext, version: Version, host_url: str
@@ -104,6 +116,7 @@ class Asked:
         self.host_url = host_url
         self.body: Any = None
         self.query: dict[str, list[str]] = {}
+        self.lenient = False
 
     def one(self, name: str) -> str | None:
         """Return the last value of a query parameter, or None."""
@@ -202,7 +215,7 @@ def act_on(acts: Mapping[str, Act]) -> Callable[..., Answer]:
         if act is None or not act.since <= asked.version <= act.until:
             raise Invalid(f"There is no such action: {name}")
         asked.authorize(act.rule)
-        act.body.check(body, asked.version, "the body")
+        act.body.check(body, asked.version, "the body", lenient=asked.lenient)
         return act.handler(asked, **params)
 
     return handle

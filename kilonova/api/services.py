@@ -1,5 +1,7 @@
 """What the API's handlers work with."""
 
+import time
+
 import msgspec
 from oslo_config import cfg
 from oslo_policy import policy
@@ -13,16 +15,26 @@ from kilonova.http.images import ImageStore
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
 
+_REMEMBERED = 5.0
+
 
 class Policy:
-    """oslo.policy's answers, remembered: they depend on nothing but the rule, the roles and whose it is."""
+    """oslo.policy's answers, remembered for a few seconds.
+
+    They depend on nothing but the rule, the asker, whose it is, and the policy file, which oslo.policy
+    reads again when it has changed and is asked.
+    """
 
     def __init__(self, enforcer: policy.Enforcer) -> None:
         self._enforcer = enforcer
         self._known: dict[tuple[object, ...], bool] = {}
+        self._since = time.monotonic()
 
     def allows(self, rule: str, context: RequestContext, project_id: str, user_id: str) -> bool:
         """Whether the asker may do what ``rule`` names to what belongs to a project and user."""
+        if time.monotonic() - self._since > _REMEMBERED or len(self._known) > 10_000:
+            self._known.clear()
+            self._since = time.monotonic()
         asker = (context.roles, context.system_scope, context.project_id, context.user_id)
         key = (rule, asker, project_id, user_id)
         known = self._known.get(key)
@@ -35,8 +47,6 @@ class Policy:
                 "system_scope": context.system_scope or None,
             }
             known = bool(self._enforcer.enforce(rule, target, credentials))
-            if len(self._known) > 10_000:
-                self._known.clear()
             self._known[key] = known
         return known
 
