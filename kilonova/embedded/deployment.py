@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from oslo_config import cfg
@@ -27,6 +28,16 @@ from kilonova.rpc.connect import Buses
 from kilonova.scheduler.service import SchedulerService
 
 CELL1 = CellUuid("11111111-1111-4111-8111-111111111111")
+
+
+class Service(Protocol):
+    """Something that runs until it is stopped."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,7 +205,7 @@ class Deployment:
     ) -> None:
         api_db = Database(conf.api_database.connection)
         bus = buses.default()
-        services = [
+        services: list[Service] = [
             ConductorService(conf, buses, placement),
             SchedulerService(conf, bus, api_db, Cells(api_db), placement),
             *create_services(conf, bus, placement, image_client.load(conf)),

@@ -1,22 +1,24 @@
-"""Which hypervisor this machine has: libvirt's QEMU driver in this process, or libvirt's own test driver."""
+"""Which hypervisor this machine has: libvirt's QEMU driver in this process, or its test driver."""
 
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import subprocess
-import tempfile
+import threading
 from pathlib import Path
 
 import msgspec
 
 from kilonova.core.errors import HypervisorUnavailable
-from kilonova.embedded.boot_sector import LINE, disk_image
 
 _QEMU = "qemu-system-x86_64"
 _LONGEST_ROOT = 45
 """Characters: QEMU's sockets stand below the root, and a socket's path is at most 107."""
-_PROBE_SECONDS = 8
+_PROBE_SECONDS = 10
+MARKER = b"BOOT-OK"
+"""What the console of a guest of ours says when it is up."""
 
 _QEMU_CONF = """\
 user = "{user}"
@@ -38,12 +40,14 @@ class Hypervisor(msgspec.Struct, frozen=True, kw_only=True):
     shown: str
 
 
-def find(state_dir: Path) -> Hypervisor:
-    """Return what guests run on here.
+def find(state_dir: Path, guest: Path | None) -> Hypervisor:
+    """Return what guests run on here. ``guest`` is an image that tells by booting whether KVM works.
 
     Raises:
         HypervisorUnavailable: libvirt's Python binding is not installed.
     """
+    # libvirt in this process would speak on our standard error, unless it is told before it is loaded.
+    os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"2:file:{state_dir / 'libvirt.log'}")
     try:
         import libvirt  # noqa: PLC0415 - a machine for fake hosts needs none
     except ImportError as error:
@@ -58,12 +62,13 @@ def find(state_dir: Path) -> Hypervisor:
     if len(str(root)) > _LONGEST_ROOT:
         root = Path("/var/tmp") / f"kilonova-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"  # noqa: S108
     _configure(root)
-    kvm = kvm_works()
+    kvm = guest is not None and kvm_works(guest)
     version = libvirt.getVersion()
+    how = "with KVM" if kvm else "emulating, as there is no usable KVM"
     return Hypervisor(
         uri=f"qemu:///embed?root={root}",
         virt_type="kvm" if kvm else "qemu",
-        shown=f"libvirt {version // 1_000_000}.{version // 1000 % 1000}, QEMU {'with KVM' if kvm else 'emulating (no usable KVM)'}",
+        shown=f"libvirt {version // 1_000_000}.{version // 1000 % 1000}, QEMU {how}",
     )
 
 
@@ -80,24 +85,23 @@ def _configure(root: Path) -> None:
     (root / "etc/qemu.conf").write_text(text)
 
 
-def kvm_works() -> bool:
-    """Whether a guest really boots under KVM: /dev/kvm may be there and yet not work."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+def kvm_works(guest: Path) -> bool:
+    """Whether this guest really boots under KVM.
+
+    /dev/kvm may open, make a machine and run a boot loader, and yet no kernel: only a boot tells.
+    """
+    flags = Path("/proc/cpuinfo").read_text()
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK) or not re.search(r"\b(vmx|svm)\b", flags):
         return False
-    with tempfile.TemporaryDirectory() as scratch:
-        disk = Path(scratch) / "probe.raw"
-        disk.write_bytes(disk_image())
-        command = [_QEMU, "-accel", "kvm", "-m", "32", "-display", "none", "-nodefaults"]
-        command += ["-serial", "stdio", "-drive", f"file={disk},format=raw,if=ide"]
+    command = [_QEMU, "-accel", "kvm", "-cpu", "host", "-m", "128", "-display", "none"]
+    command += ["-nodefaults", "-serial", "stdio", "-snapshot", "-drive", f"file={guest},if=virtio"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as probe:
+        timer = threading.Timer(_PROBE_SECONDS, probe.kill)
+        timer.start()
         try:
-            said = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PROBE_SECONDS,
-                check=False,
-            ).stdout
-        except subprocess.TimeoutExpired as expired:
-            # The probe idles when it has said its line, so this is the good end, too.
-            said = expired.stdout or b""
-    return LINE.strip().encode() in said
+            return any(MARKER in line for line in probe.stdout or ())
+        finally:
+            timer.cancel()
+            probe.kill()

@@ -128,5 +128,7 @@ class ThreadedServer:
 
     def stop(self) -> None:
         """Close the listener and end the threads."""
-        self._server.close()
-        self._thread.join(timeout=5)
+        # The loop's own thread must close it: it may be waiting on the sockets right now.
+        self._server.trigger.pull_trigger(self._server.close)
+        self._thread.join(timeout=2)
+        self._server.task_dispatcher.shutdown(timeout=2)
