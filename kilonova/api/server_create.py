@@ -160,7 +160,6 @@ def _wishes(asked: Asked, body: Mapping[str, Any]) -> Wishes:
         security_groups=tuple(group["name"] for group in body.get("security_groups", ())),
         config_drive=str(body.get("config_drive", "")).lower() in _TRUE,
         trusted_certs=_tuple(body.get("trusted_image_certificates")),
-        tags=tuple(dict.fromkeys(body.get("tags", ()))),
         disk_config=body.get("OS-DCF:diskConfig", "AUTO"),
         reservation_id="r-" + secrets.token_hex(4),
     )
@@ -235,6 +234,7 @@ def _template(
         created_at=utcnow(),
         description=body.get("description", name if asked.version < (2, 19) else None),
         metadata=body.get("metadata", {}),
+        tags=tuple(dict.fromkeys(body.get("tags", ()))),
         access_ipv4=body.get("accessIPv4"),
         access_ipv6=body.get("accessIPv6"),
     )

@@ -70,7 +70,6 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     security_groups: tuple[str, ...] = ()
     config_drive: bool = False
     trusted_certs: tuple[str, ...] | None = None
-    tags: tuple[str, ...] = ()
     disk_config: str = "AUTO"
     reservation_id: str = ""
     launch_index: int = 0
@@ -98,6 +97,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     terminated_at: datetime | None = None
     description: str | None = None
     metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
     vm_state: VmState = VmState.BUILDING
     task_state: TaskState | None = TaskState.SCHEDULING
     power_state: PowerState = PowerState.NOSTATE

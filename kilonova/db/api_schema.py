@@ -49,6 +49,7 @@ class InstanceMapping(ApiBase):
     user_id: Mapped[str] = mapped_column(Name)
     vcpus: Mapped[int]
     memory_mb: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(Moment)
     queued_for_delete: Mapped[bool] = mapped_column(default=False)
 
 

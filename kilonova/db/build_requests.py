@@ -92,6 +92,7 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
             "user_id": a.instance.user_id,
             "vcpus": a.instance.flavor.vcpus,
             "memory_mb": a.instance.flavor.memory_mb,
+            "created_at": a.instance.created_at,
             "queued_for_delete": False,
         }
         for a in accepted

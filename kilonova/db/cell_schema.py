@@ -16,8 +16,8 @@ class StoredInstance(CellBase):
     """One server.
 
     What lists filter and sort by are columns; what never changes (flavor, image, wishes) is one
-    document. ``epoch`` is the build that counts, ``begun_epoch`` the last that a host began and
-    ``builder`` the token with which it did.
+    document. ``tags`` are joined by commas, with one before and one behind. ``epoch`` is the build that
+    counts, ``begun_epoch`` the last that a host began and ``builder`` the token with which it did.
     """
 
     __tablename__ = "instances"
@@ -59,6 +59,7 @@ class StoredInstance(CellBase):
     launched_at: Mapped[datetime | None] = mapped_column(Moment)
     terminated_at: Mapped[datetime | None] = mapped_column(Moment)
     deleted: Mapped[bool] = mapped_column(default=False)
+    tags: Mapped[str] = mapped_column(LongText, default="")
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
 

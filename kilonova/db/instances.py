@@ -3,7 +3,7 @@
 What a host reports of them is in ``reports``; lists are in ``instance_lists``.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -65,7 +65,12 @@ _PLAIN = (
 )
 """Fields of ``Instance`` that are columns of the same name."""
 
-COLUMNS = (*(_instances.c[name] for name in _PLAIN), _instances.c.metadata, _instances.c.fixed)
+COLUMNS = (
+    *(_instances.c[name] for name in _PLAIN),
+    _instances.c.tags,
+    _instances.c.metadata,
+    _instances.c.fixed,
+)
 """What ``instance_of`` reads."""
 
 
@@ -81,9 +86,19 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "reservation_id": instance.wishes.reservation_id,
         "begun_epoch": 0,
         "builder": "",
+        "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
     }
+
+
+def joined(tags: Collection[str]) -> str:
+    """Return tags as their column holds them: one of them is ``,tag,`` in it, as no tag has a comma."""
+    return f",{','.join(tags)}," if tags else ""
+
+
+def _split(column: str) -> tuple[str, ...]:
+    return tuple(column[1:-1].split(",")) if column else ()
 
 
 def instance_of(row: Any) -> Instance:
@@ -96,6 +111,7 @@ def instance_of(row: Any) -> Instance:
     fixed = _decode_fixed(row[-1])
     return Instance(
         **plain,
+        tags=_split(row[-3]),
         metadata=_decode_metadata(row[-2]),
         flavor=fixed.flavor,
         image=fixed.image,
@@ -150,9 +166,11 @@ def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:
     }
 
 
-def get(cell_db: Database, uuid: InstanceUuid) -> Instance | None:
-    """Return a server that is not deleted, or None."""
-    query = sa.select(*COLUMNS).where(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
+def get(cell_db: Database, uuid: InstanceUuid, *, with_deleted: bool = False) -> Instance | None:
+    """Return a server, or None if there is none, or (but ``with_deleted``) it is deleted."""
+    query = sa.select(*COLUMNS).where(_instances.c.uuid == uuid)
+    if not with_deleted:
+        query = query.where(_instances.c.deleted.is_(False))
     row = cell_db.query(lambda c: c.execute(query).first())
     return None if row is None else instance_of(row)
 
@@ -252,6 +270,27 @@ def change_metadata(
         items = {key: value for key, value in items.items() if key not in removed}
         connection.execute(sa.update(_instances).where(mine).values(metadata=_encode(items)))
         return items
+
+    return cell_db.write(work)
+
+
+def change_tags(
+    cell_db: Database, uuid: InstanceUuid, change: Callable[[tuple[str, ...]], tuple[str, ...]]
+) -> tuple[str, ...] | None:
+    """Replace tags by what ``change`` makes of them, under the row's lock; None if the server is gone.
+
+    What ``change`` raises is passed on, and nothing is changed.
+    """
+    mine = sa.and_(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
+
+    def work(connection: sa.Connection) -> tuple[str, ...] | None:
+        query = sa.select(_instances.c.tags).where(mine).with_for_update()
+        row = connection.execute(query).first()
+        if row is None:
+            return None
+        tags = change(_split(row[0]))
+        connection.execute(sa.update(_instances).where(mine).values(tags=joined(tags)))
+        return tags
 
     return cell_db.write(work)
 

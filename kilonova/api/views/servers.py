@@ -84,7 +84,7 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         view["progress"] = instance.progress
     if fault is not None and status in ("ERROR", "DELETED"):
         view["fault"] = _fault(fault, sight)
-    if sight.version >= (2, 16) and sight.host_status is not None:
+    if sight.host_status is not None:
         view["host_status"] = sight.host_status(instance)
     for since, allowed, fields in _ADDED:
         if since <= sight.version and allowed(sight):
@@ -92,11 +92,43 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
     return view
 
 
+_LATE_IN_CHANGES = (
+    "OS-EXT-",
+    "OS-SRV-USG:",
+    "os-extended-",
+    "config_drive",
+    "key_name",
+    "host_status",
+)
+
+
+def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any]:
+    """Return a server in the answer to its change, which shows all of it only from 2.75."""
+    view = full(instance, fault, sight)
+    if sight.version >= (2, 75):
+        return view
+    return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+
+
+def unknown(uuid: str, project: str, created_at: datetime, sight: Sight) -> dict[str, Any]:
+    """Return what is known of a server whose cell does not answer (from 2.69)."""
+    return {
+        "id": uuid,
+        "tenant_id": project,
+        "created": moment(created_at),
+        "status": "UNKNOWN",
+        "links": sight.links(f"/servers/{uuid}"),
+    }
+
+
 def _image(instance: Instance, sight: Sight) -> Any:
     if instance.image is None:
         return ""
     path = f"/images/{instance.image.image_id}"
-    return {"id": instance.image.image_id, "links": sight.links(path)[1:]}
+    view: dict[str, Any] = {"id": instance.image.image_id, "links": sight.links(path)[1:]}
+    if sight.version >= (2, 98):
+        view["properties"] = instance.image.properties
+    return view
 
 
 def _flavor(instance: Instance, sight: Sight) -> dict[str, Any]:
@@ -157,7 +189,7 @@ _ADDED: tuple[
     ((2, 3), _admin, _internals),
     ((2, 9), _everybody, lambda i: {"locked": i.locked_by is not None}),
     ((2, 19), _everybody, lambda i: {"description": i.description}),
-    ((2, 26), _everybody, lambda i: {"tags": list(i.wishes.tags)}),
+    ((2, 26), _everybody, lambda i: {"tags": list(i.tags)}),
     (
         (2, 63),
         _everybody,
@@ -167,5 +199,6 @@ _ADDED: tuple[
     ((2, 73), _everybody, lambda i: {"locked_reason": i.locked_reason}),
     ((2, 90), _everybody, lambda i: {"OS-EXT-SRV-ATTR:hostname": i.hostname}),
     ((2, 96), _everybody, lambda i: {"pinned_availability_zone": i.wishes.pinned_zone}),
+    ((2, 100), _everybody, lambda i: {"scheduler_hints": i.wishes.hints}),
 )
 """(since, for whom, fields): what a server gained (Compute API reference, "Show Server Details")."""

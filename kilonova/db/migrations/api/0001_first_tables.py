@@ -162,6 +162,7 @@ def upgrade() -> None:
         sa.Column("user_id", types.Name, nullable=False),
         sa.Column("vcpus", sa.Integer(), nullable=False),
         sa.Column("memory_mb", sa.Integer(), nullable=False),
+        sa.Column("created_at", types.Moment, nullable=False),
         sa.Column("queued_for_delete", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["cell_uuid"],

@@ -108,6 +108,7 @@ def upgrade() -> None:
         sa.Column("launched_at", types.Moment, nullable=True),
         sa.Column("terminated_at", types.Moment, nullable=True),
         sa.Column("deleted", sa.Boolean(), nullable=False),
+        sa.Column("tags", types.LongText, nullable=False),
         sa.Column("metadata", types.Json, nullable=False),
         sa.Column("fixed", types.Json, nullable=False),
         sa.PrimaryKeyConstraint("id"),
