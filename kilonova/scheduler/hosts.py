@@ -16,8 +16,8 @@ from kilonova.db.engine import Database
 
 LOG = logging.getLogger(__name__)
 
-_UNKNOWN_PAUSE = 1.0
-"""Seconds at least between two refreshes that unknown providers ask for."""
+_STRANGER_PAUSE = 0.25
+"""Seconds for which a provider that is no host of ours is not looked for again."""
 
 
 class Hosts:
@@ -30,7 +30,7 @@ class Hosts:
         self._cells = cells
         self._states: dict[ProviderUuid, HostState] = {}
         self._lock = threading.Lock()
-        self._refreshed = 0.0
+        self._strangers: dict[ProviderUuid, float] = {}
         self._silent: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="host-states", daemon=True)
@@ -50,11 +50,22 @@ class Hosts:
 
     def known(self, providers: Collection[ProviderUuid]) -> dict[ProviderUuid, HostState]:
         """Return every host's state; read again first if one of ``providers`` is new."""
-        if any(provider not in self._states for provider in providers):
+        if self._new(providers):
             with self._lock:
-                if time.monotonic() - self._refreshed > _UNKNOWN_PAUSE:
+                new = self._new(providers)
+                if new:
                     self.refresh()
+                    now = time.monotonic()
+                    self._strangers = {p: now for p in new if p not in self._states}
         return self._states
+
+    def _new(self, providers: Collection[ProviderUuid]) -> list[ProviderUuid]:
+        recently = time.monotonic() - _STRANGER_PAUSE
+        return [
+            provider
+            for provider in providers
+            if provider not in self._states and self._strangers.get(provider, 0.0) < recently
+        ]
 
     def refresh(self) -> None:
         """Read every cell's hosts. A cell that does not answer keeps the states last read."""
@@ -78,7 +89,6 @@ class Hosts:
                 self._silent.discard(f"cell {cell.name}")
             states |= {state.provider_uuid: state for state in found}
         self._states = states
-        self._refreshed = time.monotonic()
 
     def _note(self, what: str, error: KilonovaError) -> None:
         if what not in self._silent:
