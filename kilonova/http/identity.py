@@ -99,15 +99,19 @@ def authenticated(
 
 def context_of(environ: dict[str, Any], request_id: RequestId) -> RequestContext:
     """Return the context of a request whose authentication headers are set."""
-    roles = environ.get("HTTP_X_ROLES", "")
+
+    def header(name: str) -> str:
+        # keystonemiddleware sets a header to None when the token has no such thing.
+        return environ.get(f"HTTP_{name}") or ""
+
     return RequestContext(
         request_id=request_id,
-        global_request_id=environ.get("HTTP_X_OPENSTACK_REQUEST_ID", ""),
-        user_id=UserId(environ.get("HTTP_X_USER_ID", "")),
-        project_id=ProjectId(environ.get("HTTP_X_PROJECT_ID", "")),
-        roles=tuple(role.strip().lower() for role in roles.split(",") if role.strip()),
-        system_scope=environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE", ""),
-        trace=environ.get("HTTP_TRACEPARENT", ""),
+        global_request_id=header("X_OPENSTACK_REQUEST_ID"),
+        user_id=UserId(header("X_USER_ID")),
+        project_id=ProjectId(header("X_PROJECT_ID")),
+        roles=tuple(r.strip().lower() for r in header("X_ROLES").split(",") if r.strip()),
+        system_scope=header("OPENSTACK_SYSTEM_SCOPE"),
+        trace=header("TRACEPARENT"),
     )
 
 

@@ -56,6 +56,9 @@ sleep infinity &
 wait
 """
 
+# Errors are raised; by default they are printed too.
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
 
 class Libvirtd:
     """One daemon. ``uri`` is how clients reach it."""

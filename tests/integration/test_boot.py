@@ -1,0 +1,256 @@
+"""Servers boot, live and go through the unmodified ``openstack`` client, every service its own process."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import libvirt
+import requests
+import testtools
+from testtools.content import text_content
+
+from tests.integration import services
+from tests.integration.deployment import Deployment, fake_hosts, libvirt_host
+from tests.integration.services.keystone import ADMIN, DEMO
+
+GUEST_BUILDER = Path(__file__).parents[2] / "tools" / "guest" / "build.py"
+MARKER = "BOOT-OK"
+COUNT = 20
+
+
+def eventually(what: str, seconds: float, condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds. Raises AssertionError, saying what should have come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not after {seconds:g} s: {what}")
+        time.sleep(0.2)
+
+
+class BootTest(testtools.TestCase):
+    """A test against a deployment that its class starts once."""
+
+    deployment: ClassVar[Deployment]
+
+    @classmethod
+    def describe(cls) -> Deployment:
+        """Return the deployment that the class's tests run against."""
+        raise NotImplementedError
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Start the deployment."""
+        super().setUpClass()
+        cls.deployment = cls.describe()
+        cls.addClassCleanup(cls.deployment.stop)
+        cls.deployment.start()
+
+    def setUp(self) -> None:
+        """Show the services' logs if the test fails."""
+        super().setUp()
+        self.addOnException(self._add_logs)
+
+    def _add_logs(self, _info: Any) -> None:
+        for name, tail in self.deployment.logs().items():
+            self.addDetail(f"{name}.log", text_content(tail))
+
+    def add_flavor(self, name: str, ram: int) -> None:
+        """Make a flavor with one VCPU, ``ram`` MiB of memory and 1 GiB of disk."""
+        self.deployment.openstack(
+            *("flavor", "create", "--ram", str(ram), "--vcpus", "1", "--disk", "1", name)
+        )
+
+    def add_image(self, path: Path, disk_format: str) -> str:
+        """Register a file as an image that everybody may use, and return its name."""
+        name = f"guest-{self.deployment.name}"
+        self.deployment.openstack(
+            *("image", "create", "--public", "--container-format", "bare"),
+            *("--disk-format", disk_format, "--file", str(path), name),
+        )
+        return name
+
+    def servers(self, *options: str) -> list[dict[str, Any]]:
+        """Return what ``openstack server list`` shows to the demo user."""
+        listed: list[dict[str, Any]] = self.deployment.openstack_json(
+            *("server", "list", *options), user=DEMO
+        )
+        return listed
+
+    def statuses(self) -> set[str]:
+        """Return the statuses in which servers are."""
+        return {server["Status"] for server in self.servers("-n")}
+
+    def allocated(self) -> dict[str, int]:
+        """Return what Placement holds as used, over all hosts."""
+        headers = {
+            "X-Auth-Token": self.deployment.token(),
+            "OpenStack-API-Version": "placement 1.28",
+        }
+
+        def get(path: str) -> Any:
+            url = self.deployment.placement_url + path
+            answer = requests.get(url, headers=headers, timeout=10)
+            answer.raise_for_status()
+            return answer.json()
+
+        total: dict[str, int] = {}
+        for provider in get("/resource_providers")["resource_providers"]:
+            usages = get(f"/resource_providers/{provider['uuid']}/usages")["usages"]
+            for resource, amount in usages.items():
+                total[resource] = total.get(resource, 0) + amount
+        return total
+
+    def delete_all(self) -> None:
+        """Delete every server of the demo user; nothing may be left of them."""
+        names = [server["ID"] for server in self.servers("-n")]
+        self.deployment.openstack("server", "delete", "--wait", *names, user=DEMO)
+        self.assertEqual([], self.servers("-n"))
+        eventually("Placement holds no allocation", 10, lambda: not any(self.allocated().values()))
+
+
+class TwentyServers:
+    """Twenty servers from their creation to their end, on two hosts of libvirt's test driver."""
+
+    database: ClassVar[Callable[[], services.MariaDB | services.PostgreSQL]]
+
+    @classmethod
+    def describe(cls) -> Deployment:
+        """Return a deployment with two hosts."""
+        database = cls.database()
+        hosts = []
+        cls.connections = []
+        for name in ("test1", "test2"):
+            uri = services.libvirtd(name).uri.replace("qemu+unix:///system", "test+unix:///default")
+            # The driver forgets its domains with its last connection.
+            cls.connections.append(libvirt.open(uri))
+            hosts.append(libvirt_host(name, uri, "test"))
+        return Deployment(f"twenty-{database.name}", database, hosts)
+
+    @classmethod
+    def domains(cls) -> list[str]:
+        """Return the names of the hosts' domains, without the one that the driver begins with."""
+        domains = [d.name() for c in cls.connections for d in c.listAllDomains()]
+        return sorted(name for name in domains if name != "test")
+
+    def test_twenty_servers_live_and_leave_nothing_behind(self) -> None:
+        """Boot, list, show, stop, start, reboot, delete."""
+        self.add_flavor("m1.tiny", 128)
+        image = self.deployment.directory / "image"
+        image.write_bytes(b"never read: the test driver runs no guest")
+        name = self.add_image(image, "raw")
+
+        def demo(*command: str) -> str:
+            return self.deployment.openstack(*command, user=DEMO, seconds=300)
+
+        demo(
+            *("server", "create", "--flavor", "m1.tiny", "--image", name, "--nic", "none"),
+            *("--min", str(COUNT), "--max", str(COUNT), "--wait", "vm"),
+        )
+        eventually("all are ACTIVE", 60, lambda: self.statuses() == {"ACTIVE"})
+        listed = self.servers("--long")
+        self.assertEqual({f"vm-{n}" for n in range(1, COUNT + 1)}, {s["Name"] for s in listed})
+        self.assertEqual(COUNT, len(self.domains()))
+        self.assertEqual(
+            {"VCPU": COUNT, "MEMORY_MB": 128 * COUNT, "DISK_GB": COUNT}, self.allocated()
+        )
+        shown = self.deployment.openstack_json("server", "show", "vm-1", user=ADMIN)
+        self.assertIn(shown["OS-EXT-SRV-ATTR:host"], {"test1", "test2"})
+        self.assertEqual("Running", shown["OS-EXT-STS:power_state"])
+        self.assert_spread_evenly()
+
+        names = [server["ID"] for server in listed]
+        demo("server", "stop", *names)
+        eventually("all are SHUTOFF", 60, lambda: self.statuses() == {"SHUTOFF"})
+        self.assertEqual(0, self.running())
+        demo("server", "start", *names)
+        eventually("all are ACTIVE again", 60, lambda: self.statuses() == {"ACTIVE"})
+        self.assertEqual(COUNT, self.running())
+        demo("server", "reboot", "--hard", "--wait", "vm-1")
+        demo("server", "reboot", "--wait", "vm-2")
+        self.assertEqual({"ACTIVE"}, self.statuses())
+
+        self.delete_all()
+        self.assertEqual([], self.domains())
+
+    def assert_spread_evenly(self) -> None:
+        """Equal hosts hold equally many."""
+        counts = [len(c.listAllDomains()) for c in self.connections]
+        self.assertEqual(counts[0], counts[1])
+
+    def running(self) -> int:
+        """Return how many of our domains run."""
+        domains = [d for c in self.connections for d in c.listAllDomains() if d.name() != "test"]
+        return sum(bool(domain.isActive()) for domain in domains)
+
+
+class TwentyServersOnMariaDB(TwentyServers, BootTest):
+    """On MariaDB."""
+
+    database = staticmethod(services.mariadb)
+
+
+class TwentyServersOnPostgreSQL(TwentyServers, BootTest):
+    """On PostgreSQL."""
+
+    database = staticmethod(services.postgresql)
+
+
+class RealGuestTest(BootTest):
+    """A guest that really runs, in QEMU without KVM."""
+
+    @classmethod
+    def describe(cls) -> Deployment:
+        """Return a deployment with two hosts, each with a libvirt of its own."""
+        hosts = [libvirt_host(name, services.libvirtd(name).uri, "qemu") for name in ("q1", "q2")]
+        return Deployment("guest", services.mariadb(), hosts)
+
+    def test_a_guest_boots_and_its_console_can_be_read(self) -> None:
+        """From the image to the marker that the guest writes on its serial port, and to its end."""
+        image = services.scratch() / "guest.qcow2"
+        subprocess.run([sys.executable, str(GUEST_BUILDER), str(image)], check=True)
+        self.add_flavor("m1.tiny", 128)
+        name = self.add_image(image, "qcow2")
+        self.deployment.openstack(
+            *("server", "create", "--flavor", "m1.tiny", "--image", name, "--nic", "none"),
+            *("--wait", "vm1"),
+            user=DEMO,
+        )
+        self.await_marker(1)
+        domains = [d for name in ("q1", "q2") for d in services.libvirtd(name).domains()]
+        self.assertEqual([libvirt.VIR_DOMAIN_RUNNING], [domain.state()[0] for domain in domains])
+
+        self.deployment.openstack("server", "reboot", "--hard", "--wait", "vm1", user=DEMO)
+        self.await_marker(2)
+        self.deployment.openstack("server", "stop", "vm1", user=DEMO)
+        eventually("the guest is off", 90, lambda: self.statuses() == {"SHUTOFF"})
+        self.delete_all()
+        for name in ("q1", "q2"):
+            self.assertEqual([], services.libvirtd(name).domains())
+
+    def await_marker(self, times: int) -> None:
+        """Wait until the console holds the guest's marker so many times."""
+
+        def marked() -> bool:
+            log = self.deployment.openstack("console", "log", "show", "vm1", user=DEMO)
+            return log.count(MARKER) >= times
+
+        eventually(f"the console says {MARKER} {times} times", 90, marked)
+
+
+class DeploymentEndTest(BootTest):
+    """How services end."""
+
+    @classmethod
+    def describe(cls) -> Deployment:
+        """Return a deployment with fake hosts."""
+        return Deployment("end", services.mariadb(), [fake_hosts("fake", 2)])
+
+    def test_every_service_ends_with_0_on_sigterm(self) -> None:
+        """Within ten seconds."""
+        for name, process in self.deployment.processes.items():
+            process.send(signal.SIGTERM)
+            self.assertEqual(0, process.wait(10), name)
