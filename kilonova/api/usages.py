@@ -13,7 +13,7 @@ from kilonova.api.views import usages as views
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid
 from kilonova.core.ids import InstanceUuid, ProjectId
-from kilonova.core.usage import Ran, totals
+from kilonova.core.usage import Ran, Total, totals
 from kilonova.db import usages
 from kilonova.db.cells import mapping_of
 from kilonova.db.usages import Period
@@ -31,7 +31,7 @@ def list_usages(asked: Asked) -> Answer:
     now = utcnow()
     period = _period(asked, None, now)
     servers = _servers(asked, period)
-    detail = asked.query.get("detailed", ["0"])[0] == "1"
+    detail = parameters.is_true(asked.query.get("detailed", ["0"])[0])
     body: dict[str, Any] = {
         "tenant_usages": [
             views.project(name, total, period, now, detail=detail)
@@ -48,15 +48,8 @@ def show(asked: Asked, project_id: str) -> Answer:
     now, project = utcnow(), ProjectId(project_id)
     period = _period(asked, project, now)
     servers = _servers(asked, period)
-    body: dict[str, Any] = {
-        "tenant_usage": next(
-            (
-                views.project(project, total, period, now, detail=True)
-                for total in totals(servers, period.begin, period.end).values()
-            ),
-            {},
-        )
-    }
+    total = totals(servers, period.begin, period.end).get(project, Total())
+    body: dict[str, Any] = {"tenant_usage": views.project(project, total, period, now, detail=True)}
     _add_links(asked, body, "tenant_usage_links", f"/{project_id}", servers)
     return Answer(body)
 
