@@ -12,8 +12,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One compute node as its host sees it. Memory is MiB, disk GiB.
 
         ``inventory`` is what the node's resource provider holds; ``supported`` are (architecture,
-        hypervisor type, vm mode) triples; ``cpu_info`` is a JSON text; ``booted_at`` is when the host started
-    (UTC without a zone), or None where that is not known.
+    hypervisor type, vm mode) triples; ``cpu_info`` is a JSON text; ``booted_at`` is when the host
+    started (UTC without a zone), or None where that is not known.
     """
 
     node: NodeName
