@@ -13,11 +13,16 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"kilonova {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     # Imported here: each command pays only for what it uses.
-    from kilonova.cli import up  # noqa: PLC0415
+    from kilonova.cli import bench, up  # noqa: PLC0415
 
     up_parser = commands.add_parser("up", help=up.__doc__, description=up.__doc__)
     up.add_arguments(up_parser)
     up_parser.set_defaults(run=up.run)
+    bench_parser = commands.add_parser("bench", help="measure a running cloud")
+    subjects = bench_parser.add_subparsers(required=True, metavar="boot")
+    boot_parser = subjects.add_parser("boot", help=bench.__doc__, description=bench.__doc__)
+    bench.add_arguments(boot_parser)
+    boot_parser.set_defaults(run=bench.run)
     options = parser.parse_args()
     code = options.run(options)
     sys.stdout.flush()

@@ -1,0 +1,241 @@
+"""``kilonova bench boot``: how fast a running cloud boots servers, and what that costs.
+
+Speaks the Compute API only, so the same program measures kilonova and any other OpenStack cloud.
+"""
+
+import argparse
+import statistics
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import requests
+import yaml
+
+from kilonova.cli.processes import cpu_seconds
+from kilonova.core.errors import Invalid, KilonovaError, Unavailable
+
+_MICROVERSION = "2.37"
+_POLL = 0.1
+_PATIENCE = 300.0
+
+
+class Cloud(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the Compute API is, and the token to ask it with."""
+
+    compute: str
+    token: str
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        return {"X-Auth-Token": self.token, "OpenStack-API-Version": f"compute {_MICROVERSION}"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``kilonova bench boot``."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--os-cloud", help="a cloud of clouds.yaml (password authentication)")
+    where.add_argument("--endpoint", help="the Compute API of a noauth2 deployment")
+    parser.add_argument("--token", default="admin:bench", help="user:project, with --endpoint")
+    parser.add_argument("--clouds-file", type=Path, default=Path("clouds.yaml"))
+    parser.add_argument("--servers", type=int, default=100, metavar="N")
+    parser.add_argument("--concurrency", type=int, default=1, metavar="C")
+    parser.add_argument("--flavor", default="1", help="a flavor's id")
+    parser.add_argument("--image", required=True, help="an image's UUID")
+    parser.add_argument("--one-request", action="store_true", help="ask for all by one min_count")
+    parser.add_argument("--keep", action="store_true", help="do not delete the servers afterwards")
+
+
+def connect(options: argparse.Namespace) -> Cloud:
+    """Return the cloud that the options name.
+
+    Raises:
+        Invalid: clouds.yaml does not have it.
+        Unavailable: Keystone refused.
+    """
+    if options.endpoint:
+        return Cloud(compute=options.endpoint.rstrip("/"), token=options.token)
+    try:
+        auth = yaml.safe_load(options.clouds_file.read_text())["clouds"][options.os_cloud]["auth"]
+        user = {
+            "name": auth["username"],
+            "password": auth["password"],
+            "domain": {"name": auth.get("user_domain_name", "Default")},
+        }
+        project = {
+            "name": auth["project_name"],
+            "domain": {"name": auth.get("project_domain_name", "Default")},
+        }
+    except (OSError, KeyError, TypeError) as error:
+        raise Invalid(f"{options.clouds_file}: cloud {options.os_cloud}: {error}") from error
+    identity = {"methods": ["password"], "password": {"user": user}}
+    body = {"auth": {"identity": identity, "scope": {"project": project}}}
+    answer = requests.post(f"{auth['auth_url'].rstrip('/')}/auth/tokens", json=body, timeout=30)
+    if answer.status_code != 201:
+        raise Unavailable(f"Keystone answered {answer.status_code}: {answer.text}")
+    for service in answer.json()["token"]["catalog"]:
+        for endpoint in service["endpoints"]:
+            if service["type"] == "compute" and endpoint["interface"] == "public":
+                token = answer.headers["X-Subject-Token"]
+                return Cloud(compute=endpoint["url"].rstrip("/"), token=token)
+    raise Invalid("The catalog has no compute service")
+
+
+class _Boots:
+    """Posts servers from several threads and remembers when each was accepted and ACTIVE."""
+
+    def __init__(self, cloud: Cloud, options: argparse.Namespace) -> None:
+        self._cloud = cloud
+        self._options = options
+        self._lock = threading.Lock()
+        self.latencies: list[float] = []
+        self.accepted: dict[str, float] = {}
+        self.active: dict[str, float] = {}
+        self.failed: Counter[str] = Counter()
+        self.asked_until = 0.0
+
+    def post(self, count: int, at_once: int = 1) -> None:
+        session = requests.Session()
+        server = {
+            "name": "bench",
+            "flavorRef": self._options.flavor,
+            "imageRef": self._options.image,
+            "networks": "none",
+            "min_count": at_once,
+            "max_count": at_once,
+        }
+        for _ in range(count):
+            began = time.monotonic()
+            answer = session.post(
+                f"{self._cloud.compute}/servers",
+                json={"server": server},
+                headers=self._cloud.headers(),
+                timeout=120,
+            )
+            ended = time.monotonic()
+            with self._lock:
+                self.asked_until = max(self.asked_until, ended)
+                if answer.status_code == 202:
+                    self.latencies.append(ended - began)
+                    self.accepted[answer.json()["server"]["id"]] = began
+                else:
+                    self.failed[f"{answer.status_code}: {answer.text[:200]}"] += 1
+
+    def watch(self, before: set[str], wanted: int, posting: list[threading.Thread]) -> None:
+        """Poll the list until everything accepted is ACTIVE or ERROR."""
+        session = requests.Session()
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            now = time.monotonic()
+            for server in listed(session, self._cloud):
+                uuid = server["id"]
+                if uuid in before or uuid in self.active:
+                    continue
+                if server["status"] == "ACTIVE":
+                    self.active[uuid] = now
+                elif server["status"] == "ERROR":
+                    self.active[uuid] = now
+                    self.failed[server.get("fault", {}).get("message", "ERROR")] += 1
+            done = not any(thread.is_alive() for thread in posting)
+            if done and len(self.active) >= wanted - sum(self.failed.values()):
+                return
+            time.sleep(_POLL)
+
+
+def listed(session: requests.Session, cloud: Cloud) -> list[dict[str, Any]]:
+    """Return every server of the project, page after page."""
+    found: list[dict[str, Any]] = []
+    url: str | None = f"{cloud.compute}/servers/detail?limit=1000"
+    while url:
+        body = session.get(url, headers=cloud.headers(), timeout=120).json()
+        found += body["servers"]
+        url = next((link["href"] for link in body.get("servers_links", [])), None)
+    return found
+
+
+def run(options: argparse.Namespace) -> int:
+    """Boot, measure, print the table, and delete. 0 if every server became ACTIVE."""
+    try:
+        cloud = connect(options)
+    except KilonovaError as error:
+        print(f"kilonova bench: {error}")
+        return 2
+    session = requests.Session()
+    before = {server["id"] for server in listed(session, cloud)}
+    boots = _Boots(cloud, options)
+    shares = [(options.servers + n) // options.concurrency for n in range(options.concurrency)]
+    work = [(1, options.servers)] if options.one_request else [(share, 1) for share in shares]
+    threads = [threading.Thread(target=boots.post, args=each) for each in work]
+    used = cpu_seconds()
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    boots.watch(before, options.servers, threads)
+    ended = max(boots.active.values(), default=time.monotonic())
+    spent = {name: seconds - used.get(name, 0.0) for name, seconds in cpu_seconds().items()}
+    _report(options, boots, (began, ended), spent)
+    _report_list(session, cloud)
+    if not options.keep:
+        _delete(session, cloud, boots)
+    return 0 if not boots.failed and len(boots.active) >= options.servers else 1
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    if len(values) < 2:
+        return values[0] if values else 0.0
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def _report(
+    options: argparse.Namespace,
+    boots: _Boots,
+    times: tuple[float, float],
+    spent: dict[str, float],
+) -> None:
+    began, ended = times
+    count = len(boots.active)
+    waits = [
+        boots.active[uuid] - start for uuid, start in boots.accepted.items() if uuid in boots.active
+    ]
+    post = [1e3 * _percentile(boots.latencies, percent) for percent in (50, 99)]
+    active = " / ".join(f"{_percentile(waits, percent):.2f}" for percent in (50, 95, 99))
+    rows = [
+        ("servers", f"{count} of {options.servers} ACTIVE, concurrency {options.concurrency}"),
+        ("accepted", f"{options.servers / (boots.asked_until - began):.1f} /s"),
+        ("boots until all are ACTIVE", f"{count / (ended - began):.1f} /s"),
+        ("POST p50 / p99", f"{post[0]:.1f} / {post[1]:.1f} ms"),
+        ("ACTIVE p50 / p95 / p99", f"{active} s (seen every {_POLL} s)"),
+    ]
+    total = 0.0
+    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        if count and seconds:
+            total += seconds
+            rows.append((f"CPU {name}", f"{1e3 * seconds / count:.2f} ms a boot"))
+    rows.append(("CPU in all", f"{1e3 * total / max(count, 1):.2f} ms a boot"))
+    rows += [("failed", f"{number} x {why}") for why, number in boots.failed.items()]
+    for name, value in rows:
+        print(f"| {name:28} | {value} |")
+
+
+def _report_list(session: requests.Session, cloud: Cloud) -> None:
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        count = len(listed(session, cloud))
+        times.append(time.monotonic() - began)
+    print(f"| {f'detail of {count} servers':28} | {1e3 * statistics.median(times):.1f} ms |")
+
+
+def _delete(session: requests.Session, cloud: Cloud, boots: _Boots) -> None:
+    for uuid in boots.active:
+        session.delete(f"{cloud.compute}/servers/{uuid}", headers=cloud.headers(), timeout=60)
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        left = {server["id"] for server in listed(session, cloud)} & set(boots.active)
+        if not left:
+            return
+        time.sleep(_POLL)
+    print(f"{len(left)} servers are still there")
