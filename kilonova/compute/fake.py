@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from kilonova.compute.driver import Changed
 from kilonova.compute.inventory import Capacity, inventory
+from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
 from kilonova.core.errors import BuildAborted, BuildFailed, Invalid, NotFound
 from kilonova.core.host import NodeReport
@@ -104,6 +105,7 @@ class FakeDriver:
             traits=("COMPUTE_NODE",),
             capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"},
             supported=(("x86_64", "fake", "hvm"),),
+            booted_at=booted_at(),
         )
         return (report,)
 

@@ -16,6 +16,7 @@ from kilonova.compute.inventory import Capacity, inventory
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import Place, domain_xml
+from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport
@@ -98,6 +99,7 @@ class LibvirtDriver:
             traits=("COMPUTE_NODE",),
             capabilities={"hypervisor_type": kind, "cpu_arch": arch},
             supported=((arch, kind, "hvm"), (arch, self._virt_type, "hvm")),
+            booted_at=booted_at(),
         )
 
     def prepare_networks(self, instance: Instance) -> None:
