@@ -143,7 +143,7 @@ def delete(asked: Asked, service_id: str) -> Answer:
     """Remove a service whose host has no servers."""
     if asked.version >= (2, 53):
         _check_uuid(service_id)
-    elif not service_id.isdecimal():
+    elif parameters.number_of(service_id) is None:
         raise Invalid(f"id must be an integer, not {service_id}")
     fleet_of(asked).delete_service(service_id)
     return Answer(status=204)

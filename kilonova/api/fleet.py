@@ -5,7 +5,7 @@ hides its hosts from lists; it never fails one.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from kilonova.api.scatter import gather
@@ -70,14 +70,13 @@ class Fleet:
             )
         return frozenset(itertools.chain.from_iterable(found.answers.values()))
 
-    def _cell_of(
-        self, matches: Callable[[Service], bool], missing: str
+    def _only(
+        self, ask: Callable[[Database], Sequence[Service]], missing: str
     ) -> tuple[Database, Service]:
-        found = gather(self._cells, hosts.list_services)
+        found = gather(self._cells, ask)
         for cell, services in found.answers.items():
             for service in services:
-                if matches(service):
-                    return self._cells.database(cell), service
+                return self._cells.database(cell), service
         if found.silent:
             raise DatabaseUnavailable(
                 "A cell's database does not answer; the service may be there."
@@ -94,7 +93,12 @@ class Fleet:
         return self._named(name)[1]
 
     def _named(self, name: str) -> tuple[Database, Service]:
-        return self._cell_of(lambda s: name in {s.uuid, str(s.id)}, f"Service {name} not found.")
+        def ask(cell_db: Database) -> Sequence[Service]:
+            if name.isdigit():
+                return hosts.list_services(cell_db, number=int(name))
+            return hosts.list_services(cell_db, uuid=name)
+
+        return self._only(ask, f"Service {name} not found.")
 
     def change_compute(self, host: str, values: Mapping[str, Any]) -> Service:
         """Set fields of a host's compute service.
@@ -102,8 +106,8 @@ class Fleet:
         Raises:
             NotFound: there is no such host.
         """
-        cell_db, service = self._cell_of(
-            lambda s: s.host == host and s.binary == hosts.COMPUTE,
+        cell_db, service = self._only(
+            lambda db: hosts.list_services(db, binary=hosts.COMPUTE, host=host),
             f"Could not find binary {hosts.COMPUTE} on host {host}.",
         )
         return hosts.change_service(cell_db, service.uuid, values)

@@ -1,6 +1,6 @@
 """A cell's services and compute nodes: signs of life, and what each host says it has."""
 
-import uuid
+import uuid as uuids
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,7 @@ def beat(
         new = not connection.execute(alive).rowcount
         if new:
             row = {
-                "uuid": str(uuid.uuid4()),
+                "uuid": str(uuids.uuid4()),
                 "binary": binary,
                 "host": host,
                 "topic": topic,
@@ -81,14 +81,17 @@ def _store_nodes(
 
 
 def list_services(
-    cell_db: Database, *, binary: str | None = None, host: str | None = None
+    cell_db: Database,
+    *,
+    binary: str | None = None,
+    host: str | None = None,
+    uuid: str | None = None,
+    number: int | None = None,
 ) -> tuple[Service, ...]:
-    """Return a cell's services in order of binary and host."""
-    query = sa.select(*_SERVICE_COLUMNS).order_by(_services.c.binary, _services.c.host)
-    if binary is not None:
-        query = query.where(_services.c.binary == binary)
-    if host is not None:
-        query = query.where(_services.c.host == host)
+    """Return a cell's services that are as wanted, in order of binary and host."""
+    wanted = {"binary": binary, "host": host, "uuid": uuid, "id": number}
+    same = [_services.c[name] == value for name, value in wanted.items() if value is not None]
+    query = sa.select(*_SERVICE_COLUMNS).where(*same).order_by(_services.c.binary, _services.c.host)
     return tuple(
         Service(**row) for row in cell_db.query(lambda c: c.execute(query).mappings().all())
     )
