@@ -15,7 +15,7 @@ import msgspec
 import requests
 import yaml
 
-from kilonova.cli.processes import cpu_seconds
+from kilonova.cli.processes import Usage
 from kilonova.core.errors import Invalid, KilonovaError, Unavailable
 
 _MICROVERSION = "2.37"
@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flavor", default="1", help="a flavor's id")
     parser.add_argument("--image", required=True, help="an image's UUID")
     parser.add_argument("--one-request", action="store_true", help="ask for all by one min_count")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="count CPU time only of processes with this in their command line",
+    )
     parser.add_argument("--keep", action="store_true", help="do not delete the servers afterwards")
 
 
@@ -169,13 +176,13 @@ def run(options: argparse.Namespace) -> int:
     shares = [(options.servers + n) // options.concurrency for n in range(options.concurrency)]
     work = [(1, options.servers)] if options.one_request else [(share, 1) for share in shares]
     threads = [threading.Thread(target=boots.post, args=each) for each in work]
-    used = cpu_seconds()
+    used = Usage(options.only)
     began = time.monotonic()
     for thread in threads:
         thread.start()
     boots.watch(before, options.servers, threads)
     ended = max(boots.active.values(), default=time.monotonic())
-    spent = {name: seconds - used.get(name, 0.0) for name, seconds in cpu_seconds().items()}
+    spent = Usage(options.only).since(used)
     _report(options, boots, (began, ended), spent)
     _report_list(session, cloud)
     if not options.keep:

@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -26,18 +27,31 @@ _NAMES = (
 """What stands in a command line -> what the process is shown as."""
 
 
-def cpu_seconds() -> dict[str, float]:
-    """Return the CPU seconds that each kind of process has used so far, the ended children's included."""
-    used: defaultdict[str, float] = defaultdict(float)
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        name = next((shown for part, shown in _NAMES if part in command), None)
-        if name is not None and "bench" not in command:
-            used[name] += (int(fields[11]) + int(fields[12])) / _TICKS
-    return dict(used)
+class Usage:
+    """CPU seconds by process at one moment. ``only`` leaves out command lines that contain none of it."""
+
+    def __init__(self, only: Collection[str] = ()) -> None:
+        self._by_pid: dict[str, tuple[str, float]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and (found := _read(entry, only)):
+                self._by_pid[entry.name] = found
+
+    def since(self, before: "Usage") -> dict[str, float]:
+        """Return what each kind of process used since ``before``; what came or went between is left out."""
+        spent: defaultdict[str, float] = defaultdict(float)
+        for pid, (name, seconds) in self._by_pid.items():
+            if pid in before._by_pid:
+                spent[name] += seconds - before._by_pid[pid][1]
+        return dict(spent)
+
+
+def _read(entry: Path, only: Collection[str]) -> tuple[str, float] | None:
+    try:
+        command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    name = next((shown for part, shown in _NAMES if part in command), None)
+    if name is None or " bench " in command or (only and not any(x in command for x in only)):
+        return None
+    return name, (int(fields[11]) + int(fields[12])) / _TICKS
