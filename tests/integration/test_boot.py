@@ -123,7 +123,7 @@ class TwentyServers:
         database = cls.database()
         hosts = []
         cls.connections = []
-        for name in ("test1", "test2"):
+        for name in (f"{database.name}-1", f"{database.name}-2"):
             uri = services.libvirtd(name).uri.replace("qemu+unix:///system", "test+unix:///default")
             # The driver forgets its domains with its last connection.
             cls.connections.append(libvirt.open(uri))
@@ -157,9 +157,11 @@ class TwentyServers:
         self.assertEqual(
             {"VCPU": COUNT, "MEMORY_MB": 128 * COUNT, "DISK_GB": COUNT}, self.allocated()
         )
-        shown = self.deployment.openstack_json("server", "show", "vm-1", user=ADMIN)
-        self.assertIn(shown["OS-EXT-SRV-ATTR:host"], {"test1", "test2"})
-        self.assertEqual("Running", shown["OS-EXT-STS:power_state"])
+        shown = self.deployment.openstack_json("server", "show", "vm-1", user=DEMO)
+        self.assertEqual("m1.tiny", shown["flavor"]["original_name"])
+        shown = self.deployment.openstack_json("server", "show", shown["id"], user=ADMIN)
+        self.assertIn(shown["OS-EXT-SRV-ATTR:host"], {host.name for host in self.deployment.hosts})
+        self.assertEqual(1, shown["OS-EXT-STS:power_state"], "running")
         self.assert_spread_evenly()
 
         names = [server["ID"] for server in listed]
