@@ -14,7 +14,7 @@ def missing(server_id: str) -> NotFound:
     return NotFound(f"Instance {server_id} could not be found.")
 
 
-def find_server(asked: Asked, server_id: str) -> Located:
+def find_server(asked: Asked, server_id: str, *, with_deleted: bool = False) -> Located:
     """Return a server of the asker's project (of any, for administrators).
 
     Raises:
@@ -38,7 +38,8 @@ def find_server(asked: Asked, server_id: str) -> Located:
             if requested is not None:
                 return Located(instance=requested, cell_uuid=None)
             continue
-        instance = instances.get(services.cells.database(mapping.cell_uuid), uuid)
+        database = services.cells.database(mapping.cell_uuid)
+        instance = instances.get(database, uuid, with_deleted=with_deleted)
         if instance is None:
             break
         return Located(instance=instance, cell_uuid=mapping.cell_uuid)

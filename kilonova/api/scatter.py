@@ -21,15 +21,19 @@ class Gathered(msgspec.Struct, Generic[T], frozen=True):
     silent: frozenset[CellUuid]
 
 
-def gather(cells: Cells, work: Callable[[Database], T]) -> Gathered[T]:
-    """Ask the database of every cell but cell0, which has no hosts.
+def gather(cells: Cells, work: Callable[[Database], T], *, hosts_only: bool = True) -> Gathered[T]:
+    """Ask the databases of the cells that have hosts to offer, or of all: cell0 and disabled ones, too.
 
     Raises:
         DatabaseUnavailable: the API database does not answer.
     """
-    # Read anew: a cell that was made since the last look has hosts, too.
+    # Read anew: a cell that was made since the last look has hosts and servers, too.
     cells.refresh()
-    asked = [cell.uuid for cell in cells.all() if cell.uuid != CELL0 and not cell.disabled]
+    asked = [
+        cell.uuid
+        for cell in cells.all()
+        if not hosts_only or (cell.uuid != CELL0 and not cell.disabled)
+    ]
 
     def ask(uuid: CellUuid) -> T | DatabaseUnavailable:
         try:

@@ -3,8 +3,6 @@
 Everything that can refuse the request comes before the one transaction that accepts it.
 """
 
-import base64
-import binascii
 import logging
 import re
 import secrets
@@ -14,36 +12,37 @@ from typing import Any
 
 import msgspec
 
+from kilonova.api import server_wishes
 from kilonova.api.limits import limits_of
+from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Invalid, KilonovaError, NotFound, QuotaExceeded
+from kilonova.core.errors import Invalid, KilonovaError, QuotaExceeded
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, ImageId, InstanceUuid, NodeName
+from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
-from kilonova.core.instance import BlockDevice, Instance, KeyPair, Wishes
+from kilonova.core.instance import Instance, Wishes
 from kilonova.core.quota import UNLIMITED, Amount, Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import build_requests, flavors, key_pairs, quotas
+from kilonova.db import build_requests, quotas
 from kilonova.db.build_requests import Accepted
 from kilonova.rpc.messages import BuildServers
 
 LOG = logging.getLogger(__name__)
 
-_FORCED = "os_compute_api:servers:create:forced_host"
-_DESTINATION = "compute:servers:create:requested_destination"
-_TRUE = frozenset({"true", "1", "on", "yes", "y", "t"})
+MOST_AT_ONCE = 1000
+"""Servers that one request can ask for: what one transaction and one message carry with ease."""
 
 
 def create(asked: Asked) -> Answer:
     """Accept servers. Answers 202 as soon as they are written down, whatever else is away."""
     body = asked.body["server"]
-    low, high = _counts(body)
+    counts = _counts(body)
     limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
-    flavor = _flavor(asked, body)
-    image = _image(asked, body, flavor)
-    _check_metadata(body, limits)
-    wishes = _wishes(asked, body)
+    server_wishes.check_metadata(body, limits)
+    flavor = server_wishes.flavor_of(asked, body)
+    wishes = server_wishes.wishes_of(asked, body)
+    image = server_wishes.image_of(asked, body, flavor)
     spec = RequestSpec(
         project_id=asked.context.project_id,
         user_id=asked.context.user_id,
@@ -55,177 +54,33 @@ def create(asked: Asked) -> Answer:
         forced_node=wishes.forced_node,
     )
     template = _template(asked, body, flavor, image, wishes)
-    accepted = _accept(asked, template, spec, (low, high), limits)
+    accepted = _accept(asked, template, spec, counts, limits)
     _cast(asked, [a.instance.uuid for a in accepted])
     return _answer(asked, body, accepted[0].instance)
 
 
 def _counts(body: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many servers must be, and how many should be accepted."""
     low = int(body.get("min_count", 1))
     high = int(body.get("max_count", low))
-    if low < 1 or high < 1:
-        raise Invalid("min_count and max_count must be at least 1")
     if low > high:
         raise Invalid("min_count must be <= max_count")
-    return low, high
-
-
-def _flavor(asked: Asked, body: Mapping[str, Any]) -> Flavor:
-    wanted = str(body["flavorRef"]).rstrip("/").rpartition("/")[2]
-    project = None if asked.context.is_admin else asked.context.project_id
-    try:
-        flavor = flavors.get(asked.services.api_db, wanted, project)
-    except NotFound as error:
-        raise Invalid(f"flavorRef: Flavor {wanted} could not be found.") from error
-    if flavor.disabled:
-        raise Invalid(f"flavorRef: Flavor {wanted} could not be found.")
-    return flavor
-
-
-def _image(asked: Asked, body: Mapping[str, Any], flavor: Flavor) -> Image:
-    image_id = _image_id(body)
-    try:
-        image = asked.services.images.get(asked.context, image_id)
-    except NotFound as error:
-        raise Invalid("imageRef: Can not find requested image") from error
-    if image.status != "active":
-        raise Invalid(f"imageRef: Image {image_id} is not active.")
-    if image.min_ram > flavor.memory_mb:
-        raise Invalid(
-            "flavorRef: Flavor's memory is too small for requested image: "
-            f"{flavor.memory_mb} MB, the image needs {image.min_ram} MB."
-        )
-    needed = max(image.min_disk, -(-max(image.size, image.virtual_size) // 2**30))
-    if flavor.root_gb and needed > flavor.root_gb:
-        raise Invalid(
-            "flavorRef: Flavor's disk is too small for requested image: "
-            f"{flavor.root_gb} GB, the image needs {needed} GB."
-        )
-    return image
-
-
-def _image_id(body: Mapping[str, Any]) -> ImageId:
-    """Return the image to boot: ``imageRef``, or the boot device that clients send beside it."""
-    devices = body.get("block_device_mapping_v2", [])
-    if body.get("block_device_mapping"):
-        raise Invalid(
-            "block_device_mapping: volumes need a block storage service; none is configured"
-        )
-    for device in devices:
-        plain = (device.get("source_type"), device.get("destination_type", "local"))
-        boots = str(device.get("boot_index", -1)) == "0"
-        if plain != ("image", "local") or not boots:
-            raise Invalid(
-                "block_device_mapping_v2: only a local boot disk from an image can be made; "
-                "no block storage service is configured"
-            )
-    if len(devices) > 1:
-        raise Invalid("block_device_mapping_v2: more than one device has boot_index 0")
-    named = {str(d["uuid"]) for d in devices if d.get("uuid")}
-    image_ref = body.get("imageRef") or next(iter(named), "")
-    if not image_ref:
-        raise Invalid("Missing imageRef attribute")
-    if named - {image_ref}:
-        raise Invalid("block_device_mapping_v2: its image is not the one in imageRef")
-    return ImageId(image_ref)
-
-
-def _check_metadata(body: Mapping[str, Any], limits: Limits) -> None:
-    count = len(body.get("metadata", {}))
-    if limits.metadata_items != UNLIMITED and count > limits.metadata_items:
-        raise QuotaExceeded(
-            f"metadata: Maximum number of metadata items exceeds {limits.metadata_items}"
-        )
-
-
-def _wishes(asked: Asked, body: Mapping[str, Any]) -> Wishes:
-    networks = body.get("networks", "auto" if asked.version < (2, 37) else "none")
-    if not isinstance(networks, str):
-        if networks:
-            raise Invalid(
-                "networks: no network service is configured, so only 'none' and 'auto' can be asked for"
-            )
-        networks = "none"
-    zone, host, node = _destination(asked, body)
-    hints = asked.body.get("os:scheduler_hints") or asked.body.get("OS-SCH-HNT:scheduler_hints")
-    return Wishes(
-        networks=networks,
-        block_devices=tuple(_device(d) for d in body.get("block_device_mapping_v2", ())),
-        user_data=_user_data(body),
-        key_pair=_key_pair(asked, body),
-        hints=hints or {},
-        pinned_zone=zone,
-        forced_host=host,
-        forced_node=node,
-        security_groups=tuple(group["name"] for group in body.get("security_groups", ())),
-        config_drive=str(body.get("config_drive", "")).lower() in _TRUE,
-        trusted_certs=_tuple(body.get("trusted_image_certificates")),
-        disk_config=body.get("OS-DCF:diskConfig", "AUTO"),
-        reservation_id="r-" + secrets.token_hex(4),
-    )
-
-
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values)
-
-
-def _device(device: Mapping[str, Any]) -> BlockDevice:
-    return BlockDevice(
-        source_type=device["source_type"],
-        destination_type=device.get("destination_type", "local"),
-        boot_index=int(device["boot_index"]),
-        uuid=device.get("uuid"),
-        delete_on_termination=str(device.get("delete_on_termination", "")).lower() in _TRUE,
-        tag=device.get("tag"),
-    )
-
-
-def _user_data(body: Mapping[str, Any]) -> str | None:
-    text: str | None = body.get("user_data")
-    if text is not None:
-        try:
-            base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise Invalid("user_data: must be base64 encoded.") from error
-    return text
-
-
-def _key_pair(asked: Asked, body: Mapping[str, Any]) -> KeyPair | None:
-    name = body.get("key_name")
-    if name is None:
-        return None
-    try:
-        return key_pairs.get(asked.services.api_db, asked.context.user_id, name).key_pair
-    except NotFound as error:
-        raise Invalid("key_name: Invalid key_name provided.") from error
-
-
-def _destination(
-    asked: Asked, body: Mapping[str, Any]
-) -> tuple[str | None, HostName | None, NodeName | None]:
-    """Return the zone, the host and the node that the request names."""
-    zone, _, rest = (body.get("availability_zone") or "").partition(":")
-    host, _, node = rest.partition(":")
-    if host or node:
-        asked.authorize(_FORCED)
-        if "host" in body or "hypervisor_hostname" in body:
-            raise Invalid(
-                "availability_zone: names a host, and so does host or hypervisor_hostname"
-            )
-    if "host" in body or "hypervisor_hostname" in body:
-        asked.authorize(_DESTINATION)
-        host, node = body.get("host", ""), body.get("hypervisor_hostname", "")
-    return zone or None, HostName(host) if host else None, NodeName(node) if node else None
+    if low > MOST_AT_ONCE:
+        raise Invalid(f"min_count: at most {MOST_AT_ONCE} servers are created by one request")
+    if high > 1 and len(body["name"]) > 255 - len(f"-{min(high, MOST_AT_ONCE)}"):
+        raise Invalid("name: it is too long to be followed by the servers' numbers")
+    return low, min(high, MOST_AT_ONCE)
 
 
 def _template(
     asked: Asked, body: Mapping[str, Any], flavor: Flavor, image: Image, wishes: Wishes
 ) -> Instance:
+    """Return what the servers of the request have in common."""
     name = body["name"]
     return Instance(
         uuid=InstanceUuid(""),
         name=name,
-        hostname=body.get("hostname") or _hostname(name),
+        hostname=body.get("hostname", ""),
         project_id=asked.context.project_id,
         user_id=asked.context.user_id,
         flavor=flavor,
@@ -240,10 +95,11 @@ def _template(
     )
 
 
-def _hostname(name: str) -> str:
-    """Return a host name made of a server's name: letters, digits and hyphens, at most 63."""
+def host_name(name: str, suffix: str, fallback: str) -> str:
+    """Return a host name made of a server's name: letters, digits and hyphens, at most 63 in all."""
     text = re.sub(r"[ _.]", "-", name.lower())
-    return re.sub(r"[^a-z0-9-]", "", text).strip("-")[:63].rstrip("-") or "server"
+    label = re.sub(r"[^a-z0-9-]", "", text).strip("-")[: 63 - len(suffix)].rstrip("-")
+    return label + suffix if label else fallback
 
 
 def _accept(
@@ -258,22 +114,30 @@ def _accept(
     Raises:
         QuotaExceeded: it does not hold min_count of them.
     """
-    low, high = counts
-    count = high
+    low, count = counts
+    several = count > 1
     while True:
-        accepted = [_numbered(asked, template, spec, n, high) for n in range(count)]
+        accepted = [
+            Accepted(
+                instance=_numbered(template, n, several=several),
+                spec=spec,
+                request_id=asked.context.request_id,
+            )
+            for n in range(count)
+        ]
         try:
             build_requests.accept(asked.services.api_db, accepted, limits)
         except QuotaExceeded:
-            fewer = _room(asked, template.flavor, limits)
-            if count == low or fewer < low:
+            room = _room(asked, template.flavor, limits)
+            if count == low or room < low:
                 raise
-            count = max(low, min(fewer, count - 1))
+            count = max(low, min(room, count - 1))
         else:
             return accepted
 
 
 def _room(asked: Asked, flavor: Flavor, limits: Limits) -> int:
+    """Return how many servers of a flavor the quota has room for."""
     used = quotas.used_by(asked.services.api_db, asked.context.project_id)
     each = Amount(instances=1, cores=flavor.vcpus, ram=flavor.memory_mb)
     rooms: list[int] = [
@@ -281,23 +145,25 @@ def _room(asked: Asked, flavor: Flavor, limits: Limits) -> int:
         for name in Amount.__struct_fields__
         if getattr(limits, name) != UNLIMITED and getattr(each, name)
     ]
-    return min(rooms)
+    return min(rooms, default=MOST_AT_ONCE)
 
 
-def _numbered(
-    asked: Asked, template: Instance, spec: RequestSpec, number: int, of: int
-) -> Accepted:
-    suffix = f"-{number + 1}" if of > 1 else ""
-    instance = msgspec.structs.replace(
+def _numbered(template: Instance, number: int, *, several: bool) -> Instance:
+    """Return one server of a request; those of several have their numbers behind their names."""
+    suffix = f"-{number + 1}" if several else ""
+    new = InstanceUuid(str(uuid.uuid4()))
+    if template.hostname:
+        hostname = template.hostname[: 255 - len(suffix)] + suffix
+    else:
+        hostname = host_name(template.name, suffix, f"server-{new}")
+    wishes = template.wishes
+    return msgspec.structs.replace(
         template,
-        uuid=InstanceUuid(str(uuid.uuid4())),
+        uuid=new,
         name=template.name + suffix,
-        hostname=template.hostname[: 255 - len(suffix)] + suffix if suffix else template.hostname,
-        wishes=msgspec.structs.replace(template.wishes, launch_index=number)
-        if number
-        else template.wishes,
+        hostname=hostname,
+        wishes=msgspec.structs.replace(wishes, launch_index=number) if number else wishes,
     )
-    return Accepted(instance=instance, spec=spec, request_id=asked.context.request_id)
 
 
 def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:
@@ -311,14 +177,15 @@ def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:
 
 
 def _answer(asked: Asked, body: Mapping[str, Any], first: Instance) -> Answer:
-    if str(body.get("return_reservation_id", "")).lower() in _TRUE:
+    if is_true(body.get("return_reservation_id")):
         return Answer({"reservation_id": first.wishes.reservation_id}, 202)
     path = f"/servers/{first.uuid}"
     server = {
         "id": first.uuid,
         "links": asked.links(path),
         "OS-DCF:diskConfig": first.wishes.disk_config,
-        "security_groups": [{"name": name} for name in first.wishes.security_groups],
-        "adminPass": body.get("adminPass") or secrets.token_urlsafe(9),
+        "security_groups": body.get("security_groups", [{"name": "default"}]),
     }
+    if asked.services.conf.api.enable_instance_password:
+        server["adminPass"] = body.get("adminPass") or secrets.token_urlsafe(9)
     return Answer({"server": server}, 202, {"Location": asked.link(path)})

@@ -5,10 +5,11 @@ from typing import Any
 
 from kilonova.api import server_create, server_lists
 from kilonova.api.find import find_server, missing
-from kilonova.api.routing import Answer, Asked, Route, Schemas
+from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_actions import ROUTES as ACTION_ROUTES
 from kilonova.api.server_actions import begin, check_unlocked
+from kilonova.api.server_queries import QUERY
 from kilonova.api.server_sight import sight_of
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
@@ -111,27 +112,10 @@ def addresses(asked: Asked, server_id: str) -> Answer:
     return Answer({"addresses": {}})
 
 
-_LISTED = (
-    "limit", "marker", "sort_key", "sort_dir", "all_tenants", "changes-since", "changes-before",
-    "name", "display_name", "status", "image", "flavor", "reservation_id", "locked", "deleted",
-    "availability_zone", "key_name", "power_state", "task_state", "vm_state", "user_id",
-    "hostname", "progress", "uuid", "host", "node", "project_id", "tenant_id", "launch_index",
-    "ip", "ip6", "tags", "tags-any", "not-tags", "not-tags-any", "config_drive", "created_at",
-    "launched_at", "terminated_at", "description", "locked_by", "access_ip_v4", "access_ip_v6",
-    "auto_disk_config", "cell_name", "display_description", "kernel_id", "ramdisk_id",
-    "root_device_name", "soft_deleted",
-)  # fmt: skip
-_STRICT: dict[str, Any] = {
-    "type": "object",
-    "properties": {name: {} for name in _LISTED},
-    "additionalProperties": False,
-}
-_LIST = Schemas({(2, 1): {"type": "object"}, (2, 75): _STRICT})
-
 ROUTES = (
-    Route("GET", "/servers", f"{_S}:index", server_lists.index, query=_LIST),
+    Route("GET", "/servers", f"{_S}:index", server_lists.index, query=QUERY),
     Route("POST", "/servers", f"{_S}:create", server_create.create, body=schemas.CREATE),
-    Route("GET", "/servers/detail", f"{_S}:detail", server_lists.detail, query=_LIST),
+    Route("GET", "/servers/detail", f"{_S}:detail", server_lists.detail, query=QUERY),
     Route("GET", "/servers/{server_id}", f"{_S}:show", show),
     Route("PUT", "/servers/{server_id}", f"{_S}:update", update, body=schemas.UPDATE),
     Route("DELETE", "/servers/{server_id}", f"{_S}:delete", delete),

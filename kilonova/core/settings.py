@@ -85,6 +85,11 @@ _API = [
         help="How the compute and placement APIs learn who asks.",
     ),
     cfg.IntOpt("max_limit", default=1000, min=1, help="The most items in one page of a list."),
+    cfg.BoolOpt(
+        "enable_instance_password",
+        default=True,
+        help="Answer a new server with an administrator's password.",
+    ),
     cfg.StrOpt(
         "compute_link_prefix",
         help="Scheme, host and path that links in answers start with; without it, the request's.",

@@ -7,6 +7,7 @@ single round trip; ``write(work)`` runs ``work`` in a transaction and runs it ag
 chose it as the victim of a deadlock or dropped the connection before the commit was sent.
 """
 
+import functools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from kilonova.core.errors import DatabaseUnavailable
+from kilonova.core.name_pattern import NamePattern
 
 T = TypeVar("T")
 
@@ -143,12 +145,21 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Autocommit at the driver: BEGIN is ours, so that a writer takes its lock at once (no upgrade
     # from a read lock, hence no SQLITE_BUSY in the middle of a transaction).
     connection.isolation_level = None
+    # In place of Python's own, which a user's pattern could keep busy for ever.
+    connection.create_function("regexp", 2, _regexp, deterministic=True)
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
+
+
+_pattern = functools.lru_cache(maxsize=64)(NamePattern)
+
+
+def _regexp(pattern: str, text: str | None) -> bool:
+    return text is not None and _pattern(pattern).matches(text)
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

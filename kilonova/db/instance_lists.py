@@ -1,15 +1,16 @@
-"""Lists of servers of one cell: filtered, sorted and limited in one query."""
+"""Lists of servers: of one cell, filtered, sorted and limited in one query; and of build requests."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId
 from kilonova.core.instance import Instance
-from kilonova.db.api_schema import BuildRequest
+from kilonova.core.name_pattern import NamePattern
+from kilonova.db.api_schema import BuildRequest, InstanceMapping
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.instances import COLUMNS, instance_of
@@ -17,148 +18,150 @@ from kilonova.db.statements import table_of
 
 _instances = table_of(StoredInstance)
 _requests = table_of(BuildRequest)
+_mappings = table_of(InstanceMapping)
 _decode_instance = msgspec.json.Decoder(Instance).decode
 
 SORT_COLUMNS: Mapping[str, sa.Column[Any]] = {
-    "created_at": _instances.c.created_at,
-    "updated_at": _instances.c.updated_at,
-    "launched_at": _instances.c.launched_at,
-    "terminated_at": _instances.c.terminated_at,
-    "uuid": _instances.c.uuid,
-    "display_name": _instances.c.name,
-    "hostname": _instances.c.hostname,
-    "host": _instances.c.host,
-    "node": _instances.c.node,
-    "project_id": _instances.c.project_id,
-    "user_id": _instances.c.user_id,
-    "vm_state": _instances.c.vm_state,
-    "task_state": _instances.c.task_state,
-    "power_state": _instances.c.power_state,
-    "availability_zone": _instances.c.availability_zone,
-    "image_ref": _instances.c.image_id,
-    "instance_type_id": _instances.c.flavor_id,
-    "key_name": _instances.c.key_name,
-    "access_ip_v4": _instances.c.access_ipv4,
-    "access_ip_v6": _instances.c.access_ipv6,
-    "locked": _instances.c.locked_by,
-    "progress": _instances.c.progress,
-    "root_device_name": _instances.c.root_device_name,
-    "display_description": _instances.c.description,
+    key: _instances.c[column]
+    for key, column in {
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+        "launched_at": "launched_at",
+        "terminated_at": "terminated_at",
+        "uuid": "uuid",
+        "display_name": "name",
+        "display_description": "description",
+        "hostname": "hostname",
+        "host": "host",
+        "node": "node",
+        "project_id": "project_id",
+        "user_id": "user_id",
+        "vm_state": "vm_state",
+        "task_state": "task_state",
+        "power_state": "power_state",
+        "availability_zone": "availability_zone",
+        "image_ref": "image_id",
+        "instance_type_id": "flavor_id",
+        "key_name": "key_name",
+        "access_ip_v4": "access_ipv4",
+        "access_ip_v6": "access_ipv6",
+        "locked": "locked_by",
+        "progress": "progress",
+        "root_device_name": "root_device_name",
+    }.items()
 }
 """Sort keys of the API -> columns."""
 
-SORT_FIELDS: Mapping[str, str] = {
-    key: {"image_id": "image", "flavor_id": "flavor"}.get(column.name, column.name)
-    for key, column in SORT_COLUMNS.items()
-}
-"""Sort keys of the API -> fields of ``Instance``, for merging the cells' lists."""
+NEWEST_FIRST = (("created_at", True), ("uuid", True))
+_CHUNK = 1000
 
 
 class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What servers are wanted.
+    """What servers are wanted. What is None, or empty, is not asked.
 
-    ``equal`` maps columns to a value or values; ``name`` is a regular expression, searched anywhere;
-    ``states`` are (vm_state, task_state) pairs, a None task state standing for any that has no status of
-    its own. ``after`` is the server behind which the page begins.
+    ``equal`` maps columns to the values that they may have; ``states`` are (vm_state, task_state) pairs, a
+    None task state standing for any that is not in ``busy``, the pairs with a status of their own. ``tags``
+    are (which tags, whether all of them are needed or any will do, whether that must hold or must not).
+    ``sort`` is (key, descending) pairs, the last of them ``uuid``; ``after`` is the server behind which the
+    page begins.
     """
 
     project_id: str | None = None
     deleted: bool | None = False
-    equal: Mapping[str, Any] = {}
-    name: str | None = None
+    equal: Mapping[str, Collection[Any]] = {}
+    name: NamePattern | None = None
     states: Sequence[tuple[str, str | None]] | None = None
-    busy_statuses: Sequence[tuple[str, str]] = ()
+    busy: Sequence[tuple[str, str]] = ()
     locked: bool | None = None
+    config_drive: bool | None = None
+    tags: Sequence[tuple[Collection[str], bool, bool]] = ()
     changed_since: datetime | None = None
     changed_before: datetime | None = None
-    sort: tuple[tuple[str, bool], ...] = (("created_at", True), ("uuid", True))
+    sort: tuple[tuple[str, bool], ...] = NEWEST_FIRST
     limit: int = 1000
     after: Instance | None = None
 
 
-def list_instances(cell_db: Database, wanted: ServerQuery) -> tuple[Instance, ...]:
-    """Return a page of a cell's servers, in one query."""
-    query = sa.select(*COLUMNS).where(*_conditions(wanted))
+def list_instances(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
+    """Return a page of a cell's servers, in one query.
+
+    ``config_drive``, which no column says, may take several: what does not fit is left out, and the page
+    filled up from behind.
+    """
+    if wanted.config_drive is None:
+        return _page(cell_db, wanted)
+    fit: list[Instance] = []
+    chunk = msgspec.structs.replace(wanted, limit=max(wanted.limit, _CHUNK))
+    while True:
+        found = _page(cell_db, chunk)
+        fit += [i for i in found if i.wishes.config_drive == wanted.config_drive]
+        if len(found) < chunk.limit or len(fit) >= wanted.limit:
+            return fit[: wanted.limit]
+        chunk = msgspec.structs.replace(chunk, after=found[-1])
+
+
+def _page(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
+    query = sa.select(*COLUMNS).where(*_conditions(wanted)).limit(wanted.limit)
     for key, descending in wanted.sort:
         column = SORT_COLUMNS[key]
-        query = query.order_by(column.desc() if descending else column.asc())
-    query = query.limit(wanted.limit)
-    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+        # Said in words, as databases differ in where they sort what is NULL.
+        parts = [column.is_not(None), column] if column.nullable else [column]
+        query = query.order_by(*(part.desc() if descending else part.asc() for part in parts))
+    return [instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all())]
 
 
-def _conditions(wanted: ServerQuery) -> list[sa.ColumnElement[bool]]:
+def _conditions(wanted: ServerQuery) -> Iterator[sa.ColumnElement[bool]]:
     columns = _instances.c
-    found: list[sa.ColumnElement[bool]] = []
     if wanted.project_id is not None:
-        found.append(columns.project_id == wanted.project_id)
+        yield columns.project_id == wanted.project_id
     if wanted.deleted is not None:
-        found.append(columns.deleted.is_(wanted.deleted))
-    for name, value in wanted.equal.items():
-        several = isinstance(value, list | tuple)
-        found.append(columns[name].in_(value) if several else columns[name] == value)
+        # Equality, because MariaDB uses no index for IS.
+        yield columns.deleted == wanted.deleted
+    for name, values in wanted.equal.items():
+        yield columns[name].in_(values)
     if wanted.name is not None:
-        found.append(_matches(columns.name, wanted.name))
+        yield columns.name.regexp_match(wanted.name.text)
     if wanted.states is not None:
-        found.append(_in_states(wanted))
+        yield _in_states(wanted.states, wanted.busy)
     if wanted.locked is not None:
-        locked = columns.locked_by.is_not(None)
-        found.append(locked if wanted.locked else ~locked)
+        yield columns.locked_by.is_not(None) if wanted.locked else columns.locked_by.is_(None)
+    for tags, all_of_them, must in wanted.tags:
+        has = [sa.func.replace(columns.tags, f",{tag},", "") != columns.tags for tag in tags]
+        met = sa.and_(sa.true(), *has) if all_of_them else sa.or_(sa.false(), *has)
+        yield met if must else sa.not_(met)
     if wanted.changed_since is not None:
-        found.append(columns.updated_at >= wanted.changed_since)
+        yield columns.updated_at >= wanted.changed_since
     if wanted.changed_before is not None:
-        found.append(columns.updated_at <= wanted.changed_before)
+        yield columns.updated_at <= wanted.changed_before
     if wanted.after is not None:
-        found.append(_behind(wanted))
-    return found
+        yield _behind(wanted.after, wanted.sort)
 
 
-_PLAIN = re.compile(r"^[\w .:@-]*$")
+def _in_states(
+    states: Sequence[tuple[str, str | None]], busy: Sequence[tuple[str, str]]
+) -> sa.ColumnElement[bool]:
+    vm, task = _instances.c.vm_state, _instances.c.task_state
+    shows_otherwise = sa.or_(sa.false(), *(sa.and_(vm == v, task == t) for v, t in busy))
+    idle = sa.or_(task.is_(None), sa.not_(shows_otherwise))
+    parts = [sa.and_(vm == v, idle if t is None else task == t) for v, t in states]
+    return sa.or_(sa.false(), *parts)
 
 
-def _matches(column: sa.Column[Any], pattern: str) -> sa.ColumnElement[bool]:
-    """A pattern without operators is a substring, which every database finds without its own dialect."""
-    if _PLAIN.match(pattern) and "." not in pattern:
-        return column.contains(pattern, autoescape=True)
-    return column.regexp_match(pattern)
-
-
-def _in_states(wanted: ServerQuery) -> sa.ColumnElement[bool]:
-    columns = _instances.c
-    busy = [
-        sa.and_(columns.vm_state == v, columns.task_state == t) for v, t in wanted.busy_statuses
-    ]
-    parts: list[sa.ColumnElement[bool]] = []
-    for vm_state, task_state in wanted.states or ():
-        if task_state is not None:
-            parts.append(sa.and_(columns.vm_state == vm_state, columns.task_state == task_state))
-        else:
-            idle = sa.or_(columns.task_state.is_(None), ~sa.or_(*busy)) if busy else sa.true()
-            parts.append(sa.and_(columns.vm_state == vm_state, idle))
-    return sa.or_(*parts) if parts else sa.false()
-
-
-def _behind(wanted: ServerQuery) -> sa.ColumnElement[bool]:
-    """What comes after the marker: equal in the first keys and beyond it in the next."""
-    marker = wanted.after
-    if marker is None:
-        return sa.true()
-    alternatives = []
+def _behind(marker: Instance, sort: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
+    """What comes after the marker: equal to it in the first keys and beyond it in the next."""
+    alternatives: list[sa.ColumnElement[bool]] = []
     equal: list[sa.ColumnElement[bool]] = []
-    beyond: sa.ColumnElement[bool]
-    for key, descending in wanted.sort:
-        column = SORT_COLUMNS[key]
-        value = sort_value(marker, key)
+    for key, descending in sort:
+        column, value = SORT_COLUMNS[key], sort_value(marker, key)
+        beyond: sa.ColumnElement[bool]
         if value is None:
-            # NULLs sort first going up (SQLite, MariaDB): everything else is behind them.
             beyond = sa.false() if descending else column.is_not(None)
-            same = column.is_(None)
+        elif descending:
+            beyond = sa.or_(column < value, column.is_(None))
         else:
-            beyond = column < value if descending else column > value
-            if descending:
-                beyond = sa.or_(beyond, column.is_(None))
-            same = column == value
+            beyond = column > value
         alternatives.append(sa.and_(*equal, beyond))
-        equal.append(same)
+        equal.append(column.is_(None) if value is None else column == value)
     return sa.or_(*alternatives)
 
 
@@ -170,18 +173,26 @@ def sort_value(instance: Instance, key: str) -> Any:
         return instance.flavor.flavor_id
     if key == "key_name":
         return instance.wishes.key_pair.name if instance.wishes.key_pair else None
-    return getattr(instance, SORT_FIELDS[key])
+    return getattr(instance, SORT_COLUMNS[key].name)
 
 
-def list_requested(api_db: Database, project_id: str | None, limit: int) -> tuple[Instance, ...]:
-    """Return servers that have no cell yet, newest first."""
-    query = sa.select(_requests.c.instance).order_by(
-        _requests.c.created_at.desc(), _requests.c.instance_uuid.desc()
-    )
+def requested(api_db: Database, project_id: str | None) -> Iterator[Instance]:
+    """Yield every server that has no cell yet, newest first, in queries of bounded size."""
+    columns = (_requests.c.created_at, _requests.c.instance_uuid)
+    query = sa.select(_requests.c.instance, *columns).order_by(*(c.desc() for c in columns))
     if project_id is not None:
         query = query.where(_requests.c.project_id == project_id)
-    rows = api_db.query(lambda c: c.execute(query.limit(limit)).scalars().all())
-    return tuple(_decode_instance(row) for row in rows)
+    query = query.limit(_CHUNK)
+    following = query
+    while True:
+        rows = api_db.query(lambda c, page=following: c.execute(page).all())  # type: ignore[misc]
+        for row in rows:
+            yield _decode_instance(row.instance)
+        if len(rows) < _CHUNK:
+            return
+        last = rows[-1]
+        same_time = sa.and_(columns[0] == last.created_at, columns[1] < last.instance_uuid)
+        following = query.where(sa.or_(columns[0] < last.created_at, same_time))
 
 
 def get_requested(api_db: Database, uuid: str) -> Instance | None:
@@ -189,3 +200,32 @@ def get_requested(api_db: Database, uuid: str) -> Instance | None:
     query = sa.select(_requests.c.instance).where(_requests.c.instance_uuid == uuid)
     row = api_db.query(lambda c: c.execute(query).scalar())
     return None if row is None else _decode_instance(row)
+
+
+class Mapped(msgspec.Struct, frozen=True):
+    """What the API database alone knows of a server."""
+
+    uuid: InstanceUuid
+    project_id: ProjectId
+    user_id: str
+    created_at: datetime
+
+
+def mapped_to(
+    api_db: Database, cells: Collection[CellUuid], project_id: str | None, limit: int
+) -> list[Mapped]:
+    """Return servers of these cells that are not being deleted, newest first."""
+    query = (
+        sa.select(
+            _mappings.c.instance_uuid,
+            _mappings.c.project_id,
+            _mappings.c.user_id,
+            _mappings.c.created_at,
+        )
+        .where(_mappings.c.cell_uuid.in_(cells), _mappings.c.queued_for_delete.is_(False))
+        .order_by(_mappings.c.created_at.desc(), _mappings.c.instance_uuid.desc())
+        .limit(limit)
+    )
+    if project_id is not None:
+        query = query.where(_mappings.c.project_id == project_id)
+    return [Mapped(*row) for row in api_db.query(lambda c: c.execute(query).all())]

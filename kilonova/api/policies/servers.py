@@ -37,6 +37,12 @@ RULES = (
         (("POST", "/servers"),),
     ),
     Rule(
+        f"{_S}:create:zero_disk_flavor",
+        ADMIN,
+        "Create a server whose flavor has no disk and whose image is not on a volume.",
+        (("POST", "/servers"),),
+    ),
+    Rule(
         "compute:servers:create:requested_destination",
         ADMIN,
         "Name the host or the hypervisor.",

@@ -5,282 +5,254 @@ Source of the keys and the versions that brought or took them: Compute API refer
 
 from typing import Any
 
+from kilonova.api.parameters import (
+    BOOLEAN,
+    HOST,
+    MOST,
+    NAME,
+    PRINTABLE,
+    SHORT,
+    TEXT,
+    closed,
+    items,
+)
 from kilonova.api.routing import Schemas
-from kilonova.api.versions import Version
+from kilonova.api.versions import MAXIMUM, MINIMUM, Version
 
 Schema = dict[str, Any]
 
-_PRINTABLE = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
-NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE}
+_UUID: Schema = {"type": "string", "format": "uuid", "minLength": 32, "maxLength": 36}
 _DESCRIPTION: Schema = {
     "type": ["string", "null"],
     "maxLength": 255,
-    "pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$",
+    "pattern": PRINTABLE,
+    "description": "printable characters",
 }
-_UUID: Schema = {"type": "string", "format": "uuid", "minLength": 32, "maxLength": 36}
-_BOOLEAN: Schema = {
-    "enum": [
-        True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t",
-        False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no", "n", "f",
-    ]
-}  # fmt: skip
-_COUNT: Schema = {"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1}
-METADATA: Schema = {
-    "type": "object",
-    "patternProperties": {"^[a-zA-Z0-9-_:. ]{1,255}$": {"type": "string", "maxLength": 255}},
-    "additionalProperties": False,
+_COUNT: Schema = {
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "pattern": r"^0*[1-9][0-9]{0,8}\Z",
+    "description": "a whole number of at least 1",
 }
-_ADDRESS: dict[int, Schema] = {
-    4: {"type": "string", "format": "ipv4"},
-    6: {"type": "string", "format": "ipv6"},
-}
+METADATA: Schema = items("string")
+_IPV4: Schema = {"type": "string", "format": "ipv4"}
+_IPV6: Schema = {"type": "string", "format": "ipv6"}
 _DISK_CONFIG: Schema = {"enum": ["AUTO", "MANUAL"]}
-_TAG: Schema = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
-_LABEL = r"^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$"
-_FQDN = r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$"
-
-
-def _object(properties: Schema, required: tuple[str, ...] = (), *, open_: bool = False) -> Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": open_,
-    }
-
+TAG: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 60,
+    "pattern": r"^[^,/]*\Z",
+    "description": "at most 60 characters without a comma or a slash",
+}
+TAGS: Schema = {"type": "array", "items": TAG, "maxItems": 50}
+_LABEL: Schema = {
+    "type": "string",
+    "minLength": 2,
+    "maxLength": 63,
+    "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?\Z",
+    "description": "letters, digits and hyphens, with no hyphen at either end",
+}
+_FQDN: Schema = _LABEL | {
+    "maxLength": 255,
+    "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?\Z",
+    "description": "letters, digits, hyphens and dots, with none but letters and digits at the ends",
+}
 
 _NETWORK: Schema = {
     "uuid": _UUID,
     "port": {"oneOf": [_UUID, {"type": "null"}]},
     "fixed_ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
 }
-_BLOCK_DEVICE: Schema = {
+_DEVICE: Schema = {
     "source_type": {"enum": ["volume", "image", "snapshot", "blank"]},
     "destination_type": {"enum": ["local", "volume"]},
-    "uuid": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9._-]*$"},
-    "boot_index": {"type": ["integer", "string", "null"], "pattern": "^-?[0-9]+$"},
+    "uuid": SHORT | {"pattern": r"^[a-zA-Z0-9._-]*\Z"},
+    "boot_index": {"type": ["integer", "string", "null"], "pattern": r"^-?[0-9]{1,9}\Z"},
     "volume_size": {
         "type": ["integer", "string"],
-        "pattern": "^[0-9]+$",
+        "pattern": r"^[0-9]{1,10}\Z",
         "minimum": 1,
-        "maximum": 2147483647,
+        "maximum": MOST,
     },
     "image_id": _UUID,
     "volume_id": _UUID,
     "snapshot_id": _UUID,
-    "device_name": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 255,
-        "pattern": "^[a-zA-Z0-9._/-]*$",
-    },
-    "disk_bus": {"type": "string"},
-    "device_type": {"type": "string"},
+    "device_name": SHORT | {"pattern": r"^[a-zA-Z0-9._/-]*\Z"},
+    "disk_bus": TEXT,
+    "device_type": TEXT,
     "guest_format": {"type": "string", "maxLength": 255},
-    "delete_on_termination": _BOOLEAN,
+    "delete_on_termination": BOOLEAN,
     "no_device": {},
 }
-_HINTS: Schema = _object(
+_TAGGED = {"tag": TAG}
+_VOLUME_TYPE: Schema = {"volume_type": {"type": ["string", "null"], "maxLength": 255}}
+
+
+def _list_of(properties: Schema) -> Schema:
+    return {"type": "array", "items": closed(properties)}
+
+
+def _or_word(schema: Schema) -> Schema:
+    return {"oneOf": [schema, {"enum": ["none", "auto"]}]}
+
+
+_KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
+    ("name", MINIMUM, MAXIMUM, NAME),
+    ("imageRef", MINIMUM, MAXIMUM, {"oneOf": [_UUID, {"const": ""}]}),
+    (
+        "flavorRef",
+        MINIMUM,
+        MAXIMUM,
+        {"type": ["string", "integer"], "minLength": 1, "maxLength": 2048, "minimum": 0},
+    ),
+    ("adminPass", MINIMUM, MAXIMUM, TEXT),
+    ("metadata", MINIMUM, MAXIMUM, METADATA),
+    ("OS-DCF:diskConfig", MINIMUM, MAXIMUM, _DISK_CONFIG),
+    ("accessIPv4", MINIMUM, MAXIMUM, _IPV4),
+    ("accessIPv6", MINIMUM, MAXIMUM, _IPV6),
+    ("availability_zone", MINIMUM, MAXIMUM, SHORT),
+    ("config_drive", MINIMUM, MAXIMUM, BOOLEAN),
+    ("key_name", MINIMUM, MAXIMUM, {"type": ["string", "null"], "maxLength": 255}),
+    ("min_count", MINIMUM, MAXIMUM, _COUNT),
+    ("max_count", MINIMUM, MAXIMUM, _COUNT),
+    ("return_reservation_id", MINIMUM, MAXIMUM, BOOLEAN),
+    ("security_groups", MINIMUM, MAXIMUM, _list_of({"name": SHORT})),
+    ("user_data", MINIMUM, MAXIMUM, {"type": "string", "maxLength": 65535}),
+    ("networks", (2, 1), (2, 31), _list_of(_NETWORK)),
+    ("networks", (2, 32), (2, 36), _list_of(_NETWORK | _TAGGED)),
+    ("networks", (2, 37), (2, 41), _or_word(_list_of(_NETWORK))),
+    ("networks", (2, 42), MAXIMUM, _or_word(_list_of(_NETWORK | _TAGGED))),
+    (
+        "block_device_mapping",
+        MINIMUM,
+        MAXIMUM,
+        {"type": "array", "items": {"type": "object"}},
+    ),
+    ("block_device_mapping_v2", (2, 1), (2, 31), _list_of(_DEVICE)),
+    ("block_device_mapping_v2", (2, 32), (2, 32), _list_of(_DEVICE | _TAGGED)),
+    ("block_device_mapping_v2", (2, 33), (2, 41), _list_of(_DEVICE)),
+    ("block_device_mapping_v2", (2, 42), (2, 66), _list_of(_DEVICE | _TAGGED)),
+    ("block_device_mapping_v2", (2, 67), MAXIMUM, _list_of(_DEVICE | _TAGGED | _VOLUME_TYPE)),
+    (
+        "personality",
+        (2, 1),
+        (2, 56),
+        _list_of({"path": {"type": "string", "maxLength": 255}, "contents": TEXT}),
+    ),
+    ("description", (2, 19), MAXIMUM, _DESCRIPTION),
+    ("tags", (2, 52), MAXIMUM, TAGS),
+    (
+        "trusted_image_certificates",
+        (2, 63),
+        MAXIMUM,
+        {
+            "type": ["array", "null"],
+            "minItems": 1,
+            "maxItems": 50,
+            "uniqueItems": True,
+            "items": SHORT,
+        },
+    ),
+    ("host", (2, 74), MAXIMUM, HOST),
+    ("hypervisor_hostname", (2, 74), MAXIMUM, HOST),
+    ("hostname", (2, 90), (2, 93), _LABEL),
+    ("hostname", (2, 94), MAXIMUM, _FQDN),
+)
+"""(key of ``server``, from, to, schema), for ``POST /servers``."""
+
+_NETWORKS_REQUIRED: Version = (2, 37)
+
+_HINTS: Schema = closed(
     {
         "group": _UUID,
         "different_host": {"oneOf": [_UUID, {"type": "array", "items": _UUID}]},
-        "same_host": {"type": ["string", "array"], "items": _UUID},
+        "same_host": {"oneOf": [_UUID, {"type": "array", "items": _UUID}]},
         "query": {"type": ["string", "object"]},
-        "build_near_host_ip": {"type": "string"},
-        "cidr": {"type": "string", "pattern": r"^/[0-9a-f.:]+$"},
+        "build_near_host_ip": {"oneOf": [_IPV4, _IPV6]},
+        "cidr": {"type": "string", "pattern": r"^/[0-9a-f.:]+\Z"},
     },
-    open_=True,
+    additionalProperties=True,
 )
-
-
-def _networks(network: Schema) -> Schema:
-    return {"type": "array", "items": _object(network)}
-
-
-def _create_properties(version: Version) -> tuple[Schema, tuple[str, ...]]:
-    """Return the keys of ``server`` at a microversion, and those that are required."""
-    tagged_network = (2, 32) <= version <= (2, 36) or version >= (2, 42)
-    tagged_device = version == (2, 32) or version >= (2, 42)
-    tag = {"tag": _TAG}
-    network = _NETWORK | (tag if tagged_network else {})
-    device = _BLOCK_DEVICE | (tag if tagged_device else {})
-    device |= (
-        {"volume_type": {"type": ["string", "null"], "maxLength": 255}}
-        if version >= (2, 67)
-        else {}
-    )
-    networks: Schema = _networks(network)
-    if version >= (2, 37):
-        networks = {"oneOf": [networks, {"enum": ["none", "auto"]}]}
-    keys: Schema = {
-        "name": NAME,
-        "imageRef": {"oneOf": [_UUID, {"const": ""}]},
-        "flavorRef": {"type": ["string", "integer"], "minLength": 1, "minimum": 0},
-        "adminPass": {"type": "string"},
-        "metadata": METADATA,
-        "networks": networks,
-        "OS-DCF:diskConfig": _DISK_CONFIG,
-        "accessIPv4": _ADDRESS[4],
-        "accessIPv6": _ADDRESS[6],
-        "availability_zone": {"type": "string", "minLength": 1, "maxLength": 255},
-        "block_device_mapping": {"type": "array", "items": {"type": "object"}},
-        "block_device_mapping_v2": {"type": "array", "items": _object(device)},
-        "config_drive": _BOOLEAN,
-        "key_name": {"type": ["string", "null"], "maxLength": 255},
-        "min_count": _COUNT,
-        "max_count": _COUNT,
-        "return_reservation_id": _BOOLEAN,
-        "security_groups": {
-            "type": "array",
-            "items": _object({"name": {"type": "string", "minLength": 1, "maxLength": 255}}),
-        },
-        "user_data": {"type": "string", "format": "base64", "maxLength": 65535},
-    }
-    for since, until, added in _CHANGES:
-        if since <= version <= until:
-            keys |= added
-    required = ("name", "flavorRef", *(("networks",) if version >= (2, 37) else ()))
-    return keys, required
-
-
-_FOR_EVER: Version = (99, 0)
-_PERSONALITY: Schema = {
-    "type": "array",
-    "items": _object(
-        {"path": {"type": "string", "maxLength": 255}, "contents": {"type": "string"}}
-    ),
-}
-_CHANGES: tuple[tuple[Version, Version, Schema], ...] = (
-    ((2, 1), (2, 56), {"personality": _PERSONALITY}),
-    ((2, 19), _FOR_EVER, {"description": _DESCRIPTION}),
-    ((2, 52), _FOR_EVER, {"tags": {"type": "array", "items": _TAG, "maxItems": 50}}),
-    (
-        (2, 63),
-        _FOR_EVER,
-        {
-            "trusted_image_certificates": {
-                "type": ["array", "null"],
-                "minItems": 1,
-                "maxItems": 50,
-                "uniqueItems": True,
-                "items": {"type": "string", "minLength": 1},
-            }
-        },
-    ),
-    (
-        (2, 74),
-        _FOR_EVER,
-        {
-            "host": {"type": "string", "minLength": 1, "maxLength": 255},
-            "hypervisor_hostname": {"type": "string", "minLength": 1, "maxLength": 255},
-        },
-    ),
-    (
-        (2, 90),
-        (2, 93),
-        {"hostname": {"type": "string", "minLength": 2, "maxLength": 63, "pattern": _LABEL}},
-    ),
-    (
-        (2, 94),
-        _FOR_EVER,
-        {"hostname": {"type": "string", "minLength": 2, "maxLength": 255, "pattern": _FQDN}},
-    ),
-)
-"""(from, to, keys): what ``server`` gained and lost."""
 
 
 def _create(version: Version) -> Schema:
-    keys, required = _create_properties(version)
-    return _object(
+    keys = {key: schema for key, since, until, schema in _KEYS if since <= version <= until}
+    networks = ("networks",) if version >= _NETWORKS_REQUIRED else ()
+    return closed(
         {
-            "server": _object(keys, required),
+            "server": closed(keys, "name", "flavorRef", *networks),
             "os:scheduler_hints": _HINTS,
             "OS-SCH-HNT:scheduler_hints": _HINTS,
         },
-        ("server",),
+        "server",
     )
 
 
-CREATE = Schemas(
-    {
-        (2, minor): _create((2, minor))
-        for minor in (1, 19, 32, 33, 37, 42, 52, 57, 63, 67, 74, 90, 94)
-    }
+def _steps() -> set[Version]:
+    """Return the versions at which a key comes, goes or changes."""
+    came = {since for _, since, _, _ in _KEYS}
+    went = {(until[0], until[1] + 1) for _, _, until, _ in _KEYS if until < MAXIMUM}
+    return came | went | {_NETWORKS_REQUIRED}
+
+
+CREATE = Schemas({version: _create(version) for version in _steps()})
+
+_CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
+    (
+        MINIMUM,
+        {
+            "name": NAME,
+            "OS-DCF:diskConfig": _DISK_CONFIG,
+            "accessIPv4": {"oneOf": [_IPV4, {"enum": ["", None]}]},
+            "accessIPv6": {"oneOf": [_IPV6, {"enum": ["", None]}]},
+        },
+    ),
+    ((2, 19), {"description": _DESCRIPTION}),
+    ((2, 90), {"hostname": _LABEL}),
+    ((2, 94), {"hostname": _FQDN}),
 )
+"""(from, keys of ``server``) for ``PUT /servers/{server_id}``."""
 
 
 def _update(version: Version) -> Schema:
-    keys: Schema = {
-        "name": NAME,
-        "OS-DCF:diskConfig": _DISK_CONFIG,
-        "accessIPv4": {"oneOf": [_ADDRESS[4], {"enum": ["", None]}]},
-        "accessIPv6": {"oneOf": [_ADDRESS[6], {"enum": ["", None]}]},
-    }
-    if version >= (2, 19):
-        keys["description"] = _DESCRIPTION
-    if version >= (2, 90):
-        pattern = _FQDN if version >= (2, 94) else _LABEL
-        longest = 255 if version >= (2, 94) else 63
-        keys["hostname"] = {
-            "type": "string", "minLength": 2, "maxLength": longest, "pattern": pattern,
-        }  # fmt: skip
-    return _object({"server": _object(keys) | {"minProperties": 1}}, ("server",))
+    keys: Schema = {}
+    for since, more in _CHANGEABLE:
+        if since <= version:
+            keys |= more
+    return closed({"server": closed(keys, minProperties=1)}, "server")
 
 
-UPDATE = Schemas({(2, minor): _update((2, minor)) for minor in (1, 19, 90, 94)})
+UPDATE = Schemas({since: _update(since) for since, _ in _CHANGEABLE})
 
 NO_ARGUMENTS = Schemas({(2, 1): {"type": "object"}})
-REBOOT = Schemas(
-    {
-        (2, 1): _object(
-            {
-                "reboot": _object(
-                    {"type": {"enum": ["HARD", "SOFT", "Hard", "Soft", "hard", "soft"]}}, ("type",)
-                )
-            },
-            ("reboot",),
-        )
-    }
-)
+_KINDS = ["HARD", "SOFT", "Hard", "Soft", "hard", "soft"]
+REBOOT = Schemas({(2, 1): closed({"reboot": closed({"type": {"enum": _KINDS}}, "type")}, "reboot")})
+_LENGTH: Schema = {
+    "type": ["integer", "string", "null"],
+    "minimum": -1,
+    "maximum": MOST,
+    "pattern": r"^(-1|[0-9]{1,9})\Z",
+    "description": "a number of lines, or -1 for all of them",
+}
 CONSOLE = Schemas(
     {
-        (2, 1): _object(
-            {
-                "os-getConsoleOutput": {
-                    "type": ["object", "null"],
-                    "properties": {
-                        "length": {
-                            "type": ["integer", "string", "null"],
-                            "minimum": -1,
-                            "pattern": "^-?[0-9]+$",
-                        }
-                    },
-                    "additionalProperties": False,
-                }
-            },
-            ("os-getConsoleOutput",),
+        (2, 1): closed(
+            {"os-getConsoleOutput": closed({"length": _LENGTH}) | {"type": ["object", "null"]}},
+            "os-getConsoleOutput",
         )
     }
 )
 LOCK = Schemas(
     {
         (2, 1): {"type": "object"},
-        (2, 73): _object(
-            {
-                "lock": {
-                    "oneOf": [
-                        {"type": "null"},
-                        _object(
-                            {"locked_reason": {"type": "string", "minLength": 1, "maxLength": 255}}
-                        ),
-                    ]
-                }
-            },
-            ("lock",),
+        (2, 73): closed(
+            {"lock": closed({"locked_reason": SHORT}) | {"type": ["object", "null"]}}, "lock"
         ),
     }
 )
-METADATA_BODY = Schemas({(2, 1): _object({"metadata": METADATA}, ("metadata",))})
+METADATA_BODY = Schemas({(2, 1): closed({"metadata": METADATA}, "metadata")})
 META_ITEM = Schemas(
-    {(2, 1): _object({"meta": METADATA | {"minProperties": 1, "maxProperties": 1}}, ("meta",))}
+    {(2, 1): closed({"meta": items("string", minProperties=1, maxProperties=1)}, "meta")}
 )
+TAGS_BODY = Schemas({(2, 26): closed({"tags": TAGS}, "tags")})

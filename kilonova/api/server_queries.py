@@ -1,0 +1,239 @@
+"""What the query parameters of a list of servers ask for, by microversion and privilege.
+
+Source of the parameters: Compute API reference, "List Servers".
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from kilonova.api import parameters
+from kilonova.api.find import find_server
+from kilonova.api.paging import page
+from kilonova.api.parameters import TEXT, Schema, number_of, values
+from kilonova.api.routing import Asked
+from kilonova.api.versions import Version
+from kilonova.core import states
+from kilonova.core.errors import Forbidden, Invalid, NotFound
+from kilonova.core.name_pattern import NamePattern
+from kilonova.core.states import VmState
+from kilonova.db.instance_lists import NEWEST_FIRST, SORT_COLUMNS, ServerQuery
+
+_PRIVILEGED = "os_compute_api:servers:allow_all_filters"
+_NEVER: Version = (99, 0)
+_BUSY = tuple((str(vm), str(task)) for vm, task in states.STATUS_WHILE)
+
+
+def _number(text: str, name: str) -> int:
+    number = number_of(text)
+    if number is None:
+        raise Invalid(f"{name}: {text!r} is not a whole number")
+    return number
+
+
+def _text(text: str, _name: str) -> str:
+    return text
+
+
+def _moment(text: str, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"{name}: {text!r} is not a time in ISO 8601") from error
+
+
+_COLUMNS: dict[str, tuple[str, Version, Callable[[str, str], Any]]] = {
+    "image": ("image_id", (2, 1), _text),
+    "flavor": ("flavor_id", (2, 1), _text),
+    "reservation_id": ("reservation_id", (2, 1), _text),
+    "availability_zone": ("availability_zone", (2, 83), _text),
+    "key_name": ("key_name", (2, 83), _text),
+    "power_state": ("power_state", (2, 83), _number),
+    "task_state": ("task_state", (2, 83), _text),
+    "vm_state": ("vm_state", (2, 83), _text),
+    "user_id": ("user_id", (2, 83), _text),
+    "progress": ("progress", (2, 83), _number),
+    "created_at": ("created_at", (2, 83), _moment),
+    "launched_at": ("launched_at", (2, 83), _moment),
+    "terminated_at": ("terminated_at", (2, 83), _moment),
+    "hostname": ("hostname", (2, 90), _text),
+    "uuid": ("uuid", _NEVER, _text),
+    "host": ("host", _NEVER, _text),
+    "node": ("node", _NEVER, _text),
+    "description": ("description", _NEVER, _text),
+    "display_description": ("description", _NEVER, _text),
+    "locked_by": ("locked_by", _NEVER, _text),
+    "root_device_name": ("root_device_name", _NEVER, _text),
+    "access_ip_v4": ("access_ipv4", _NEVER, _text),
+    "access_ip_v6": ("access_ipv6", _NEVER, _text),
+}
+"""Parameter -> its column, the microversion from which it is everybody's, and what its text means."""
+
+_TAGS = (
+    ("tags", True, True),
+    ("tags-any", False, True),
+    ("not-tags", True, False),
+    ("not-tags-any", False, False),
+)
+"""(parameter, whether all of its tags are needed or any will do, whether that must hold or must not)."""
+
+_OTHERS = (
+    "all_tenants", "tenant_id", "project_id", "name", "display_name", "status", "locked", "deleted",
+    "soft_deleted", "changes-since", "changes-before", "ip", "ip6", "config_drive", "sort_key", "sort_dir",
+    "launch_index", "kernel_id", "ramdisk_id", "cell_name", "auto_disk_config",
+    *(name for name, _, _ in _TAGS),
+)  # fmt: skip
+_KNOWN: Schema = {name: values(TEXT) for name in (*_COLUMNS, *_OTHERS)}
+QUERY = parameters.queries(
+    {
+        (2, 1): {},
+        (2, 75): _KNOWN | parameters.PAGE,
+    },
+    strict=(2, 75),
+)
+
+
+def server_query(asked: Asked, rule: str) -> ServerQuery | None:
+    """Return the query that the parameters describe, or None if nothing can meet it.
+
+    ``rule`` is asked for servers of all projects.
+
+    Raises:
+        Invalid: a parameter is wrong.
+        Forbidden: it is for administrators.
+    """
+    privileged = asked.allows(_PRIVILEGED)
+    wanted: dict[str, Any] = {
+        "project_id": _project(asked, rule, privileged=privileged),
+        "equal": dict(_equal(asked, privileged=privileged)),
+        "deleted": _deleted(asked, privileged=privileged),
+        "name": _name(asked),
+        "locked": _flag(asked, "locked", since=(2, 73)),
+        "config_drive": _flag(asked, "config_drive", since=(2, 1) if privileged else (2, 83)),
+        "tags": tuple(_tags(asked)),
+        "sort": _sort(asked, privileged=privileged),
+        "limit": page(asked)[0],
+    }
+    wanted |= _times(asked)
+    possible = _read_status(asked, wanted, privileged=privileged)
+    if wanted["limit"] == 0 or not possible or _names_an_address(asked):
+        return None
+    marker = asked.one("marker")
+    if marker is not None:
+        try:
+            wanted["after"] = find_server(asked, marker, with_deleted=True).instance
+        except NotFound as error:
+            raise Invalid(f"marker [{marker}] not found") from error
+    return ServerQuery(**wanted)
+
+
+def _project(asked: Asked, rule: str, *, privileged: bool) -> str | None:
+    named = asked.one("project_id") or asked.one("tenant_id")
+    everybody = _flag(asked, "all_tenants", empty=True)
+    if everybody is None:
+        everybody = privileged and named not in (None, asked.context.project_id)
+    if not everybody:
+        return asked.context.project_id
+    asked.authorize(rule)
+    return named
+
+
+def _flag(
+    asked: Asked, name: str, *, since: Version = (2, 1), empty: bool | None = None
+) -> bool | None:
+    text = asked.one(name)
+    if text is None or asked.version < since:
+        return None
+    if text == "" and empty is not None:
+        return empty
+    if text.lower() in ("1", "true", "t", "yes", "on", "y"):
+        return True
+    if text.lower() in ("0", "false", "f", "no", "off", "n"):
+        return False
+    raise Invalid(f"{name}: {text!r} is neither true nor false")
+
+
+def _equal(asked: Asked, *, privileged: bool) -> Iterable[tuple[str, list[Any]]]:
+    for name, (column, everybodys, read) in _COLUMNS.items():
+        texts = asked.query.get(name)
+        if texts and (privileged or asked.version >= everybodys):
+            yield column, [read(text, name) for text in texts]
+
+
+def _deleted(asked: Asked, *, privileged: bool) -> bool | None:
+    chosen = _flag(asked, "deleted") if privileged else None
+    if chosen is None and asked.one("changes-since") is None:
+        return False
+    return chosen
+
+
+def _name(asked: Asked) -> NamePattern | None:
+    text = asked.one("name") or asked.one("display_name")
+    return NamePattern(text) if text else None
+
+
+def _tags(asked: Asked) -> Iterable[tuple[list[str], bool, bool]]:
+    for name, all_of_them, must in _TAGS:
+        text = asked.one(name)
+        if text and asked.version >= (2, 26):
+            yield text.split(","), all_of_them, must
+
+
+def _times(asked: Asked) -> dict[str, datetime | None]:
+    since, before = asked.one("changes-since"), asked.one("changes-before")
+    times = {
+        "changed_since": _moment(since, "changes-since") if since else None,
+        "changed_before": _moment(before, "changes-before")
+        if before and asked.version >= (2, 66)
+        else None,
+    }
+    first, last = times["changed_since"], times["changed_before"]
+    if first and last and first > last:
+        raise Invalid("The value of changes-since must be less than or equal to changes-before")
+    return times
+
+
+def _names_an_address(asked: Asked) -> bool:
+    """Whether only servers with an address are wanted: without a network service none has one."""
+    return bool(asked.one("ip") or (asked.version >= (2, 5) and asked.one("ip6")))
+
+
+def _read_status(asked: Asked, wanted: dict[str, Any], *, privileged: bool) -> bool:
+    """Add the conditions of ``status``; False if no server can have such a status."""
+    named = asked.query.get("status")
+    if not named:
+        return True
+    pairs = [pair for status in named for pair in states.states_of_status(status)]
+    if not pairs:
+        if asked.version >= (2, 38):
+            raise Invalid(f"Invalid status value: {', '.join(named)}")
+        return False
+    if any(vm == VmState.DELETED for vm, _ in pairs):
+        if not privileged:
+            raise Forbidden("Only administrators may list deleted instances")
+        wanted["deleted"] = None if wanted["deleted"] is False else wanted["deleted"]
+    wanted["states"] = pairs
+    wanted["busy"] = _BUSY
+    return True
+
+
+def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
+    keys = asked.query.get("sort_key", [])
+    directions = asked.query.get("sort_dir", [])
+    for direction in directions:
+        if direction not in ("asc", "desc"):
+            raise Invalid(f"sort_dir: {direction!r} is neither asc nor desc")
+    sort: dict[str, bool] = {}
+    for number, key in enumerate(keys or ["created_at"]):
+        if key not in SORT_COLUMNS:
+            raise Invalid(f"sort_key: {key!r} is not a key to sort by")
+        if key in ("host", "node") and not privileged:
+            raise Forbidden(f"sort_key: sorting by {key} is for administrators")
+        descending = directions[number] == "desc" if number < len(directions) else True
+        sort.setdefault(key, descending)
+    if tuple(sort.items()) == NEWEST_FIRST[:1]:
+        return NEWEST_FIRST
+    last = next(reversed(sort.values()))
+    sort.setdefault("uuid", last)
+    return tuple(sort.items())

@@ -1,0 +1,248 @@
+"""What ``POST /servers`` asks for, resolved: flavor, image, key pair, destination and the rest.
+
+Everything that can refuse the request but its quota is here; nothing is written. What this deployment
+cannot do (networks, volumes, files, server groups, signed images) is refused by name, never ignored.
+"""
+
+import base64
+import binascii
+import secrets
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kilonova.api.compute_services import fleet_of
+from kilonova.api.parameters import is_true
+from kilonova.api.routing import Asked
+from kilonova.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
+from kilonova.core.flavor import Flavor
+from kilonova.core.ids import HostName, ImageId, NodeName
+from kilonova.core.image import Image
+from kilonova.core.instance import BlockDevice, KeyPair, Wishes
+from kilonova.core.quota import UNLIMITED, Limits
+from kilonova.db import aggregates, flavors, key_pairs
+from kilonova.db.cells import mapped_hosts
+from kilonova.db.hosts import NodeQuery
+
+Body = Mapping[str, Any]
+
+_CREATE = "os_compute_api:servers:create"
+_DESTINATION = "compute:servers:create:requested_destination"
+_NO_NETWORKS = "no network service is configured"
+
+
+def flavor_of(asked: Asked, body: Body) -> Flavor:
+    """Return the flavor in ``flavorRef``, which is an id or a URL that ends in one.
+
+    Raises:
+        Invalid: there is none that the asker may use.
+    """
+    wanted = str(body["flavorRef"]).rstrip("/").rpartition("/")[2]
+    project = None if asked.context.is_admin else asked.context.project_id
+    missing = Invalid(f"flavorRef: Flavor {wanted} could not be found.")
+    try:
+        flavor = flavors.get(asked.services.api_db, wanted, project)
+    except NotFound as error:
+        raise missing from error
+    if flavor.disabled:
+        raise missing
+    return flavor
+
+
+def image_of(asked: Asked, body: Body, flavor: Flavor) -> Image:
+    """Return the image to boot, which fits into the flavor.
+
+    Raises:
+        Invalid: there is none, it has no data, or it is too large.
+        Forbidden: the flavor has no disk to hold it.
+        ImageStoreUnavailable: nobody knows.
+    """
+    image_id = _image_id(body)
+    try:
+        image = asked.services.images.get(asked.context, image_id)
+    except NotFound as error:
+        raise Invalid(f"imageRef: Can not find requested image {image_id}.") from error
+    if image.status != "active":
+        raise Invalid(f"imageRef: Image {image_id} is not active.")
+    if image.min_ram > flavor.memory_mb:
+        raise Invalid(
+            "flavorRef: Flavor's memory is too small for requested image: "
+            f"it has {flavor.memory_mb} MB, the image needs {image.min_ram} MB."
+        )
+    if not flavor.root_gb and not asked.allows(f"{_CREATE}:zero_disk_flavor"):
+        raise Forbidden(
+            "flavorRef: Only volume-backed servers are allowed for flavors with zero disk."
+        )
+    needed = max(image.min_disk, -(-max(image.size, image.virtual_size) // 2**30))
+    if flavor.root_gb and needed > flavor.root_gb:
+        raise Invalid(
+            "flavorRef: Flavor's disk is too small for requested image: "
+            f"it has {flavor.root_gb} GB, the image needs {needed} GB."
+        )
+    return image
+
+
+def _image_id(body: Body) -> ImageId:
+    """Return the image to boot: ``imageRef``, or the boot device that clients send beside it."""
+    if body.get("block_device_mapping"):
+        raise Invalid(
+            "block_device_mapping: no block storage service is configured, so there are no volumes"
+        )
+    devices = body.get("block_device_mapping_v2", [])
+    for device in devices:
+        kind = (device.get("source_type"), device.get("destination_type", "local"))
+        if kind != ("image", "local") or str(device.get("boot_index")) != "0":
+            raise Invalid(
+                "block_device_mapping_v2: no block storage service is configured, so there can only "
+                "be a local boot disk (boot_index 0) from an image"
+            )
+    if len(devices) > 1:
+        raise Invalid("block_device_mapping_v2: more than one device has boot_index 0")
+    named = {str(device["uuid"]) for device in devices if device.get("uuid")}
+    image_ref = body.get("imageRef") or next(iter(named), "")
+    if not image_ref:
+        raise Invalid("Missing imageRef attribute")
+    if named - {image_ref}:
+        raise Invalid("block_device_mapping_v2: its image is not the one in imageRef")
+    try:
+        uuid.UUID(image_ref)
+    except ValueError as error:
+        raise Invalid(f"imageRef: Can not find requested image {image_ref}.") from error
+    return ImageId(image_ref)
+
+
+def check_metadata(body: Body, limits: Limits) -> None:
+    """Check the number of metadata items.
+
+    Raises:
+        QuotaExceeded: there are too many.
+    """
+    count = len(body.get("metadata", {}))
+    if limits.metadata_items != UNLIMITED and count > limits.metadata_items:
+        raise QuotaExceeded(
+            f"metadata: Maximum number of metadata items exceeds {limits.metadata_items}"
+        )
+
+
+def wishes_of(asked: Asked, body: Body) -> Wishes:
+    """Return what the request asks for beyond flavor and image.
+
+    Raises:
+        Invalid: it is wrong, or this deployment cannot do it.
+        Forbidden: policy does not let the asker name a host.
+    """
+    _refuse_what_is_not_done(body)
+    zone, host, node = _destination(asked, body)
+    return Wishes(
+        networks=_networks(body),
+        block_devices=tuple(_device(d) for d in body.get("block_device_mapping_v2", ())),
+        user_data=_user_data(body),
+        key_pair=_key_pair(asked, body),
+        hints=_hints(asked.body),
+        pinned_zone=zone,
+        forced_host=host,
+        forced_node=node,
+        config_drive=is_true(body.get("config_drive")),
+        disk_config=body.get("OS-DCF:diskConfig", "AUTO"),
+        reservation_id="r-" + secrets.token_hex(4),
+    )
+
+
+def _refuse_what_is_not_done(body: Body) -> None:
+    if body.get("personality"):
+        raise Invalid("personality: files are not injected; pass them in user_data")
+    if body.get("trusted_image_certificates"):
+        raise Invalid("trusted_image_certificates: signatures of images are not verified here")
+    if any(group.get("name", "default") != "default" for group in body.get("security_groups", ())):
+        raise Invalid(f"security_groups: {_NO_NETWORKS}, so only 'default' can be asked for")
+
+
+def _networks(body: Body) -> str:
+    wanted = body.get("networks", "auto")
+    if isinstance(wanted, str):
+        return wanted
+    if wanted:
+        raise Invalid(f"networks: {_NO_NETWORKS}, so only 'none' and 'auto' can be asked for")
+    return "auto"
+
+
+def _device(device: Body) -> BlockDevice:
+    return BlockDevice(
+        source_type=device["source_type"],
+        destination_type=device.get("destination_type", "local"),
+        boot_index=int(device["boot_index"]),
+        uuid=device.get("uuid"),
+        delete_on_termination=is_true(device.get("delete_on_termination")),
+        tag=device.get("tag"),
+    )
+
+
+def _user_data(body: Body) -> str | None:
+    text: str | None = body.get("user_data")
+    if text is None:
+        return None
+    # Some clients break the lines.
+    text = "".join(text.split())
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Invalid("user_data: it must be base64 encoded.") from error
+    return text
+
+
+def _key_pair(asked: Asked, body: Body) -> KeyPair | None:
+    name = body.get("key_name")
+    if name is None:
+        return None
+    try:
+        return key_pairs.get(asked.services.api_db, asked.context.user_id, name).key_pair
+    except NotFound as error:
+        raise Invalid("key_name: Invalid key_name provided.") from error
+
+
+def _hints(body: Body) -> dict[str, str | list[str]]:
+    hints = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
+    if "group" in hints:
+        raise Invalid(f"group: Instance group {hints['group']} could not be found.")
+    return {
+        name: [_text(one) for one in value] if isinstance(value, list) else _text(value)
+        for name, value in hints.items()
+    }
+
+
+def _text(value: Any) -> str:
+    """Return a hint's value as a text; one that is none is its JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _destination(asked: Asked, body: Body) -> tuple[str | None, HostName | None, NodeName | None]:
+    """Return the zone, the host and the node that the request names."""
+    zone, _, rest = body.get("availability_zone", "").partition(":")
+    host, _, node = rest.partition(":")
+    if zone:
+        _check_zone(asked, zone)
+    if host or node:
+        asked.authorize(f"{_CREATE}:forced_host")
+    if "host" in body or "hypervisor_hostname" in body:
+        if host or node:
+            raise Invalid(
+                "availability_zone: it names a host, and so does host or hypervisor_hostname"
+            )
+        asked.authorize(_DESTINATION)
+        host, node = body.get("host", ""), body.get("hypervisor_hostname", "")
+        if node and not any(
+            found.report.node == node for found in fleet_of(asked).nodes(NodeQuery(name_part=node))
+        ):
+            raise Invalid(f"hypervisor_hostname: Compute host {node} could not be found.")
+    if host and host not in mapped_hosts(asked.services.api_db):
+        raise Invalid(f"host: Compute host {host} could not be found.")
+    return zone or None, HostName(host) if host else None, NodeName(node) if node else None
+
+
+def _check_zone(asked: Asked, zone: str) -> None:
+    if zone == asked.services.conf.default_availability_zone:
+        return
+    if zone not in aggregates.zones_of_hosts(asked.services.api_db).values():
+        raise Invalid("availability_zone: The requested availability zone is not available")

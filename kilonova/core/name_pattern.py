@@ -1,0 +1,121 @@
+"""Regular expressions by which servers are found by name, as far as every database agrees on them.
+
+They come from users, so they are matched in time proportional to pattern times name: there is no pattern
+that hangs a service. Understood are characters, ``.``, ``[...]``, ``\\d \\w \\s``, each with ``* + ?``;
+``^`` at the beginning and ``$`` at the end; and ``|`` between alternatives. Groups and counts are refused.
+"""
+
+import re
+from collections.abc import Callable
+
+from kilonova.core.errors import Invalid
+
+_LONGEST = 255
+_ATOM = re.compile(
+    r"(?P<set>\[\^?\]?(?:\\.|[^\]\\\[])*\])"
+    r"|(?P<escape>\\[^a-zA-Z0-9]|\\[dDwWsS])"
+    r"|(?P<any>\.)"
+    r"|(?P<plain>[^\\\[\](){}*+?|^$.])"
+)
+
+_Test = Callable[[str], bool]
+
+
+class _Branch:
+    """One alternative: single-character tests, each with ``*``, ``+``, ``?`` or nothing behind it."""
+
+    def __init__(self, text: str, whole: str) -> None:
+        self._from_start = text.startswith("^")
+        self._to_end = text.endswith("$") and not text.endswith("\\$")
+        text = text[self._from_start : len(text) - self._to_end]
+        self._steps: list[tuple[_Test, str]] = []
+        at = 0
+        while at < len(text):
+            atom = _ATOM.match(text, at)
+            if atom is None:
+                raise Invalid(
+                    f"name: the regular expression {whole!r} cannot be read at {text[at:]!r}; "
+                    "groups and counts are not understood"
+                )
+            at = atom.end()
+            times = text[at] if at < len(text) and text[at] in "*+?" else ""
+            at += len(times)
+            self._steps.append((_test_of(atom), times))
+
+    def matches(self, name: str) -> bool:
+        """Follow every way through the steps at once, one character after the other."""
+        last = len(self._steps)
+        reached = self._with_skips({0})
+        for character in name:
+            if last in reached and not self._to_end:
+                return True
+            following: set[int] = set()
+            for step in reached:
+                if step < last and self._steps[step][0](character):
+                    following.add(step + 1)
+                    if self._steps[step][1] in ("*", "+"):
+                        following.add(step)
+            if not self._from_start:
+                following.add(0)
+            reached = self._with_skips(following)
+        return last in reached
+
+    def _with_skips(self, reached: set[int]) -> set[int]:
+        """Add what is reached by passing over steps that may be absent."""
+        found = set(reached)
+        for start in reached:
+            step = start
+            while step < len(self._steps) and self._steps[step][1] in ("*", "?"):
+                step += 1
+                if step in found:
+                    break
+                found.add(step)
+        return found
+
+
+def _test_of(atom: re.Match[str]) -> _Test:
+    kind, text = atom.lastgroup, atom[0]
+    if kind == "any":
+        return lambda character: character != "\n"
+    if kind == "plain":
+        return text.__eq__
+    if kind == "escape" and not text[1].isalpha():
+        return text[1].__eq__
+    try:
+        one = re.compile(text)
+    except re.error as error:
+        raise Invalid(f"name: {text!r} is not a set of characters: {error}") from error
+    return lambda character: one.fullmatch(character) is not None
+
+
+class NamePattern:
+    """A pattern that was read. ``text`` is what it was read from, which databases understand too.
+
+    Raises:
+        Invalid: naming what cannot be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        if len(text) > _LONGEST:
+            raise Invalid(f"name: a regular expression has at most {_LONGEST} characters")
+        self.text = text
+        self._literal = text if not re.search(r"[\\\[\](){}*+?|^$.]", text) else None
+        self._branches = [_Branch(part, text) for part in _alternatives(text)]
+
+    def matches(self, name: str) -> bool:
+        """Whether the pattern is found anywhere in a name."""
+        if self._literal is not None:
+            return self._literal in name
+        return any(branch.matches(name) for branch in self._branches)
+
+
+def _alternatives(text: str) -> list[str]:
+    """Split at ``|`` outside of sets and escapes."""
+    parts, start, at = [], 0, 0
+    while at < len(text):
+        atom = _ATOM.match(text, at)
+        if text[at] == "|":
+            parts.append(text[start:at])
+            start = at + 1
+        at = atom.end() if atom else at + 1
+    return [*parts, text[start:]]
