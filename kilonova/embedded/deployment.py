@@ -41,12 +41,14 @@ class Service(Protocol):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a deployment is set up. ``hypervisor`` None means fake hosts."""
+    """How a deployment is set up. ``hypervisor`` None means fake hosts; ``more`` is appended to the
+    configuration."""
 
     state_dir: Path
     ports: tuple[int, int, int, int]
     hosts: int = 1
     hypervisor: Hypervisor | None = None
+    more: str = ""
 
     @property
     def urls(self) -> dict[str, str]:
@@ -168,6 +170,7 @@ class Deployment:
                 virt_type=found.virt_type if found else "qemu",
                 hosts=options.hosts,
             )
+            + options.more
         )
         return settings.read_config(["--config-file", str(path)], prog="kilonova")
 

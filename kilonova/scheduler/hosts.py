@@ -44,10 +44,6 @@ class Hosts:
         self._stopped.set()
         self._thread.join(timeout=5)
 
-    def all(self) -> dict[ProviderUuid, HostState]:
-        """Return every host's state, as last read. Do not change it."""
-        return self._states
-
     def known(self, providers: Collection[ProviderUuid]) -> dict[ProviderUuid, HostState]:
         """Return every host's state; read again first if one of ``providers`` is new."""
         if self._new(providers):

@@ -119,10 +119,10 @@ class Selection:
     def _why(self, spec: RequestSpec, refusals: Refusals) -> NoHost:
         """Count also the hosts that Placement did not offer. Only for requests that nothing fits."""
         resources = flavor.resources(spec.flavor, boots_from_volume=spec.boots_from_volume)
-        states = self._hosts.all()
         offered = self._placement.allocation_candidates(resources, limit=self._limit)
         with_room = {candidate.provider_uuid for candidate in offered}
-        some = self._placement.allocation_candidates({"VCPU": 1}, limit=max(len(states), 1))
+        some = self._placement.allocation_candidates({"VCPU": 1}, limit=self._limit)
+        states = self._hosts.known([candidate.provider_uuid for candidate in some])
         rooms = {candidate.provider_uuid: candidate.rooms for candidate in some}
         lacking(resources, rooms, refusals, [p for p in states if p not in with_room])
         no_host = refusals.total(len(states))

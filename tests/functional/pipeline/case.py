@@ -1,0 +1,136 @@
+"""A whole deployment in this process, on fake hosts, for tests that use it as its users do."""
+
+import json
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+import testtools
+
+from kilonova.embedded.boot_sector import disk_image
+from kilonova.embedded.deployment import Deployment, Options
+from kilonova.embedded.first_boot import FirstBoot
+from kilonova.embedded.identity import project_id
+
+MICROVERSION = "2.96"
+
+
+def free_ports() -> tuple[int, int, int, int]:
+    """Return four ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(4)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        a, b, c, d = (one.getsockname()[1] for one in sockets)
+        return a, b, c, d
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class PipelineCase(testtools.TestCase):
+    """One deployment a test."""
+
+    hosts = 1
+    script: list[dict[str, Any]] = []
+    more = ""
+
+    def setUp(self) -> None:
+        """Start the deployment, with a flavor and an image."""
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.state = Path(scratch.name)
+        script = self.state / "script.json"
+        script.write_text(json.dumps(self.script))
+        more = f"[fake]\nscript = {script}\n[DEFAULT]\nconverge_interval = 1\n{self.more}"
+        options = Options(state_dir=self.state, ports=free_ports(), hosts=self.hosts, more=more)
+        self.deployment = Deployment(options)
+        self.addCleanup(self.deployment.stop)
+        self.deployment.start()
+        user = FirstBoot(self.deployment, lambda _line: None)
+        image = self.state / "image.raw"
+        image.write_bytes(disk_image())
+        user.prepare((image, "raw"))
+        user.await_hosts(self.hosts)
+        self.project = project_id("admin")
+        self.image = self.get("image", "/v2/images")["images"][0]["id"]
+
+    def ask(self, service: str, method: str, path: str, body: Any = None) -> requests.Response:
+        """Ask a service as the admin user."""
+        url = self.deployment.options.urls[service] + path
+        headers = {
+            "X-Auth-Token": f"admin:{self.project}",
+            "OpenStack-API-Version": f"compute {MICROVERSION}, placement 1.28",
+        }
+        return requests.request(method, url, json=body, headers=headers, timeout=60)
+
+    def get(self, service: str, path: str) -> Any:
+        """Return what a service answers to a GET, which must succeed."""
+        answer = self.ask(service, "GET", path)
+        self.assertEqual(200, answer.status_code, answer.text)
+        return answer.json()
+
+    def create(self, name: str, **more: Any) -> str:
+        """Create a server and return its UUID."""
+        server = {"name": name, "flavorRef": "1", "imageRef": self.image, "networks": "none"} | more
+        answer = self.ask("compute", "POST", "/servers", {"server": server})
+        self.assertEqual(202, answer.status_code, answer.text)
+        return str(answer.json()["server"]["id"])
+
+    def server(self, uuid: str) -> dict[str, Any]:
+        """Return a server as the API shows it."""
+        shown: dict[str, Any] = self.get("compute", f"/servers/{uuid}")["server"]
+        return shown
+
+    def servers(self) -> list[dict[str, Any]]:
+        """Return all servers in detail."""
+        listed: list[dict[str, Any]] = self.get("compute", "/servers/detail")["servers"]
+        return listed
+
+    def act(self, uuid: str, body: dict[str, Any]) -> requests.Response:
+        """Ask for an action on a server."""
+        return self.ask("compute", "POST", f"/servers/{uuid}/action", body)
+
+    def until(self, what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
+        """Wait for a condition; fail, saying what did not come true."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"not within {seconds:g} s: {what}")
+            time.sleep(0.05)
+
+    def until_status(self, uuid: str, status: str) -> dict[str, Any]:
+        """Wait until a server has a status and return it."""
+        self.until(f"{uuid} is {status}", lambda: self.server(uuid)["status"] == status)
+        return self.server(uuid)
+
+    def delete(self, uuid: str) -> None:
+        """Delete a server and wait until it is gone."""
+        self.assertEqual(204, self.ask("compute", "DELETE", f"/servers/{uuid}").status_code)
+        path = f"/servers/{uuid}"
+        self.until("it is gone", lambda: self.ask("compute", "GET", path).status_code == 404)
+
+    def held(self) -> dict[str, int]:
+        """Return what is used of all providers together."""
+        total: dict[str, int] = {}
+        for provider in self.get("placement", "/resource_providers")["resource_providers"]:
+            usages = self.get("placement", f"/resource_providers/{provider['uuid']}/usages")
+            for name, amount in usages["usages"].items():
+                total[name] = total.get(name, 0) + amount
+        return {name: amount for name, amount in total.items() if amount}
+
+    def quota_used(self) -> int:
+        """Return how many servers the project's quota counts."""
+        limits = self.get("compute", "/limits")["limits"]["absolute"]
+        return int(limits["totalInstancesUsed"])
+
+    def assert_nothing_left(self) -> None:
+        """Assert that no server, no allocation and no use of quota is left."""
+        self.until("nothing is allocated", lambda: not self.held())
+        self.assertEqual([], self.servers())
+        self.assertEqual(0, self.quota_used())

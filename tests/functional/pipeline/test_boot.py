@@ -1,0 +1,138 @@
+"""Servers boot through every service, or end with a reason."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.functional.pipeline.case import PipelineCase
+
+
+class OneHost(PipelineCase):
+    """What one host does."""
+
+    def test_a_server_boots_and_goes_and_leaves_nothing(self) -> None:
+        uuid = self.create("vm")
+        server = self.until_status(uuid, "ACTIVE")
+        self.assertEqual(1, server["OS-EXT-STS:power_state"])
+        self.assertEqual({"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}, self.held())
+        self.assertEqual(1, self.quota_used())
+        self.delete(uuid)
+        self.assert_nothing_left()
+
+    def test_each_stage_of_a_boot_is_an_event_that_succeeded(self) -> None:
+        uuid = self.create("vm")
+        self.until_status(uuid, "ACTIVE")
+        path = f"/servers/{uuid}/os-instance-actions"
+        (action,) = self.get("compute", path)["instanceActions"]
+        shown = self.get("compute", f"{path}/{action['request_id']}")["instanceAction"]
+        self.assertEqual(
+            {
+                "schedule_instances": "Success",
+                "compute__do_build_and_run_instance": "Success",
+                "compute_networks": "Success",
+                "compute_block_devices": "Success",
+                "compute_spawn": "Success",
+            },
+            {event["event"]: event["result"] for event in shown["events"]},
+        )
+
+    def test_a_server_stops_starts_and_reboots(self) -> None:
+        uuid = self.create("vm")
+        self.until_status(uuid, "ACTIVE")
+        self.assertEqual(202, self.act(uuid, {"os-stop": None}).status_code)
+        self.assertEqual(4, self.until_status(uuid, "SHUTOFF")["OS-EXT-STS:power_state"])
+        refused = self.act(uuid, {"os-stop": None})
+        self.assertEqual(409, refused.status_code)
+        self.assertIn("vm_state stopped", refused.text)
+        self.assertEqual(202, self.act(uuid, {"os-start": None}).status_code)
+        self.until_status(uuid, "ACTIVE")
+        self.assertEqual(202, self.act(uuid, {"reboot": {"type": "HARD"}}).status_code)
+        self.until_status(uuid, "ACTIVE")
+        self.until("it is idle", lambda: self.server(uuid)["OS-EXT-STS:task_state"] is None)
+        output = self.act(uuid, {"os-getConsoleOutput": {"length": 1}}).json()["output"]
+        self.assertIn("hard reboot", output)
+
+    def test_a_server_that_fits_nowhere_says_why_with_numbers(self) -> None:
+        flavor = {"name": "huge", "id": "9", "vcpus": 1, "ram": 1 << 29, "disk": 1}
+        self.ask("compute", "POST", "/flavors", {"flavor": flavor})
+        self.ask("compute", "PUT", f"/os-quota-sets/{self.project}", {"quota_set": {"ram": -1}})
+        server = self.until_status(self.create("vm", flavorRef="9"), "ERROR")
+        self.assertEqual(
+            "No valid host was found. 0 of 1 hosts fit: 1 lack MEMORY_MB.",
+            server["fault"]["message"],
+        )
+        self.assertIn(f"needs {1 << 29}", server["fault"]["details"])
+        self.delete(server["id"])
+        self.assert_nothing_left()
+
+
+class SixteenHosts(PipelineCase):
+    """How equal hosts fill."""
+
+    hosts = 16
+    more = "[quota]\ninstances = -1\ncores = -1\nram = -1\n"
+
+    def test_equal_hosts_fill_evenly_at_any_concurrency(self) -> None:
+        with ThreadPoolExecutor(8) as clients:
+            list(clients.map(lambda number: self.create(f"vm-{number}"), range(80)))
+        self.create("many", min_count=80, max_count=80)
+        self.until(
+            "all are ACTIVE",
+            lambda: [s["status"] for s in self.servers()] == ["ACTIVE"] * 160,
+            seconds=60,
+        )
+        hosts = [server["OS-EXT-SRV-ATTR:host"] for server in self.servers()]
+        counts = [hosts.count(host) for host in set(hosts)]
+        self.assertEqual(16, len(counts))
+        self.assertLessEqual(max(counts) - min(counts), 2, sorted(counts))
+        self.assertEqual(160, self.held()["VCPU"])
+
+
+class FailingHosts(PipelineCase):
+    """Builds that fail."""
+
+    hosts = 3
+    script = [
+        {"step": "spawn", "server": "twice", "times": 2, "error": "out of luck"},
+        {"step": "spawn", "server": "never", "error": "out of luck"},
+        {"step": "disks", "server": "broken", "error": "the image is broken", "abort": True},
+    ]
+
+    def test_a_failed_build_goes_to_the_next_alternate(self) -> None:
+        server = self.until_status(self.create("twice"), "ACTIVE")
+        self.assertEqual({"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}, self.held())
+        self.delete(server["id"])
+        self.assert_nothing_left()
+
+    def test_a_build_that_fails_everywhere_ends_in_error_with_the_reason(self) -> None:
+        server = self.until_status(self.create("never"), "ERROR")
+        self.assertIn("out of luck", server["fault"]["message"])
+        self.until("its claim is free", lambda: not self.held())
+        self.delete(server["id"])
+        self.assert_nothing_left()
+
+    def test_a_broken_image_is_tried_on_no_other_host(self) -> None:
+        server = self.until_status(self.create("broken"), "ERROR")
+        self.assertIn("No other host is tried", server["fault"]["message"])
+        path = f"/servers/{server['id']}/os-instance-actions"
+        (action,) = self.get("compute", path)["instanceActions"]
+        events = self.get("compute", f"{path}/{action['request_id']}")["instanceAction"]["events"]
+        builds = [e for e in events if e["event"] == "compute__do_build_and_run_instance"]
+        self.assertEqual(["Error"], [event["result"] for event in builds])
+
+
+class SlowHost(PipelineCase):
+    """Deletes that race a build."""
+
+    script = [{"step": "spawn", "server": "slow", "seconds": 1.0}]
+
+    def test_a_delete_during_the_build_wins(self) -> None:
+        uuid = self.create("slow")
+        self.until("it spawns", lambda: self.server(uuid)["OS-EXT-STS:task_state"] == "spawning")
+        self.delete(uuid)
+        self.assert_nothing_left()
+
+    def test_a_delete_right_after_the_create_wins(self) -> None:
+        for number in range(10):
+            uuid = self.create(f"vm-{number}")
+            self.assertEqual(204, self.ask("compute", "DELETE", f"/servers/{uuid}").status_code)
+        self.until("all are gone", lambda: not self.servers())
+        self.assert_nothing_left()
