@@ -3,9 +3,9 @@
 What a host reports of them is in ``reports``; lists are in ``instance_lists``.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -239,58 +239,57 @@ def undo_task(cell_db: Database, instance: Instance, task: TaskState) -> None:
     cell_db.write(lambda c: c.execute(back))
 
 
-def update(cell_db: Database, uuid: InstanceUuid, values: dict[str, Any]) -> bool:
-    """Set plain fields and ``metadata`` of a server; False if it is gone.
+def update(cell_db: Database, uuid: InstanceUuid, values: Mapping[str, Any]) -> bool:
+    """Set plain fields of a server; False if it is gone.
 
     ``values`` maps field names of ``Instance`` to what they become.
     """
-    changed = dict(values)
-    if "metadata" in changed:
-        changed["metadata"] = _encode(changed["metadata"])
     query = (
         sa.update(_instances)
         .where(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
-        .values(changed)
+        .values(dict(values))
     )
     return bool(cell_db.write(lambda c: c.execute(query).rowcount))
 
 
+T = TypeVar("T")
+
+
 def change_metadata(
-    cell_db: Database, uuid: InstanceUuid, changed: dict[str, str], removed: Collection[str] = ()
+    cell_db: Database, uuid: InstanceUuid, change: Callable[[dict[str, str]], dict[str, str]]
 ) -> dict[str, str] | None:
-    """Set and remove metadata items under the row's lock; return all of them, None if it is gone."""
-    mine = sa.and_(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
-
-    def work(connection: sa.Connection) -> dict[str, str] | None:
-        query = sa.select(_instances.c.metadata).where(mine).with_for_update()
-        row = connection.execute(query).first()
-        if row is None:
-            return None
-        items = _decode_metadata(row[0]) | changed
-        items = {key: value for key, value in items.items() if key not in removed}
-        connection.execute(sa.update(_instances).where(mine).values(metadata=_encode(items)))
-        return items
-
-    return cell_db.write(work)
+    """Replace metadata by what ``change`` makes of it; see ``_change``."""
+    return _change(cell_db, uuid, _instances.c.metadata, (_decode_metadata, change, _encode))
 
 
 def change_tags(
     cell_db: Database, uuid: InstanceUuid, change: Callable[[tuple[str, ...]], tuple[str, ...]]
 ) -> tuple[str, ...] | None:
-    """Replace tags by what ``change`` makes of them, under the row's lock; None if the server is gone.
+    """Replace tags by what ``change`` makes of them; see ``_change``."""
+    return _change(cell_db, uuid, _instances.c.tags, (_split, change, joined))
 
-    What ``change`` raises is passed on, and nothing is changed.
+
+def _change(
+    cell_db: Database,
+    uuid: InstanceUuid,
+    column: sa.Column[Any],
+    steps: tuple[Callable[[Any], T], Callable[[T], T], Callable[[T], Any]],
+) -> T | None:
+    """Read a column, change its value and write it, under the row's lock; return the new value.
+
+    None if the server is gone. What the change raises is passed on, and nothing is written.
     """
+    decode, change, encode = steps
     mine = sa.and_(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
 
-    def work(connection: sa.Connection) -> tuple[str, ...] | None:
-        query = sa.select(_instances.c.tags).where(mine).with_for_update()
+    def work(connection: sa.Connection) -> T | None:
+        query = sa.select(column).where(mine).with_for_update()
         row = connection.execute(query).first()
         if row is None:
             return None
-        tags = change(_split(row[0]))
-        connection.execute(sa.update(_instances).where(mine).values(tags=joined(tags)))
-        return tags
+        value = change(decode(row[0]))
+        connection.execute(sa.update(_instances).where(mine).values({column: encode(value)}))
+        return value
 
     return cell_db.write(work)
 
