@@ -24,6 +24,8 @@ from kilonova.db.statements import insert_if_absent, table_of
 LEASE = timedelta(seconds=60)
 """How long a conductor that took a build request may work on it before another may."""
 
+_TRIES = 5
+
 _encode = msgspec.json.Encoder().encode
 _decode_instance = msgspec.json.Decoder(Instance).decode
 _decode_spec = msgspec.json.Decoder(RequestSpec).decode
@@ -119,19 +121,17 @@ def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits:
         cores=_usages.c.cores + asked.cores,
         ram=_usages.c.ram + asked.ram,
     )
-    if connection.execute(guarded).rowcount:
-        return
-    used = _used(connection, project)
-    if used is None:
-        used = Amount(instances=0, cores=0, ram=0)
-        if exceeded(asked, used, limits) is None:
-            empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
-            insert_if_absent(connection, _usages, [empty], "project_id")
-            if connection.execute(guarded).rowcount:
-                return
-            used = _used(connection, project) or used
-    sentence = exceeded(asked, used, limits)
-    raise QuotaExceeded(sentence or "Quota exceeded: another request took what was left.")
+    for _ in range(_TRIES):
+        if connection.execute(guarded).rowcount:
+            return
+        used = _used(connection, project)
+        sentence = exceeded(asked, used or Amount(instances=0, cores=0, ram=0), limits)
+        if sentence is not None:
+            raise QuotaExceeded(sentence)
+        # No row yet, or others made it or gave servers back since the UPDATE looked.
+        empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
+        insert_if_absent(connection, _usages, [empty], "project_id")
+    raise QuotaExceeded("Quota exceeded: other requests took what was left.")
 
 
 def _used(connection: sa.Connection, project: ProjectId) -> Amount | None:
