@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from kilonova.core import states
 from kilonova.core.flavor import Flavor
@@ -19,7 +20,7 @@ from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
-from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.statements import among, table_of
 
 _instances = table_of(StoredInstance)
 _faults = table_of(InstanceFault)
@@ -64,6 +65,12 @@ _PLAIN = (
     "deleted",
 )
 """Fields of ``Instance`` that are columns of the same name."""
+
+_INSERT = sa.insert(_instances)
+_INSERT_ACTIONS = sa.insert(table_of(StoredAction))
+_INSERT_EVENTS = sa.insert(table_of(StoredEvent))
+_INSERT_FAULTS = sa.insert(_faults)
+_THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (
     *(_instances.c[name] for name in _PLAIN),
@@ -132,27 +139,29 @@ def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
 
     An instance that is there already stays as it is, and nothing is written beside it.
     """
+    try:
+        # Almost always none of them is there: then there is nothing to look for first.
+        cell_db.write(lambda connection: _insert(connection, placed))
+    except exc.IntegrityError:
+        cell_db.write(lambda connection: _insert(connection, _absent(connection, placed)))
 
-    def work(connection: sa.Connection) -> None:
-        wanted = [p.instance.uuid for p in placed]
-        there = set(
-            connection.execute(
-                sa.select(_instances.c.uuid).where(_instances.c.uuid.in_(wanted))
-            ).scalars()
-        )
-        new = [p for p in placed if p.instance.uuid not in there]
-        if not new:
-            return
-        insert_if_absent(connection, _instances, [row_of(p.instance) for p in new], "uuid")
-        connection.execute(sa.insert(table_of(StoredAction)), action_rows([p.action for p in new]))
-        events = [row for p in new for row in event_rows(p.action)]
-        if events:
-            connection.execute(sa.insert(table_of(StoredEvent)), events)
-        faults = [fault_row(p.instance.uuid, p.fault) for p in new if p.fault]
-        if faults:
-            connection.execute(sa.insert(_faults), faults)
 
-    cell_db.write(work)
+def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]:
+    wanted = {"uuids": [p.instance.uuid for p in placed]}
+    there = set(connection.execute(_THERE, wanted).scalars())
+    return [p for p in placed if p.instance.uuid not in there]
+
+
+def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
+    rows = (
+        (_INSERT, [row_of(p.instance) for p in placed]),
+        (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
+        (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
+        (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
+    )
+    for statement, values in rows:
+        if values:
+            connection.execute(statement, values)
 
 
 def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     python -m tests.performance.boot --deploy mariadb --servers 500 --concurrency 8
 
 starts RabbitMQ, the database server and every service as a process of its own with four fake hosts,
-measures, and ends them. Without ``--deploy`` it measures a cloud that runs, as ``kilonova bench boot`` does.
+measures, and ends them. Without ``--deploy`` it measures a cloud that runs, as ``kilonova bench boot``.
 """
 
 import argparse
