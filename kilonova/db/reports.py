@@ -1,7 +1,8 @@
 """What compute hosts report of their servers, applied to the cell's database.
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
-is being deleted: so a late, repeated or reordered report changes nothing.
+is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
+refused, too, while something else is under way with it.
 """
 
 from collections.abc import Sequence
@@ -69,6 +70,8 @@ def _apply_one(
     if not report.gone:
         task = _instances.c.task_state
         conditions.append(sa.or_(task.is_(None), task != TaskState.DELETING))
+    if report.if_idle:
+        conditions += [_instances.c.task_state.is_(None), _instances.c.vm_state != VmState.ERROR]
     if report.builder:
         # The same builder may ask again, because the answer to its first question was lost.
         conditions.append(
