@@ -31,6 +31,9 @@ libvirt's, SQLAlchemy's, AMQP's and HTTP's own errors are translated into these 
 
 from typing import ClassVar
 
+_LONGEST_CAUSE = 1000
+"""Characters of a cause's words that are kept: some tools say very much."""
+
 
 class KilonovaError(Exception):
     """The root.
@@ -46,6 +49,15 @@ class KilonovaError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    @property
+    def in_full(self) -> str:
+        """The message with the words of what caused it: for operators, never for tenants."""
+        cause = self.__cause__
+        if cause is None:
+            return self.message
+        said = cause.in_full if isinstance(cause, KilonovaError) else str(cause)
+        return f"{self.message} ({type(cause).__name__}: {said.strip()[:_LONGEST_CAUSE]})"
 
 
 class Invalid(KilonovaError):

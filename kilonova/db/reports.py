@@ -1,7 +1,8 @@
 """What compute hosts report of their servers, applied to the cell's database.
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
-is being deleted: so a late, repeated or reordered report changes nothing.
+is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
+refused, too, while something else is under way with it.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ _current = sa.and_(
 )
 _GONE = sa.update(_instances).where(_current)
 _CHANGE = _GONE.where(_stays)
+_CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
 _BEGIN = _CHANGE.where(
     # The same builder may ask again, because the answer to its first question was lost.
     sa.or_(
@@ -89,13 +91,20 @@ def _apply_one(
     if report.builder:
         values |= {"begun_epoch": report.epoch, "builder": report.builder}
         values |= {"b_builder": report.builder}
-    change = _BEGIN if report.builder else _GONE if report.gone else _CHANGE
-    if not connection.execute(change, values).rowcount:
+    if not connection.execute(_change_of(report), values).rowcount:
         return False
     if report.fault is not None:
         row = fault_row(report.instance_uuid, report.fault)
         connection.execute(sa.insert(table_of(InstanceFault)), [row])
     return True
+
+
+def _change_of(report: InstanceReport) -> sa.Update:
+    if report.builder:
+        return _BEGIN
+    if report.gone:
+        return _GONE
+    return _CHANGE_IDLE if report.if_idle else _CHANGE
 
 
 def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+import requests
 from cachetools import TTLCache
 from keystoneauth1 import adapter, exceptions
 from keystoneauth1 import loading as ks_loading
@@ -81,15 +82,13 @@ class ImageStore:
         Raises:
             NotFound: there is no such image, or it has no data.
             ImageStoreUnavailable: no answer, or it broke off.
+            OSError: the file cannot be written.
         """
         answer = self._ask(f"/v2/images/{image_id}/file", stream=True)
         if answer.status_code in (204, 400, 404):
             raise NotFound(f"Image {image_id} has no data.")
-        try:
-            for chunk in _chunks(answer):
-                into.write(chunk)
-        except OSError as error:
-            raise ImageStoreUnavailable(f"Downloading {image_id} broke off: {error}") from error
+        for chunk in _chunks(answer, image_id):
+            into.write(chunk)
 
     def _ask(self, path: str, *, stream: bool = False) -> Any:
         try:
@@ -103,8 +102,11 @@ class ImageStore:
         return answer
 
 
-def _chunks(answer: Any) -> Iterator[bytes]:
-    yield from answer.iter_content(_CHUNK)
+def _chunks(answer: Any, image_id: ImageId) -> Iterator[bytes]:
+    try:
+        yield from answer.iter_content(_CHUNK)
+    except requests.RequestException as error:
+        raise ImageStoreUnavailable(f"Downloading {image_id} broke off: {error}") from error
 
 
 def image_of(document: Mapping[str, Any]) -> Image:
