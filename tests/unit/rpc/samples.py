@@ -183,6 +183,7 @@ NO_HOST = NoHost(
             sentence="lack MEMORY_MB",
             hosts=3,
             nearest_miss="needs 2048, the best has 1024 free",
+            short_by=1024.0,
         ),
     ),
 )

@@ -209,14 +209,27 @@ class RefusalsTest(testtools.TestCase):
             {(r.refused_by, r.sentence, r.hosts) for r in no_host.reasons},
         )
 
-    def test_reasons_are_counted_most_frequent_first_with_a_miss(self) -> None:
+    def test_the_miss_that_is_told_is_the_nearest_of_all_hosts(self) -> None:
+        fleet = [host("new", last_seen=None)] + [
+            host(f"h{n}", last_seen=NOW - timedelta(seconds=n)) for n in (900, 20, 60)
+        ]
+        for some, miss in (
+            (fleet, "last heard of 20 s ago, down after 15 s"),
+            (fleet[:2], "last heard of 900 s ago, down after 15 s"),
+            (fleet[:1], "never heard of"),
+        ):
+            _, refusals = filter_hosts(spec(), some, recipe(), MOMENT)
+            (reason,) = refusals.total(len(some)).reasons
+            self.assertEqual((len(some), miss), (reason.hosts, reason.nearest_miss))
+
+    def test_reasons_are_counted_most_frequent_first(self) -> None:
         refusals = Refusals()
         refusals.add(Reason(refused_by="a", sentence="x"))
-        for miss in ("", "by 1", "by 2"):
+        for miss in ("", "broken", "dusty"):
             refusals.add(Reason(refused_by="b", sentence="y", nearest_miss=miss))
         refusals.add(Reason(refused_by="b", sentence="z", hosts=2))
         self.assertEqual(
-            (("b", "y", 3, "by 1"), ("b", "z", 2, ""), ("a", "x", 1, "")),
+            (("b", "y", 3, "broken"), ("b", "z", 2, ""), ("a", "x", 1, "")),
             tuple(
                 (r.refused_by, r.sentence, r.hosts, r.nearest_miss)
                 for r in refusals.total(6).reasons
@@ -229,7 +242,7 @@ class RefusalsTest(testtools.TestCase):
             a: rooms(vcpu=8, memory=100, disk=100),
             b: rooms(vcpu=8, memory=400, disk=100),
             c: rooms(vcpu=0, memory=9, disk=100),
-            d: rooms(),
+            d: rooms(vcpu=1, memory=512, disk=10),
         }
         refusals = Refusals()
         wanted = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": 10}
