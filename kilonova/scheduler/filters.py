@@ -30,12 +30,13 @@ def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | Non
         return Reason(refused_by=name, sentence="disabled", nearest_miss=host.disabled_reason or "")
     if host.forced_down:
         return Reason(refused_by=name, sentence="forced down")
-    if host.last_seen is None:
-        return Reason(refused_by=name, sentence="down", nearest_miss="never heard of")
-    silent = (moment.now - host.last_seen).total_seconds()
-    if silent > moment.down_after:
+    silent = (moment.now - (host.last_seen or datetime.min)).total_seconds()
+    too_long = silent - moment.down_after
+    if too_long > 0:
         miss = f"last heard of {silent:.0f} s ago, down after {moment.down_after:g} s"
-        return Reason(refused_by=name, sentence="down", nearest_miss=miss)
+        if host.last_seen is None:
+            miss = "never heard of"
+        return Reason(refused_by=name, sentence="down", nearest_miss=miss, short_by=too_long)
     return None
 
 
