@@ -132,6 +132,7 @@ class Builder:
                 self._driver.spawn(instance)
             self._end_if_going(instance)
             undo.pop_all()
+        LOG.info("%s runs", instance.uuid)
 
     def _prepare(self, instance: Instance, stages: Stages) -> None:
         plugged = self._beside.submit(self._prepare_networks, instance, stages)

@@ -12,7 +12,7 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
-from kilonova.core.context import RequestContext
+from kilonova.core.context import RequestContext, log_under
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
@@ -56,11 +56,11 @@ class ComputeHandlers:
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server."""
-        self._submit(self._builds, lambda: self._builder.build(context, message))
+        self._submit(self._builds, context, lambda: self._builder.build(context, message))
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""
-        self._submit(self._actions, lambda: self.delete(context, message.instance))
+        self._submit(self._actions, context, lambda: self.delete(context, message.instance))
 
     def delete(self, context: RequestContext, instance: Instance) -> None:
         """Remove a server now; a build of it that is under way ends first. A repeated word does nothing."""
@@ -140,7 +140,7 @@ class ComputeHandlers:
                 else:
                     self._report(context, instance, stages, after=after)
 
-        self._submit(self._actions, run)
+        self._submit(self._actions, context, run)
 
     def _report(
         self,
@@ -165,8 +165,11 @@ class ComputeHandlers:
         )
         self._reporter.send(report)
 
-    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+    def _submit(
+        self, pool: ThreadPoolExecutor, context: RequestContext, work: Callable[[], None]
+    ) -> None:
         def run() -> None:
+            log_under(context)
             self.adopted.wait()
             if self._stopped.is_set():
                 return

@@ -12,7 +12,7 @@ import msgspec
 
 from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
-from kilonova.core.context import RequestContext, service_context
+from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.scheduling import Decision
@@ -120,6 +120,7 @@ class SuperConductor:
     def _build_alike(self, group: Sequence[Pending]) -> None:
         began = utcnow()
         context = _context_of(group[0])
+        log_under(context)
         by_uuid = {p.instance.uuid: p for p in group}
         message = SelectDestinations(
             spec=group[0].spec, instance_uuids=tuple(by_uuid), alternates=self._alternates
@@ -132,6 +133,7 @@ class SuperConductor:
         for decision in answer.decisions:
             one = plan.place(by_uuid[decision.instance_uuid], decision, began, now)
             placed[CellUuid(plan.cell_of(decision))].append((one, decision))
+            LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
         for cell_uuid, here in placed.items():
             instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}

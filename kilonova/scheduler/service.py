@@ -72,9 +72,10 @@ class Selection:
                 break
         if waiting:
             no_host = self._why(spec, refusals)
-            LOG.info("%s: %s", context.request_id, no_host.sentence())
+            LOG.info("%d servers have no host: %s", len(waiting), no_host.sentence())
             for uuid in waiting:
                 decided[uuid] = Decision(instance_uuid=uuid, no_host=no_host)
+        LOG.info("%d servers have a host", len(decided) - len(waiting))
         return Destinations(decisions=tuple(decided[uuid] for uuid in message.instance_uuids))
 
     def _fits(self, spec: RequestSpec) -> tuple[list[Fit], Refusals]:
