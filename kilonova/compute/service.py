@@ -25,6 +25,8 @@ from kilonova.rpc.messages import HostInstances, ListInstances, ReportHost, Take
 LOG = logging.getLogger(__name__)
 
 _TIMEOUT = 15.0
+_BEAT_TIMEOUT = 5.0
+"""Shorter: a sign of life whose answer was lost with the broker must not keep the next one waiting."""
 _FINISHES = 5.0
 """Seconds that builds and actions in hand get when the service ends."""
 
@@ -101,7 +103,7 @@ class ComputeService:
             self._register(node)
         changed = None if nodes == self._sent else nodes
         message = ReportHost(host=self._host, nodes=changed)
-        self._bus.call(service_context(), message, Taken, timeout=_TIMEOUT)
+        self._bus.call(service_context(), message, Taken, timeout=_BEAT_TIMEOUT)
         self._sent = nodes
 
     def _register(self, node: NodeReport) -> None:

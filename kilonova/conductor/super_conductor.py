@@ -6,9 +6,10 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
+from oslo_config import cfg
 
 from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
@@ -39,13 +40,11 @@ class SuperConductor:
     """Handles ``BuildServers``: what has arrived is driven together, by a few threads."""
 
     def __init__(
-        self, api_db: Database, cells: Cells, buses: Buses, placement: Placement, *, alternates: int
+        self, conf: cfg.ConfigOpts, collaborators: tuple[Database, Cells, Buses, Placement]
     ) -> None:
-        self._api_db = api_db
-        self._cells = cells
-        self._buses = buses
-        self._placement = placement
-        self._alternates = alternates
+        self._api_db, self._cells, self._buses, self._placement = collaborators
+        self._alternates = conf.scheduler.max_attempts - 1
+        self._build_timeout = conf.instance_build_timeout
         self._token = str(uuid.uuid4())
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -95,18 +94,40 @@ class SuperConductor:
         Raises:
             DatabaseUnavailable: nothing was taken, or what was taken is driven again after its lease.
         """
-        pending = build_requests.take(self._api_db, uuids, self._token, utcnow())
+        now = utcnow()
+        pending = build_requests.take(self._api_db, uuids, self._token, now)
         fresh = [p for p in pending if not (p.redriven and self._finish_earlier(p))]
         groups: defaultdict[bytes, list[Pending]] = defaultdict(list)
+        late = []
         for one in fresh:
-            groups[_encode(one.spec)].append(one)
+            if plan.is_late(one, self._build_timeout, now):
+                late.append(one)
+            else:
+                groups[_encode(one.spec)].append(one)
         for group in groups.values():
-            try:
-                self._build_alike(group)
-            except KilonovaError as error:
-                LOG.warning("%d build requests are given back: %s", len(group), error)
-                given_back = [p.instance.uuid for p in group]
-                build_requests.release(self._api_db, given_back, self._token)
+            self._or_give_back(self._build_alike, group)
+        if late:
+            self._or_give_back(self._give_up, late)
+
+    def _or_give_back(
+        self, work: Callable[[Sequence[Pending]], None], group: Sequence[Pending]
+    ) -> None:
+        try:
+            work(group)
+        except KilonovaError as error:
+            LOG.warning("%d build requests are given back: %s", len(group), error)
+            given_back = [p.instance.uuid for p in group]
+            build_requests.release(self._api_db, given_back, self._token)
+
+    def _give_up(self, late: Sequence[Pending]) -> None:
+        """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""
+        now = utcnow()
+        uuids = [p.instance.uuid for p in late]
+        self._placement.free(uuids)
+        fault = plan.timed_out(self._build_timeout, now)
+        refused = [plan.refuse(p, fault, now) for p in late]
+        instances.insert(self._cells.database(CELL0), refused)
+        build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
 
     def _finish_earlier(self, pending: Pending) -> bool:
         """Settle a server that an earlier driver had placed already; the converger sends it to its host."""

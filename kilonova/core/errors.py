@@ -24,7 +24,8 @@
         |-- BusUnavailable
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
-        `-- HypervisorUnavailable
+        |-- HypervisorUnavailable
+        `-- HostsUnavailable     no host at all gives a sign of life
 
 libvirt's, SQLAlchemy's, AMQP's and HTTP's own errors are translated into these at their one adapter.
 """
@@ -216,3 +217,9 @@ class HypervisorUnavailable(Unavailable):
     """libvirt does not answer."""
 
     code = "hypervisor_unavailable"
+
+
+class HostsUnavailable(Unavailable):
+    """No host at all gives a sign of life, so it is not the hosts that are at fault."""
+
+    code = "hosts_unavailable"
