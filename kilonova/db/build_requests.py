@@ -187,7 +187,7 @@ def _pending(row: Any) -> Pending:
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of build requests: ``mapped`` have a cell now; ``lost`` were deleted by their owner,
-    or taken over by another conductor (``taken_over``), in the meantime."""
+    and ``taken_over`` by another conductor, who may have settled them already, in the meantime."""
 
     mapped: frozenset[InstanceUuid]
     lost: frozenset[InstanceUuid]
@@ -213,13 +213,21 @@ def settle(api_db: Database, placed: dict[InstanceUuid, CellUuid], driver: str) 
                 connection.execute(sa.update(_mappings).where(chosen).values(cell_uuid=cell))
         if mapped:
             connection.execute(sa.delete(_requests).where(_requests.c.instance_uuid.in_(mapped)))
-        return Settled(
-            mapped=mapped,
-            lost=frozenset(placed) - frozenset(driver_of),
-            taken_over=frozenset(driver_of) - mapped,
-        )
+        rest = frozenset(placed) - mapped
+        there = _still_mapped(connection, rest)
+        return Settled(mapped=mapped, lost=rest - there, taken_over=there)
 
     return api_db.write(work)
+
+
+def _still_mapped(
+    connection: sa.Connection, uuids: Collection[InstanceUuid]
+) -> frozenset[InstanceUuid]:
+    """Return those that are mapped: their build requests were settled or taken over, not withdrawn."""
+    if not uuids:
+        return frozenset()
+    there = sa.select(_mappings.c.instance_uuid).where(_mappings.c.instance_uuid.in_(uuids))
+    return frozenset(connection.execute(there).scalars())
 
 
 def release(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:

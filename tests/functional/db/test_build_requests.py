@@ -217,12 +217,15 @@ class SettleTest(BuildRequestsCase):
         self.assertEqual([], self.take([one, two], "two", NOW + 2 * LEASE))
         self.assertEqual((2, 2, 1024), self.used())
 
-    def test_settling_twice_maps_once(self) -> None:
+    def test_settling_twice_maps_once_and_loses_nothing(self) -> None:
         uuids = self.accept()
         self.take(uuids)
         self.settle(uuids)
         again = build_requests.settle(self.db, dict.fromkeys(uuids, OTHER_CELL), "one")
-        self.assertEqual((frozenset(), frozenset(uuids)), (again.mapped, again.lost))
+        self.assertEqual(
+            (frozenset(), frozenset(), frozenset(uuids)),
+            (again.mapped, again.lost, again.taken_over),
+        )
         self.assertEqual(CELL, self._cell_of(uuids[0]))
 
     def test_what_its_owner_deleted_meanwhile_is_lost_and_the_rest_is_mapped(self) -> None:
@@ -240,9 +243,12 @@ class SettleTest(BuildRequestsCase):
         uuids = self.accept()
         self.take(uuids)
         self.take(uuids, "two", NOW + LEASE + SECOND)
-        self.assertEqual(frozenset(uuids), self.settle(uuids, "one").taken_over)
+        over = Settled(mapped=frozenset(), lost=frozenset(), taken_over=frozenset(uuids))
+        self.assertEqual(over, self.settle(uuids, "one"))
         self.assertIsNone(self._cell_of(uuids[0]))
         self.assertEqual(frozenset(uuids), self.settle(uuids, "two").mapped)
+        # What the other has settled by now is the other's, and not lost.
+        self.assertEqual(over, self.settle(uuids, "one"))
 
     def test_settling_many_in_one_cell_is_three_statements(self) -> None:
         uuids = self.accept(100)
