@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from kilonova.core import states
 from kilonova.core.flavor import Flavor
@@ -19,7 +20,7 @@ from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
-from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.statements import table_of
 
 _instances = table_of(StoredInstance)
 _faults = table_of(InstanceFault)
@@ -143,7 +144,7 @@ def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
         new = [p for p in placed if p.instance.uuid not in there]
         if not new:
             return
-        insert_if_absent(connection, _instances, [row_of(p.instance) for p in new], "uuid")
+        connection.execute(sa.insert(_instances), [row_of(p.instance) for p in new])
         connection.execute(sa.insert(table_of(StoredAction)), action_rows([p.action for p in new]))
         events = [row for p in new for row in event_rows(p.action)]
         if events:
@@ -152,7 +153,11 @@ def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
         if faults:
             connection.execute(sa.insert(_faults), faults)
 
-    cell_db.write(work)
+    try:
+        cell_db.write(work)
+    except exc.IntegrityError:
+        # Another wrote some of them between our look and our insert; now we see which.
+        cell_db.write(work)
 
 
 def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:

@@ -26,10 +26,10 @@ _SERVERS = {
 
 
 class DatabaseCase(testtools.TestCase):
-    """A test with databases of its own. ``server`` is empty for SQLite."""
+    """A test with databases of its own. ``server_url`` is empty for SQLite."""
 
-    scenarios = [(name, {"server": url}) for name, url in _SERVERS.items() if url is not None]
-    server = ""
+    scenarios = [(name, {"server_url": url}) for name, url in _SERVERS.items() if url is not None]
+    server_url = ""
 
     def setUp(self) -> None:
         super().setUp()
@@ -39,12 +39,12 @@ class DatabaseCase(testtools.TestCase):
 
     def database_url(self, name: str) -> str:
         """Return the URL of an empty database of the test's own."""
-        if not self.server:
+        if not self.server_url:
             return f"sqlite:///{self.directory / name}.sqlite"
         database = f"{name}_{uuid.uuid4().hex[:12]}"
         self._administer(f"CREATE DATABASE {database}")
         self.addCleanup(self._administer, f"DROP DATABASE {database}")
-        return self.server + database
+        return self.server_url + database
 
     def open(self, name: str, schema: Schema) -> Database:
         """Return a database at the newest version of a schema."""
@@ -54,7 +54,7 @@ class DatabaseCase(testtools.TestCase):
         return database
 
     def _administer(self, statement: str) -> None:
-        url = sa.make_url(self.server)
+        url = sa.make_url(self.server_url)
         if url.get_backend_name() == "postgresql":
             url = url.set(database="postgres")
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
