@@ -119,25 +119,19 @@ def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits:
         cores=_usages.c.cores + asked.cores,
         ram=_usages.c.ram + asked.ram,
     )
-    if connection.execute(guarded).rowcount:
-        return
-    used = _used(connection, project)
-    if used is None:
-        used = Amount(instances=0, cores=0, ram=0)
-        if exceeded(asked, used, limits) is None:
-            empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
-            insert_if_absent(connection, _usages, [empty], "project_id")
-            if connection.execute(guarded).rowcount:
-                return
-            used = _used(connection, project) or used
-    sentence = exceeded(asked, used, limits)
-    raise QuotaExceeded(sentence or "Quota exceeded: another request took what was left.")
+    while not connection.execute(guarded).rowcount:
+        sentence = exceeded(asked, _used(connection, project), limits)
+        if sentence is not None:
+            raise QuotaExceeded(sentence)
+        # There is room: the row was not there yet, or another gave something back meanwhile.
+        empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
+        insert_if_absent(connection, _usages, [empty], "project_id")
 
 
-def _used(connection: sa.Connection, project: ProjectId) -> Amount | None:
+def _used(connection: sa.Connection, project: ProjectId) -> Amount:
     columns = (_usages.c.instances, _usages.c.cores, _usages.c.ram)
     row = connection.execute(sa.select(*columns).where(_usages.c.project_id == project)).first()
-    return None if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+    return Amount() if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
 
 
 def take(
