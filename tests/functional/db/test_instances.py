@@ -159,10 +159,10 @@ class TaskTest(InstancesCase):
         self.assertEqual(("stop", "create"), (newest.action, creation.action))
 
     def test_who_saw_another_state_begins_nothing_and_records_nothing(self) -> None:
+        stopped = msgspec.structs.replace(self.server, vm_state=VmState.STOPPED)
+        self.assertFalse(self._begin(Action.START, seen=stopped))
         self._begin(Action.STOP)
         self.assertFalse(self._begin(Action.STOP, "req-3"))
-        stale = msgspec.structs.replace(self.server, vm_state=VmState.STOPPED)
-        self.assertFalse(self._begin(Action.START, "req-4", stale))
         self.assertEqual(2, len(actions.list_actions(self.cell, self.server.uuid)))
         self.assertEqual(TaskState.POWERING_OFF, self.get(self.server.uuid).task_state)
 
