@@ -65,16 +65,18 @@ def apply(
 
     def work(connection: sa.Connection) -> tuple[int, ...]:
         refused = []
-        started: list[dict[str, Any]] = []
+        # By what is unique of them: an event that ends in the batch it began in is one row.
+        events: dict[tuple[Any, ...], dict[str, Any]] = {}
         for index, report in enumerate(reports):
             if not _apply_one(connection, host, report, now):
                 refused.append(index)
                 continue
             for event in report.events:
                 if not (event.finished_at and _finish(connection, report, event)):
-                    started.append(event_row(report.instance_uuid, report.request_id, event))
+                    one = (report.instance_uuid, report.request_id, event.name, event.started_at)
+                    events[one] = event_row(report.instance_uuid, report.request_id, event)
         # A report that is repeated, because its answer was lost, finds its events there.
-        insert_if_absent(connection, _events, started, "name")
+        insert_if_absent(connection, _events, list(events.values()), "name")
         return tuple(refused)
 
     return cell_db.write(work)
