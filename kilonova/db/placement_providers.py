@@ -1,6 +1,7 @@
 """Resource providers: what they are called, what they have, and which traits and aggregates are theirs."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -28,11 +29,14 @@ _custom = table_of(CustomName)
 
 
 class StoredProvider(msgspec.Struct, frozen=True, kw_only=True):
-    """A resource provider."""
+    """A resource provider. ``updated_at`` is UTC without a zone."""
 
     uuid: str
     name: str
     generation: int
+    parent_uuid: str | None
+    root_uuid: str
+    updated_at: datetime
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +52,12 @@ def create(database: Database, uuid: str, name: str) -> StoredProvider:
     Raises:
         Conflict: its UUID or its name is taken.
     """
-    row = {"uuid": uuid, "name": name, "generation": 0}
+    row = {"uuid": uuid, "name": name, "generation": 0, "root_uuid": uuid}
     try:
         database.write(lambda c: c.execute(sa.insert(_providers), [row]))
     except exc.IntegrityError as error:
         raise Conflict(f"Conflicting resource provider uuid or name: {uuid}, {name}.") from error
-    return StoredProvider(uuid=uuid, name=name, generation=0)
+    return get(database, uuid)
 
 
 def get(database: Database, uuid: str) -> StoredProvider:

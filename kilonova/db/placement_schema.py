@@ -1,10 +1,13 @@
 """Placement's database. Providers, classes and traits are named by what the API calls them, so a claim
 needs no look-up."""
 
+from datetime import datetime
+
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from kilonova.db.types import BigId, Name, Uuid
+from kilonova.core.clock import utcnow
+from kilonova.db.types import BigId, Moment, Name, Uuid
 
 
 class PlacementBase(DeclarativeBase):
@@ -12,13 +15,23 @@ class PlacementBase(DeclarativeBase):
 
 
 class Provider(PlacementBase):
-    """A resource provider. ``generation`` grows whenever what it offers is changed."""
+    """A resource provider: one node of a tree.
+
+    ``root_uuid`` names the top of its tree, itself where it has no parent, so that a tree is one look-up.
+    ``generation`` grows, and ``updated_at`` (UTC) is set, whenever it, what it offers or what is used of
+    it is changed.
+    """
 
     __tablename__ = "resource_providers"
 
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(Name, unique=True)
     generation: Mapped[int] = mapped_column(default=0)
+    parent_uuid: Mapped[str | None] = mapped_column(
+        ForeignKey("resource_providers.uuid"), default=None, index=True
+    )
+    root_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
 
 
 class StoredInventory(PlacementBase):
@@ -51,7 +64,11 @@ class StoredInventory(PlacementBase):
 
 
 class Consumer(PlacementBase):
-    """Who holds allocations: one server, or one migration."""
+    """Who holds allocations: one server, or one migration.
+
+    ``updated_at`` (UTC) is when its allocations were last replaced. ``consumer_type`` is ``unknown`` where
+    the client named none.
+    """
 
     __tablename__ = "consumers"
     __table_args__ = (Index("consumers_project", "project_id", "user_id"),)
@@ -59,7 +76,9 @@ class Consumer(PlacementBase):
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[str] = mapped_column(Name)
     user_id: Mapped[str] = mapped_column(Name)
+    consumer_type: Mapped[str] = mapped_column(Name, default="unknown")
     generation: Mapped[int] = mapped_column(default=1)
+    updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
 
 
 class StoredAllocation(PlacementBase):
