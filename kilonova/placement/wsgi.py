@@ -18,7 +18,7 @@ from kilonova.placement.policies import enforcer_for
 def build(conf: cfg.ConfigOpts) -> Wsgi:
     """Return the application behind its authentication."""
     database = Database(conf.placement_database.connection, pool_size=conf.placement_api.threads)
-    app: Any = create_app(database, enforcer_for(conf))
+    app: Any = create_app(database, enforcer_for(conf), conf)
     return authenticated(app, conf, public=is_public)
 
 
