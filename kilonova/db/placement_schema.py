@@ -1,6 +1,7 @@
 """Placement's database. Providers, classes and traits are named by what the API calls them, so a claim
 needs no look-up."""
 
+import random
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index
@@ -14,15 +15,25 @@ class PlacementBase(DeclarativeBase):
     """The tables of Placement's database."""
 
 
+LAST_SPOT = (1 << 62) - 1
+
+
+def random_spot() -> int:
+    """Return a place between 0 and ``LAST_SPOT``."""
+    return random.randint(0, LAST_SPOT)
+
+
 class Provider(PlacementBase):
     """A resource provider: one node of a tree.
 
     ``root_uuid`` names the top of its tree, itself where it has no parent, so that a tree is one look-up.
     ``generation`` grows, and ``updated_at`` (UTC) is set, whenever it, what it offers or what is used of
-    it is changed.
+    it is changed. ``spot`` is a random number that it keeps: those who look for a few roots begin at a
+    random spot of the index, so that nobody sorts the fleet and no root is always the first.
     """
 
     __tablename__ = "resource_providers"
+    __table_args__ = (Index("resource_providers_spot", "spot", "parent_uuid", "uuid"),)
 
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(Name, unique=True)
@@ -31,6 +42,7 @@ class Provider(PlacementBase):
         ForeignKey("resource_providers.uuid"), default=None, index=True
     )
     root_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    spot: Mapped[int] = mapped_column(BigId, default=random_spot)
     updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
 
 
@@ -44,7 +56,7 @@ class StoredInventory(PlacementBase):
 
     __tablename__ = "inventories"
     __table_args__ = (
-        Index("inventories_room", "resource_class", "free"),
+        Index("inventories_room", "resource_class", "free", "provider_uuid"),
         CheckConstraint("used >= 0", name="inventories_used"),
     )
 

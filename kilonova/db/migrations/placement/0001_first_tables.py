@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("parent_uuid", types.Uuid, nullable=True),
         sa.Column("root_uuid", types.Uuid, nullable=False),
+        sa.Column("spot", types.BigId, nullable=False),
         sa.Column("updated_at", types.Moment, nullable=False),
         sa.ForeignKeyConstraint(
             ["parent_uuid"],
@@ -50,6 +51,12 @@ def upgrade() -> None:
     )
     op.create_index(
         op.f("ix_resource_providers_root_uuid"), "resource_providers", ["root_uuid"], unique=False
+    )
+    op.create_index(
+        "resource_providers_spot",
+        "resource_providers",
+        ["spot", "parent_uuid", "uuid"],
+        unique=False,
     )
     op.create_table(
         "allocations",
@@ -92,7 +99,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("provider_uuid", "resource_class"),
     )
-    op.create_index("inventories_room", "inventories", ["resource_class", "free"], unique=False)
+    op.create_index(
+        "inventories_room",
+        "inventories",
+        ["resource_class", "free", "provider_uuid"],
+        unique=False,
+    )
     op.create_table(
         "provider_aggregates",
         sa.Column("provider_uuid", types.Uuid, nullable=False),
