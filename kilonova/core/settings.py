@@ -110,6 +110,20 @@ def _database(what: str) -> list[cfg.Opt]:
     return [cfg.StrOpt("connection", secret=True, help=f"SQLAlchemy URL of {what}.")]
 
 
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+_PLACEMENT = [
+    cfg.StrOpt(
+        "incomplete_consumer_project_id",
+        default=_NOBODY,
+        help="The project of allocations that a client makes below microversion 1.8.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_user_id",
+        default=_NOBODY,
+        help="The user of allocations that a client makes below microversion 1.8.",
+    ),
+]
+
 _QUOTA = [
     cfg.IntOpt(name, default=default, min=-1, help=f"{help_} -1 is unlimited.")
     for name, default, help_ in (
@@ -198,6 +212,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "api_database": _database("the API database"),
     "database": _database("this cell's database"),
     "placement_database": _database("Placement's database"),
+    "placement": _PLACEMENT,
     "quota": _QUOTA,
     "scheduler": _SCHEDULER,
     "filter_scheduler": _FILTER_SCHEDULER,
@@ -205,7 +220,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "libvirt": _LIBVIRT,
     "fake": _FAKE,
 }
-"""Group -> options. ``[placement]``, ``[glance]`` and other peers are keystoneauth1's own options."""
+"""Group -> options. ``[placement]``, ``[glance]`` and other peers have keystoneauth1's own options, too."""
 
 
 def new_config() -> cfg.ConfigOpts:

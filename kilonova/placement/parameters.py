@@ -1,4 +1,4 @@
-"""What a query string asks of providers: resources, traits, aggregates, a tree, as each microversion has it.
+"""What a query string asks of providers: resources, traits, aggregates, a tree; by microversion.
 
 Parses and refuses; looks nothing up. Every name of a parameter may carry the suffix of a request group.
 """

@@ -2,7 +2,18 @@
 
 from typing import NamedTuple
 
-from kilonova.placement import allocations, candidates, names, providers
+from kilonova.placement import (
+    aggregates,
+    allocations,
+    candidates,
+    claims,
+    inventories,
+    providers,
+    reshaper,
+    resource_classes,
+    traits,
+    usages,
+)
 from kilonova.placement.wire import (
     MAXIMUM,
     MINIMUM,
@@ -40,22 +51,25 @@ def versions(_asked: Asked) -> Answer:
 _PROVIDER = "placement:resource_providers"
 _CLASS = "placement:resource_classes"
 _TRAIT = "placement:traits"
+_INVENTORY = f"{_PROVIDER}:inventories"
 _ALLOCATION = "placement:allocations"
 
 ROUTES: dict[str, dict[str, Route]] = {
     "/": {"GET": Route((1, 0), "", versions)},
     "/resource_classes": {
-        "GET": Route((1, 2), f"{_CLASS}:list", names.list_classes),
-        "POST": Route((1, 2), f"{_CLASS}:create", names.create_class, reads=True),
+        "GET": Route((1, 2), f"{_CLASS}:list", resource_classes.list_classes),
+        "POST": Route((1, 2), f"{_CLASS}:create", resource_classes.create, reads=True),
     },
     "/resource_classes/{name}": {
-        "GET": Route((1, 2), f"{_CLASS}:show", names.show_class),
-        "PUT": Route((1, 7), f"{_CLASS}:update", names.put_class),
+        "GET": Route((1, 2), f"{_CLASS}:show", resource_classes.show),
+        "PUT": Route((1, 2), f"{_CLASS}:update", resource_classes.update),
+        "DELETE": Route((1, 2), f"{_CLASS}:delete", resource_classes.delete),
     },
-    "/traits": {"GET": Route((1, 6), f"{_TRAIT}:list", names.list_traits)},
+    "/traits": {"GET": Route((1, 6), f"{_TRAIT}:list", traits.list_traits)},
     "/traits/{name}": {
-        "GET": Route((1, 6), f"{_TRAIT}:show", names.show_trait),
-        "PUT": Route((1, 6), f"{_TRAIT}:update", names.put_trait),
+        "GET": Route((1, 6), f"{_TRAIT}:show", traits.show),
+        "PUT": Route((1, 6), f"{_TRAIT}:update", traits.update),
+        "DELETE": Route((1, 6), f"{_TRAIT}:delete", traits.delete),
     },
     "/resource_providers": {
         "GET": Route((1, 0), f"{_PROVIDER}:list", providers.list_providers),
@@ -67,32 +81,37 @@ ROUTES: dict[str, dict[str, Route]] = {
         "DELETE": Route((1, 0), f"{_PROVIDER}:delete", providers.delete),
     },
     "/resource_providers/{uuid}/inventories": {
-        "GET": Route((1, 0), f"{_PROVIDER}:inventories:list", providers.list_inventories),
-        "PUT": Route(
-            (1, 0), f"{_PROVIDER}:inventories:update", providers.set_inventories, reads=True
+        "GET": Route((1, 0), f"{_INVENTORY}:list", inventories.list_of_provider),
+        "POST": Route((1, 0), f"{_INVENTORY}:create", inventories.create, reads=True),
+        "PUT": Route((1, 0), f"{_INVENTORY}:update", inventories.set_all, reads=True),
+        "DELETE": Route(
+            (1, 5), f"{_INVENTORY}:delete", inventories.delete_all, hidden_as_method=True
         ),
     },
     "/resource_providers/{uuid}/inventories/{name}": {
-        "GET": Route((1, 0), f"{_PROVIDER}:inventories:show", providers.show_inventory),
+        "GET": Route((1, 0), f"{_INVENTORY}:show", inventories.show),
+        "PUT": Route((1, 0), f"{_INVENTORY}:update", inventories.update, reads=True),
+        "DELETE": Route((1, 0), f"{_INVENTORY}:delete", inventories.delete),
     },
     "/resource_providers/{uuid}/traits": {
-        "GET": Route((1, 6), f"{_PROVIDER}:traits:list", providers.list_traits),
-        "PUT": Route((1, 6), f"{_PROVIDER}:traits:update", providers.set_traits, reads=True),
+        "GET": Route((1, 6), f"{_PROVIDER}:traits:list", traits.list_of_provider),
+        "PUT": Route((1, 6), f"{_PROVIDER}:traits:update", traits.set_of_provider, reads=True),
+        "DELETE": Route((1, 6), f"{_PROVIDER}:traits:delete", traits.delete_of_provider),
     },
     "/resource_providers/{uuid}/aggregates": {
-        "GET": Route((1, 1), f"{_PROVIDER}:aggregates:list", providers.list_aggregates),
+        "GET": Route((1, 1), f"{_PROVIDER}:aggregates:list", aggregates.list_of_provider),
         "PUT": Route(
-            (1, 1), f"{_PROVIDER}:aggregates:update", providers.set_aggregates, reads=True
+            (1, 1), f"{_PROVIDER}:aggregates:update", aggregates.set_of_provider, reads=True
         ),
     },
     "/resource_providers/{uuid}/usages": {
-        "GET": Route((1, 0), f"{_PROVIDER}:usages", providers.usages),
+        "GET": Route((1, 0), f"{_PROVIDER}:usages", usages.of_provider),
     },
     "/resource_providers/{uuid}/allocations": {
-        "GET": Route((1, 0), f"{_PROVIDER}:allocations:list", providers.list_allocations),
+        "GET": Route((1, 0), f"{_PROVIDER}:allocations:list", allocations.list_of_provider),
     },
     "/allocations": {
-        "POST": Route((1, 13), f"{_ALLOCATION}:manage", allocations.change_many, reads=True),
+        "POST": Route((1, 13), f"{_ALLOCATION}:manage", allocations.update_many, reads=True),
     },
     "/allocations/{consumer}": {
         "GET": Route((1, 0), f"{_ALLOCATION}:list", allocations.show),
@@ -102,9 +121,10 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/allocation_candidates": {
         "GET": Route((1, 10), "placement:allocation_candidates:list", candidates.list_candidates),
     },
-    "/usages": {"GET": Route((1, 9), "placement:usages", allocations.usages)},
-    "/kilonova/v1/claims": {
-        "POST": Route((1, 0), "kilonova:placement:claims", allocations.claim),
+    "/usages": {"GET": Route((1, 9), "placement:usages", usages.of_project)},
+    "/reshaper": {
+        "POST": Route((1, 30), "placement:reshaper:reshape", reshaper.change, reads=True)
     },
+    "/kilonova/v1/claims": {"POST": Route((1, 0), "kilonova:placement:claims", claims.claim)},
 }
 """Path -> method -> route."""

@@ -87,7 +87,7 @@ _INVENTORY: dict[str, Schema] = {
     "min_unit": _AMOUNT,
     "max_unit": _AMOUNT,
     "step_size": _AMOUNT,
-    "allocation_ratio": {"type": "number", "maximum": _GREATEST_RATIO},
+    "allocation_ratio": {"type": "number", "minimum": 0, "maximum": _GREATEST_RATIO},
 }
 _INVENTORIES = _object(
     {
