@@ -80,10 +80,14 @@ class Tree(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One way to serve a request: what to allocate, and which providers serve which group (by suffix)."""
+    """One way to serve a request: what to allocate, and which providers serve which group (by suffix).
+
+    ``roots`` are those of the trees that it takes from.
+    """
 
     allocation: Allocation
     mappings: dict[str, tuple[str, ...]]
+    roots: tuple[str, ...]
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,6 +124,21 @@ _PLACEMENT = [
     ),
 ]
 
+_CANDIDATES = [
+    cfg.BoolOpt(
+        "randomize_allocation_candidates",
+        default=True,
+        help="Answer with allocation candidates in random order, from anywhere in the fleet. "
+        "Otherwise those who ask for a few of many always get the same.",
+    ),
+    cfg.IntOpt(
+        "max_allocation_candidates",
+        default=100000,
+        min=1,
+        help="The most allocation candidates in one answer, also to those who set no limit.",
+    ),
+]
+
 _QUOTA = [
     cfg.IntOpt(name, default=default, min=-1, help=f"{help_} -1 is unlimited.")
     for name, default, help_ in (
@@ -208,7 +223,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT,
     "api": _API,
     "compute_api": _listener(8774, "Compute API"),
-    "placement_api": _listener(8778, "Placement API"),
+    "placement_api": _listener(8778, "Placement API") + _CANDIDATES,
     "api_database": _database("the API database"),
     "database": _database("this cell's database"),
     "placement_database": _database("Placement's database"),

@@ -84,7 +84,7 @@ class Engine:
             )
         ):
             mappings: dict[str, tuple[str, ...]] = {g.suffix: (provider.uuid,) for g in groups}
-            yield Candidate({provider.uuid: self._totals}, mappings)
+            yield Candidate({provider.uuid: self._totals}, mappings, (provider.root,))
 
     def _has_right_root(self, tree: Tree) -> bool:
         required, forbidden = self._request.root_required, self._request.root_forbidden
@@ -110,9 +110,9 @@ class Engine:
             yield Slot(group.suffix, group.resources, tuple(self._in_some_order(able)))
             return
         root = _root_of(tree)
-        usable = [p for p in tree.providers if _is_usable(p, group, root)]
+        usable = [p for p in tree.providers if is_usable(p, group, root)]
         if group.in_tree is None:
-            usable += [p for p in reached if _is_usable(p, group, root)]
+            usable += [p for p in reached if is_usable(p, group, root)]
         for name, amount in group.resources.items():
             able = [p for p in usable if name in p.stock and p.stock[name].gives(amount)]
             yield Slot("", {name: amount}, tuple(self._in_some_order(able)))
@@ -126,7 +126,8 @@ class Engine:
             for name, amount in slot.amounts.items():
                 amounts = allocation.setdefault(provider.uuid, {})
                 amounts[name] = amounts.get(name, 0) + amount
-        return Candidate(allocation, mappings)
+        roots = dict.fromkeys(provider.root for slot, provider in filling if slot.amounts)
+        return Candidate(allocation, mappings, tuple(roots))
 
     def _is_new(self, candidate: Candidate) -> bool:
         # Only what is taken from sharing providers alone can be had in more than one tree.
@@ -177,7 +178,7 @@ def _is_member(provider: Provider, group: Group) -> bool:
     return all(not wanted.isdisjoint(provider.aggregates) for wanted in group.member_of)
 
 
-def _is_usable(provider: Provider, group: Group, root: Provider) -> bool:
+def is_usable(provider: Provider, group: Group, root: Provider) -> bool:
     """Whether a provider may serve some part of the group without a suffix, in the tree under ``root``.
 
     An aggregate of the root is one of the whole tree: providers under it are members through it, and what

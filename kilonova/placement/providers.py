@@ -3,7 +3,7 @@
 import uuid as uuids
 from typing import Any
 
-from kilonova.db import placement_candidates, placement_providers, placement_trees
+from kilonova.db import placement_providers, placement_trees
 from kilonova.db.placement_providers import StoredProvider
 from kilonova.db.placement_trees import Query
 from kilonova.placement import parameters
@@ -99,22 +99,3 @@ def delete(asked: Asked, uuid: str) -> Answer:
     """``DELETE /resource_providers/{uuid}``."""
     placement_providers.delete(asked.database, uuid)
     return Answer(status=204)
-
-
-def read_wanted(asked: Asked) -> placement_candidates.Wanted:
-    """Return what ``resources``, ``required`` and ``member_of`` of a query ask for.
-
-    Raises:
-        Invalid: naming the parameter.
-    """
-    given = asked.parameters
-    resources = parameters.resources(given.get("resources", [""])[-1])
-    check_classes(asked.database, resources)
-    traits = parameters.traits(given.get("required", []), asked.version)
-    check_traits(asked.database, traits.names)
-    return placement_candidates.Wanted(
-        resources=resources,
-        required=[trait for group in traits.any_of for trait in group],
-        forbidden=traits.forbidden,
-        member_of=parameters.aggregates(given.get("member_of", []), asked.version).any_of,
-    )
