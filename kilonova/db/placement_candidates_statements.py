@@ -114,10 +114,11 @@ def sharing_trees(*, any_class: bool) -> sa.Select[Any]:
 def ends() -> sa.CompoundSelect[Any]:
     """Select where a stretch of ``:size`` roots ends: above ``:high``, and below ``:low``, with their
     numbers."""
-    spot = _providers.c.spot
-    root = _providers.c.parent_uuid.is_(None)
-    above = sa.select(spot).where(root, spot > _bound("high")).order_by(spot)
-    below = sa.select(spot).where(root, spot <= _bound("low")).order_by(spot.desc())
+    parent, spot = _providers.c.parent_uuid, _providers.c.spot
+    root = parent.is_(None)
+    # All have the same parent, none. To order by it too tells PostgreSQL that the index has this order.
+    above = sa.select(spot).where(root, spot > _bound("high")).order_by(parent, spot)
+    below = sa.select(spot).where(root, spot <= _bound("low")).order_by(parent.desc(), spot.desc())
     up = above.limit(_bound("size")).subquery()
     down = below.limit(_bound("size")).subquery()
     return sa.union_all(

@@ -33,13 +33,13 @@ class Provider(PlacementBase):
     """
 
     __tablename__ = "resource_providers"
-    __table_args__ = (Index("resource_providers_spot", "spot", "parent_uuid", "uuid"),)
+    __table_args__ = (Index("resource_providers_spot", "parent_uuid", "spot", "uuid"),)
 
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(Name, unique=True)
     generation: Mapped[int] = mapped_column(default=0)
     parent_uuid: Mapped[str | None] = mapped_column(
-        ForeignKey("resource_providers.uuid"), default=None, index=True
+        ForeignKey("resource_providers.uuid"), default=None
     )
     root_uuid: Mapped[str] = mapped_column(Uuid, index=True)
     spot: Mapped[int] = mapped_column(BigId, default=random_spot)

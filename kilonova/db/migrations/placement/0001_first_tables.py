@@ -44,18 +44,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
     )
     op.create_index(
-        op.f("ix_resource_providers_parent_uuid"),
-        "resource_providers",
-        ["parent_uuid"],
-        unique=False,
-    )
-    op.create_index(
         op.f("ix_resource_providers_root_uuid"), "resource_providers", ["root_uuid"], unique=False
     )
     op.create_index(
         "resource_providers_spot",
         "resource_providers",
-        ["spot", "parent_uuid", "uuid"],
+        ["parent_uuid", "spot", "uuid"],
         unique=False,
     )
     op.create_table(
