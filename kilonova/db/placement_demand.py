@@ -96,7 +96,7 @@ def misfits(wanted: Mapping[str, Mapping[str, Demand]], rows: Mapping[Any, Any])
     """Return a sentence for each demand that its inventory refuses. ``rows`` are the inventories by
     (provider, class)."""
     return [
-        f"Unable to create allocation for '{name}' on resource provider '{provider}'. {reason}"
+        f"Inventory for '{name}' on resource provider '{provider}' refuses it. {reason}"
         for provider, by_class in sorted(wanted.items())
         for name, demand in sorted(by_class.items(), key=lambda item: item[0])
         if (reason := _misfit(demand, rows.get((provider, name))))
@@ -105,7 +105,7 @@ def misfits(wanted: Mapping[str, Mapping[str, Demand]], rows: Mapping[Any, Any])
 
 def _misfit(demand: Demand, row: Any) -> str:
     if row is None:
-        return "It has no inventory of that class."
+        return "There is none."
     if demand.change > 0 and row.used + demand.change > row.capacity:
         return (
             "The requested amount would exceed the capacity: "

@@ -6,6 +6,7 @@ Every change locks the provider first, so what is used cannot change meanwhile.
 from collections.abc import Collection, Mapping
 
 import msgspec
+import os_resource_classes
 import sqlalchemy as sa
 
 from kilonova.core.errors import GenerationConflict, Invalid, InventoryInUse, NotFound
@@ -19,6 +20,10 @@ from kilonova.db.statements import table_of
 _inventories = table_of(StoredInventory)
 _MOST = 1 << 62
 """No capacity is larger, whatever the ratio: it must be a number that every database adds to."""
+
+
+_ORDER = {name: place for place, name in enumerate(os_resource_classes.STANDARDS)}
+"""Sentences name classes in the order of the standard list."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +163,9 @@ def drop_others(connection: sa.Connection, uuid: str, kept: Collection[str]) -> 
     """
     others = (_inventories.c.provider_uuid == uuid, _inventories.c.resource_class.not_in(kept))
     used = sa.select(_inventories.c.resource_class).where(*others, _inventories.c.used > 0)
-    busy = sorted(connection.execute(used).scalars())
+    busy = sorted(
+        connection.execute(used).scalars(), key=lambda name: (_ORDER.get(name, 999), name)
+    )
     if busy:
         raise InventoryInUse(
             f"Inventory for '{', '.join(busy)}' on resource provider '{uuid}' in use."

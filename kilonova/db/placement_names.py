@@ -103,11 +103,14 @@ def delete(database: Database, kind: Kind, name: str) -> None:
 
     def work(connection: sa.Connection) -> None:
         mine = sa.delete(_custom).where(_custom.c.kind == kind, _custom.c.name == name)
-        what = "resource class" if kind == "class" else "trait(s):"
         if not connection.execute(mine).rowcount:
-            raise NotFound(f"No such {what} {name}")
+            raise NotFound(f"No such {'resource class' if kind == 'class' else 'trait(s):'} {name}")
         column = _USES[kind]
         if connection.execute(sa.select(column).where(column == name).limit(1)).first():
-            raise Conflict(f"The {what.rstrip('(s):')} {name} is in use by a resource provider.")
+            if kind == "class":
+                raise Conflict(
+                    f"Error in delete resource class: Class is in use in inventory: {name}"
+                )
+            raise Conflict(f"The trait {name} is in use by a resource provider.")
 
     database.write(work)

@@ -79,22 +79,26 @@ def touch(connection: sa.Connection, uuids: Collection[str], *, grow: bool) -> i
     return connection.execute(sa.update(_providers).where(mine).values(values)).rowcount
 
 
-def next_generation(connection: sa.Connection, uuid: str, generation: int | None) -> int:
+def next_generation(
+    connection: sa.Connection, uuid: str, generation: int | None, *, grow: bool = True
+) -> int:
     """Lock a provider until the transaction ends and return its new generation.
 
-    ``generation`` is what the caller read it with, None for one that did not read it.
+    ``generation`` is what the caller read it with, None for one that did not read it. Without ``grow`` it
+    is only locked and compared.
 
     Raises:
         NotFound: there is none of that UUID.
         GenerationConflict: somebody else changed it since.
     """
-    if not touch(connection, [uuid], grow=True):
+    if not touch(connection, [uuid], grow=grow):
         raise NotFound(f"No resource provider with uuid {uuid} found")
     query = sa.select(_providers.c.generation).where(_providers.c.uuid == uuid)
     now: int = connection.execute(query).scalar_one()
-    if generation not in (None, now - 1):
+    before = now - 1 if grow else now
+    if generation not in (None, before):
         raise GenerationConflict(
-            f"resource provider generation conflict for provider {uuid}: actual: {now - 1}, "
+            f"resource provider generation conflict for provider {uuid}: actual: {before}, "
             f"given: {generation}"
         )
     return now

@@ -11,7 +11,7 @@ from kilonova.core.scheduling import Inventory
 from kilonova.db import placement_claims, placement_inventories, placement_names
 from kilonova.db.engine import Database
 from kilonova.db.placement_claims import Claim
-from kilonova.db.placement_providers import next_generation
+from kilonova.db.placement_providers import next_generation, touch
 
 
 class NewInventories(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,8 @@ def reshape(
         for uuid in sorted(inventories):
             wanted = inventories[uuid]
             try:
-                next_generation(connection, uuid, wanted.generation)
+                grow = bool(wanted.inventories)
+                next_generation(connection, uuid, wanted.generation, grow=grow)
             except NotFound as error:
                 raise NoSuchProvider(
                     f"Resource provider {uuid} in inventories not found"
@@ -54,6 +55,8 @@ def reshape(
         placement_claims.exchange(connection, claims)
         for uuid in sorted(inventories):
             placement_inventories.drop_others(connection, uuid, inventories[uuid].inventories)
+        # Each of the steps is a generation, as a client that counts them expects.
+        touch(connection, inventories, grow=True)
 
     with placement_claims.explained(database):
         try:

@@ -58,12 +58,8 @@ def _replace(asked: Asked, claims: list[Claim]) -> Answer:
         # Only now: what has an inventory has a class.
         for claim in claims:
             names = {name for amounts in claim.allocation.values() for name in amounts}
-            try:
-                check_classes(asked.database, names)
-            except Invalid as error:
-                raise Invalid(
-                    f"Unable to allocate inventory for consumer {claim.consumer}: {error}"
-                ) from error
+            what = f"Unable to allocate inventory for consumer {claim.consumer}"
+            check_classes(asked.database, names, what)
         raise
     return Answer(status=204)
 

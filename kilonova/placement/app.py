@@ -98,9 +98,6 @@ def _write(asked: Asked, response: falcon.Response, answer: Answer) -> None:
     if answer.body is not None:
         response.content_type = falcon.MEDIA_JSON
         response.data = msgspec.json.encode(answer.body)
-    else:
-        # falcon gives every answer a type, also one that has no body.
-        response.content_type = None
     if asked.version >= (1, 15) and (answer.modified or answer.body is not None):
         response.last_modified = (answer.modified or utcnow()).replace(tzinfo=UTC)
         response.set_header("cache-control", "no-cache")
@@ -168,6 +165,8 @@ def _unknown(
 def create_app(database: Database, enforcer: policy.Enforcer, conf: cfg.ConfigOpts) -> falcon.App:  # type: ignore[type-arg]
     """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
     app = falcon.App(middleware=[_Conversation()])
+    # What has no body has no type.
+    app.resp_options.default_media_type = None  # type: ignore[assignment]
     app.add_error_handler(Exception, _unknown)
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(KilonovaError, _known)

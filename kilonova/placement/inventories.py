@@ -20,8 +20,12 @@ def read(values: Mapping[str, Any]) -> Inventory:
     return Inventory(allocation_ratio=ratio, **{name: int(n) for name, n in known.items()})
 
 
-def check(uuid: str, inventories: Mapping[str, Inventory], version: Version) -> None:
+def check(
+    uuid: str, inventories: Mapping[str, Inventory], version: Version, verb: str = "update"
+) -> None:
     """Refuse inventories that leave nothing to allocate; from 1.26 on, less than nothing.
+
+    ``verb`` says what could not be done.
 
     Raises:
         Invalid: naming the class.
@@ -30,8 +34,9 @@ def check(uuid: str, inventories: Mapping[str, Inventory], version: Version) -> 
     for name, inventory in inventories.items():
         if inventory.capacity < least or inventory.reserved > inventory.total:
             raise Invalid(
-                f"inventories.{name}: Invalid inventory for '{name}' on resource provider '{uuid}'. "
-                f"The reserved value is greater than {'or equal to ' if least else ''}total."
+                f"Unable to {verb} inventory for resource provider {uuid}: inventories.{name}: "
+                f"reserved is greater than {'or equal to ' if least else ''}total, or the ratio "
+                "leaves nothing."
             )
 
 
@@ -68,7 +73,7 @@ def set_all(asked: Asked, uuid: str) -> Answer:
     placement_providers.get(asked.database, uuid)
     body = asked.body(INVENTORIES)
     wanted = {name: read(values) for name, values in body["inventories"].items()}
-    check_classes(asked.database, wanted)
+    check_classes(asked.database, wanted, "Unknown resource class in inventory")
     check(uuid, wanted, asked.version)
     generation = placement_inventories.replace(
         asked.database,
@@ -85,8 +90,10 @@ def create(asked: Asked, uuid: str) -> Answer:
     placement_providers.get(asked.database, uuid)
     body = asked.body(INVENTORY_CREATE)
     name, inventory = body["resource_class"], read(body)
-    check_classes(asked.database, {name})
-    check(uuid, {name: inventory}, asked.version)
+    check_classes(
+        asked.database, {name}, f"Unable to create inventory for resource provider {uuid}"
+    )
+    check(uuid, {name: inventory}, asked.version, "create")
     generation = placement_inventories.add(
         asked.database, uuid, name, inventory, custom_classes({name})
     )

@@ -23,8 +23,8 @@ def custom_traits(names: Collection[str]) -> frozenset[str]:
     return frozenset(names) - STANDARD_TRAITS
 
 
-def check_classes(database: Database, names: Collection[str]) -> None:
-    """Refuse resource classes that do not exist.
+def check_classes(database: Database, names: Collection[str], what: str = "") -> None:
+    """Refuse resource classes that do not exist. ``what`` says where they stand.
 
     Raises:
         Invalid: naming them.
@@ -32,7 +32,8 @@ def check_classes(database: Database, names: Collection[str]) -> None:
     custom = custom_classes(names)
     missing = placement_names.unknown(database, "class", custom) if custom else set()
     if missing:
-        raise Invalid(f"No such resource class {', '.join(sorted(missing))}")
+        sentence = f"No such resource class {', '.join(sorted(missing))}"
+        raise Invalid(f"{what}: {sentence}" if what else sentence)
 
 
 def check_traits(database: Database, names: Collection[str]) -> None:

@@ -3,6 +3,7 @@
 Parses and refuses; looks nothing up. Every name of a parameter may carry the suffix of a request group.
 """
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -13,6 +14,8 @@ from kilonova.placement.wire import Version, is_uuid
 
 _MOST_VALUES = 1000
 """Traits, classes or aggregates in one parameter."""
+
+_WHOLE = re.compile(r"-?[0-9]{1,100}")
 
 _WRONG = "Invalid query string parameters:"
 
@@ -40,18 +43,29 @@ def resources(value: str, name: str = "resources") -> dict[str, int]:
     """
     amounts: dict[str, int] = {}
     for part in _parts(value, name):
-        kind, _, amount = part.partition(":")
-        if not kind or not amount.strip().isdecimal() or not amount.isascii():
+        kind, colon, amount = part.partition(":")
+        if not kind or not colon:
             raise Invalid(
-                f"Badly formed {name} parameter. Expected {name}=VCPU:1,MEMORY_MB:512. Got: "
-                f"{value[:200]}"
+                f"Badly formed {name} parameter. Expected {name} query string parameter in form: "
+                f"?{name}=VCPU:2,MEMORY_MB:1024. Got: {part[:200] if value else 'empty string'}."
             )
-        if not 1 <= int(amount[:12]) <= GREATEST:
+        if not _WHOLE.fullmatch(amount.strip()):
             raise Invalid(
-                f"{_WRONG} {name}: the amount of {kind} must be between 1 and {GREATEST}, "
-                f"not {amount[:40]}"
+                f"{_WRONG} {name}: Requested resource {kind[:100]} expected positive integer "
+                f"amount. Got: {amount[:100]}."
             )
-        amounts[kind.strip()] = int(amount)
+        number = int(amount)
+        if number < 1:
+            raise Invalid(
+                f"{_WRONG} {name}: Requested resource {kind[:100]} requires amount >= 1. "
+                f"Got: {number}."
+            )
+        if number > GREATEST:
+            raise Invalid(
+                f"{_WRONG} {name}: Requested resource {kind[:100]} requires amount <= {GREATEST}. "
+                f"Got: {number}."
+            )
+        amounts[kind.strip()] = number
     return amounts
 
 

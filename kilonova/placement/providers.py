@@ -3,6 +3,7 @@
 import uuid as uuids
 from typing import Any
 
+from kilonova.core.errors import Invalid
 from kilonova.db import placement_providers, placement_trees
 from kilonova.db.placement_providers import StoredProvider
 from kilonova.db.placement_trees import Query
@@ -43,7 +44,7 @@ def list_providers(asked: Asked) -> Answer:
     resources = parameters.resources(query["resources"]) if "resources" in query else {}
     traits = parameters.traits(given.get("required", []), asked.version)
     aggregates = parameters.aggregates(given.get("member_of", []), asked.version)
-    check_classes(asked.database, resources)
+    check_classes(asked.database, resources, "Invalid resource class in resources parameter")
     check_traits(asked.database, traits.names)
     found = placement_trees.find(
         asked.database,
@@ -66,9 +67,13 @@ def create(asked: Asked) -> Answer:
     """``POST /resource_providers``; from 1.20 it answers with the provider."""
     body = asked.body(since(asked.version, PROVIDER_CREATE))
     uuid = str(uuids.UUID(body["uuid"])) if "uuid" in body else str(uuids.uuid4())
-    provider = placement_providers.create(
-        asked.database, uuid, body["name"], body.get("parent_provider_uuid")
-    )
+    parent = body.get("parent_provider_uuid")
+    if parent == uuid:
+        raise Invalid(
+            f'Unable to create resource provider "{body["name"]}", {uuid}: parent_provider_uuid: '
+            "parent provider UUID cannot be same as UUID."
+        )
+    provider = placement_providers.create(asked.database, uuid, body["name"], parent)
     answer = _answer(asked, provider) if asked.version >= (1, 20) else Answer(status=201)
     answer.headers |= asked.location(f"/resource_providers/{uuid}")
     return answer

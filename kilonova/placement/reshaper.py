@@ -1,6 +1,5 @@
 """The reshaper over HTTP: inventories that move between providers, with what is allocated of them."""
 
-from kilonova.core.errors import Invalid
 from kilonova.db.placement_reshape import NewInventories, reshape
 from kilonova.placement.allocations import read_claim
 from kilonova.placement.inventories import check, read
@@ -21,10 +20,7 @@ def change(asked: Asked) -> Answer:
     claims = [read_claim(asked, consumer, one) for consumer, one in body["allocations"].items()]
     classes = {name for one in inventories.values() for name in one.inventories}
     classes |= {n for claim in claims for by_class in claim.allocation.values() for n in by_class}
-    try:
-        check_classes(asked.database, classes)
-    except Invalid as error:
-        raise Invalid(f"malformed reshaper data: {error}") from error
+    check_classes(asked.database, classes, "malformed reshaper data")
     had = {name for one in inventories.values() for name in one.inventories}
     reshape(asked.database, inventories, claims, custom_classes(had))
     return Answer(status=204)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import falcon
 import msgspec
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from oslo_config import cfg
 
 from kilonova.core.context import RequestContext
@@ -80,11 +80,17 @@ def validate(schema: Draft202012Validator, value: Any) -> None:
         MalformedBody: the sentence names the field.
     """
     for wrong in schema.iter_errors(value):
-        field = "".join(f"[{step!r}]" for step in wrong.absolute_path)
-        raise MalformedBody(
-            f"JSON does not validate: {wrong.message[:_LONGEST_REASON]}\n"
-            f"Failed validating {wrong.validator!r} in schema, on body{field[:_LONGEST_REASON]}"
-        )
+        raise MalformedBody(f"JSON does not validate: {_explained(wrong)}")
+
+
+def _explained(wrong: ValidationError) -> str:
+    """Return what is wrong, by which rule and in which field, bounded."""
+    rule = "".join(f"[{step!r}]" for step in list(wrong.absolute_schema_path)[:-1])
+    field = "".join(f"[{step!r}]" for step in wrong.absolute_path)
+    return (
+        f"{wrong.message[:_LONGEST_REASON]}\n\nFailed validating {wrong.validator!r} in "
+        f"schema{rule[:_LONGEST_REASON]}\n\nOn instance{field[:_LONGEST_REASON]}"
+    )
 
 
 class Asked:
@@ -165,10 +171,7 @@ class Asked:
         """
         values = {name: given[-1] for name, given in self.parameters.items()}
         for wrong in schema.iter_errors(values):
-            field = "".join(f"{step}: " for step in wrong.absolute_path)
-            raise Invalid(
-                f"Invalid query string parameters: {field}{wrong.message[:_LONGEST_REASON]}"
-            )
+            raise Invalid(f"Invalid query string parameters: {_explained(wrong)}")
         return values
 
     def path(self, path: str) -> str:
