@@ -27,8 +27,8 @@ from kilonova.db.engine import Database
 
 Version = tuple[int, int]
 MINIMUM: Version = (1, 0)
-MAXIMUM: Version = (1, 29)
-"""The newest microversion whose every change holds for the routes that are served."""
+MAXIMUM: Version = (1, 39)
+"""The newest microversion; every change up to it holds."""
 
 VERSION_HEADER = "OpenStack-API-Version"
 _VERSION = re.compile(r"^(\d{1,9})\.(\d{1,9})$")
