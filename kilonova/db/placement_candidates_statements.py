@@ -182,7 +182,7 @@ def _described(node: sa.FromClause) -> sa.Select[Any]:
 
 def _meets(top: sa.FromClause, n: int, need: NeedForm) -> sa.ColumnElement[bool]:
     node = _providers.alias(f"node_{n}")
-    own = sa.select(node.c.uuid).where(node.c.root_uuid == top.c.uuid, *_has(top, node, n, need))
+    own = sa.select(node.c.uuid).where(node.c.root_uuid == top.c.uuid, *_has(node, n, need))
     # The LIMIT keeps MariaDB from reading all that would do, for all roots at once.
     met: sa.ColumnElement[bool] = own.limit(1).scalar_subquery().is_not(None)
     if need.shared:
@@ -194,9 +194,7 @@ def _meets(top: sa.FromClause, n: int, need: NeedForm) -> sa.ColumnElement[bool]
     return met
 
 
-def _has(
-    top: sa.FromClause, node: sa.FromClause, n: int, need: NeedForm
-) -> Iterator[sa.ColumnElement[bool]]:
+def _has(node: sa.FromClause, n: int, need: NeedForm) -> Iterator[sa.ColumnElement[bool]]:
     """Yield the conditions under which a node meets a need."""
     for k in range(need.classes):
         stock = _inventories.alias(f"stock_{n}_{k}")
@@ -207,7 +205,7 @@ def _has(
     if need.forbidden:
         yield ~_exists(*_has_trait(node.c.uuid, f"forbidden_{n}"))
     members: list[sa.ColumnElement[str]] = [node.c.uuid]
-    members += [top.c.uuid] if need.spans else []
+    members += [node.c.root_uuid] if need.spans else []
     for k in range(need.member_of):
         yield _exists(*_is_in(members, f"member_of_{n}_{k}"))
     if need.not_member_of:

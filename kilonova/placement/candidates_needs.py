@@ -13,13 +13,15 @@ _MOST = 16
 
 
 def asks_one_provider(request: Request) -> bool:
-    """Whether all that is asked comes from one provider.
+    """Whether all that is asked comes from one provider, which may be found in its own tree.
 
-    Then no tree gives more for the sharing providers that it reaches: each of them gives it all in its own
-    tree, unless a root is wanted that has certain traits.
+    Then nothing more is found by looking at sharing providers from other trees, unless something is asked
+    of the root that their own may not have.
     """
     slots = sum(1 if group.suffix else len(group.resources) for group in request.groups)
-    return slots == 1 and not request.root_required and not request.root_forbidden
+    of_root = request.root_required or request.root_forbidden
+    loose = any(group.not_member_of for group in request.groups if not group.suffix)
+    return slots == 1 and not of_root and not loose
 
 
 def needs(request: Request, shared: Sequence[Tree]) -> tuple[Need, ...]:
