@@ -31,6 +31,9 @@ _inventories = table_of(StoredInventory)
 _allocations = table_of(StoredAllocation)
 _consumers = table_of(Consumer)
 
+_INSERT_CONSUMERS = sa.insert(_consumers)
+_INSERT_ALLOCATIONS = sa.insert(_allocations)
+
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The project and the user of a consumer whose client named none."""
 
@@ -130,12 +133,12 @@ def exchange(connection: sa.Connection, claims: Sequence[Claim], *, fresh: bool 
     grown = claimed.union(*emptied)
     _lock_providers(connection, grown, others=set().union(*given.values()) - grown)
     wanted = demands([claim.allocation for claim in claims], list(given.values()))
-    for statement, fitting in taking(_inventories, wanted):
-        if connection.execute(statement).rowcount != fitting:
+    for statement, parameters, fitting in taking(wanted):
+        if connection.execute(statement, parameters).rowcount != fitting:
             raise _Refused(wanted)
     rows = [row for claim in claims for row in _rows(claim)]
     if rows:
-        connection.execute(sa.insert(_allocations), rows)
+        connection.execute(_INSERT_ALLOCATIONS, rows)
 
 
 def _lock_providers(
@@ -201,8 +204,8 @@ def free(database: Database, consumers: Collection[ConsumerUuid]) -> int:
         given = _amounts(connection, held)
         _rewrite_consumers(connection, [], held)
         _lock_providers(connection, (), others=set().union(*given.values()))
-        for statement, _fitting in taking(_inventories, demands([], list(given.values()))):
-            connection.execute(statement)
+        for statement, parameters, _rows in taking(demands([], list(given.values()))):
+            connection.execute(statement, parameters)
         return len(held)
 
     return database.write(work)
@@ -249,7 +252,7 @@ def _rewrite_consumers(
     ]
     if rows:
         # In one order, so that they never deadlock.
-        connection.execute(sa.insert(_consumers), sorted(rows, key=lambda row: row["uuid"]))
+        connection.execute(_INSERT_CONSUMERS, sorted(rows, key=lambda row: row["uuid"]))
 
 
 def _row(claim: Claim, before: _Held, now: datetime) -> dict[str, Any]:

@@ -3,12 +3,17 @@
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from kilonova.core.scheduling import Allocation
+from kilonova.db.placement_schema import StoredInventory
+from kilonova.db.statements import table_of
+
+_inventories = table_of(StoredInventory)
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,38 +63,69 @@ def demands(taken: Sequence[Allocation], given: Collection[Allocation]) -> Deman
     }
 
 
-def taking(inventories: sa.Table, wanted: Demands) -> Iterator[tuple[sa.Update, int]]:
-    """Yield the UPDATEs that take what is wanted where there is room, and how many rows each must change.
+class Taking(NamedTuple):
+    """An UPDATE that takes what is wanted of some providers where there is room, and how many rows it then
+    changes."""
 
-    There is one for all the providers of which the same is wanted.
-    """
+    statement: sa.Update
+    parameters: dict[str, Any]
+    rows: int
+
+
+def taking(wanted: Demands) -> Iterator[Taking]:
+    """Yield what takes all that is wanted: one UPDATE for all the providers of which the same is wanted."""
     alike: defaultdict[tuple[tuple[str, Demand], ...], list[str]] = defaultdict(list)
     for provider, by_class in wanted.items():
         alike[tuple(sorted(by_class.items(), key=lambda item: item[0]))].append(provider)
-    columns = inventories.c
     for shape, providers in alike.items():
-        changes = {name: demand.change for name, demand in shape}
-        statement = (
-            sa.update(inventories)
-            .where(
-                columns.provider_uuid.in_(sorted(providers)),
-                columns.resource_class.in_(list(changes)),
-                sa.or_(*(sa.and_(*_fits(columns, name, demand)) for name, demand in shape)),
-            )
-            .values(used=columns.used + sa.case(changes, value=columns.resource_class))
+        parameters: dict[str, Any] = {"providers": providers}
+        for place, (_name, demand) in enumerate(shape):
+            parameters[f"change{place}"] = demand.change
+            if demand.most:
+                parameters[f"least{place}"] = demand.least
+                parameters[f"most{place}"] = demand.most
+                parameters[f"divisor{place}"] = demand.divisor
+        classes = tuple((name, d.change > 0, d.most > 0) for name, d in shape)
+        yield Taking(_statement(classes), parameters, len(shape) * len(providers))
+
+
+@lru_cache(maxsize=1024)
+def _statement(classes: tuple[tuple[str, bool, bool], ...]) -> sa.Update:
+    """Return the UPDATE for some classes, of each whether its use grows and whether any of it is taken.
+
+    Built once: most of a claim's processor time would otherwise go into building it.
+    """
+    columns = _inventories.c
+    changes = {
+        name: sa.bindparam(f"change{place}", type_=sa.BigInteger)
+        for place, (name, _grows, _takes) in enumerate(classes)
+    }
+    fits = [
+        sa.and_(columns.resource_class == name, *_guards(place, grows=grows, takes=takes))
+        for place, (name, grows, takes) in enumerate(classes)
+    ]
+    return (
+        sa.update(_inventories)
+        .where(
+            columns.provider_uuid.in_(sa.bindparam("providers", expanding=True)),
+            columns.resource_class.in_(list(changes)),
+            sa.or_(*fits),
         )
-        yield statement, len(shape) * len(providers)
+        .values(used=columns.used + sa.case(changes, value=columns.resource_class))
+    )
 
 
-def _fits(columns: Any, name: str, demand: Demand) -> Iterator[sa.ColumnElement[bool]]:
-    yield columns.resource_class == name
-    if demand.change > 0:
+def _guards(place: int, *, grows: bool, takes: bool) -> Iterator[sa.ColumnElement[bool]]:
+    columns = _inventories.c
+    if grows:
         # Who takes no more than it gives back may do so on a provider that is over its capacity.
-        yield columns.used + demand.change <= columns.capacity
-    if demand.most:
-        yield columns.min_unit <= demand.least
-        yield columns.max_unit >= demand.most
-        yield sa.literal(demand.divisor) % columns.step_size == 0
+        change = sa.bindparam(f"change{place}", type_=sa.BigInteger)
+        yield columns.used + change <= columns.capacity
+    if takes:
+        yield columns.min_unit <= sa.bindparam(f"least{place}")
+        yield columns.max_unit >= sa.bindparam(f"most{place}")
+        divisor = sa.bindparam(f"divisor{place}", type_=sa.Integer)
+        yield divisor % columns.step_size == 0
 
 
 def misfits(wanted: Mapping[str, Mapping[str, Demand]], rows: Mapping[Any, Any]) -> list[str]:

@@ -7,6 +7,7 @@ deadlock.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -67,16 +68,23 @@ def touch(connection: sa.Connection, uuids: Collection[str], *, grow: bool) -> i
 
     ``grow`` gives each its next generation.
     """
-    mine = _providers.c.uuid.in_(sorted(uuids))
-    if len(uuids) > 1 and connection.dialect.name == "postgresql":
-        # There an UPDATE locks rows as it comes across them.
-        ordered = sa.select(_providers.c.uuid).where(mine).order_by(_providers.c.uuid)
-        locked = ordered.with_for_update().cte("locked")
+    # PostgreSQL's UPDATE locks rows as it comes across them; the others go by the primary key.
+    ordered = len(uuids) > 1 and connection.dialect.name == "postgresql"
+    parameters = {"uuids": sorted(uuids), "now": utcnow()}
+    return connection.execute(_touching(grow, ordered), parameters).rowcount
+
+
+@cache
+def _touching(grow: bool, ordered: bool) -> sa.Update:
+    mine = _providers.c.uuid.in_(sa.bindparam("uuids", expanding=True))
+    if ordered:
+        query = sa.select(_providers.c.uuid).where(mine).order_by(_providers.c.uuid)
+        locked = query.with_for_update().cte("locked")
         mine = _providers.c.uuid.in_(sa.select(locked.c.uuid))
-    values: dict[str, Any] = {"updated_at": utcnow()}
+    values: dict[str, Any] = {"updated_at": sa.bindparam("now")}
     if grow:
         values["generation"] = _providers.c.generation + 1
-    return connection.execute(sa.update(_providers).where(mine).values(values)).rowcount
+    return sa.update(_providers).where(mine).values(values)
 
 
 def next_generation(

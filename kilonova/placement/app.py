@@ -7,10 +7,9 @@ from typing import Any
 import falcon
 import msgspec
 from oslo_config import cfg
-from oslo_policy import policy
 
 from kilonova.core.clock import utcnow
-from kilonova.core.context import RequestContext, new_request_id
+from kilonova.core.context import new_request_id
 from kilonova.core.errors import (
     Forbidden,
     Invalid,
@@ -20,6 +19,7 @@ from kilonova.core.errors import (
 )
 from kilonova.db.engine import Database
 from kilonova.http.identity import context_of
+from kilonova.placement.policies import Policy
 from kilonova.placement.routes import ROUTES, Route
 from kilonova.placement.wire import (
     VERSION_HEADER,
@@ -43,13 +43,13 @@ class _Resource:
         self,
         routes: dict[str, Route],
         database: Database,
-        enforcer: policy.Enforcer,
+        policy: Policy,
         conf: cfg.ConfigOpts,
     ) -> None:
         self._routes = routes
         self._allow = ", ".join(routes)
         self._database = database
-        self._enforcer = enforcer
+        self._policy = policy
         self._conf = conf
         # All of them, so that falcon adds no OPTIONS of its own.
         for method in falcon.HTTP_METHODS:
@@ -63,8 +63,9 @@ class _Resource:
             asked.require_json()
         elif request.method == "GET":
             asked.require_accept()
-        if route.rule:
-            self._authorise(route.rule, asked.parameters.get("project_id"), context)
+        project = asked.parameters.get("project_id", [context.project_id])[-1]
+        if route.rule and not self._policy.allows(route.rule, project, context):
+            raise Forbidden(f"{route.rule} is disallowed by policy")
         _write(asked, response, route.handler(asked, **params))
 
     def _route(self, request: falcon.Request, response: falcon.Response) -> Route:
@@ -75,20 +76,6 @@ class _Resource:
             raise NotFound(_NOT_FOUND)
         response.set_header("allow", self._allow)
         raise MethodNotAllowed(f"The method {request.method} is not allowed for this resource.")
-
-    def _authorise(self, rule: str, project: list[str] | None, context: RequestContext) -> None:
-        target = {
-            "project_id": project[-1] if project else context.project_id,
-            "user_id": context.user_id,
-        }
-        credentials = {
-            "user_id": context.user_id,
-            "project_id": context.project_id,
-            "roles": list(context.roles),
-            "system_scope": context.system_scope or None,
-        }
-        if not self._enforcer.enforce(rule, target, credentials):
-            raise Forbidden(f"{rule} is disallowed by policy")
 
 
 def _write(asked: Asked, response: falcon.Response, answer: Answer) -> None:
@@ -162,7 +149,7 @@ def _unknown(
     _fail(request, response, KilonovaError(f"Unexpected error: {type(error).__name__}"))
 
 
-def create_app(database: Database, enforcer: policy.Enforcer, conf: cfg.ConfigOpts) -> falcon.App:  # type: ignore[type-arg]
+def create_app(database: Database, policy: Policy, conf: cfg.ConfigOpts) -> falcon.App:  # type: ignore[type-arg]
     """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
     app = falcon.App(middleware=[_Conversation()])
     # What has no body has no type.
@@ -171,7 +158,7 @@ def create_app(database: Database, enforcer: policy.Enforcer, conf: cfg.ConfigOp
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(KilonovaError, _known)
     for path, routes in ROUTES.items():
-        app.add_route(path, _Resource(routes, database, enforcer, conf))
+        app.add_route(path, _Resource(routes, database, policy, conf))
     return app
 
 

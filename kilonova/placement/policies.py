@@ -1,9 +1,17 @@
 """Placement's policy rules, under the names and with the defaults that operators' policy files know."""
 
+from collections.abc import Callable
 from functools import cache
+from time import monotonic
 
+import msgspec
 from oslo_config import cfg
 from oslo_policy import policy
+
+from kilonova.core.context import RequestContext
+from kilonova.core.ids import RequestId
+
+_ANY = RequestId("")
 
 _LEGACY = policy.DeprecatedRule(
     name="rule:admin_api",
@@ -205,6 +213,43 @@ def enforcer_for(conf: cfg.ConfigOpts) -> policy.Enforcer:
     enforcer.suppress_default_change_warnings = True
     enforcer.register_defaults(list_rules())
     return enforcer
+
+
+_REMEMBERED = 1.0
+"""Seconds for which an answer holds. A changed policy file takes so long to be heard of."""
+_MOST_ANSWERS = 10_000
+
+
+class Policy:
+    """Who may do what; remembers its answers for a moment, since the same few services ask all the time."""
+
+    def __init__(self, enforcer: policy.Enforcer, clock: Callable[[], float] = monotonic) -> None:
+        self._enforcer = enforcer
+        self._clock = clock
+        self._answers: dict[tuple[str, str, RequestContext], bool] = {}
+        self._forgotten_at = 0.0
+
+    def allows(self, rule: str, project_id: str, context: RequestContext) -> bool:
+        """Whether a rule lets the one who asks touch what is of a project."""
+        now = self._clock()
+        if now >= self._forgotten_at or len(self._answers) >= _MOST_ANSWERS:
+            self._answers = {}
+            self._forgotten_at = now + _REMEMBERED
+        who = msgspec.structs.replace(context, request_id=_ANY, global_request_id="", trace="")
+        answer = self._answers.get((rule, project_id, who))
+        if answer is None:
+            answer = self._answers[rule, project_id, who] = self._ask(rule, project_id, context)
+        return answer
+
+    def _ask(self, rule: str, project_id: str, context: RequestContext) -> bool:
+        target = {"project_id": project_id, "user_id": context.user_id}
+        credentials = {
+            "user_id": context.user_id,
+            "project_id": context.project_id,
+            "roles": list(context.roles),
+            "system_scope": context.system_scope or None,
+        }
+        return bool(self._enforcer.enforce(rule, target, credentials))
 
 
 @cache
