@@ -7,12 +7,14 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
+from kilonova.core import flavor
+from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
 
 NAMESPACE = "https://kilonova.invalid/xmlns/instance/1"
-"""Marks the domains that are ours; it names nothing on any network."""
+"""Marks what we say of a domain; it names nothing on any network."""
 
-ET.register_namespace("kilonova", NAMESPACE)
+_PREFIX = "instance-"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,15 +28,27 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     config_drive: str | None = None
 
 
-def domain_name(instance: Instance) -> str:
-    """Return the domain's name: the same for ever, whatever the server is called."""
-    return f"instance-{instance.uuid}"
+class Record(msgspec.Struct, frozen=True):
+    """What a domain's metadata tells: the build that made it (0: not told), and what it was given."""
+
+    epoch: int = 0
+    resources: dict[str, int] = {}
+
+
+def domain_name(uuid: InstanceUuid) -> str:
+    """Return a guest's name: the same for ever, whatever the server is called."""
+    return _PREFIX + uuid
+
+
+def uuid_of(name: str) -> InstanceUuid | None:
+    """Return whose domain has this name, None for one that is not ours."""
+    return InstanceUuid(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else None
 
 
 def domain_xml(instance: Instance, place: Place) -> str:
     """Return the XML of a guest as text."""
     domain = ET.Element("domain", type=place.virt_type)
-    _text(domain, "name", domain_name(instance))
+    _text(domain, "name", domain_name(instance.uuid))
     _text(domain, "uuid", instance.uuid)
     _metadata(domain, instance)
     _text(domain, "memory", str(instance.flavor.memory_mb), unit="MiB")
@@ -42,6 +56,8 @@ def domain_xml(instance: Instance, place: Place) -> str:
     system = ET.SubElement(domain, "os")
     machine = {} if place.virt_type == "test" else {"machine": "pc"}
     _text(system, "type", "hvm", arch=place.arch, **machine)
+    if instance.image and instance.image.properties.get("hw_firmware_type") == "uefi":
+        system.set("firmware", "efi")
     if place.virt_type == "test":
         return ET.tostring(domain, encoding="unicode")
     ET.SubElement(system, "boot", dev="hd")
@@ -64,10 +80,13 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Elem
 
 
 def _metadata(domain: ET.Element, instance: Instance) -> None:
-    ours = ET.SubElement(ET.SubElement(domain, "metadata"), f"{{{NAMESPACE}}}instance")
-    _text(ours, f"{{{NAMESPACE}}}epoch", str(instance.epoch))
-    _text(ours, f"{{{NAMESPACE}}}project", instance.project_id)
-    _text(ours, f"{{{NAMESPACE}}}created", instance.created_at.isoformat())
+    parent = ET.SubElement(domain, "metadata")
+    ours = ET.SubElement(parent, "kilonova:instance", {"xmlns:kilonova": NAMESPACE})
+    _text(ours, "kilonova:epoch", str(instance.epoch))
+    for name, amount in flavor.resources(instance.flavor).items():
+        _text(ours, "kilonova:resource", str(amount), name=name)
+    _text(ours, "kilonova:project", instance.project_id)
+    _text(ours, "kilonova:created", instance.created_at.isoformat())
 
 
 def _devices(domain: ET.Element, instance: Instance, place: Place) -> None:
@@ -96,7 +115,10 @@ def _disk(devices: ET.Element, path: str, form: str, target: str, *, serial: str
     return disk
 
 
-def epoch_of(xml: str) -> int | None:
-    """Return the epoch that a domain's XML carries, or None if the domain is not ours."""
-    found = ET.fromstring(xml).find(f"./metadata/{{{NAMESPACE}}}instance/{{{NAMESPACE}}}epoch")  # noqa: S314
-    return None if found is None or not found.text else int(found.text)
+def record_of(metadata: str) -> Record:
+    """Return what our element of a domain's metadata tells. libvirt hands it out without its namespace."""
+    ours = ET.fromstring(metadata)  # noqa: S314 - libvirt wrote it
+    resources = {
+        found.get("name", ""): int(found.text or 0) for found in ours.iterfind("{*}resource")
+    }
+    return Record(int(ours.findtext("{*}epoch") or 0), resources)

@@ -127,6 +127,31 @@ class PlaceTest(testtools.TestCase):
         self.assertEqual(("Error", sentence), (event.result, event.details))
         self.assertEqual("Error", placed.action.message)
 
+    def test_a_server_that_is_given_up_is_in_error_with_its_fault(self) -> None:
+        fault = plan.timed_out(600, NOW)
+        refused = plan.refuse(PENDING, fault, BEGAN)
+        self.assertEqual(
+            (VmState.ERROR, None, NOW),
+            (refused.instance.vm_state, refused.instance.task_state, refused.instance.updated_at),
+        )
+        self.assertEqual(fault, refused.fault)
+        (event,) = refused.action.events
+        self.assertEqual(
+            (BEGAN, NOW, "Error", fault.message),
+            (event.started_at, event.finished_at, event.result, event.details),
+        )
+        self.assertEqual("Error", refused.action.message)
+
+    def test_a_request_is_late_when_it_is_older_than_a_build_may_take(self) -> None:
+        for age, seconds, late in (
+            (599, 600, False),
+            (600, 600, False),
+            (601, 600, True),
+            (9999, 0, False),
+        ):
+            now = PENDING.instance.created_at + timedelta(seconds=age)
+            self.assertEqual(late, plan.is_late(PENDING, seconds, now), (age, seconds))
+
     def test_a_decided_server_goes_into_the_cell_of_its_host_or_into_cell0(self) -> None:
         self.assertEqual(CELL, plan.cell_of(Decision(instance_uuid=UUID, destination=CHOSEN)))
         self.assertEqual(CELL0, plan.cell_of(Decision(instance_uuid=UUID, no_host=NO_HOST)))

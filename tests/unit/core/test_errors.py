@@ -34,6 +34,7 @@ TABLE = {
     "PlacementUnavailable": ("placement_unavailable", 503, True, "Unavailable"),
     "ImageStoreUnavailable": ("image_store_unavailable", 503, True, "Unavailable"),
     "HypervisorUnavailable": ("hypervisor_unavailable", 503, True, "Unavailable"),
+    "HostsUnavailable": ("hosts_unavailable", 503, True, "Unavailable"),
 }
 """Clients and other versions of kilonova rely on these: add, but do not change."""
 

@@ -210,6 +210,7 @@ REPORT = InstanceReport(
     failure=BuildFailure(
         reason="no luck", details="at host1", retry=False, alternates=(DESTINATION,)
     ),
+    if_idle=True,
     gone=True,
     events=(EVENT,),
 )
@@ -282,8 +283,8 @@ FULL = (
     m.ReportsTaken(refused=(0, 2)),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
-    m.ListInstances(host=HOST),
-    m.HostInstances(instances=(INSTANCE,)),
+    m.ListInstances(host=HOST, guests=(UUID,)),
+    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,)),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
 

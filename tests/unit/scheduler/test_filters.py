@@ -157,3 +157,20 @@ class FiltersTest(testtools.TestCase):
 
     def test_a_host_that_was_not_asked_for_is_refused(self) -> None:
         self._check("requested host", filters.forced, FORCED)
+
+
+class SilentFleetTest(testtools.TestCase):
+    """Whether it is the hosts that are away, or what carries their signs of life."""
+
+    def test_a_fleet_that_fell_silent_as_one_is_told_from_hosts_that_are_down(self) -> None:
+        for what, hosts, expected in (
+            ("all of them", [silent(16), silent(60)], True),
+            ("one of one", [silent(16)], True),
+            ("one lives", [silent(60), silent(1)], False),
+            ("none at all", [], False),
+            ("never heard of", [host(last_seen=None)], False),
+            ("the only live one is disabled", [silent(60), silent(1, enabled=False)], True),
+            ("all are disabled", [silent(60, enabled=False)], False),
+            ("all are forced down", [silent(60, forced_down=True)], False),
+        ):
+            self.assertEqual(expected, filters.all_fell_silent(hosts, MOMENT), what)
