@@ -216,7 +216,7 @@ class ApplyTest(ReportsCase):
         self.assertEqual([(BUILD, None)], self.events())
 
     def test_the_reports_of_a_build_are_few_statements(self) -> None:
-        for report, budget in ((self.begins(), 2), (self.succeeded(), 4)):
+        for report, budget in ((self.begins(), 2), (self.succeeded(), 3)):
             seen = statements_of(self.cell, lambda one=report: self.apply(one))
             self.assertLessEqual(len([s for s in seen if not s.startswith("BEGIN")]), budget, seen)
 
