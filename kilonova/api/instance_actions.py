@@ -13,7 +13,7 @@ from kilonova.core.errors import Invalid, NotFound
 from kilonova.core.ids import RequestId
 from kilonova.core.instance import ActionEvent, Instance, InstanceAction
 from kilonova.db import actions
-from kilonova.db.actions import ActionQuery
+from kilonova.db.actions import NEWEST, ActionQuery
 from kilonova.db.engine import Database
 
 _RULE = "os_compute_api:os-instance-actions"
@@ -71,7 +71,7 @@ def list_actions(asked: Asked, server_id: str) -> Answer:
 
 def _wanted(asked: Asked) -> ActionQuery:
     if asked.version < (2, 58):
-        return ActionQuery()
+        return NEWEST
     limit, marker = page(asked)
     since, before = (
         parameters.moment_of(text, name) if (text := asked.one(name)) else None

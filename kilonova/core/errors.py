@@ -2,16 +2,25 @@
 
     KilonovaError
     |-- Invalid                400  the request is wrong; the sentence names the field
-    |   `-- MalformedBody      400
+    |   |-- MalformedBody      400
+    |   |-- BadParameter       400  of a query string
+    |   |-- MissingParameter   400
+    |   |-- DuplicateParameter 400
+    |   `-- NoSuchProvider     400  the request names a resource provider that does not exist
     |-- Unauthorized           401
     |-- Forbidden              403  policy says no
     |   `-- QuotaExceeded      403
     |-- NotFound               404
-    |-- NotAcceptable          406  no such microversion
+    |-- MethodNotAllowed       405
+    |-- NotAcceptable          406  no such microversion, or no media type that the client takes
     |-- Conflict               409
     |   |-- WrongState         409  the server's state does not allow the action
     |   |-- ServerLocked       409
     |   |-- GenerationConflict 409  somebody else changed it since it was read
+    |   |-- DuplicateName      409
+    |   |-- InventoryInUse     409
+    |   |-- ProviderInUse      409
+    |   |-- ProviderHasChildren 409
     |   `-- NoCapacity         409  a claim asks for more than is left
     |-- TooLarge               413
     |-- UnsupportedMediaType   415
@@ -74,6 +83,30 @@ class MalformedBody(Invalid):
     code = "malformed_body"
 
 
+class BadParameter(Invalid):
+    """A query string's parameter has a value that means nothing."""
+
+    code = "bad_parameter"
+
+
+class MissingParameter(Invalid):
+    """A query string lacks a parameter that the others ask for."""
+
+    code = "missing_parameter"
+
+
+class DuplicateParameter(Invalid):
+    """A query string's parameter is given twice."""
+
+    code = "duplicate_parameter"
+
+
+class NoSuchProvider(Invalid):
+    """The request names a resource provider that does not exist."""
+
+    code = "no_such_provider"
+
+
 class Unauthorized(KilonovaError):
     """Nobody is named, or the name is not proven."""
 
@@ -101,8 +134,15 @@ class NotFound(KilonovaError):
     status = 404
 
 
+class MethodNotAllowed(KilonovaError):
+    """The path is there, but the method has no meaning on it."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
 class NotAcceptable(KilonovaError):
-    """The microversion is outside what is served."""
+    """The microversion is outside what is served, or the client takes no media type that is."""
 
     code = "not_acceptable"
     status = 406
@@ -132,6 +172,30 @@ class GenerationConflict(Conflict):
 
     code = "generation_conflict"
     retry_helps = True
+
+
+class DuplicateName(Conflict):
+    """Something else has the name already."""
+
+    code = "duplicate_name"
+
+
+class InventoryInUse(Conflict):
+    """What would be taken away is allocated to somebody."""
+
+    code = "inventory_in_use"
+
+
+class ProviderInUse(Conflict):
+    """The resource provider has allocations."""
+
+    code = "provider_in_use"
+
+
+class ProviderHasChildren(Conflict):
+    """The resource provider is the parent of others."""
+
+    code = "provider_has_children"
 
 
 class NoCapacity(Conflict):

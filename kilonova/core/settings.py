@@ -110,6 +110,35 @@ def _database(what: str) -> list[cfg.Opt]:
     return [cfg.StrOpt("connection", secret=True, help=f"SQLAlchemy URL of {what}.")]
 
 
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+_PLACEMENT = [
+    cfg.StrOpt(
+        "incomplete_consumer_project_id",
+        default=_NOBODY,
+        help="The project of allocations that a client makes below microversion 1.8.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_user_id",
+        default=_NOBODY,
+        help="The user of allocations that a client makes below microversion 1.8.",
+    ),
+]
+
+_CANDIDATES = [
+    cfg.BoolOpt(
+        "randomize_allocation_candidates",
+        default=True,
+        help="Answer with allocation candidates in random order, from anywhere in the fleet. "
+        "Otherwise those who ask for a few of many always get the same.",
+    ),
+    cfg.IntOpt(
+        "max_allocation_candidates",
+        default=100000,
+        min=1,
+        help="The most allocation candidates in one answer, also to those who set no limit.",
+    ),
+]
+
 _QUOTA = [
     cfg.IntOpt(name, default=default, min=-1, help=f"{help_} -1 is unlimited.")
     for name, default, help_ in (
@@ -194,10 +223,11 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT,
     "api": _API,
     "compute_api": _listener(8774, "Compute API"),
-    "placement_api": _listener(8778, "Placement API"),
+    "placement_api": _listener(8778, "Placement API") + _CANDIDATES,
     "api_database": _database("the API database"),
     "database": _database("this cell's database"),
     "placement_database": _database("Placement's database"),
+    "placement": _PLACEMENT,
     "quota": _QUOTA,
     "scheduler": _SCHEDULER,
     "filter_scheduler": _FILTER_SCHEDULER,
@@ -205,7 +235,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "libvirt": _LIBVIRT,
     "fake": _FAKE,
 }
-"""Group -> options. ``[placement]``, ``[glance]`` and other peers are keystoneauth1's own options."""
+"""Group -> options. ``[placement]``, ``[glance]`` and other peers have keystoneauth1's own options, too."""
 
 
 def new_config() -> cfg.ConfigOpts:

@@ -77,8 +77,11 @@ class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
     changed_before: datetime | None = None
 
 
+NEWEST = ActionQuery()
+
+
 def list_actions(
-    cell_db: Database, uuid: InstanceUuid, wanted: ActionQuery
+    cell_db: Database, uuid: InstanceUuid, wanted: ActionQuery = NEWEST
 ) -> tuple[InstanceAction, ...]:
     """Return a server's actions, newest first, without events. Deleted servers have theirs too.
 

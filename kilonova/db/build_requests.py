@@ -25,8 +25,6 @@ from kilonova.db.statements import among, insert_if_absent, table_of
 LEASE = timedelta(seconds=60)
 """How long a conductor that took a build request may work on it before another may."""
 
-_TRIES = 5
-
 _encode = msgspec.json.Encoder().encode
 _decode_instance = msgspec.json.Decoder(Instance).decode
 _decode_spec = msgspec.json.Decoder(RequestSpec).decode
@@ -144,17 +142,13 @@ def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits:
     values = {"b_project": project}
     values |= {f"b_{name}": getattr(asked, name) for name in Amount.__struct_fields__}
     values |= {f"b_{name}_limit": getattr(limits, name) for name in limited}
-    for _ in range(_TRIES):
-        if connection.execute(_counted(limited), values).rowcount:
-            return
-        used = _used(connection, project)
-        sentence = exceeded(asked, used or Amount(instances=0, cores=0, ram=0), limits)
+    while not connection.execute(_counted(limited), values).rowcount:
+        sentence = exceeded(asked, _used(connection, project), limits)
         if sentence is not None:
             raise QuotaExceeded(sentence)
-        # No row yet, or others made it or gave servers back since the UPDATE looked.
+        # There is room: the row was not there yet, or another gave something back meanwhile.
         empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
         insert_if_absent(connection, _usages, [empty], "project_id")
-    raise QuotaExceeded("Quota exceeded: other requests took what was left.")
 
 
 @functools.cache
@@ -166,9 +160,9 @@ def _counted(limited: tuple[str, ...]) -> sa.Update:
     return sa.update(_usages).where(mine, *within).values(more)
 
 
-def _used(connection: sa.Connection, project: ProjectId) -> Amount | None:
+def _used(connection: sa.Connection, project: ProjectId) -> Amount:
     row = connection.execute(_USED, {"b_project": project}).first()
-    return None if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+    return Amount() if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
 
 
 def take(

@@ -44,7 +44,10 @@ class Database:
         elif self.url.get_backend_name() == "postgresql":
             common["connect_args"] = {"connect_timeout": 5}
         common |= {"pool_size": pool_size, "max_overflow": pool_size * 2, "pool_timeout": 15}
-        self._write = sa.create_engine(self.url, isolation_level=self._isolation(), **common)
+        # Whoever takes a connection of this pool ends its own transaction, so giving it back is free.
+        self._write = sa.create_engine(
+            self.url, isolation_level=self._isolation(), pool_reset_on_return=None, **common
+        )
         self._read = sa.create_engine(
             self.url,
             isolation_level="AUTOCOMMIT",

@@ -143,7 +143,18 @@ def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
         # Almost always none of them is there: then there is nothing to look for first.
         cell_db.write(lambda connection: _insert(connection, placed))
     except exc.IntegrityError:
-        cell_db.write(lambda connection: _insert(connection, _absent(connection, placed)))
+        _insert_the_others(cell_db, placed)
+
+
+def _insert_the_others(cell_db: Database, placed: Sequence[Placed]) -> None:
+    def work(connection: sa.Connection) -> None:
+        _insert(connection, _absent(connection, placed))
+
+    try:
+        cell_db.write(work)
+    except exc.IntegrityError:
+        # Another wrote some of them between our look and our insert; now we see which.
+        cell_db.write(work)
 
 
 def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]:

@@ -1,182 +1,180 @@
-"""Who has room, and who holds what: the reads of Placement."""
+"""Trees of providers that may serve a request for candidates, a window at a time.
 
+Roots are taken in stretches from a random spot on, so that what is read follows what is asked for and not
+the fleet. Where the first stretch was not enough, one look at the indexes tells whether something that is
+needed is rare; then all its few holders are read instead of walking on.
+"""
+
+import random
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from kilonova.core.scheduling import Room
+from kilonova.core.candidates import Need, Provider, Stock, Tree
+from kilonova.db import placement_candidates_statements as statements
 from kilonova.db.engine import Database
-from kilonova.db.placement_schema import (
-    Consumer,
-    Provider,
-    ProviderAggregate,
-    ProviderTrait,
-    StoredAllocation,
-    StoredInventory,
-)
+from kilonova.db.placement_candidates_statements import Kind
+from kilonova.db.placement_schema import LAST_SPOT
+from kilonova.db.placement_schema import Provider as StoredProvider
 from kilonova.db.statements import table_of
 
-_providers = table_of(Provider)
-_inventories = table_of(StoredInventory)
-_allocations = table_of(StoredAllocation)
-_consumers = table_of(Consumer)
-_traits = table_of(ProviderTrait)
-_aggregates = table_of(ProviderAggregate)
+_FEWEST = 32
+"""Roots in the first stretch at least. With fewer, those behind a gap in the spots would be favoured."""
+_MOST = 2048
+"""Roots in a stretch at most: what is in memory at once."""
+_RARE = 1024
+"""Holders of something needed, up to which it is rare."""
+
+_providers = table_of(StoredProvider)
+_stocks = msgspec.json.Decoder(dict[str, Stock])
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked for: amounts by class, traits that must and must not be there, and sets of aggregates
-    in each of which (any one of the set) the provider must be."""
+    """Which trees are looked for: those that meet all ``needs``, under a root that has its traits."""
 
-    resources: Mapping[str, int]
-    required: Collection[str] = ()
-    forbidden: Collection[str] = ()
-    member_of: Collection[Collection[str]] = ()
+    needs: tuple[Need, ...] = ()
+    root_required: frozenset[str] = frozenset()
+    root_forbidden: frozenset[str] = frozenset()
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider with all its rooms and traits."""
+def trees(
+    database: Database, wanted: Wanted, *, few: int | None, chance: random.Random | None
+) -> Iterator[Sequence[Tree]]:
+    """Yield all trees that are wanted, each once.
 
-    uuid: str
-    generation: int
-    rooms: dict[str, Room]
-    traits: tuple[str, ...]
-
-
-def with_room(database: Database, wanted: Wanted, limit: int) -> tuple[str, ...]:
-    """Return at most ``limit`` providers on which all of ``wanted`` fits, in one query.
-
-    The scarcest look-up is left to the database: each class is an index on what is free.
+    ``few`` is how many of them are likely to do; None means all. With ``chance`` they start anywhere.
     """
-    names = sorted(wanted.resources)
-    first = _inventories.alias()
-    query = sa.select(first.c.provider_uuid).where(*_fits(first, names[0], wanted))
-    for name in names[1:]:
-        other = _inventories.alias()
-        query = query.join(other, other.c.provider_uuid == first.c.provider_uuid)
-        query = query.where(*_fits(other, name, wanted))
-    provider = first.c.provider_uuid
-    for trait in sorted(wanted.required):
-        has = sa.select(_traits.c.provider_uuid).where(_traits.c.trait == trait)
-        query = query.where(provider.in_(has))
-    if wanted.forbidden:
-        has = sa.select(_traits.c.provider_uuid).where(_traits.c.trait.in_(wanted.forbidden))
-        query = query.where(provider.not_in(has))
-    for group in wanted.member_of:
-        members = sa.select(_aggregates.c.provider_uuid)
-        members = members.where(_aggregates.c.aggregate_uuid.in_(group))
-        query = query.where(provider.in_(members))
-    return tuple(database.query(lambda c: c.execute(query.limit(limit)).scalars().all()))
+    size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
+    start = chance.randint(0, LAST_SPOT) if chance else -1
+    first: Sequence[Tree] = ()
+    for number, (after, until) in enumerate(_stretches(database, start, size)):
+        if number == 1 and (rare := _roots_of_rarest(database, wanted)) is not None:
+            left = sorted(rare - {tree.root for tree in first})
+            if chance:
+                chance.shuffle(left)
+            yield from trees_under(database, wanted, left, few=few)
+            return
+        window = _read(database, wanted, {"after": after, "until": until})
+        if not number:
+            first = window
+        yield window
 
 
-def _fits(inventory: Any, name: str, wanted: Wanted) -> tuple[sa.ColumnElement[bool], ...]:
-    amount = wanted.resources[name]
-    columns = inventory.c
-    return (
-        columns.resource_class == name,
-        columns.free >= amount,
-        columns.min_unit <= amount,
-        columns.max_unit >= amount,
-        sa.literal(amount) % columns.step_size == 0,
-    )
+def trees_under(
+    database: Database, wanted: Wanted, roots: Sequence[str], *, few: int | None
+) -> Iterator[Sequence[Tree]]:
+    """Yield those trees under some roots that are wanted, in the order of the roots."""
+    size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
+    while roots:
+        yield _read(database, wanted, {"roots": list(roots[:size])})
+        roots = roots[size:]
+        size = min(4 * size, _MOST)
 
 
-def summaries(database: Database, uuids: Collection[str]) -> dict[str, Summary]:
-    """Return providers with their rooms and traits, by UUID, in two queries."""
-    if not uuids:
-        return {}
-    columns = (
-        _inventories.c.provider_uuid,
-        _providers.c.generation,
-        _inventories.c.resource_class,
-        _inventories.c.capacity,
-        _inventories.c.used,
-    )
-    query = (
-        sa.select(*columns)
-        .join(_providers, _providers.c.uuid == _inventories.c.provider_uuid)
-        .where(_inventories.c.provider_uuid.in_(uuids))
-    )
-    with_traits = sa.select(_traits).where(_traits.c.provider_uuid.in_(uuids))
-    rooms: defaultdict[str, dict[str, Room]] = defaultdict(dict)
-    generations: dict[str, int] = {}
-    for uuid, generation, name, capacity, used in database.query(lambda c: c.execute(query).all()):
-        generations[uuid] = generation
-        rooms[uuid][name] = Room(capacity=capacity, used=used)
-    traits: defaultdict[str, list[str]] = defaultdict(list)
-    for uuid, trait in database.query(lambda c: c.execute(with_traits).all()):
-        traits[uuid].append(trait)
-    return {
-        uuid: Summary(
-            uuid=uuid,
-            generation=generations[uuid],
-            rooms=rooms[uuid],
-            traits=tuple(sorted(traits[uuid])),
-        )
-        for uuid in generations
-    }
+def sharing_trees(database: Database, classes: Collection[str]) -> tuple[Tree, ...]:
+    """Return the trees that have a sharing provider with some of these classes; of none, with anything."""
+    query = statements.sharing_trees(any_class=not classes)
+    values = {"classes": sorted(classes)}
+    return _grouped(database.query(lambda c: c.execute(query, values).all()))
 
 
-class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer holds: provider -> class -> amount."""
-
-    consumer: str
-    project_id: str
-    user_id: str
-    generation: int
-    allocation: dict[str, dict[str, int]]
-
-
-def holdings(
-    database: Database, *, consumer: str | None = None, provider: str | None = None
-) -> tuple[Holding, ...]:
-    """Return what one consumer holds, or who holds what of one provider."""
-    query = (
-        sa.select(_consumers, _allocations)
-        .join(_allocations, _allocations.c.consumer_uuid == _consumers.c.uuid)
-        .order_by(_consumers.c.uuid)
-    )
-    if consumer is not None:
-        query = query.where(_consumers.c.uuid == consumer)
-    if provider is not None:
-        query = query.where(_allocations.c.provider_uuid == provider)
-    found: dict[str, Holding] = {}
-    for row in database.query(lambda c: c.execute(query).all()):
-        holding = found.setdefault(row.uuid, _empty(row))
-        holding.allocation.setdefault(row.provider_uuid, {})[row.resource_class] = row.used
-    return tuple(found.values())
-
-
-def _empty(row: Any) -> Holding:
-    return Holding(
-        consumer=row.uuid,
-        project_id=row.project_id,
-        user_id=row.user_id,
-        generation=row.generation,
-        allocation={},
-    )
-
-
-def generations_of(database: Database, uuids: Collection[str]) -> dict[str, int]:
-    """Return the generations of providers."""
-    query = sa.select(_providers.c.uuid, _providers.c.generation)
+def roots_of(database: Database, uuids: Collection[str]) -> dict[str, str]:
+    """Return the root of each of these providers that is there."""
+    query = sa.select(_providers.c.uuid, _providers.c.root_uuid)
     query = query.where(_providers.c.uuid.in_(uuids))
     return {row[0]: row[1] for row in database.query(lambda c: c.execute(query).all())}
 
 
-def project_usages(
-    database: Database, project_id: str, user_id: str | None = None
-) -> dict[str, int]:
-    """Return what a project (or one user in it) uses in all, by resource class."""
-    query = (
-        sa.select(_allocations.c.resource_class, sa.func.sum(_allocations.c.used))
-        .join(_consumers, _consumers.c.uuid == _allocations.c.consumer_uuid)
-        .where(_consumers.c.project_id == project_id)
-        .group_by(_allocations.c.resource_class)
+def _stretches(database: Database, start: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield stretches of spots, (after, until], of about ``size`` roots at first and then of ever more.
+
+    Together they hold every root: upwards from ``start``, and then downwards. A fleet that is smaller than
+    the first stretch is in it as a whole.
+    """
+    low = high = start
+    top = bottom = False
+    while not (top and bottom):
+        values = {"low": low, "high": high, "size": size}
+        found = database.query(lambda c, v=values: c.execute(statements.ends(), v).all())  # type: ignore[misc]
+        (_, last, above), (_, first, below) = found
+        until = last if above else high
+        top = above < size
+        after = first - 1 if below and top else low
+        bottom = top and below < size
+        if low == high:
+            yield after, until
+        else:
+            if high < until:
+                yield high, until
+            if after < low:
+                yield after, low
+        low, high = after, until
+        size = min(4 * size, _MOST)
+
+
+def _read(database: Database, wanted: Wanted, where: Mapping[str, Any]) -> tuple[Tree, ...]:
+    query = statements.trees(
+        tuple(statements.need_form(need) for need in wanted.needs),
+        (bool(wanted.root_required), bool(wanted.root_forbidden)),
+        named="roots" in where,
     )
-    if user_id is not None:
-        query = query.where(_consumers.c.user_id == user_id)
-    return {row[0]: int(row[1]) for row in database.query(lambda c: c.execute(query).all())}
+    values = {
+        "root_required": sorted(wanted.root_required),
+        "root_count": len(wanted.root_required),
+        "root_forbidden": sorted(wanted.root_forbidden),
+        **where,
+    }
+    for n, need in enumerate(wanted.needs):
+        values |= statements.need_values(n, need)
+    return _grouped(database.query(lambda c: c.execute(query, values).all()))
+
+
+def _grouped(rows: Sequence[Any]) -> tuple[Tree, ...]:
+    trees: defaultdict[str, list[Provider]] = defaultdict(list)
+    for uuid, parent, root, stock, traits, aggregates in rows:
+        provider = Provider(
+            uuid,
+            parent,
+            root,
+            _stocks.decode(f"{{{stock}}}") if stock else {},
+            tuple(traits.split(",")) if traits else (),
+            tuple(aggregates.split(",")) if aggregates else (),
+        )
+        trees[root].append(provider)
+    return tuple(Tree(root, tuple(providers)) for root, providers in trees.items())
+
+
+def _roots_of_rarest(database: Database, wanted: Wanted) -> set[str] | None:
+    """Return the roots above all that have the rarest thing needed, or None if nothing is rare."""
+    kinds: list[Kind] = []
+    values: dict[str, Any] = {"rare": _RARE}
+    for kind, what, amount in _sources(wanted):
+        values |= {f"source_{len(kinds)}": what, f"source_amount_{len(kinds)}": amount}
+        kinds.append(kind)
+    if not kinds:
+        return None
+    query = statements.holders_counts(tuple(kinds))
+    counts = database.query(lambda c: c.execute(query, values).all())
+    n, holders = min(counts, key=lambda count: count[1])
+    if holders >= _RARE:
+        return None
+    fetch = statements.roots_of_holders(kinds[n], n)
+    return set(database.query(lambda c: c.execute(fetch, values).scalars().all()))
+
+
+def _sources(wanted: Wanted) -> Iterator[tuple[Kind, Any, int]]:
+    """Yield what the indexes can find the holders of, one of which every tree that is wanted must have."""
+    for trait in sorted(wanted.root_required):
+        yield "required", [trait], 0
+    for need in wanted.needs:
+        if need.shared:
+            continue
+        for name, amount in need.resources:
+            yield "class", name, amount
+        for traits in need.required:
+            yield "required", sorted(traits), 0
+        for aggregates in need.member_of:
+            yield "member_of", sorted(aggregates), 0

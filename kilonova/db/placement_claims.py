@@ -1,97 +1,168 @@
 """Claims: the transactions that take and give back what providers have.
 
-A claim is a guarded UPDATE on the provider's inventories in the transaction that writes the allocations, so
-it fails only when the capacity is really gone, never because somebody else claimed something. Inventories
-are always touched in the order of their providers' UUIDs, so claims never deadlock.
+A claim is a guarded UPDATE on the providers' inventories in the transaction that writes the allocations, so
+it fails only when the capacity is really gone, never because somebody else claimed something. It has the
+same few statements whatever the number of providers and claims, always in the order consumers, providers,
+inventories, allocations, and the rows of each in the order of their UUIDs, so that claims never deadlock.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from kilonova.core.errors import GenerationConflict, NoCapacity
+from kilonova.core.clock import utcnow
+from kilonova.core.errors import GenerationConflict, NoCapacity, NoSuchProvider
 from kilonova.core.ids import ConsumerUuid
 from kilonova.core.scheduling import Allocation
 from kilonova.db.engine import Database
-from kilonova.db.placement_schema import Consumer, StoredAllocation, StoredInventory
+from kilonova.db.placement_demand import Demand, demands, misfits, taking
+from kilonova.db.placement_providers import touch
+from kilonova.db.placement_schema import Consumer, Provider, StoredAllocation, StoredInventory
 from kilonova.db.statements import table_of
 
+_providers = table_of(Provider)
 _inventories = table_of(StoredInventory)
 _allocations = table_of(StoredAllocation)
 _consumers = table_of(Consumer)
 
+_INSERT_CONSUMERS = sa.insert(_consumers)
+_INSERT_ALLOCATIONS = sa.insert(_allocations)
 
-class _Refused(Exception):
-    """A provider lacks room for the sum of what claims ask of it; rolls the transaction back."""
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The project and the user of a consumer whose client named none."""
 
-    def __init__(self, provider: str, amounts: Mapping[str, int]) -> None:
-        super().__init__(provider)
-        self.provider = provider
-        self.amounts = dict(amounts)
+_ATTEMPTS = 3
+"""How often a claim is tried for consumers that somebody else makes at the same moment."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What one consumer is to hold, in place of what it holds. An empty allocation gives all back.
 
     ``generation`` is what the caller read the consumer with: None for one that must be new, -1 not to
-    compare.
+    compare. A project, user or type of None stays what it was.
     """
 
     consumer: ConsumerUuid
-    project_id: str
-    user_id: str
+    project_id: str | None
+    user_id: str | None
     allocation: Allocation
     generation: int | None = -1
+    consumer_type: str | None = None
+
+
+class _Refused(Exception):
+    """Some provider lacks room for what is asked of it; rolls the transaction back."""
+
+    def __init__(self, wanted: Mapping[str, Mapping[str, Demand]]) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer that is there already."""
+
+    project_id: str
+    user_id: str
+    consumer_type: str
+    generation: int
+
+
+_NEW = _Held(project_id=NOBODY, user_id=NOBODY, consumer_type="unknown", generation=0)
 
 
 def replace_all(database: Database, claims: Sequence[Claim]) -> None:
     """Make every consumer hold what its claim says, or change nothing at all.
 
     Raises:
-        NoCapacity: naming the provider and the classes that have no room.
+        NoCapacity: naming the providers and the classes that have no room.
+        NoSuchProvider: naming the providers that do not exist.
         GenerationConflict: a consumer is not as the caller read it.
     """
+    # Almost always nobody of them holds anything: then there is nothing to read first.
+    fresh = all(claim.allocation and claim.generation in (None, -1) for claim in claims)
+    with explained(database):
+        for _ in range(_ATTEMPTS):
+            try:
+                return database.write(lambda c: exchange(c, claims, fresh=fresh))  # noqa: B023
+            except exc.IntegrityError:
+                # A consumer is there after all, or came to be a moment ago.
+                fresh = False
+    raise GenerationConflict(
+        "Inventory and/or allocations changed while attempting to allocate: a consumer was made by "
+        "another request."
+    )
+
+
+@contextmanager
+def explained(database: Database) -> Iterator[None]:
+    """Say which inventories refused what ``exchange`` asked of them.
+
+    Raises:
+        NoCapacity: with the numbers of each class.
+    """
     try:
-        _replace_or_refuse(database, claims)
+        yield
     except _Refused as refused:
-        sentence = _explain(database, refused.provider, refused.amounts)
-        raise NoCapacity(sentence) from None
+        raise NoCapacity(_explain(database, refused.wanted)) from None
 
 
-def _replace_or_refuse(database: Database, claims: Sequence[Claim]) -> None:
-    if all(c.allocation and c.generation in (None, -1) for c in claims):
-        # Almost always nobody of them holds anything: then there is nothing to read first.
-        try:
-            database.write(lambda connection: _take(connection, claims))
-        except exc.IntegrityError:
-            pass
-        else:
-            return
-    try:
-        database.write(lambda connection: _replace(connection, claims))
-    except exc.IntegrityError as error:
-        # A provider that does not exist, or a consumer that somebody else made a moment ago.
-        raise GenerationConflict(
-            "Unable to allocate: a consumer or a provider was changed by another request."
-        ) from error
+def exchange(connection: sa.Connection, claims: Sequence[Claim], *, fresh: bool = False) -> None:
+    """Give back what the consumers hold and take what their claims say, within a transaction.
 
+    ``fresh`` says that none of them holds anything.
 
-def _replace(connection: sa.Connection, claims: Sequence[Claim]) -> None:
-    held = _lock(connection, [c.consumer for c in claims])
+    Raises:
+        IntegrityError: SQLAlchemy's; one does, or was made meanwhile.
+        NoSuchProvider: as ``replace_all``.
+        GenerationConflict: as ``replace_all``.
+    """
+    held = {} if fresh else _lock(connection, [claim.consumer for claim in claims])
     for claim in claims:
         _compare(claim, held.get(claim.consumer))
-    _give_back(connection, list(held))
-    _take(connection, [c for c in claims if c.allocation], held)
+    given = _amounts(connection, held)
+    _rewrite_consumers(connection, claims, held)
+    claimed = {uuid for claim in claims for uuid in claim.allocation}
+    # Who gives all back changes the generation of what it leaves, too.
+    emptied = [given[c.consumer] for c in claims if not c.allocation and c.consumer in given]
+    grown = claimed.union(*emptied)
+    _lock_providers(connection, grown, others=set().union(*given.values()) - grown)
+    wanted = demands([claim.allocation for claim in claims], list(given.values()))
+    for statement, parameters, fitting in taking(wanted):
+        if connection.execute(statement, parameters).rowcount != fitting:
+            raise _Refused(wanted)
+    rows = [row for claim in claims for row in _rows(claim)]
+    if rows:
+        connection.execute(_INSERT_ALLOCATIONS, rows)
 
 
-def _compare(claim: Claim, generation: int | None) -> None:
-    if claim.generation not in (-1, generation):
+def _lock_providers(
+    connection: sa.Connection, grown: Collection[str], others: Collection[str]
+) -> None:
+    if others:
+        # All in one order, before some of them grow.
+        touch(connection, {*grown, *others}, grow=False)
+    if not grown or touch(connection, grown, grow=True) == len(grown):
+        return
+    query = sa.select(_providers.c.uuid).where(_providers.c.uuid.in_(grown))
+    missing = sorted(set(grown).difference(connection.execute(query).scalars()))
+    raise NoSuchProvider(
+        f"Allocation for resource provider '{', '.join(missing)}' that does not exist."
+    )
+
+
+def _compare(claim: Claim, held: _Held | None) -> None:
+    if claim.generation == -1:
+        return
+    now = None if held is None else held.generation
+    if claim.generation != now:
         raise GenerationConflict(
-            f"consumer generation conflict - expected {_shown(generation)} but got "
+            f"consumer generation conflict - expected {_shown(now)} but got "
             f"{_shown(claim.generation)}"
         )
 
@@ -108,7 +179,7 @@ def claim_each(database: Database, claims: Sequence[Claim]) -> dict[ConsumerUuid
     """
     try:
         replace_all(database, claims)
-    except (NoCapacity, GenerationConflict) as error:
+    except (NoCapacity, NoSuchProvider, GenerationConflict) as error:
         if len(claims) == 1:
             return {claims[0].consumer: str(error)}
     else:
@@ -117,17 +188,24 @@ def claim_each(database: Database, claims: Sequence[Claim]) -> dict[ConsumerUuid
     for claim in claims:
         try:
             replace_all(database, [claim])
-        except (NoCapacity, GenerationConflict) as error:
+        except (NoCapacity, NoSuchProvider, GenerationConflict) as error:
             refused[claim.consumer] = str(error)
     return refused
 
 
 def free(database: Database, consumers: Collection[ConsumerUuid]) -> int:
-    """Give back all that consumers hold; return how many of them held anything."""
+    """Give back all that consumers hold; return how many of them held anything.
+
+    The generations of the providers stay: what they offer is what it was.
+    """
 
     def work(connection: sa.Connection) -> int:
         held = _lock(connection, consumers)
-        _give_back(connection, list(held))
+        given = _amounts(connection, held)
+        _rewrite_consumers(connection, [], held)
+        _lock_providers(connection, (), others=set().union(*given.values()))
+        for statement, parameters, _rows in taking(demands([], list(given.values()))):
+            connection.execute(statement, parameters)
         return len(held)
 
     return database.write(work)
@@ -135,123 +213,76 @@ def free(database: Database, consumers: Collection[ConsumerUuid]) -> int:
 
 def _lock(
     connection: sa.Connection, consumers: Collection[ConsumerUuid]
-) -> dict[ConsumerUuid, int]:
+) -> dict[ConsumerUuid, _Held]:
     query = (
-        sa.select(_consumers.c.uuid, _consumers.c.generation)
+        sa.select(_consumers)
         .where(_consumers.c.uuid.in_(consumers))
         .order_by(_consumers.c.uuid)
         .with_for_update()
     )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {
+        row["uuid"]: _Held(**{name: row[name] for name in _Held.__struct_fields__})
+        for row in connection.execute(query).mappings()
+    }
 
 
-def _give_back(connection: sa.Connection, consumers: Sequence[ConsumerUuid]) -> None:
+def _amounts(
+    connection: sa.Connection, consumers: Collection[ConsumerUuid]
+) -> dict[ConsumerUuid, Allocation]:
     if not consumers:
-        return
-    query = sa.select(
-        _allocations.c.provider_uuid,
-        _allocations.c.resource_class,
-        sa.func.sum(_allocations.c.used),
-    )
-    query = query.where(_allocations.c.consumer_uuid.in_(consumers))
-    query = query.group_by(_allocations.c.provider_uuid, _allocations.c.resource_class)
-    amounts: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for provider, name, amount in connection.execute(query):
-        amounts[provider][name] = int(amount)
-    for provider in sorted(amounts):
-        connection.execute(_change(provider, amounts[provider], -1))
-    connection.execute(sa.delete(_allocations).where(_allocations.c.consumer_uuid.in_(consumers)))
-    connection.execute(sa.delete(_consumers).where(_consumers.c.uuid.in_(consumers)))
+        return {}
+    query = sa.select(_allocations).where(_allocations.c.consumer_uuid.in_(consumers))
+    found: defaultdict[ConsumerUuid, Allocation] = defaultdict(dict)
+    for row in connection.execute(query):
+        found[row.consumer_uuid].setdefault(row.provider_uuid, {})[row.resource_class] = row.used
+    return found
 
 
-def _take(
-    connection: sa.Connection,
-    claims: Sequence[Claim],
-    held: Mapping[ConsumerUuid, int] | None = None,
+def _rewrite_consumers(
+    connection: sa.Connection, claims: Sequence[Claim], held: Mapping[ConsumerUuid, _Held]
 ) -> None:
-    if not claims:
-        return
-    held = held or {}
-    consumers = [
+    """Write the consumers that will hold something, and remove what those that are there hold."""
+    if held:
+        mine = list(held)
+        connection.execute(sa.delete(_allocations).where(_allocations.c.consumer_uuid.in_(mine)))
+        connection.execute(sa.delete(_consumers).where(_consumers.c.uuid.in_(mine)))
+    now = utcnow()
+    rows = [
+        _row(claim, held.get(claim.consumer, _NEW), now) for claim in claims if claim.allocation
+    ]
+    if rows:
+        # In one order, so that they never deadlock.
+        connection.execute(_INSERT_CONSUMERS, sorted(rows, key=lambda row: row["uuid"]))
+
+
+def _row(claim: Claim, before: _Held, now: datetime) -> dict[str, Any]:
+    return {
+        "uuid": claim.consumer,
+        "project_id": claim.project_id or before.project_id,
+        "user_id": claim.user_id or before.user_id,
+        "consumer_type": claim.consumer_type or before.consumer_type,
+        "generation": before.generation + 1,
+        "updated_at": now,
+    }
+
+
+def _rows(claim: Claim) -> list[dict[str, Any]]:
+    return [
         {
-            "uuid": claim.consumer,
-            "project_id": claim.project_id,
-            "user_id": claim.user_id,
-            "generation": held.get(claim.consumer, 0) + 1,
+            "consumer_uuid": claim.consumer,
+            "provider_uuid": provider,
+            "resource_class": name,
+            "used": amount,
         }
-        for claim in claims
+        for provider, amounts in claim.allocation.items()
+        for name, amount in amounts.items()
     ]
-    connection.execute(sa.insert(_consumers), consumers)
-    sums: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    largest: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
-    rows = []
-    for claim in claims:
-        for provider, amounts in claim.allocation.items():
-            for name, amount in amounts.items():
-                sums[provider][name] += amount
-                low, high = largest[provider].get(name, (amount, amount))
-                largest[provider][name] = (min(low, amount), max(high, amount))
-                rows.append(
-                    {
-                        "consumer_uuid": claim.consumer,
-                        "provider_uuid": provider,
-                        "resource_class": name,
-                        "used": amount,
-                    }
-                )
-    for provider in sorted(sums):
-        guarded = _guarded(provider, sums[provider], largest[provider])
-        if connection.execute(guarded).rowcount != len(sums[provider]):
-            raise _Refused(provider, sums[provider])
-    connection.execute(sa.insert(_allocations), rows)
 
 
-def _change(provider: str, amounts: Mapping[str, int], sign: int) -> sa.Update:
-    names = sorted(amounts)
-    delta = sa.case(
-        {name: sign * amounts[name] for name in names}, value=_inventories.c.resource_class
-    )
-    return (
-        sa.update(_inventories)
-        .where(_inventories.c.provider_uuid == provider, _inventories.c.resource_class.in_(names))
-        .values(used=_inventories.c.used + delta)
-    )
-
-
-def _guarded(
-    provider: str, amounts: Mapping[str, int], extremes: Mapping[str, tuple[int, int]]
-) -> sa.Update:
-    """Return the UPDATE that takes ``amounts`` where there is room for all of each class.
-
-    ``extremes`` are the smallest and the largest single amount, for ``min_unit`` and ``max_unit``. The step
-    is checked on the sum: amounts that are each a multiple of it have a sum that is.
-    """
-
-    def by_class(values: Mapping[str, int]) -> sa.Case[Any]:
-        return sa.case(dict(sorted(values.items())), value=_inventories.c.resource_class)
-
-    amount = by_class(amounts)
-    return _change(provider, amounts, 1).where(
-        _inventories.c.used + amount <= _inventories.c.capacity,
-        _inventories.c.min_unit <= by_class({name: low for name, (low, _) in extremes.items()}),
-        _inventories.c.max_unit >= by_class({name: high for name, (_, high) in extremes.items()}),
-        amount % _inventories.c.step_size == 0,
-    )
-
-
-def _explain(database: Database, provider: str, amounts: Mapping[str, int]) -> str:
-    """Return why ``amounts`` do not fit on a provider, with the numbers of each class."""
-    query = sa.select(_inventories).where(
-        _inventories.c.provider_uuid == provider, _inventories.c.resource_class.in_(amounts)
-    )
-    rows = {row.resource_class: row for row in database.query(lambda c: c.execute(query).all())}
-    missing = sorted(set(amounts) - set(rows))
-    if missing:
-        return f"Provider {provider} has no inventory of {', '.join(missing)}."
-    tight = [
-        f"{name}: asked {amounts[name]}, capacity {row.capacity}, used {row.used}"
-        for name, row in sorted(rows.items())
-        if row.used + amounts[name] > row.capacity
-    ]
-    detail = "; ".join(tight) or "an amount breaks min_unit, max_unit or step_size"
-    return f"Unable to create allocation on resource provider {provider}: {detail}."
+def _explain(database: Database, wanted: Mapping[str, Mapping[str, Demand]]) -> str:
+    """Return why demands do not fit, with the numbers of each class."""
+    query = sa.select(_inventories).where(_inventories.c.provider_uuid.in_(wanted))
+    rows = database.query(lambda c: c.execute(query).all())
+    reasons = misfits(wanted, {(row.provider_uuid, row.resource_class): row for row in rows})
+    detail = "; ".join(reasons[:10]) or "another request gave back what was missing; ask again"
+    return f"Unable to allocate inventory: {detail}"

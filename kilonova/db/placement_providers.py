@@ -1,59 +1,161 @@
-"""Resource providers: what they are called, what they have, and which traits and aggregates are theirs."""
+"""Resource providers: their trees, and which traits and aggregates are theirs.
+
+Whoever changes what a provider offers, or what is used of it, locks its row first (``touch``, or
+``next_generation``). So nobody else does meanwhile, and providers locked in the order of their UUIDs never
+deadlock.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from kilonova.core.errors import Conflict, GenerationConflict, NotFound
-from kilonova.core.scheduling import Inventory
+from kilonova.core.clock import utcnow
+from kilonova.core.errors import (
+    DuplicateName,
+    GenerationConflict,
+    NoSuchProvider,
+    NotFound,
+    ProviderHasChildren,
+    ProviderInUse,
+)
+from kilonova.db import placement_names
 from kilonova.db.engine import Database
 from kilonova.db.placement_schema import (
-    CustomName,
     Provider,
     ProviderAggregate,
     ProviderTrait,
-    StoredAllocation,
     StoredInventory,
 )
-from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.statements import table_of
 
 _providers = table_of(Provider)
 _inventories = table_of(StoredInventory)
-_allocations = table_of(StoredAllocation)
 _traits = table_of(ProviderTrait)
 _aggregates = table_of(ProviderAggregate)
-_custom = table_of(CustomName)
 
 
 class StoredProvider(msgspec.Struct, frozen=True, kw_only=True):
-    """A resource provider."""
+    """A resource provider. ``updated_at`` is UTC without a zone."""
 
     uuid: str
     name: str
     generation: int
+    parent_uuid: str | None
+    root_uuid: str
+    updated_at: datetime
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """An inventory with what is used of it."""
-
-    inventory: Inventory
-    used: int
+_COLUMNS = [_providers.c[name] for name in StoredProvider.__struct_fields__]
 
 
-def create(database: Database, uuid: str, name: str) -> StoredProvider:
+def select_providers() -> sa.Select[Any]:
+    """Return the SELECT of all providers; ``stored`` makes each row a provider."""
+    return sa.select(*_COLUMNS)
+
+
+def stored(row: sa.RowMapping) -> StoredProvider:
+    """Return a row of ``select_providers`` as a provider."""
+    return StoredProvider(**row)
+
+
+def touch(connection: sa.Connection, uuids: Collection[str], *, grow: bool) -> int:
+    """Lock providers until the transaction ends, in the order of their UUIDs; return how many there are.
+
+    ``grow`` gives each its next generation.
+    """
+    # PostgreSQL's UPDATE locks rows as it comes across them; the others go by the primary key.
+    ordered = len(uuids) > 1 and connection.dialect.name == "postgresql"
+    parameters = {"uuids": sorted(uuids), "now": utcnow()}
+    return connection.execute(_touching(grow, ordered), parameters).rowcount
+
+
+@cache
+def _touching(grow: bool, ordered: bool) -> sa.Update:
+    mine = _providers.c.uuid.in_(sa.bindparam("uuids", expanding=True))
+    if ordered:
+        query = sa.select(_providers.c.uuid).where(mine).order_by(_providers.c.uuid)
+        locked = query.with_for_update().cte("locked")
+        mine = _providers.c.uuid.in_(sa.select(locked.c.uuid))
+    values: dict[str, Any] = {"updated_at": sa.bindparam("now")}
+    if grow:
+        values["generation"] = _providers.c.generation + 1
+    return sa.update(_providers).where(mine).values(values)
+
+
+def next_generation(
+    connection: sa.Connection, uuid: str, generation: int | None, *, grow: bool = True
+) -> int:
+    """Lock a provider until the transaction ends and return its new generation.
+
+    ``generation`` is what the caller read it with, None for one that did not read it. Without ``grow`` it
+    is only locked and compared.
+
+    Raises:
+        NotFound: there is none of that UUID.
+        GenerationConflict: somebody else changed it since.
+    """
+    if not touch(connection, [uuid], grow=grow):
+        raise NotFound(f"No resource provider with uuid {uuid} found")
+    query = sa.select(_providers.c.generation).where(_providers.c.uuid == uuid)
+    now: int = connection.execute(query).scalar_one()
+    before = now - 1 if grow else now
+    if generation not in (None, before):
+        raise GenerationConflict(
+            f"resource provider generation conflict for provider {uuid}: actual: {before}, "
+            f"given: {generation}"
+        )
+    return now
+
+
+def create(
+    database: Database, uuid: str, name: str, parent_uuid: str | None = None
+) -> StoredProvider:
     """Write a provider.
 
     Raises:
-        Conflict: its UUID or its name is taken.
+        DuplicateName: its UUID or its name is taken.
+        NoSuchProvider: there is no such parent.
     """
-    row = {"uuid": uuid, "name": name, "generation": 0}
+
+    def work(connection: sa.Connection) -> StoredProvider:
+        root = uuid
+        if parent_uuid is not None:
+            # Held, so that nobody moves or deletes it meanwhile.
+            query = sa.select(_providers.c.root_uuid).where(_providers.c.uuid == parent_uuid)
+            found = connection.execute(query.with_for_update()).scalar()
+            if found is None:
+                raise NoSuchProvider(
+                    f"parent_provider_uuid: parent provider UUID does not exist: {parent_uuid}"
+                )
+            root = found
+        made = StoredProvider(
+            uuid=uuid,
+            name=name,
+            generation=0,
+            parent_uuid=parent_uuid,
+            root_uuid=root,
+            updated_at=utcnow(),
+        )
+        connection.execute(sa.insert(_providers), [msgspec.structs.asdict(made)])
+        return made
+
     try:
-        database.write(lambda c: c.execute(sa.insert(_providers), [row]))
+        return database.write(work)
     except exc.IntegrityError as error:
-        raise Conflict(f"Conflicting resource provider uuid or name: {uuid}, {name}.") from error
-    return StoredProvider(uuid=uuid, name=name, generation=0)
+        taken = find_named(database, name)
+        field = f"name: {name}" if taken else f"uuid: {uuid}"
+        raise DuplicateName(f"Conflicting resource provider {field} already exists.") from error
+
+
+def find_named(database: Database, name: str) -> bool:
+    """Whether there is a provider of that name."""
+    query = sa.select(_providers.c.uuid).where(_providers.c.name == name)
+    return database.query(lambda c: c.execute(query).first()) is not None
 
 
 def get(database: Database, uuid: str) -> StoredProvider:
@@ -62,32 +164,11 @@ def get(database: Database, uuid: str) -> StoredProvider:
     Raises:
         NotFound: there is none of that UUID.
     """
-    query = sa.select(_providers).where(_providers.c.uuid == uuid)
+    query = select_providers().where(_providers.c.uuid == uuid)
     row = database.query(lambda c: c.execute(query).mappings().first())
     if row is None:
         raise NotFound(f"No resource provider with uuid {uuid} found")
-    return StoredProvider(**row)
-
-
-def find(
-    database: Database,
-    *,
-    name: str | None = None,
-    uuid: str | None = None,
-    member_of: Collection[str] = (),
-) -> tuple[StoredProvider, ...]:
-    """Return the providers that meet every condition given, in order of name."""
-    query = sa.select(_providers).order_by(_providers.c.name)
-    if name is not None:
-        query = query.where(_providers.c.name == name)
-    if uuid is not None:
-        query = query.where(_providers.c.uuid == uuid)
-    if member_of:
-        members = sa.select(_aggregates.c.provider_uuid)
-        members = members.where(_aggregates.c.aggregate_uuid.in_(member_of))
-        query = query.where(_providers.c.uuid.in_(members))
-    rows = database.query(lambda c: c.execute(query).mappings().all())
-    return tuple(StoredProvider(**row) for row in rows)
+    return stored(row)
 
 
 def rename(database: Database, uuid: str, name: str) -> StoredProvider:
@@ -95,14 +176,20 @@ def rename(database: Database, uuid: str, name: str) -> StoredProvider:
 
     Raises:
         NotFound: there is none of that UUID.
-        Conflict: the name is taken.
+        DuplicateName: the name is taken.
     """
-    change = sa.update(_providers).where(_providers.c.uuid == uuid).values(name=name)
+    change = sa.update(_providers).where(_providers.c.uuid == uuid)
+    change = change.values(name=name, updated_at=utcnow())
     try:
         database.write(lambda c: c.execute(change))
     except exc.IntegrityError as error:
-        raise Conflict(f"Conflicting resource provider name: {name} already exists.") from error
+        raise name_taken(name) from error
     return get(database, uuid)
+
+
+def name_taken(name: str) -> DuplicateName:
+    """Return the error of a name that another provider has."""
+    return DuplicateName(f"Conflicting resource provider name: {name} already exists.")
 
 
 def delete(database: Database, uuid: str) -> None:
@@ -110,81 +197,34 @@ def delete(database: Database, uuid: str) -> None:
 
     Raises:
         NotFound: there is none of that UUID.
-        Conflict: it has allocations.
+        ProviderInUse: it has allocations.
+        ProviderHasChildren: it is the parent of others.
     """
 
     def work(connection: sa.Connection) -> None:
-        used = sa.select(_allocations.c.consumer_uuid).where(_allocations.c.provider_uuid == uuid)
+        if not touch(connection, [uuid], grow=False):
+            raise NotFound(f"No resource provider with uuid {uuid} found for delete")
+        children = sa.select(_providers.c.uuid).where(_providers.c.parent_uuid == uuid)
+        if connection.execute(children.limit(1)).first():
+            raise ProviderHasChildren(
+                f"Unable to delete parent resource provider {uuid}: It has child resource providers."
+            )
+        mine = _inventories.c.provider_uuid == uuid
+        used = sa.select(_inventories.c.resource_class).where(mine, _inventories.c.used > 0)
         if connection.execute(used.limit(1)).first():
-            raise Conflict(f"Unable to delete resource provider {uuid}: it has allocations.")
+            raise ProviderInUse(
+                f"Unable to delete resource provider {uuid}: Resource provider has allocations."
+            )
         for table in (_inventories, _traits, _aggregates):
             connection.execute(sa.delete(table).where(table.c.provider_uuid == uuid))
-        if not connection.execute(sa.delete(_providers).where(_providers.c.uuid == uuid)).rowcount:
-            raise NotFound(f"No resource provider with uuid {uuid} found for delete")
+        connection.execute(sa.delete(_providers).where(_providers.c.uuid == uuid))
 
-    database.write(work)
-
-
-def inventories(database: Database, uuid: str) -> dict[str, Held]:
-    """Return what a provider has by resource class, with what is used of it."""
-    query = sa.select(_inventories).where(_inventories.c.provider_uuid == uuid)
-    query = query.order_by(_inventories.c.resource_class)
-    return {
-        row["resource_class"]: Held(
-            inventory=Inventory(**{name: row[name] for name in Inventory.__struct_fields__}),
-            used=row["used"],
-        )
-        for row in database.query(lambda c: c.execute(query).mappings().all())
-    }
-
-
-def set_inventories(
-    database: Database, uuid: str, generation: int, wanted: Mapping[str, Inventory]
-) -> int:
-    """Replace all inventories of a provider; return its new generation.
-
-    Raises:
-        GenerationConflict: the provider is not at ``generation``.
-        Conflict: a class that is left out is in use.
-    """
-
-    def work(connection: sa.Connection) -> int:
-        _next_generation(connection, uuid, generation)
-        mine = _inventories.c.provider_uuid == uuid
-        query = sa.select(_inventories.c.resource_class, _inventories.c.used).where(mine)
-        used = {row[0]: row[1] for row in connection.execute(query.with_for_update())}
-        busy = sorted(name for name in used if used[name] and name not in wanted)
-        if busy:
-            raise Conflict(
-                f"Inventory for {', '.join(repr(name) for name in busy)} on resource provider "
-                f"'{uuid}' in use."
-            )
-        gone = set(used) - set(wanted)
-        if gone:
-            connection.execute(
-                sa.delete(_inventories).where(mine, _inventories.c.resource_class.in_(gone))
-            )
-        for name, inventory in wanted.items():
-            values = msgspec.structs.asdict(inventory) | {"capacity": inventory.capacity}
-            if name in used:
-                same = _inventories.c.resource_class == name
-                connection.execute(sa.update(_inventories).where(mine, same).values(values))
-            else:
-                row = values | {"provider_uuid": uuid, "resource_class": name, "used": 0}
-                connection.execute(sa.insert(_inventories), [row])
-        return generation + 1
-
-    return database.write(work)
-
-
-def _next_generation(connection: sa.Connection, uuid: str, generation: int) -> None:
-    change = (
-        sa.update(_providers)
-        .where(_providers.c.uuid == uuid, _providers.c.generation == generation)
-        .values(generation=generation + 1)
-    )
-    if not connection.execute(change).rowcount:
-        raise GenerationConflict("resource provider generation conflict")
+    try:
+        database.write(work)
+    except exc.IntegrityError as error:
+        raise ProviderInUse(
+            f"Unable to delete resource provider {uuid}: Resource provider has allocations."
+        ) from error
 
 
 def traits(database: Database, uuid: str) -> tuple[str, ...]:
@@ -194,14 +234,35 @@ def traits(database: Database, uuid: str) -> tuple[str, ...]:
     return tuple(database.query(lambda c: c.execute(query).scalars().all()))
 
 
-def set_traits(database: Database, uuid: str, generation: int, wanted: Collection[str]) -> int:
-    """Replace a provider's traits; return its new generation.
+def used_traits(database: Database) -> frozenset[str]:
+    """Return the traits that any provider has."""
+    query = sa.select(_traits.c.trait).distinct()
+    return frozenset(database.query(lambda c: c.execute(query).scalars().all()))
+
+
+def set_traits(
+    database: Database,
+    uuid: str,
+    generation: int | None,
+    wanted: Collection[str],
+    custom: Collection[str] = (),
+) -> int:
+    """Replace a provider's traits; return its new generation. ``custom`` are those that are not standard.
 
     Raises:
+        NotFound: there is no such provider.
         GenerationConflict: the provider is not at ``generation``.
+        Invalid: a custom trait is not there.
     """
     rows = [{"provider_uuid": uuid, "trait": trait} for trait in sorted(wanted)]
-    return _replace(database, uuid, generation, _traits, rows)
+
+    def work(connection: sa.Connection) -> int:
+        now = next_generation(connection, uuid, generation)
+        placement_names.hold(connection, "trait", custom)
+        _replace(connection, uuid, _traits, rows)
+        return now
+
+    return database.write(work)
 
 
 def aggregates(database: Database, uuid: str) -> tuple[str, ...]:
@@ -211,42 +272,28 @@ def aggregates(database: Database, uuid: str) -> tuple[str, ...]:
     return tuple(database.query(lambda c: c.execute(query).scalars().all()))
 
 
-def set_aggregates(database: Database, uuid: str, generation: int, wanted: Collection[str]) -> int:
+def set_aggregates(
+    database: Database, uuid: str, generation: int | None, wanted: Collection[str]
+) -> int:
     """Replace the aggregates that a provider is in; return its new generation.
 
     Raises:
+        NotFound: there is no such provider.
         GenerationConflict: the provider is not at ``generation``.
     """
     rows = [{"provider_uuid": uuid, "aggregate_uuid": name} for name in sorted(wanted)]
-    return _replace(database, uuid, generation, _aggregates, rows)
 
-
-def _replace(
-    database: Database,
-    uuid: str,
-    generation: int,
-    table: sa.Table,
-    rows: Sequence[Mapping[str, str]],
-) -> int:
     def work(connection: sa.Connection) -> int:
-        _next_generation(connection, uuid, generation)
-        connection.execute(sa.delete(table).where(table.c.provider_uuid == uuid))
-        if rows:
-            connection.execute(sa.insert(table), list(rows))
-        return generation + 1
+        now = next_generation(connection, uuid, generation)
+        _replace(connection, uuid, _aggregates, rows)
+        return now
 
     return database.write(work)
 
 
-def custom_names(database: Database, kind: str) -> tuple[str, ...]:
-    """Return the custom names of a kind (``class`` or ``trait``) in order."""
-    query = sa.select(_custom.c.name).where(_custom.c.kind == kind).order_by(_custom.c.name)
-    return tuple(database.query(lambda c: c.execute(query).scalars().all()))
-
-
-def add_custom_name(database: Database, kind: str, name: str) -> bool:
-    """Add a custom name; False if it was there."""
-    there = name in custom_names(database, kind)
-    row = {"kind": kind, "name": name}
-    database.write(lambda c: insert_if_absent(c, _custom, [row], "name"))
-    return not there
+def _replace(
+    connection: sa.Connection, uuid: str, table: sa.Table, rows: Sequence[Mapping[str, str]]
+) -> None:
+    connection.execute(sa.delete(table).where(table.c.provider_uuid == uuid))
+    if rows:
+        connection.execute(sa.insert(table), list(rows))

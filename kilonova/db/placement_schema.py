@@ -1,24 +1,49 @@
 """Placement's database. Providers, classes and traits are named by what the API calls them, so a claim
 needs no look-up."""
 
+import random
+from datetime import datetime
+
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from kilonova.db.types import BigId, Name, Uuid
+from kilonova.core.clock import utcnow
+from kilonova.db.types import BigId, Moment, Name, Uuid
 
 
 class PlacementBase(DeclarativeBase):
     """The tables of Placement's database."""
 
 
+LAST_SPOT = (1 << 62) - 1
+
+
+def random_spot() -> int:
+    """Return a place between 0 and ``LAST_SPOT``."""
+    return random.randint(0, LAST_SPOT)
+
+
 class Provider(PlacementBase):
-    """A resource provider. ``generation`` grows whenever what it offers is changed."""
+    """A resource provider: one node of a tree.
+
+    ``root_uuid`` names the top of its tree, itself where it has no parent, so that a tree is one look-up.
+    ``generation`` grows, and ``updated_at`` (UTC) is set, whenever it, what it offers or what is used of
+    it is changed. ``spot`` is a random number that it keeps: those who look for a few roots begin at a
+    random spot of the index, so that nobody sorts the fleet and no root is always the first.
+    """
 
     __tablename__ = "resource_providers"
+    __table_args__ = (Index("resource_providers_spot", "parent_uuid", "spot", "uuid"),)
 
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(Name, unique=True)
     generation: Mapped[int] = mapped_column(default=0)
+    parent_uuid: Mapped[str | None] = mapped_column(
+        ForeignKey("resource_providers.uuid"), default=None
+    )
+    root_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    spot: Mapped[int] = mapped_column(BigId, default=random_spot)
+    updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
 
 
 class StoredInventory(PlacementBase):
@@ -31,7 +56,7 @@ class StoredInventory(PlacementBase):
 
     __tablename__ = "inventories"
     __table_args__ = (
-        Index("inventories_room", "resource_class", "free"),
+        Index("inventories_room", "resource_class", "free", "provider_uuid"),
         CheckConstraint("used >= 0", name="inventories_used"),
     )
 
@@ -51,7 +76,11 @@ class StoredInventory(PlacementBase):
 
 
 class Consumer(PlacementBase):
-    """Who holds allocations: one server, or one migration."""
+    """Who holds allocations: one server, or one migration.
+
+    ``updated_at`` (UTC) is when its allocations were last replaced. ``consumer_type`` is ``unknown`` where
+    the client named none.
+    """
 
     __tablename__ = "consumers"
     __table_args__ = (Index("consumers_project", "project_id", "user_id"),)
@@ -59,7 +88,9 @@ class Consumer(PlacementBase):
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[str] = mapped_column(Name)
     user_id: Mapped[str] = mapped_column(Name)
+    consumer_type: Mapped[str] = mapped_column(Name, default="unknown")
     generation: Mapped[int] = mapped_column(default=1)
+    updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
 
 
 class StoredAllocation(PlacementBase):

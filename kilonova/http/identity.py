@@ -29,8 +29,9 @@ _IDENTITY_HEADERS = (
 class NoAuth:
     """WSGI middleware: believes the token, which reads ``user[:project]``.
 
-    The project defaults to the user. Roles come from ``X-Roles``, else are ``admin`` for user
-    ``admin``, else ``default_roles``. Paths in ``public`` need no token.
+    The project defaults to ``X-Project-Id``, else to the user; a client that asks under
+    ``OpenStack-System-Scope`` has none. Roles come from ``X-Roles``, else are ``admin`` (and what it
+    implies) for user ``admin``, else ``default_roles``. Paths in ``public`` need no token.
     """
 
     def __init__(
@@ -43,19 +44,20 @@ class NoAuth:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        named = environ.get("HTTP_X_PROJECT_ID")
         for header in _IDENTITY_HEADERS:
             environ.pop(header, None)
-        token = environ.get("HTTP_X_AUTH_TOKEN", "")
-        if not token:
+        user, _, project = environ.get("HTTP_X_AUTH_TOKEN", "").partition(":")
+        if not user:
             if self._public(environ.get("PATH_INFO", "")):
                 return self._app(environ, start_response)
             return unauthorized(start_response)
-        user, _, project = token.partition(":")
         roles = environ.get("HTTP_X_ROLES")
         if roles is None:
             roles = "admin,member,reader" if user == "admin" else ",".join(self._default_roles)
         environ["HTTP_X_USER_ID"] = user
-        environ["HTTP_X_PROJECT_ID"] = project or user
+        if not environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE"):
+            environ["HTTP_X_PROJECT_ID"] = project or named or user
         environ["HTTP_X_ROLES"] = roles
         environ["HTTP_X_IDENTITY_STATUS"] = "Confirmed"
         return self._app(environ, start_response)

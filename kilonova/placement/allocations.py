@@ -1,136 +1,94 @@
-"""Allocations over HTTP: what consumers hold, and the bulk claim that every boot makes."""
+"""Allocations over HTTP: what consumers hold of providers."""
 
+import uuid as uuids
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-from jsonschema import Draft202012Validator
-
-from kilonova.core.errors import Invalid, MalformedBody, NotFound
+from kilonova.core.errors import Invalid, MalformedBody, NoCapacity, NotFound
 from kilonova.core.ids import ConsumerUuid
-from kilonova.db import placement_candidates, placement_claims
+from kilonova.core.scheduling import Allocation
+from kilonova.db import placement_claims, placement_holdings, placement_providers
 from kilonova.db.placement_claims import Claim
 from kilonova.placement.names import check_classes
-from kilonova.placement.providers import read_uuid
-from kilonova.placement.wire import Answer, Asked, Version
-
-_RESOURCES = {
-    "type": "object",
-    "minProperties": 1,
-    "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 2147483647},
-}
-_BY_PROVIDER = {
-    "type": "object",
-    "additionalProperties": {
-        "type": "object",
-        "properties": {"resources": _RESOURCES, "generation": {"type": "integer"}},
-        "required": ["resources"],
-        "additionalProperties": False,
-    },
-}
-_LISTED = {
-    "type": "array",
-    "minItems": 1,
-    "items": {
-        "type": "object",
-        "properties": {
-            "resource_provider": {
-                "type": "object",
-                "properties": {"uuid": {"type": "string"}},
-                "required": ["uuid"],
-                "additionalProperties": False,
-            },
-            "resources": _RESOURCES,
-        },
-        "required": ["resource_provider", "resources"],
-        "additionalProperties": False,
-    },
-}
-_OWNER = {"type": "string", "minLength": 1, "maxLength": 255}
-_GENERATION = {"type": ["integer", "null"]}
+from kilonova.placement.schemas import ALLOCATIONS, MANY_ALLOCATIONS, since
+from kilonova.placement.wire import Answer, Asked, is_uuid, latest
 
 
-def _schema(version: Version, *, may_be_empty: bool) -> Draft202012Validator:
-    allocations: dict[str, Any] = _LISTED if version < (1, 12) else _BY_PROVIDER
-    if version >= (1, 12) and not may_be_empty:
-        allocations = allocations | {"minProperties": 1}
-    properties: dict[str, Any] = {"allocations": allocations}
-    if version >= (1, 8):
-        properties |= {"project_id": _OWNER, "user_id": _OWNER}
-    if version >= (1, 28):
-        properties["consumer_generation"] = _GENERATION
-    return Draft202012Validator(
-        {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
-    )
-
-
-_STEPS: tuple[Version, ...] = ((1, 0), (1, 8), (1, 12), (1, 28))
-_PUT = {step: _schema(step, may_be_empty=step >= (1, 28)) for step in _STEPS}
-_POST = {
-    step: Draft202012Validator(
-        {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": _schema(step, may_be_empty=True).schema,
-        }
-    )
-    for step in ((1, 12), (1, 28))
-}
-
-
-def _step(version: Version, schemas: dict[Version, Draft202012Validator]) -> Draft202012Validator:
-    return schemas[max(step for step in schemas if step <= version)]
-
-
-def _claim(asked: Asked, consumer: str, body: dict[str, Any]) -> Claim:
-    allocations = body["allocations"]
+def _allocation(allocations: Any) -> Allocation:
     if isinstance(allocations, list):
-        allocation = {a["resource_provider"]["uuid"]: a["resources"] for a in allocations}
+        pairs = [(one["resource_provider"]["uuid"], one["resources"]) for one in allocations]
     else:
-        allocation = {uuid: a["resources"] for uuid, a in allocations.items()}
-    names = {name for amounts in allocation.values() for name in amounts}
-    check_classes(asked.database, names)
-    known = placement_candidates.generations_of(asked.database, allocation)
-    for uuid in sorted(set(allocation) - set(known)):
-        raise Invalid(f"Allocation for resource provider '{uuid}' that does not exist.")
+        pairs = [(uuid, one["resources"]) for uuid, one in allocations.items()]
+    return {
+        uuid.lower(): {name: int(amount) for name, amount in resources.items()}
+        for uuid, resources in pairs
+    }
+
+
+def read_claim(asked: Asked, consumer: str, body: Mapping[str, Any]) -> Claim:
+    """Return what a validated body says that a consumer is to hold.
+
+    Raises:
+        Invalid: the consumer is no UUID.
+    """
+    if not is_uuid(consumer):
+        raise Invalid(f"Malformed consumer_uuid: {consumer[:200]}")
+    defaults = asked.conf.placement
+    owned = asked.version >= (1, 8)
     return Claim(
-        consumer=ConsumerUuid(read_uuid(consumer)),
-        project_id=body.get("project_id", "00000000-0000-0000-0000-000000000000"),
-        user_id=body.get("user_id", "00000000-0000-0000-0000-000000000000"),
-        allocation=allocation,
-        generation=body.get("consumer_generation", -1),
+        consumer=ConsumerUuid(str(uuids.UUID(consumer))),
+        project_id=body["project_id"] if owned else defaults.incomplete_consumer_project_id,
+        user_id=body["user_id"] if owned else defaults.incomplete_consumer_user_id,
+        allocation=_allocation(body["allocations"]),
+        generation=_generation(body) if asked.version >= (1, 28) else -1,
+        consumer_type=body.get("consumer_type"),
     )
+
+
+def _generation(body: Mapping[str, Any]) -> int | None:
+    given = body["consumer_generation"]
+    # A claim's -1 means not to compare, which is for this service to say.
+    return given if given is None or given >= 0 else -2
+
+
+def _replace(asked: Asked, claims: list[Claim]) -> Answer:
+    try:
+        placement_claims.replace_all(asked.database, claims)
+    except NoCapacity:
+        # Only now: what has an inventory has a class.
+        for claim in claims:
+            names = {name for amounts in claim.allocation.values() for name in amounts}
+            what = f"Unable to allocate inventory for consumer {claim.consumer}"
+            check_classes(asked.database, names, what)
+        raise
+    return Answer(status=204)
 
 
 def update(asked: Asked, consumer: str) -> Answer:
-    """``PUT /allocations/{consumer}``."""
-    body = asked.body(_step(asked.version, _PUT))
-    placement_claims.replace_all(asked.database, [_claim(asked, consumer, body)])
-    return Answer(status=204)
+    """``PUT /allocations/{consumer}``: in place of what it holds."""
+    if not is_uuid(consumer):
+        raise Invalid(f"Malformed consumer_uuid: {consumer[:200]}")
+    body = asked.body(since(asked.version, ALLOCATIONS))
+    return _replace(asked, [read_claim(asked, consumer, body)])
 
 
-def change_many(asked: Asked) -> Answer:
-    """``POST /allocations``: all of them, or none."""
-    body = asked.body(_step(asked.version, _POST))
-    claims = [_claim(asked, consumer, one) for consumer, one in body.items()]
-    placement_claims.replace_all(asked.database, claims)
-    return Answer(status=204)
+def update_many(asked: Asked) -> Answer:
+    """``POST /allocations``: for all of the consumers, or for none."""
+    body = asked.body(since(asked.version, MANY_ALLOCATIONS))
+    claims = [read_claim(asked, consumer, one) for consumer, one in body.items()]
+    if len({claim.consumer for claim in claims}) < len(claims):
+        raise MalformedBody("JSON does not validate: a consumer is named twice")
+    return _replace(asked, claims)
 
 
 def show(asked: Asked, consumer: str) -> Answer:
-    """``GET /allocations/{consumer}``."""
-    holdings = placement_candidates.holdings(asked.database, consumer=consumer)
-    if not holdings:
+    """``GET /allocations/{consumer}``: nothing, if it holds nothing."""
+    holding = placement_holdings.of_consumer(asked.database, consumer)
+    if holding is None:
         return Answer({"allocations": {}})
-    holding = holdings[0]
-    generations = placement_candidates.generations_of(asked.database, holding.allocation)
     body: dict[str, Any] = {
         "allocations": {
-            uuid: {"resources": amounts, "generation": generations[uuid]}
+            uuid: {"resources": amounts, "generation": holding.provider_generations[uuid]}
             for uuid, amounts in holding.allocation.items()
         }
     }
@@ -138,7 +96,9 @@ def show(asked: Asked, consumer: str) -> Answer:
         body |= {"project_id": holding.project_id, "user_id": holding.user_id}
     if asked.version >= (1, 28):
         body["consumer_generation"] = holding.generation
-    return Answer(body)
+    if asked.version >= (1, 38):
+        body["consumer_type"] = holding.consumer_type
+    return Answer(body, modified=holding.updated_at)
 
 
 def delete(asked: Asked, consumer: str) -> Answer:
@@ -148,44 +108,16 @@ def delete(asked: Asked, consumer: str) -> Answer:
     return Answer(status=204)
 
 
-def usages(asked: Asked) -> Answer:
-    """``GET /usages?project_id=...[&user_id=...]``."""
-    project = asked.http.get_param("project_id")
-    if not project:
-        raise Invalid("Invalid query string parameters: 'project_id' is a required property")
-    found = placement_candidates.project_usages(
-        asked.database, project, asked.http.get_param("user_id")
+def list_of_provider(asked: Asked, uuid: str) -> Answer:
+    """``GET /resource_providers/{uuid}/allocations``: who holds what of it."""
+    provider = placement_providers.get(asked.database, uuid)
+    holdings = placement_holdings.of_provider(asked.database, uuid)
+    shown: dict[str, Any] = {}
+    for holding in holdings:
+        shown[holding.consumer] = {"resources": holding.allocation[uuid]}
+        if asked.version >= (1, 28):
+            shown[holding.consumer]["consumer_generation"] = holding.generation
+    return Answer(
+        {"resource_provider_generation": provider.generation, "allocations": shown},
+        modified=latest([holding.updated_at for holding in holdings]),
     )
-    return Answer({"usages": found})
-
-
-class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of ``POST /kilonova/v1/claims``: what to claim, and whose allocations to free first."""
-
-    claims: tuple[Claim, ...] = ()
-    free: tuple[ConsumerUuid, ...] = ()
-
-
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Its answer: consumer -> why its claim was refused."""
-
-    refused: dict[ConsumerUuid, str]
-
-
-_decode_claims = msgspec.json.Decoder(Claims).decode
-
-
-def claim(asked: Asked) -> Answer:
-    """``POST /kilonova/v1/claims``: frees, then claims for each consumer by itself.
-
-    Unlike ``POST /allocations`` one consumer's refusal leaves the others' claims standing. It may be
-    repeated: whoever holds what is claimed already keeps it.
-    """
-    try:
-        body = _decode_claims(asked.http.bounded_stream.read())
-    except msgspec.DecodeError as error:
-        raise MalformedBody(f"JSON does not validate: {error}") from error
-    if body.free:
-        placement_claims.free(asked.database, body.free)
-    refused = placement_claims.claim_each(asked.database, body.claims) if body.claims else {}
-    return Answer(Refused(refused=refused))

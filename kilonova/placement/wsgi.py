@@ -7,19 +7,23 @@ import os
 from typing import Any
 
 from oslo_config import cfg
+from oslo_middleware import cors
 
 from kilonova.core import settings
 from kilonova.db.engine import Database
 from kilonova.http.identity import Wsgi, authenticated
 from kilonova.placement.app import create_app, is_public
-from kilonova.placement.policies import enforcer_for
+from kilonova.placement.policies import Policy, enforcer_for
 
 
 def build(conf: cfg.ConfigOpts) -> Wsgi:
     """Return the application behind its authentication."""
     database = Database(conf.placement_database.connection, pool_size=conf.placement_api.threads)
-    app: Any = create_app(database, enforcer_for(conf))
-    return authenticated(app, conf, public=is_public)
+    app: Any = create_app(database, Policy(enforcer_for(conf)), conf)
+    guarded = authenticated(app, conf, public=is_public)
+    conf.register_opts(cors.CORS_OPTS, group="cors")
+    # Outermost: a browser asks whether it may ask before it has a token.
+    return cors.CORS(guarded, conf) if conf.cors.allowed_origin else guarded
 
 
 def __getattr__(name: str) -> Wsgi:

@@ -1,10 +1,12 @@
 """A guest's files: its root disk, an overlay on the cached image; its config drive; its console log."""
 
 import logging
+import os
 import shutil
 import uuid as uuids
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 from kilonova.compute.libvirt.config_drive import config_drive
@@ -22,11 +24,15 @@ _CONSOLE_BYTES = 100 << 10
 
 
 class Disks:
-    """Everything below ``[DEFAULT] instances_path``: a directory for each guest, and the image cache."""
+    """Everything below ``[DEFAULT] instances_path``: a directory for each guest, and the image cache.
+
+    ``direct`` tells whether disks there can do without the host's page cache.
+    """
 
     def __init__(self, root: Path, images: ImageStore) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
+        self.direct = _takes_direct_io(root)
         self._cache = ImageCache(root / "_base", images)
 
     def console_log(self, uuid: InstanceUuid) -> Path:
@@ -106,13 +112,11 @@ class Disks:
             with self.console_log(uuid).open("rb") as log:
                 end = log.seek(0, 2)
                 log.seek(max(0, end - _CONSOLE_BYTES))
-                text = log.read(_CONSOLE_BYTES).decode(errors="replace")
+                kept = BytesIO(log.read(_CONSOLE_BYTES)).readlines()
         except FileNotFoundError:
             return ""
-        if lines is None:
-            return text
-        kept = text.splitlines(keepends=True)
-        return "".join(kept[max(0, len(kept) - lines) :])
+        first = 0 if lines is None else max(0, len(kept) - lines)
+        return b"".join(kept[first:]).decode(errors="replace")
 
 
 @contextmanager
@@ -122,6 +126,18 @@ def _written() -> Iterator[None]:
         yield
     except (OSError, ToolFailed) as error:
         raise BuildFailed("A disk cannot be made on this host.") from error
+
+
+def _takes_direct_io(directory: Path) -> bool:
+    """Whether files can be read and written past the host's page cache: some file systems refuse."""
+    probe = directory / ".direct-io"
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_RDWR | os.O_DIRECT))
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
 
 
 def _is_uuid(name: str) -> bool:

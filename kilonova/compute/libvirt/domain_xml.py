@@ -18,14 +18,18 @@ _PREFIX = "instance-"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a guest lives on this host. ``disk`` and ``config_drive`` are paths or None; ``virt_type`` is a
-    domain type of libvirt; ``arch`` an architecture."""
+    """Where a guest lives on this host.
+
+    ``virt_type`` is a domain type of libvirt; ``arch`` an architecture; ``disk`` and ``config_drive`` are
+    paths or None; ``direct`` tells whether the disk can do without the host's page cache.
+    """
 
     virt_type: str
     arch: str
     console_log: str
     disk: str | None = None
     config_drive: str | None = None
+    direct: bool = True
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -92,9 +96,10 @@ def _metadata(domain: ET.Element, instance: Instance) -> None:
 def _devices(domain: ET.Element, instance: Instance, place: Place) -> None:
     devices = ET.SubElement(domain, "devices")
     if place.disk is not None:
-        _disk(devices, place.disk, "qcow2", "vda", serial=instance.uuid)
+        cache = "none" if place.direct else "writeback"
+        _disk(devices, place.disk, "vda", instance.uuid, {"type": "qcow2", "cache": cache})
     if place.config_drive is not None:
-        drive = _disk(devices, place.config_drive, "raw", "vdz", serial="config-2")
+        drive = _disk(devices, place.config_drive, "vdz", "config-2", {"type": "raw"})
         ET.SubElement(drive, "readonly")
     serial = ET.SubElement(devices, "serial", type="file")
     ET.SubElement(serial, "source", path=place.console_log, append="on")
@@ -104,11 +109,12 @@ def _devices(domain: ET.Element, instance: Instance, place: Place) -> None:
     ET.SubElement(devices, "memballoon", model="virtio")
 
 
-def _disk(devices: ET.Element, path: str, form: str, target: str, *, serial: str) -> ET.Element:
+def _disk(
+    devices: ET.Element, path: str, target: str, serial: str, driver: dict[str, str]
+) -> ET.Element:
+    """Add a disk; guests know it by the first 20 characters of ``serial``."""
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
-    ET.SubElement(
-        disk, "driver", name="qemu", type=form, cache="none" if form == "qcow2" else "default"
-    )
+    ET.SubElement(disk, "driver", {"name": "qemu", **driver})
     ET.SubElement(disk, "source", file=path)
     ET.SubElement(disk, "target", dev=target, bus="virtio")
     _text(disk, "serial", serial[:20])

@@ -120,6 +120,7 @@ class LibvirtDriver:
             console_log=str(self._disks.console_log(instance.uuid)),
             disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
             config_drive=str(drive) if drive.exists() else None,
+            direct=self._disks.direct,
         )
         return domain_xml(instance, place)
 

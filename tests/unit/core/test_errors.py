@@ -34,6 +34,15 @@ TABLE = {
     "PlacementUnavailable": ("placement_unavailable", 503, True, "Unavailable"),
     "ImageStoreUnavailable": ("image_store_unavailable", 503, True, "Unavailable"),
     "HypervisorUnavailable": ("hypervisor_unavailable", 503, True, "Unavailable"),
+    "BadParameter": ("bad_parameter", 400, False, "Invalid"),
+    "MissingParameter": ("missing_parameter", 400, False, "Invalid"),
+    "DuplicateParameter": ("duplicate_parameter", 400, False, "Invalid"),
+    "NoSuchProvider": ("no_such_provider", 400, False, "Invalid"),
+    "MethodNotAllowed": ("method_not_allowed", 405, False, "KilonovaError"),
+    "DuplicateName": ("duplicate_name", 409, False, "Conflict"),
+    "InventoryInUse": ("inventory_in_use", 409, False, "Conflict"),
+    "ProviderInUse": ("provider_in_use", 409, False, "Conflict"),
+    "ProviderHasChildren": ("provider_has_children", 409, False, "Conflict"),
     "HostsUnavailable": ("hosts_unavailable", 503, True, "Unavailable"),
 }
 """Clients and other versions of kilonova rely on these: add, but do not change."""

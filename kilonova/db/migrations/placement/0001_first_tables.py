@@ -15,7 +15,9 @@ def upgrade() -> None:
         sa.Column("uuid", types.Uuid, nullable=False),
         sa.Column("project_id", types.Name, nullable=False),
         sa.Column("user_id", types.Name, nullable=False),
+        sa.Column("consumer_type", types.Name, nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("updated_at", types.Moment, nullable=False),
         sa.PrimaryKeyConstraint("uuid"),
     )
     op.create_index("consumers_project", "consumers", ["project_id", "user_id"], unique=False)
@@ -30,8 +32,25 @@ def upgrade() -> None:
         sa.Column("uuid", types.Uuid, nullable=False),
         sa.Column("name", types.Name, nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("parent_uuid", types.Uuid, nullable=True),
+        sa.Column("root_uuid", types.Uuid, nullable=False),
+        sa.Column("spot", types.BigId, nullable=False),
+        sa.Column("updated_at", types.Moment, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["parent_uuid"],
+            ["resource_providers.uuid"],
+        ),
         sa.PrimaryKeyConstraint("uuid"),
         sa.UniqueConstraint("name"),
+    )
+    op.create_index(
+        op.f("ix_resource_providers_root_uuid"), "resource_providers", ["root_uuid"], unique=False
+    )
+    op.create_index(
+        "resource_providers_spot",
+        "resource_providers",
+        ["parent_uuid", "spot", "uuid"],
+        unique=False,
     )
     op.create_table(
         "allocations",
@@ -74,7 +93,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("provider_uuid", "resource_class"),
     )
-    op.create_index("inventories_room", "inventories", ["resource_class", "free"], unique=False)
+    op.create_index(
+        "inventories_room",
+        "inventories",
+        ["resource_class", "free", "provider_uuid"],
+        unique=False,
+    )
     op.create_table(
         "provider_aggregates",
         sa.Column("provider_uuid", types.Uuid, nullable=False),
