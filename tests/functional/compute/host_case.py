@@ -21,6 +21,9 @@ from tests.instances import HOST
 class HostCase(testtools.TestCase):
     """A cell, in which ``serve`` starts compute hosts."""
 
+    bus_url = ""
+    """Where the cell's bus is; without it, in memory."""
+
     def setUp(self) -> None:
         super().setUp()
         # The service waits for seconds where tests need not.
@@ -29,7 +32,7 @@ class HostCase(testtools.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.directory = Path(scratch.name)
-        self.cell = SmallCell(self.directory)
+        self.cell = SmallCell(self.directory, self.bus_url)
         self.addCleanup(self.cell.stop)
         self._running: list[ComputeService] = []
         self.addCleanup(self._end_all)
