@@ -3,29 +3,32 @@
 Each test takes one part away, asks for something, and brings the part back.
 """
 
+import time
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 from kilonova.conductor import converger
+from kilonova.db import build_requests
 from kilonova.rpc.memory import MemoryBus
 from kilonova.rpc.messages import BuildInstance, BuildServers
 from tests.functional.pipeline.case import PipelineCase
 from tests.functional.pipeline.wire import Outage, Wire
 
-BUILD = "compute__do_build_and_run_instance"
 NOT_YET = 0.4
 """Seconds for which nothing must happen."""
 
 
 class DeadPartsCase(PipelineCase):
-    """Two hosts, and a converger that waits half a second before it sends something again."""
+    """Two hosts, a converger that waits half a second before it sends something again, and leases of
+    three seconds."""
 
     hosts = 2
 
     def setUp(self) -> None:
         for name in ("_UNTOUCHED", "_NOT_BEGUN", "_NOT_DELETED"):
             self.patch(converger, name, timedelta(seconds=0.5))
+        self.patch(build_requests, "LEASE", timedelta(seconds=3))
         super().setUp()
         self.wire = Wire(self)
         self.outage = Outage(self)
@@ -43,13 +46,6 @@ class DeadPartsCase(PipelineCase):
             lambda: self.status(uuid) != "BUILD",
             seconds=NOT_YET,
         )
-
-    def builds(self, uuid: str) -> list[str | None]:
-        """Return the results of a server's builds."""
-        path = f"/servers/{uuid}/os-instance-actions"
-        (action,) = self.get("compute", path)["instanceActions"]
-        events = self.get("compute", f"{path}/{action['request_id']}")["instanceAction"]["events"]
-        return [event["result"] for event in events if event["event"] == BUILD]
 
     def booted_once(self, uuid: str) -> None:
         """Check that a server becomes ACTIVE by one build and holds what it should; then delete it."""
@@ -110,6 +106,36 @@ class DeadServices(DeadPartsCase):
         self.assert_nothing_left()
 
 
+class FailingBuild(DeadPartsCase):
+    """A build fails while Placement is away."""
+
+    script = [
+        {"step": "spawn", "server": "once", "times": 1, "seconds": 0.5, "error": "out of luck"},
+        {"step": "disks", "server": "broken", "seconds": 0.5, "error": "broken", "abort": True},
+    ]
+
+    def _fail_without_placement(self, name: str) -> str:
+        uuid = self.create(name)
+        self.until("it spawns", lambda: self.server(uuid)["OS-EXT-STS:task_state"] == "spawning")
+        self.deployment.stop_part("placement")
+        self.until("its failure is told", lambda: self.wire.counts()["ReportInstances"] >= 3)
+        self.deployment.start_part("placement")
+        return uuid
+
+    def test_it_goes_to_its_next_host_when_placement_is_back(self) -> None:
+        uuid = self._fail_without_placement("once")
+        self.until_status(uuid, "ACTIVE")
+        self.assertEqual(["Error", "Success"], self.builds(uuid))
+        self.delete(uuid)
+        self.assert_nothing_left()
+
+    def test_it_holds_nothing_when_placement_is_back(self) -> None:
+        uuid = self._fail_without_placement("broken")
+        self.until_status(uuid, "ERROR")
+        self.assertEqual(["Error"], self.builds(uuid))
+        self.assertEqual({}, self.held())
+
+
 class DeadDatabases(DeadPartsCase):
     """A database does not answer for a while."""
 
@@ -144,6 +170,16 @@ class DeadDatabases(DeadPartsCase):
         self.assertEqual(0, self.wire.counts()["BuildInstance"])
         self.outage.away.clear()
         self.booted_once(uuid)
+
+    def test_a_scheduler_that_never_read_a_cells_hosts_refuses_nobody(self) -> None:
+        for database in ("cell1", "api"):
+            self.deployment.stop_part("scheduler")
+            uuid = self.create("vm")
+            self.outage.away.add(database)
+            self.deployment.start_part("scheduler")
+            time.sleep(NOT_YET)
+            self.outage.away.clear()
+            self.booted_once(uuid)
 
     def test_a_server_boots_when_the_database_of_placement_is_back(self) -> None:
         self.outage.away.add("placement")
@@ -215,6 +251,7 @@ class BadBus(DeadPartsCase):
         self.until("it is lost", lambda: self.wire.counts()["DeleteInstance"] >= 1)
         self.wire.lost.clear()
         self.until("it is gone", lambda: not self.servers())
+        self.assertEqual([("compute_terminate_instance", "Success")], self.events(uuid, "delete"))
         self.assert_nothing_left()
 
     def test_messages_that_all_come_twice_build_once_and_delete_once(self) -> None:
