@@ -73,7 +73,11 @@ class Builder:
             whole = stages.begin(BUILD)
             if not self._begins(context, instance, whole):
                 return
-            error = self._attempt(instance, stages)
+            try:
+                error = self._attempt(instance, stages)
+            except _Abandoned:
+                LOG.warning("%s is left to the next start of this host", instance.uuid)
+                return
             stages.finish(whole, error)
             if error is None:
                 self._report_success(context, instance, stages)
@@ -90,10 +94,18 @@ class Builder:
             task_state=TaskState.SPAWNING,
             events=(event,),
         )
-        try:
-            taken = self._reporter.send(report).result()
-        except CancelledError:
-            return False
+        answer = self._reporter.send(report)
+        while True:
+            try:
+                taken = answer.result(_PAUSE)
+            except TimeoutError:
+                if self._stopped.is_set():
+                    answer.cancel()
+            except CancelledError:
+                # The service ends, and the cell does not know of it: the build is sent again.
+                return False
+            else:
+                break
         if not taken:
             LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
         return taken
