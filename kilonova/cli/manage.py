@@ -4,6 +4,7 @@ import argparse
 import sys
 import uuid
 from collections.abc import Callable
+from pathlib import PurePath
 
 import sqlalchemy as sa
 from oslo_config import cfg
@@ -36,8 +37,8 @@ def cell0_url(url: str) -> str:
     parsed = sa.make_url(url)
     name = parsed.database or ""
     if parsed.get_backend_name() == "sqlite":
-        stem, dot, suffix = name.rpartition(".")
-        name = f"{stem}_cell0{dot}{suffix}" if dot else f"{suffix}_cell0"
+        path = PurePath(name)
+        name = str(path.with_name(f"{path.stem}_cell0{path.suffix}"))
     else:
         name = f"{name}_cell0"
     return parsed.set(database=name).render_as_string(hide_password=False)
