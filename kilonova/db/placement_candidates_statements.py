@@ -82,11 +82,11 @@ def trees(needs: tuple[NeedForm, ...], root: tuple[bool, bool], *, named: bool) 
     """
     top, node = _providers.alias("top"), _providers.alias("node")
     query = _described(node).join(top, top.c.uuid == node.c.root_uuid)
-    query = query.where(top.c.parent_uuid.is_(None))
     if named:
         query = query.where(top.c.uuid.in_(_some("roots")))
     else:
-        query = query.where(top.c.spot > _bound("after"), top.c.spot <= _bound("until"))
+        spot = top.c.root_spot
+        query = query.where(spot > _bound("after"), spot <= _bound("until"))
     if root[0]:
         count = sa.select(sa.func.count()).where(*_has_trait(top.c.uuid, "root_required"))
         query = query.where(count.scalar_subquery() == _bound("root_count"))
@@ -114,16 +114,14 @@ def sharing_trees(*, any_class: bool) -> sa.Select[Any]:
 def ends() -> sa.CompoundSelect[Any]:
     """Select where a stretch of ``:size`` roots ends: above ``:high``, and below ``:low``, with their
     numbers."""
-    parent, spot = _providers.c.parent_uuid, _providers.c.spot
-    root = parent.is_(None)
-    # All have the same parent, none. To order by it too tells PostgreSQL that the index has this order.
-    above = sa.select(spot).where(root, spot > _bound("high")).order_by(parent, spot)
-    below = sa.select(spot).where(root, spot <= _bound("low")).order_by(parent.desc(), spot.desc())
+    spot = _providers.c.root_spot
+    above = sa.select(spot).where(spot > _bound("high")).order_by(spot)
+    below = sa.select(spot).where(spot <= _bound("low")).order_by(spot.desc())
     up = above.limit(_bound("size")).subquery()
     down = below.limit(_bound("size")).subquery()
     return sa.union_all(
-        sa.select(sa.literal(1).label("way"), sa.func.max(up.c.spot), sa.func.count(up.c.spot)),
-        sa.select(sa.literal(2).label("way"), sa.func.min(down.c.spot), sa.func.count(down.c.spot)),
+        sa.select(sa.literal(1).label("way"), sa.func.max(up.c.root_spot), sa.func.count()),
+        sa.select(sa.literal(2).label("way"), sa.func.min(down.c.root_spot), sa.func.count()),
     ).order_by("way")
 
 
@@ -148,8 +146,10 @@ def roots_of_holders(kind: Kind, n: int) -> sa.Select[Any]:
 def _holders(kind: Kind, n: int) -> sa.Select[Any]:
     match kind:
         case "class":
-            conditions = _gives(_inventories, f"source_{n}", f"source_amount_{n}")
-            return sa.select(_inventories.c.provider_uuid).where(*conditions)
+            of, free = _inventories.c.resource_class, _inventories.c.free
+            # No more than the index knows.
+            room = sa.and_(of == _name(f"source_{n}"), free >= _bound(f"source_amount_{n}"))
+            return sa.select(_inventories.c.provider_uuid).where(room)
         case "required":
             has = _traits.c.trait.in_(_some(f"source_{n}"))
             return sa.select(_traits.c.provider_uuid).where(has)
@@ -215,7 +215,7 @@ def _has(node: sa.FromClause, n: int, need: NeedForm) -> Iterator[sa.ColumnEleme
 def _gives(stock: sa.FromClause, name: str, amount: str) -> tuple[sa.ColumnElement[bool], ...]:
     wanted = _bound(amount)
     return (
-        stock.c.resource_class == sa.bindparam(name, type_=sa.String),
+        stock.c.resource_class == _name(name),
         stock.c.free >= wanted,
         stock.c.min_unit <= wanted,
         stock.c.max_unit >= wanted,
@@ -240,6 +240,10 @@ def _exists(*conditions: sa.ColumnElement[bool]) -> sa.Exists:
 
 def _bound(name: str) -> sa.BindParameter[int]:
     return sa.bindparam(name, type_=sa.BigInteger)
+
+
+def _name(name: str) -> sa.BindParameter[str]:
+    return sa.bindparam(name, type_=sa.String)
 
 
 def _some(name: str) -> sa.BindParameter[Any]:
