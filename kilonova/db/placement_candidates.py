@@ -49,17 +49,17 @@ def trees(
     """
     size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
     start = chance.randint(0, LAST_SPOT) if chance else -1
-    first: Sequence[Tree] = ()
+    seen: set[str] = set()
     for number, (after, until) in enumerate(_stretches(database, start, size)):
-        if number == 1 and (rare := _roots_of_rarest(database, wanted)) is not None:
-            left = sorted(rare - {tree.root for tree in first})
-            if chance:
-                chance.shuffle(left)
-            yield from trees_under(database, wanted, left, few=few)
+        if number == 1 and (rarest := _rarest(database, wanted)) is not None:
+            for roots in rarest.roots(database, size, chance):
+                left = [root for root in roots if root not in seen]
+                seen.update(left)
+                yield from trees_under(database, wanted, left, few=few)
             return
         window = _read(database, wanted, {"after": after, "until": until})
-        if not number:
-            first = window
+        if number == 0:
+            seen = {tree.root for tree in window}
         yield window
 
 
@@ -147,8 +147,27 @@ def _grouped(rows: Sequence[Any]) -> tuple[Tree, ...]:
     return tuple(Tree(root, tuple(providers)) for root, providers in trees.items())
 
 
-def _roots_of_rarest(database: Database, wanted: Wanted) -> set[str] | None:
-    """Return the roots above all that have the rarest thing needed, or None if nothing is rare."""
+class _Rarest(msgspec.Struct, frozen=True):
+    """Something that every tree must have which is wanted, and that few have."""
+
+    kind: Kind
+    number: int
+    holders: int
+    values: dict[str, Any]
+
+    def roots(
+        self, database: Database, some: int, chance: random.Random | None
+    ) -> Iterator[list[str]]:
+        """Yield the roots above some of its holders, and then above all."""
+        for only_some in (True, False) if chance and some < self.holders else (False,):
+            query = statements.roots_of_holders(self.kind, self.number, some=only_some)
+            values = self.values | {"some": some}
+            roots = database.query(lambda c, q=query, v=values: list(c.execute(q, v).scalars()))  # type: ignore[misc]
+            yield chance.sample(roots, len(roots)) if chance else sorted(roots)
+
+
+def _rarest(database: Database, wanted: Wanted) -> _Rarest | None:
+    """Return what is rarest of what is needed, or None if nothing is rare."""
     kinds: list[Kind] = []
     values: dict[str, Any] = {"rare": _RARE}
     for kind, what, amount in _sources(wanted):
@@ -158,11 +177,8 @@ def _roots_of_rarest(database: Database, wanted: Wanted) -> set[str] | None:
         return None
     query = statements.holders_counts(tuple(kinds))
     counts = database.query(lambda c: c.execute(query, values).all())
-    n, holders = min(counts, key=lambda count: count[1])
-    if holders >= _RARE:
-        return None
-    fetch = statements.roots_of_holders(kinds[n], n)
-    return set(database.query(lambda c: c.execute(fetch, values).scalars().all()))
+    number, holders = min(counts, key=lambda count: count[1])
+    return _Rarest(kinds[number], number, holders, values) if holders < _RARE else None
 
 
 def _sources(wanted: Wanted) -> Iterator[tuple[Kind, Any, int]]:

@@ -136,9 +136,12 @@ def holders_counts(kinds: tuple[Kind, ...]) -> sa.CompoundSelect[Any]:
 
 
 @lru_cache(maxsize=_FORMS)
-def roots_of_holders(kind: Kind, n: int) -> sa.Select[Any]:
-    """Select the roots above the holders of the ``n``-th source."""
+def roots_of_holders(kind: Kind, n: int, *, some: bool) -> sa.Select[Any]:
+    """Select the roots above the holders of the ``n``-th source: above all, or ``:some`` at random."""
     holders = _holders(kind, n).limit(_bound("rare")).subquery()
+    if some:
+        picked = sa.select(holders).order_by(sa.func.random()).limit(_bound("some"))
+        holders = picked.subquery()
     query = sa.select(_providers.c.root_uuid).distinct()
     return query.join(holders, holders.c.provider_uuid == _providers.c.uuid)
 
@@ -147,9 +150,10 @@ def _holders(kind: Kind, n: int) -> sa.Select[Any]:
     match kind:
         case "class":
             of, free = _inventories.c.resource_class, _inventories.c.free
-            # No more than the index knows.
+            # No more than the index knows, and in its order: PostgreSQL, which expects to find many
+            # soon, would read the table itself.
             room = sa.and_(of == _name(f"source_{n}"), free >= _bound(f"source_amount_{n}"))
-            return sa.select(_inventories.c.provider_uuid).where(room)
+            return sa.select(_inventories.c.provider_uuid).where(room).order_by(free)
         case "required":
             has = _traits.c.trait.in_(_some(f"source_{n}"))
             return sa.select(_traits.c.provider_uuid).where(has)
