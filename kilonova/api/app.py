@@ -16,7 +16,7 @@ import msgspec
 from kilonova.api import documents, faults, resources, versions
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.services import Services
-from kilonova.core.context import RequestContext, new_request_id
+from kilonova.core.context import RequestContext, log_under, new_request_id
 from kilonova.core.errors import (
     Invalid,
     KilonovaError,
@@ -64,6 +64,7 @@ class _Conversation:
         context = request.context
         context.began = time.monotonic()
         context.request_id = new_request_id()
+        log_under(RequestContext(request_id=context.request_id))
         context.shown_path = request.path
         context.legacy = root == _LEGACY
         text = "2.1" if context.legacy else versions.asked_for(request.get_header)
@@ -96,8 +97,7 @@ class _Conversation:
             response.append_header("Vary", versions.HEADER)
             response.append_header("Vary", versions.LEGACY_HEADER)
         LOG.info(
-            '%s "%s %s" status: %s len: %s microversion: %s time: %.4f',
-            context.request_id,
+            '"%s %s" status: %s len: %s microversion: %s time: %.4f',
             request.method,
             context.shown_path,
             response.status_code,
@@ -130,6 +130,7 @@ class _Resource:
         if any("\0" in name for name in params.values()):
             raise NotFound("The resource could not be found.")
         context = context_of(request.env, request.context.request_id)
+        log_under(context)
         _check_project(request, context)
         asked = Asked(self._services, context, version, request.prefix)
         asked.lenient = request.context.legacy
@@ -222,7 +223,7 @@ def _expected(
     if not isinstance(error, KilonovaError):
         raise error
     if error.status >= 500:
-        LOG.warning("%s %s", request.context.get("request_id"), error)
+        LOG.warning("%s %s: %s", request.method, request.path, error)
     if error.status == 500:
         _fail(response, 500, faults.unexpected(error))
     else:
@@ -257,7 +258,7 @@ def _http(
 def _unexpected(
     request: falcon.Request, response: falcon.Response, error: Exception, _params: Any
 ) -> None:
-    LOG.error("%s failed", request.context.get("request_id"), exc_info=error)
+    LOG.error("%s %s failed", request.method, request.path, exc_info=error)
     _fail(response, 500, faults.unexpected(error))
 
 

@@ -3,15 +3,29 @@
 from datetime import datetime
 from typing import Any
 
+from kilonova.api import parameters
 from kilonova.api.find import find_server
+from kilonova.api.paging import next_links, page
+from kilonova.api.parameters import TEXT, Schema, values
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.views.servers import host_id
-from kilonova.core.errors import NotFound
+from kilonova.core.errors import Invalid, NotFound
 from kilonova.core.ids import RequestId
 from kilonova.core.instance import ActionEvent, Instance, InstanceAction
 from kilonova.db import actions
+from kilonova.db.actions import NEWEST, ActionQuery
+from kilonova.db.engine import Database
 
 _RULE = "os_compute_api:os-instance-actions"
+_SINCE: Schema = parameters.PAGE | {"changes-since": values(TEXT, once=True)}
+_QUERY = parameters.queries(
+    {
+        (2, 1): {},
+        (2, 58): _SINCE,
+        (2, 66): _SINCE | {"changes-before": values(TEXT, once=True)},
+    },
+    strict=(2, 58),
+)
 
 
 def _moment(value: datetime | None) -> str | None:
@@ -33,38 +47,53 @@ def _view(action: InstanceAction, asked: Asked) -> dict[str, Any]:
     return view
 
 
+def _database_of(asked: Asked, server_id: str) -> tuple[Instance, Database | None]:
+    """Return a server, from 2.21 also a deleted one, and its cell's database, if it has a cell yet."""
+    located = find_server(asked, server_id, with_deleted=asked.version >= (2, 21))
+    cell = located.cell_uuid
+    return located.instance, None if cell is None else asked.services.cells.database(cell)
+
+
 def list_actions(asked: Asked, server_id: str) -> Answer:
     """``GET /servers/{server_id}/os-instance-actions``, newest first; paged from 2.58."""
-    located = find_server(asked, server_id)
-    if located.cell_uuid is None:
+    instance, database = _database_of(asked, server_id)
+    if database is None:
         return Answer({"instanceActions": []})
-    database = asked.services.cells.database(located.cell_uuid)
-    found = actions.list_actions(database, located.instance.uuid)
+    wanted = _wanted(asked)
+    found = actions.list_actions(database, instance.uuid, wanted)
+    body: dict[str, Any] = {"instanceActions": [_view(action, asked) for action in found]}
     if asked.version >= (2, 58):
-        marker = asked.one("marker")
-        if marker is not None:
-            ids = [action.request_id for action in found]
-            if marker not in ids:
-                raise NotFound(f"marker [{marker}] not found")
-            found = found[ids.index(RequestId(marker)) + 1 :]
-        limit = asked.one("limit")
-        if limit and limit.isdigit() and int(limit):
-            found = found[: int(limit)]
-    return Answer({"instanceActions": [_view(action, asked) for action in found]})
+        path = f"/servers/{server_id}/os-instance-actions"
+        links = next_links(asked, path, wanted.limit, [action.request_id for action in found])
+        body |= {"links": links} if links else {}
+    return Answer(body)
+
+
+def _wanted(asked: Asked) -> ActionQuery:
+    if asked.version < (2, 58):
+        return NEWEST
+    limit, marker = page(asked)
+    since, before = (
+        parameters.moment_of(text, name) if (text := asked.one(name)) else None
+        for name in ("changes-since", "changes-before")
+    )
+    if since and before and before < since:
+        raise Invalid("The value of changes-since must be less than or equal to changes-before")
+    after = None if marker is None else RequestId(marker)
+    return ActionQuery(limit=limit, after=after, changed_since=since, changed_before=before)
 
 
 def show(asked: Asked, server_id: str, request_id: str) -> Answer:
     """``GET /servers/{server_id}/os-instance-actions/{request_id}`` with its events."""
-    located = find_server(asked, server_id)
+    instance, database = _database_of(asked, server_id)
     action = None
-    if located.cell_uuid is not None:
-        database = asked.services.cells.database(located.cell_uuid)
-        action = actions.get_action(database, located.instance.uuid, RequestId(request_id))
+    if database is not None:
+        action = actions.get_action(database, instance.uuid, RequestId(request_id))
     if action is None:
         raise NotFound(f"Action for request_id {request_id} on instance {server_id} not found")
     view = _view(action, asked)
     if asked.version >= (2, 51) or asked.allows(f"{_RULE}:events"):
-        view["events"] = [_event(event, located.instance, asked) for event in action.events]
+        view["events"] = [_event(event, instance, asked) for event in action.events]
     return Answer({"instanceAction": view})
 
 
@@ -86,7 +115,9 @@ def _event(event: ActionEvent, instance: Instance, asked: Asked) -> dict[str, An
     return view
 
 
+_ALL = "/servers/{server_id}/os-instance-actions"
+
 ROUTES = (
-    Route("GET", "/servers/{server_id}/os-instance-actions", f"{_RULE}:list", list_actions),
-    Route("GET", "/servers/{server_id}/os-instance-actions/{request_id}", f"{_RULE}:show", show),
+    Route("GET", _ALL, f"{_RULE}:list", list_actions, query=_QUERY),
+    Route("GET", _ALL + "/{request_id}", f"{_RULE}:show", show),
 )

@@ -5,6 +5,7 @@ as lists of texts, since each may be repeated.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from kilonova.api.routing import Schemas
@@ -126,3 +127,17 @@ def number_of(text: str) -> int | None:
     if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MOST:
         return int(text)
     return None
+
+
+def moment_of(text: str, name: str) -> datetime:
+    """Return the moment (UTC, without zone) that a parameter says in ISO 8601.
+
+    Raises:
+        Invalid: it is none.
+    """
+    try:
+        # A plus sign that was not quoted arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"{name}: {text!r} is not a time in ISO 8601") from error

@@ -1,5 +1,7 @@
 """What may be done with a server: its state is checked against one table, set, and the host is told."""
 
+from collections.abc import Callable, Mapping
+
 from kilonova.api.find import find_server, missing
 from kilonova.api.routing import Act, Answer, Asked, Route, act_on
 from kilonova.api.schemas import servers as schemas
@@ -10,6 +12,7 @@ from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance, InstanceAction, Located
 from kilonova.core.states import Action
 from kilonova.db import actions, instances
+from kilonova.db.reports import finish_action
 from kilonova.rpc.messages import (
     ConsoleOutput,
     GetConsoleOutput,
@@ -49,8 +52,24 @@ def record_of(asked: Asked, instance: Instance, action: str) -> InstanceAction:
 _SHOWN = {states.SOFT_REBOOT: "reboot", states.HARD_REBOOT: "reboot"}
 
 
-def begin(asked: Asked, located: Located, rule: str) -> Instance:
-    """Set the task state of an action by compare-and-set and record it; return the instance as it was.
+def placed(located: Located, action: str) -> tuple[Instance, CellUuid]:
+    """Return a server and its cell.
+
+    Raises:
+        WrongState: it has none yet, so ``action`` has to wait.
+    """
+    if located.cell_uuid is None:
+        raise WrongState(_refusal(located.instance, action, "task_state scheduling"))
+    return located.instance, located.cell_uuid
+
+
+def _refusal(instance: Instance, action: str, state: str) -> str:
+    shown = _SHOWN.get(action, action)
+    return f"Cannot '{shown}' instance {instance.uuid} while it is in {state}"
+
+
+def begin(asked: Asked, located: Located, rule: str) -> Located:
+    """Set the task state of an action by compare-and-set and record it; return the server as it was.
 
     ``rule`` is a key of ``states.RULES``.
 
@@ -58,21 +77,15 @@ def begin(asked: Asked, located: Located, rule: str) -> Instance:
         WrongState: the server's state does not allow it.
         NotFound: the server is gone.
     """
-    instance, cell = located.instance, located.cell_uuid
-    if cell is None:
-        raise Conflict(
-            f"Cannot '{_SHOWN.get(rule, rule)}' instance {instance.uuid} while it is in "
-            f"vm_state {instance.vm_state}"
-        )
+    instance, cell = placed(located, rule)
     database = asked.services.cells.database(cell)
     for _ in range(_TRIES):
         why = states.refusal(rule, instance.vm_state, instance.task_state)
         if why is not None:
-            shown = _SHOWN.get(rule, rule)
-            raise WrongState(f"Cannot '{shown}' instance {instance.uuid} while it is in {why}")
+            raise WrongState(_refusal(instance, rule, why))
         record = record_of(asked, instance, _SHOWN.get(rule, rule))
         if instances.begin_task(database, instance, rule, record):
-            return instance
+            return Located(instance=instance, cell_uuid=cell)
         again = instances.get(database, instance.uuid)
         if again is None:
             raise missing(instance.uuid)
@@ -80,59 +93,56 @@ def begin(asked: Asked, located: Located, rule: str) -> Instance:
     raise Conflict(f"Instance {instance.uuid} changes too fast; try again.")
 
 
-def _act(asked: Asked, server_id: str, rule: str, message: type[Message]) -> Answer:
-    located = find_server(asked, server_id)
-    check_unlocked(asked, located.instance)
-    instance = begin(asked, located, rule)
-    return send(asked, located, rule, message(instance=instance))
-
-
-def send(asked: Asked, located: Located, rule: str, message: Message) -> Answer:
-    """Tell the server's host, and answer 202; if it cannot be told, the task is undone.
+def _act(
+    asked: Asked, server_id: str, rule: str, message_of: Callable[[Instance], Message]
+) -> Answer:
+    """Begin an action and tell the server's host; if it cannot be told, the action is undone.
 
     Raises:
         Unavailable: the cell's bus does not answer.
     """
-    cell, host = _place_of(located)
+    located = find_server(asked, server_id)
+    check_unlocked(asked, located.instance)
+    cell, host = _host_of(located, rule)
+    instance = begin(asked, located, rule).instance
     try:
-        asked.services.cell_bus(cell).cast(asked.context, message, host=host)
+        asked.services.cell_bus(cell).cast(asked.context, message_of(instance), host=host)
     except Unavailable:
         database = asked.services.cells.database(cell)
-        instances.undo_task(database, located.instance, states.RULES[rule].task)
+        instances.undo_task(database, instance, states.RULES[rule].task)
+        finish_action(database, instance.uuid, asked.context.request_id, "Error", utcnow())
         raise
     return Answer(status=202)
 
 
-def _place_of(located: Located) -> tuple[CellUuid, HostName]:
-    if located.cell_uuid is None or located.instance.host is None:
-        raise Conflict(f"Instance {located.instance.uuid} has no host.")
-    return located.cell_uuid, located.instance.host
+def _host_of(located: Located, action: str) -> tuple[CellUuid, HostName]:
+    instance, cell = placed(located, action)
+    if instance.host is None:
+        raise WrongState(_refusal(instance, action, f"vm_state {instance.vm_state} without a host"))
+    return cell, instance.host
 
 
 def stop(asked: Asked, server_id: str) -> Answer:
     """``os-stop``."""
-    return _act(asked, server_id, Action.STOP, StopInstance)
+    return _act(asked, server_id, Action.STOP, lambda i: StopInstance(instance=i))
 
 
 def start(asked: Asked, server_id: str) -> Answer:
     """``os-start``."""
-    return _act(asked, server_id, Action.START, StartInstance)
+    return _act(asked, server_id, Action.START, lambda i: StartInstance(instance=i))
 
 
 def reboot(asked: Asked, server_id: str) -> Answer:
     """``reboot``, SOFT or HARD."""
     hard = asked.body["reboot"]["type"].upper() == "HARD"
     rule = states.HARD_REBOOT if hard else states.SOFT_REBOOT
-    located = find_server(asked, server_id)
-    check_unlocked(asked, located.instance)
-    instance = begin(asked, located, rule)
-    return send(asked, located, rule, RebootInstance(instance=instance, hard=hard))
+    return _act(asked, server_id, rule, lambda i: RebootInstance(instance=i, hard=hard))
 
 
 def console_output(asked: Asked, server_id: str) -> Answer:
     """``os-getConsoleOutput``: asks the host and waits for its answer."""
     located = find_server(asked, server_id)
-    cell, host = _place_of(located)
+    cell, host = _host_of(located, "get_console_output")
     length = (asked.body["os-getConsoleOutput"] or {}).get("length")
     lines = None if length is None or int(length) < 0 else int(length)
     message = GetConsoleOutput(instance_uuid=located.instance.uuid, length=lines)
@@ -143,10 +153,14 @@ def console_output(asked: Asked, server_id: str) -> Answer:
 
 
 def lock(asked: Asked, server_id: str) -> Answer:
-    """``lock``; from 2.73 with a reason."""
+    """``lock``; from 2.73 with a reason. An owner does not replace a lock that is there."""
+    located = find_server(asked, server_id)
+    if located.instance.locked_by is not None and not asked.context.is_admin:
+        return Answer(status=202)
+    # Below 2.73 the body is not checked, and says nothing.
     reason = (asked.body["lock"] or {}).get("locked_reason") if asked.version >= (2, 73) else None
     by = "admin" if asked.context.is_admin else "owner"
-    return _set_lock(asked, server_id, Action.LOCK, {"locked_by": by, "locked_reason": reason})
+    return _set_lock(asked, located, Action.LOCK, {"locked_by": by, "locked_reason": reason})
 
 
 def unlock(asked: Asked, server_id: str) -> Answer:
@@ -154,18 +168,18 @@ def unlock(asked: Asked, server_id: str) -> Answer:
     located = find_server(asked, server_id)
     if located.instance.locked_by == "admin":
         asked.authorize(_OVERRIDE, located.instance.project_id)
-    nothing: dict[str, str | None] = {"locked_by": None, "locked_reason": None}
-    return _set_lock(asked, server_id, Action.UNLOCK, nothing)
+    nothing = {"locked_by": None, "locked_reason": None}
+    return _set_lock(asked, located, Action.UNLOCK, nothing)
 
 
-def _set_lock(asked: Asked, server_id: str, action: str, values: dict[str, str | None]) -> Answer:
-    located = find_server(asked, server_id)
-    if located.cell_uuid is None:
-        raise missing(server_id)
-    database = asked.services.cells.database(located.cell_uuid)
-    if not instances.update(database, located.instance.uuid, values):
-        raise missing(server_id)
-    actions.record(database, [record_of(asked, located.instance, action)])
+def _set_lock(
+    asked: Asked, located: Located, action: str, values: Mapping[str, str | None]
+) -> Answer:
+    instance, cell = placed(located, action)
+    database = asked.services.cells.database(cell)
+    if not instances.update(database, instance.uuid, {**values, "updated_at": utcnow()}):
+        raise missing(instance.uuid)
+    actions.record(database, [record_of(asked, instance, action)])
     return Answer(status=202)
 
 

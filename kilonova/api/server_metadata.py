@@ -1,16 +1,20 @@
 """The metadata of servers."""
 
+from collections.abc import Callable
+
 from kilonova.api.find import find_server, missing
 from kilonova.api.limits import limits_of
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.servers import META_ITEM, METADATA_BODY
-from kilonova.api.server_actions import check_unlocked
+from kilonova.api.server_actions import check_unlocked, placed
 from kilonova.core.errors import Conflict, Invalid, NotFound, QuotaExceeded
-from kilonova.core.instance import Located
+from kilonova.core.instance import Instance
 from kilonova.core.quota import UNLIMITED
 from kilonova.core.states import VmState
 from kilonova.db import instances
+from kilonova.db.engine import Database
 
+_Items = dict[str, str]
 _CHANGEABLE = frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.SUSPENDED, VmState.STOPPED})
 
 
@@ -27,47 +31,45 @@ def show(asked: Asked, server_id: str, key: str) -> Answer:
     return Answer({"meta": {key: metadata[key]}})
 
 
-def _changeable(asked: Asked, server_id: str) -> Located:
+def _changeable(asked: Asked, server_id: str) -> tuple[Instance, Database]:
     located = find_server(asked, server_id)
-    instance = located.instance
+    instance, cell = placed(located, "update_server_metadata")
     check_unlocked(asked, instance)
-    if located.cell_uuid is None or instance.vm_state not in _CHANGEABLE:
+    if instance.vm_state not in _CHANGEABLE:
         raise Conflict(
             f"Cannot 'update_server_metadata' instance {instance.uuid} while it is in "
             f"vm_state {instance.vm_state}"
         )
-    return located
+    return instance, asked.services.cells.database(cell)
 
 
-def _change(
-    asked: Asked, located: Located, changed: dict[str, str], removed: tuple[str, ...] = ()
-) -> dict[str, str]:
-    limit = limits_of(asked, located.instance.project_id).metadata_items
-    wanted = set(located.instance.metadata) | set(changed)
-    wanted -= set(removed)
-    if limit != UNLIMITED and len(wanted) > limit:
-        raise QuotaExceeded(f"metadata: Maximum number of metadata items exceeds {limit}")
-    if located.cell_uuid is None:
-        raise missing(located.instance.uuid)
-    database = asked.services.cells.database(located.cell_uuid)
-    after = instances.change_metadata(database, located.instance.uuid, changed, removed)
+def _change(asked: Asked, server_id: str, change: Callable[[_Items], _Items]) -> _Items:
+    """Replace a server's metadata by what ``change`` makes of it; return what it is then."""
+    instance, database = _changeable(asked, server_id)
+    limit = limits_of(asked, instance.project_id).metadata_items
+
+    def within_limit(items: _Items) -> _Items:
+        after = change(items)
+        if limit != UNLIMITED and len(after) > limit:
+            raise QuotaExceeded(f"metadata: Maximum number of metadata items exceeds {limit}")
+        return after
+
+    after = instances.change_metadata(database, instance.uuid, within_limit)
     if after is None:
-        raise missing(located.instance.uuid)
+        raise missing(instance.uuid)
     return after
 
 
 def add(asked: Asked, server_id: str) -> Answer:
     """``POST /servers/{server_id}/metadata``: adds and overwrites items."""
-    located = _changeable(asked, server_id)
-    return Answer({"metadata": _change(asked, located, asked.body["metadata"])})
+    wanted = asked.body["metadata"]
+    return Answer({"metadata": _change(asked, server_id, lambda items: items | wanted)})
 
 
 def replace(asked: Asked, server_id: str) -> Answer:
     """``PUT /servers/{server_id}/metadata``: these items and no others."""
-    located = _changeable(asked, server_id)
     wanted = asked.body["metadata"]
-    gone = tuple(key for key in located.instance.metadata if key not in wanted)
-    return Answer({"metadata": _change(asked, located, wanted, gone)})
+    return Answer({"metadata": _change(asked, server_id, lambda _: wanted)})
 
 
 def set_one(asked: Asked, server_id: str, key: str) -> Answer:
@@ -75,16 +77,19 @@ def set_one(asked: Asked, server_id: str, key: str) -> Answer:
     item = asked.body["meta"]
     if key not in item:
         raise Invalid("Request body and URI mismatch")
-    _change(asked, _changeable(asked, server_id), item)
+    _change(asked, server_id, lambda items: items | item)
     return Answer({"meta": item})
 
 
 def remove(asked: Asked, server_id: str, key: str) -> Answer:
     """``DELETE /servers/{server_id}/metadata/{key}``."""
-    located = _changeable(asked, server_id)
-    if key not in located.instance.metadata:
-        raise NotFound("Metadata item was not found")
-    _change(asked, located, {}, (key,))
+
+    def without(items: _Items) -> _Items:
+        if key not in items:
+            raise NotFound("Metadata item was not found")
+        return {name: value for name, value in items.items() if name != key}
+
+    _change(asked, server_id, without)
     return Answer(status=204)
 
 

@@ -4,13 +4,13 @@ Source of the parameters: Compute API reference, "List Servers".
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from kilonova.api import parameters
 from kilonova.api.find import find_server
 from kilonova.api.paging import page
-from kilonova.api.parameters import TEXT, Schema, number_of, values
+from kilonova.api.parameters import TEXT, Schema, moment_of, number_of, values
 from kilonova.api.routing import Asked
 from kilonova.api.versions import Version
 from kilonova.core import states
@@ -35,14 +35,6 @@ def _text(text: str, _name: str) -> str:
     return text
 
 
-def _moment(text: str, name: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError) as error:
-        raise Invalid(f"{name}: {text!r} is not a time in ISO 8601") from error
-
-
 _COLUMNS: dict[str, tuple[str, Version, Callable[[str, str], Any]]] = {
     "image": ("image_id", (2, 1), _text),
     "flavor": ("flavor_id", (2, 1), _text),
@@ -54,9 +46,9 @@ _COLUMNS: dict[str, tuple[str, Version, Callable[[str, str], Any]]] = {
     "vm_state": ("vm_state", (2, 83), _text),
     "user_id": ("user_id", (2, 83), _text),
     "progress": ("progress", (2, 83), _number),
-    "created_at": ("created_at", (2, 83), _moment),
-    "launched_at": ("launched_at", (2, 83), _moment),
-    "terminated_at": ("terminated_at", (2, 83), _moment),
+    "created_at": ("created_at", (2, 83), moment_of),
+    "launched_at": ("launched_at", (2, 83), moment_of),
+    "terminated_at": ("terminated_at", (2, 83), moment_of),
     "hostname": ("hostname", (2, 90), _text),
     "uuid": ("uuid", _NEVER, _text),
     "host": ("host", _NEVER, _text),
@@ -183,8 +175,8 @@ def _tags(asked: Asked) -> Iterable[tuple[list[str], bool, bool]]:
 def _times(asked: Asked) -> dict[str, datetime | None]:
     since, before = asked.one("changes-since"), asked.one("changes-before")
     times = {
-        "changed_since": _moment(since, "changes-since") if since else None,
-        "changed_before": _moment(before, "changes-before")
+        "changed_since": moment_of(since, "changes-since") if since else None,
+        "changed_before": moment_of(before, "changes-before")
         if before and asked.version >= (2, 66)
         else None,
     }

@@ -8,15 +8,15 @@ from kilonova.api.find import find_server, missing
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_actions import ROUTES as ACTION_ROUTES
-from kilonova.api.server_actions import begin, check_unlocked
+from kilonova.api.server_actions import begin, check_unlocked, placed
 from kilonova.api.server_queries import QUERY
 from kilonova.api.server_sight import sight_of
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import KilonovaError
+from kilonova.core.errors import DatabaseUnavailable, Invalid, KilonovaError
 from kilonova.core.instance import Fault, Located
-from kilonova.core.states import Action, VmState
-from kilonova.db import build_requests, instances
+from kilonova.core.states import Action, PowerState, VmState
+from kilonova.db import build_requests, instance_lists, instances
 from kilonova.rpc.messages import DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -25,20 +25,46 @@ _S = "os_compute_api:servers"
 
 
 def show(asked: Asked, server_id: str) -> Answer:
-    """``GET /servers/{server_id}``."""
-    located = find_server(asked, server_id)
-    return Answer(
-        {"server": views.full(located.instance, fault_of(asked, located), sight_of(asked))}
-    )
+    """``GET /servers/{server_id}``; from 2.69 in part, if its cell does not answer."""
+    try:
+        located = find_server(asked, server_id)
+    except DatabaseUnavailable:
+        if asked.version < (2, 69):
+            raise
+        return Answer({"server": _unknown(asked, server_id)})
+    return Answer({"server": _view(asked, located)})
+
+
+def _view(asked: Asked, located: Located) -> dict[str, Any]:
+    return views.full(located.instance, fault_of(asked, located), sight_of(asked))
+
+
+def _unknown(asked: Asked, server_id: str) -> dict[str, Any]:
+    """Return what the API database knows of a server.
+
+    Raises:
+        DatabaseUnavailable: it does not answer either.
+        NotFound: there is none that the asker may know of.
+    """
+    mapped, spec = instance_lists.outline(asked.services.api_db, server_id)
+    if mapped.project_id != asked.context.project_id and not asked.context.is_admin:
+        raise missing(server_id)
+    return views.unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight_of(asked)) | {
+        "user_id": mapped.user_id,
+        "flavor": views.flavor(spec.flavor, sight_of(asked)),
+        "image": views.image(spec.image, sight_of(asked)),
+        "OS-EXT-AZ:availability_zone": spec.availability_zone or "",
+        "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
+    }
 
 
 def fault_of(asked: Asked, located: Located) -> Fault | None:
     """Return the newest fault of a server in ERROR."""
-    if located.cell_uuid is None or located.instance.vm_state != VmState.ERROR:
+    instance, cell = located.instance, located.cell_uuid
+    if cell is None or instance.vm_state != VmState.ERROR:
         return None
-    uuid = located.instance.uuid
-    return instances.newest_faults(asked.services.cells.database(located.cell_uuid), [uuid]).get(
-        uuid
+    return instances.newest_faults(asked.services.cells.database(cell), [instance.uuid]).get(
+        instance.uuid
     )
 
 
@@ -55,55 +81,45 @@ def update(asked: Asked, server_id: str) -> Answer:
     """``PUT /servers/{server_id}``: name, description, hostname and access addresses."""
     body = asked.body["server"]
     located = find_server(asked, server_id)
-    if located.cell_uuid is None:
-        raise missing(server_id)
-    values: dict[str, Any] = {
-        field: body[key] or None if key.startswith("access") else body[key]
-        for key, field in _FIELD_OF.items()
-        if key in body
-    }
-    database = asked.services.cells.database(located.cell_uuid)
-    if values and not instances.update(database, located.instance.uuid, values):
+    instance, cell = placed(located, "update")
+    if body.get("OS-DCF:diskConfig", instance.wishes.disk_config) != instance.wishes.disk_config:
+        raise Invalid("OS-DCF:diskConfig: it cannot be changed")
+    # An address that is taken away is an empty text or null.
+    values = {field: body[key] or None for key, field in _FIELD_OF.items() if key in body}
+    values["updated_at"] = utcnow()
+    if not instances.update(asked.services.cells.database(cell), instance.uuid, values):
         raise missing(server_id)
     after = find_server(asked, server_id)
-    view = views.full(after.instance, fault_of(asked, after), sight_of(asked))
-    if asked.version < (2, 75):
-        view = {
-            key: view[key] for key in view if not key.startswith(("OS-EXT-", "OS-SRV", "os-ext"))
-        }
-    return Answer({"server": view})
+    return Answer(
+        {"server": views.changed(after.instance, fault_of(asked, after), sight_of(asked))}
+    )
 
 
 def delete(asked: Asked, server_id: str) -> Answer:
     """``DELETE /servers/{server_id}``: wins over whatever is under way."""
     located = find_server(asked, server_id)
     check_unlocked(asked, located.instance)
+    uuid = located.instance.uuid
     if located.cell_uuid is None:
-        if build_requests.withdraw(asked.services.api_db, located.instance.uuid):
+        if build_requests.withdraw(asked.services.api_db, uuid):
             return Answer(status=204)
         # Placed between the look and the withdrawal: then it is in a cell by now.
         located = find_server(asked, server_id)
-        if located.cell_uuid is None:
-            raise missing(server_id)
     begin(asked, located, Action.DELETE)
-    build_requests.queue_for_delete(asked.services.api_db, located.instance.uuid)
+    build_requests.queue_for_delete(asked.services.api_db, uuid)
+    # Read again: until the task was set, a build may have moved to another host.
+    located = find_server(asked, server_id)
+    _, cell = placed(located, Action.DELETE)
     if located.instance.host is None:
-        _bury(asked, located)
+        # No host has anything of it.
+        instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         return Answer(status=204)
+    message = DeleteInstance(instance=located.instance)
     try:
-        asked.services.cell_bus(located.cell_uuid).cast(
-            asked.context, DeleteInstance(instance=located.instance), host=located.instance.host
-        )
-    except KilonovaError:
-        LOG.warning("%s: deleting waits for the converger", located.instance.uuid)
+        asked.services.cell_bus(cell).cast(asked.context, message, host=located.instance.host)
+    except KilonovaError as error:
+        LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
     return Answer(status=204)
-
-
-def _bury(asked: Asked, located: Located) -> None:
-    """Mark a server deleted that no host has anything of."""
-    if located.cell_uuid is not None:
-        database = asked.services.cells.database(located.cell_uuid)
-        instances.mark_deleted(database, [located.instance.uuid], utcnow())
 
 
 def addresses(asked: Asked, server_id: str) -> Answer:

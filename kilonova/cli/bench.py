@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help="count CPU time only of processes with this in their command line",
+        help="count CPU time only of processes with this in their command line or a parent's",
     )
     parser.add_argument("--keep", action="store_true", help="do not delete the servers afterwards")
 
@@ -131,31 +131,26 @@ class _Boots:
                 else:
                     self.failed[f"{answer.status_code}: {answer.text[:200]}"] += 1
 
-    def watch(self, before: set[str], wanted: int, posting: list[threading.Thread]) -> None:
-        """Poll the list until everything accepted is ACTIVE or ERROR."""
+    def watch(self, posting: list[threading.Thread]) -> float:
+        """Poll which servers still build until none does; return when that was seen."""
         session = requests.Session()
         deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
-            now = time.monotonic()
-            for server in listed(session, self._cloud):
-                uuid = server["id"]
-                if uuid in before or uuid in self.active:
-                    continue
-                if server["status"] == "ACTIVE":
-                    self.active[uuid] = now
-                elif server["status"] == "ERROR":
-                    self.active[uuid] = now
-                    self.failed[server.get("fault", {}).get("message", "ERROR")] += 1
+        while True:
             done = not any(thread.is_alive() for thread in posting)
-            if done and len(self.active) >= wanted - sum(self.failed.values()):
-                return
+            with self._lock:
+                waiting = set(self.accepted) - set(self.active)
+            building = {server["id"] for server in listed(session, self._cloud, "status=BUILD")}
+            now = time.monotonic()
+            self.active |= dict.fromkeys(waiting - building, now)
+            if (done and not building) or now > deadline:
+                return now
             time.sleep(_POLL)
 
 
-def listed(session: requests.Session, cloud: Cloud) -> list[dict[str, Any]]:
-    """Return every server of the project, page after page."""
+def listed(session: requests.Session, cloud: Cloud, query: str = "") -> list[dict[str, Any]]:
+    """Return every server of the project that the query finds, page after page."""
     found: list[dict[str, Any]] = []
-    url: str | None = f"{cloud.compute}/servers/detail?limit=1000"
+    url: str | None = f"{cloud.compute}/servers/detail?limit=1000&{query}"
     while url:
         body = session.get(url, headers=cloud.headers(), timeout=120).json()
         found += body["servers"]
@@ -180,14 +175,18 @@ def run(options: argparse.Namespace) -> int:
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    boots.watch(before, options.servers, threads)
-    ended = max(boots.active.values(), default=time.monotonic())
+    ended = boots.watch(threads)
     spent = Usage(options.only).since(used)
-    _report(options, boots, (began, ended), spent)
+    ours = [server for server in listed(session, cloud) if server["id"] not in before]
+    for server in ours:
+        if server["status"] != "ACTIVE":
+            boots.failed[server.get("fault", {}).get("message", server["status"])] += 1
+    count = sum(server["status"] == "ACTIVE" for server in ours)
+    _report(options, boots, (count, began, ended), spent)
     _report_list(session, cloud)
     if not options.keep:
-        _delete(session, cloud, boots)
-    return 0 if not boots.failed and len(boots.active) >= options.servers else 1
+        _delete(session, cloud, {server["id"] for server in ours})
+    return 0 if not boots.failed and count >= options.servers else 1
 
 
 def _percentile(values: list[float], percent: int) -> float:
@@ -199,11 +198,10 @@ def _percentile(values: list[float], percent: int) -> float:
 def _report(
     options: argparse.Namespace,
     boots: _Boots,
-    times: tuple[float, float],
+    outcome: tuple[int, float, float],
     spent: dict[str, float],
 ) -> None:
-    began, ended = times
-    count = len(boots.active)
+    count, began, ended = outcome
     waits = [
         boots.active[uuid] - start for uuid, start in boots.accepted.items() if uuid in boots.active
     ]
@@ -236,13 +234,12 @@ def _report_list(session: requests.Session, cloud: Cloud) -> None:
     print(f"| {f'detail of {count} servers':28} | {1e3 * statistics.median(times):.1f} ms |")
 
 
-def _delete(session: requests.Session, cloud: Cloud, boots: _Boots) -> None:
-    for uuid in boots.active:
+def _delete(session: requests.Session, cloud: Cloud, uuids: set[str]) -> None:
+    for uuid in uuids:
         session.delete(f"{cloud.compute}/servers/{uuid}", headers=cloud.headers(), timeout=60)
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        left = {server["id"] for server in listed(session, cloud)} & set(boots.active)
-        if not left:
+    while left := uuids & {server["id"] for server in listed(session, cloud)}:
+        if time.monotonic() > deadline:
+            print(f"{len(left)} servers are still there")
             return
         time.sleep(_POLL)
-    print(f"{len(left)} servers are still there")

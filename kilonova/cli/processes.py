@@ -2,8 +2,9 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -28,13 +29,20 @@ _NAMES = (
 
 
 class Usage:
-    """CPU seconds by process at one moment. ``only`` leaves out command lines that contain none of it."""
+    """CPU seconds by process at one moment.
+
+    ``only`` leaves out processes unless one of its texts stands in their command line or in an ancestor's:
+    some servers change the titles of their workers.
+    """
 
     def __init__(self, only: Collection[str] = ()) -> None:
-        self._by_pid: dict[str, tuple[str, float]] = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and (found := _read(entry, only)):
-                self._by_pid[entry.name] = found
+        found = [_read(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        processes = {process.pid: process for process in found if process}
+        self._by_pid = {
+            process.pid: (name, process.seconds)
+            for process in processes.values()
+            if (name := _shown(process)) and (not only or _belongs(process, processes, only))
+        }
 
     def since(self, before: "Usage") -> dict[str, float]:
         """Return what each kind of process used since ``before``; what came or went between is left out."""
@@ -45,13 +53,33 @@ class Usage:
         return dict(spent)
 
 
-def _read(entry: Path, only: Collection[str]) -> tuple[str, float] | None:
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    command: str
+    seconds: float
+
+
+def _read(entry: Path) -> _Process | None:
     try:
         command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         fields = (entry / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    name = next((shown for part, shown in _NAMES if part in command), None)
-    if name is None or " bench " in command or (only and not any(x in command for x in only)):
+    seconds = (int(fields[11]) + int(fields[12])) / _TICKS
+    return _Process(int(entry.name), int(fields[1]), command, seconds)
+
+
+def _shown(process: _Process) -> str | None:
+    if " bench " in process.command:
         return None
-    return name, (int(fields[11]) + int(fields[12])) / _TICKS
+    return next((shown for part, shown in _NAMES if part in process.command), None)
+
+
+def _belongs(process: _Process, all_: Mapping[int, _Process], only: Collection[str]) -> bool:
+    at: _Process | None = process
+    while at is not None:
+        if any(text in at.command for text in only):
+            return True
+        at = all_.get(at.parent)
+    return False

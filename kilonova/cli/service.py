@@ -58,7 +58,7 @@ def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]
         ended.set()
 
     def reload(_signal: int, _frame: object) -> None:
-        threading.Thread(target=conf.mutate_config_files, daemon=True).start()
+        threading.Thread(target=_reload, args=(conf,), daemon=True).start()
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
@@ -82,3 +82,13 @@ def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]
     LOG.info("%s ends", prog)
     logging.shutdown()
     os._exit(0)
+
+
+def _reload(conf: cfg.ConfigOpts) -> None:
+    try:
+        changed = conf.mutate_config_files()
+    except cfg.Error as error:
+        LOG.warning("The configuration stays as it was: %s", error)
+        return
+    names = sorted(".".join(filter(None, (group, name))) for group, name in changed)
+    LOG.info("The configuration was read again; changed: %s", ", ".join(names) or "nothing")

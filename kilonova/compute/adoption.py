@@ -1,28 +1,70 @@
-"""What a host does when it starts, before anything else: compare what it should have with what it has."""
+"""What a host does when it starts, before anything else: compare what it should have with what it has.
+
+A guest belongs to a server only if the build that made it is the one that counts: a guest of an earlier
+epoch is removed, wherever the server is now, so that a server runs at most once.
+"""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from enum import Enum, auto
 
-import msgspec
-
-from kilonova.compute.driver import Driver
+from kilonova.compute.builder import built
+from kilonova.compute.driver import Driver, Guest
 from kilonova.compute.handlers import ComputeHandlers
-from kilonova.compute.reporter import Reporter
+from kilonova.compute.reporter import Reporter, Told
+from kilonova.compute.watch import state_of
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.rpc.messages import HostInstances
 
 LOG = logging.getLogger(__name__)
 
-_STATE_OF = {
-    PowerState.RUNNING: VmState.ACTIVE,
-    PowerState.PAUSED: VmState.PAUSED,
-    PowerState.SHUTDOWN: VmState.STOPPED,
-    PowerState.CRASHED: VmState.STOPPED,
-}
 _BUILDING = (TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING)
+
+
+class Step(Enum):
+    """What to do about one server, or about one guest without a server."""
+
+    AWAIT_BUILD = auto()
+    """Its build was sent and not begun: nothing of it may be here yet."""
+    FINISH_BUILD = auto()
+    """Its build was done, but for the report."""
+    END_BUILD = auto()
+    """Its build was interrupted: remove what there is of it, and say so."""
+    DELETE = auto()
+    """It was being deleted: go on."""
+    COMPARE = auto()
+    """Nothing was under way that is still to be done: the guest is as it is."""
+    REPLACE = auto()
+    """The guest is an earlier build's: remove it; the server has none."""
+    LEAVE = auto()
+    """The cell knows nothing of it: it is not ours to touch."""
+    REMOVE = auto()
+    """Its server is deleted, or elsewhere."""
+
+
+def step_for(instance: Instance, guest: Guest | None) -> Step:
+    """Return what to do about a server of this host, whose guest is this or None."""
+    task = instance.task_state
+    if task == TaskState.DELETING:
+        return Step.DELETE
+    if task == TaskState.SCHEDULING:
+        return Step.AWAIT_BUILD
+    if task in _BUILDING:
+        mine = guest is not None and guest.epoch == instance.epoch
+        done = guest is not None and mine and guest.power == PowerState.RUNNING
+        return Step.FINISH_BUILD if done else Step.END_BUILD
+    if guest is not None and 0 < guest.epoch < instance.epoch:
+        return Step.REPLACE
+    return Step.COMPARE
+
+
+def step_for_stranger(uuid: InstanceUuid, disowned: Collection[InstanceUuid]) -> Step:
+    """Return what to do about a guest whose server is not among this host's."""
+    return Step.REMOVE if uuid in disowned else Step.LEAVE
 
 
 class Adoption:
@@ -33,27 +75,51 @@ class Adoption:
         self._reporter = reporter
         self._handlers = handlers
 
-    def adopt(self, expected: tuple[Instance, ...]) -> None:
-        """Report every server whose guest is not as the cell believes.
+    def adopt(self, guests: Mapping[InstanceUuid, Guest], expected: HostInstances) -> None:
+        """Make of ``guests`` what the cell says they should be, and report where it is wrong.
 
         Raises:
-            HypervisorUnavailable: the hypervisor does not answer.
+            HypervisorUnavailable: the hypervisor does not answer. It may be done again from the start.
         """
-        guests = self._driver.guests()
         context = service_context()
-        for instance in expected:
-            if instance.task_state in _BUILDING:
-                self._interrupted(context, instance)
-            elif instance.task_state == TaskState.DELETING:
-                self._handlers.delete(context, instance)
-            elif instance.task_state != TaskState.SCHEDULING:
-                self._compare(context, instance, guests)
-        known = {instance.uuid for instance in expected}
+        for instance in expected.instances:
+            self._take(context, instance, guests.get(instance.uuid))
+        known = {instance.uuid for instance in expected.instances}
+        disowned = frozenset(expected.disowned)
         for stranger in sorted(set(guests) - known):
-            LOG.warning("Guest %s is no server of this host; it is left alone", stranger)
+            if step_for_stranger(stranger, disowned) is Step.REMOVE:
+                LOG.warning("Guest %s is deleted or elsewhere; it is removed", stranger)
+                self._driver.destroy(stranger)
+            else:
+                LOG.warning("Guest %s is no server of this cell; it is left alone", stranger)
         LOG.info("Adopted %d guests of %d servers", len(known & set(guests)), len(known))
 
-    def _interrupted(self, context: RequestContext, instance: Instance) -> None:
+    def _take(self, context: RequestContext, instance: Instance, guest: Guest | None) -> None:
+        step = step_for(instance, guest)
+        if step is Step.DELETE:
+            self._handlers.delete(context, instance)
+        elif step is Step.AWAIT_BUILD:
+            if guest is not None:
+                self._remove_earlier(instance, guest)
+        elif step is Step.END_BUILD:
+            self._end_build(context, instance)
+        elif step is Step.FINISH_BUILD:
+            LOG.info("%s was built before the host was restarted", instance.uuid)
+            self._reporter.send(built(instance, context.request_id))
+        elif step is Step.REPLACE and guest is not None:
+            self._remove_earlier(instance, guest)
+            self._compare(context, instance, PowerState.NOSTATE)
+        else:
+            self._compare(context, instance, guest.power if guest else PowerState.NOSTATE)
+
+    def _remove_earlier(self, instance: Instance, guest: Guest) -> None:
+        LOG.warning(
+            "Guest %s is of build %d and its server of build %d; it is removed",
+            *(instance.uuid, guest.epoch, instance.epoch),
+        )
+        self._driver.destroy(instance.uuid)
+
+    def _end_build(self, context: RequestContext, instance: Instance) -> None:
         self._driver.destroy(instance.uuid)
         failure = BuildFailure(reason="the host was restarted during the build")
         self._reporter.send(
@@ -65,22 +131,13 @@ class Adoption:
             )
         )
 
-    def _compare(
-        self,
-        context: RequestContext,
-        instance: Instance,
-        guests: Mapping[InstanceUuid, PowerState],
-    ) -> None:
-        power = guests.get(instance.uuid, PowerState.NOSTATE)
-        state = _STATE_OF.get(power, VmState.STOPPED)
-        if instance.vm_state == VmState.ERROR:
-            state = instance.vm_state
-        after = msgspec.structs.replace(
-            instance, vm_state=state, power_state=power, task_state=None
-        )
-        if after == instance:
+    def _compare(self, context: RequestContext, instance: Instance, power: PowerState) -> None:
+        state = instance.vm_state if instance.vm_state == VmState.ERROR else state_of(power)
+        same = (instance.vm_state, instance.task_state, instance.power_state)
+        if same == (state, None, power):
+            self._reporter.believes(instance.uuid, Told(instance.epoch, power))
             return
-        if instance.uuid not in guests:
+        if power == PowerState.NOSTATE:
             LOG.warning("%s has no guest any more", instance.uuid)
         self._reporter.send(
             InstanceReport(

@@ -1,8 +1,11 @@
 """Builds one server on this host: begin, networks beside disks, spawn, report; all of it or nothing."""
 
 import logging
+import threading
+import time
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 from kilonova.compute.driver import Driver
@@ -11,9 +14,9 @@ from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
-from kilonova.core.errors import BuildAborted, BuildFailed, KilonovaError
-from kilonova.core.ids import HostName
-from kilonova.core.instance import Instance
+from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
+from kilonova.core.ids import HostName, InstanceUuid, RequestId
+from kilonova.core.instance import ActionEvent, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc.messages import BuildInstance
@@ -21,17 +24,46 @@ from kilonova.rpc.messages import BuildInstance
 LOG = logging.getLogger(__name__)
 
 BUILD = "compute__do_build_and_run_instance"
+_ROOT_DEVICE = "/dev/vda"
+_PAUSE = 1.0
+_LONGEST_PAUSE = 10.0
+_IMAGE_SECONDS = 120.0
+"""How long a build waits for an image store that does not answer, before another host tries."""
+
+FIRST_EPOCH = 1
+
+
+def built(
+    instance: Instance, request_id: RequestId, events: Sequence[ActionEvent] = ()
+) -> InstanceReport:
+    """Return the report that a server's build is done."""
+    return InstanceReport(
+        instance_uuid=instance.uuid,
+        epoch=instance.epoch,
+        request_id=request_id,
+        vm_state=VmState.ACTIVE,
+        task_state=None,
+        power_state=PowerState.RUNNING,
+        launched_at=utcnow(),
+        root_device_name=_ROOT_DEVICE,
+        events=tuple(events),
+    )
 
 
 class Builder:
-    """Runs builds. Nothing is spawned before the cell has taken the report that the build begins."""
+    """Runs builds.
+
+    Nothing is made before the cell has taken the report that the build begins, and a build that failed is
+    reported only once nothing of it runs here: the next host may begin at once.
+    """
 
     def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
         self._host = host
         self._driver = driver
         self._reporter = reporter
         self._turns = turns
-        self._networks = ThreadPoolExecutor(4, thread_name_prefix=f"networks-{host}")
+        self._stopped = threading.Event()
+        self._beside = ThreadPoolExecutor(4, thread_name_prefix=f"beside-{host}")
 
     def build(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server, or do nothing if its epoch no longer counts."""
@@ -39,76 +71,141 @@ class Builder:
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
             whole = stages.begin(BUILD)
-            begins = InstanceReport(
-                instance_uuid=instance.uuid,
-                epoch=instance.epoch,
-                request_id=context.request_id,
-                builder=str(uuid.uuid4()),
-                task_state=TaskState.SPAWNING,
-                events=(whole,),
-            )
-            if not self._reporter.send(begins).result():
-                LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
+            if not self._begins(context, instance, whole):
                 return
-            try:
-                self._make(instance, stages)
-            except KilonovaError as error:
-                LOG.warning("%s could not be built: %s", instance.uuid, error)
-                stages.finish(whole, error)
-                self._report_failure(context, message, stages, error)
-            except Exception as error:
-                LOG.exception("%s could not be built", instance.uuid)
-                stages.finish(whole, error)
-                failed = BuildFailed(f"unexpected {type(error).__name__} on the host")
-                self._report_failure(context, message, stages, failed)
-            else:
-                stages.finish(whole)
+            error = self._attempt(instance, stages)
+            stages.finish(whole, error)
+            if error is None:
                 self._report_success(context, instance, stages)
+            else:
+                self._report_failure(context, message, stages, error)
+
+    def _begins(self, context: RequestContext, instance: Instance, event: ActionEvent) -> bool:
+        """Tell the cell that the build begins; False if it must not."""
+        report = InstanceReport(
+            instance_uuid=instance.uuid,
+            epoch=instance.epoch,
+            request_id=context.request_id,
+            builder=str(uuid.uuid4()),
+            task_state=TaskState.SPAWNING,
+            events=(event,),
+        )
+        try:
+            taken = self._reporter.send(report).result()
+        except CancelledError:
+            return False
+        if not taken:
+            LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
+        return taken
+
+    def _attempt(self, instance: Instance, stages: Stages) -> KilonovaError | None:
+        """Make the guest and return None, or return why there is none.
+
+        Raises:
+            _Abandoned: the service ended before that was sure; nothing may be reported.
+        """
+        try:
+            self._make(instance, stages)
+        except KilonovaError as error:
+            LOG.warning("%s could not be built: %s", instance.uuid, error.in_full)
+            return error
+        except _Abandoned:
+            raise
+        except Exception as error:
+            LOG.exception("%s could not be built", instance.uuid)
+            unexpected = BuildFailed("The host failed in an unexpected way.")
+            unexpected.__cause__ = error
+            return unexpected
+        return None
 
     def _make(self, instance: Instance, stages: Stages) -> None:
+        """Make the guest. After an error nothing of it runs, and nothing is left if that can be had."""
         with ExitStack() as undo:
-            undo.callback(self._driver.destroy, instance.uuid)
-            plugged = self._networks.submit(self._prepare_networks, instance, stages)
-            try:
-                with stages.stage("compute_block_devices"):
-                    self._driver.prepare_disks(instance)
-            finally:
-                plugged.exception()
-            plugged.result()
-            self._stop_if_going(instance)
+            if instance.epoch > FIRST_EPOCH:
+                # An earlier build of it may have been here, and its guest is nobody's any more.
+                self._driver.destroy(instance.uuid)
+            undo.callback(self._remove, instance.uuid)
+            self._prepare(instance, stages)
+            self._end_if_going(instance)
+            undo.callback(self._insist, instance.uuid, self._driver.destroy)
             with stages.stage("compute_spawn"):
                 self._driver.spawn(instance)
-            self._stop_if_going(instance)
+            self._end_if_going(instance)
             undo.pop_all()
+        LOG.info("%s runs", instance.uuid)
+
+    def _prepare(self, instance: Instance, stages: Stages) -> None:
+        plugged = self._beside.submit(self._prepare_networks, instance, stages)
+        try:
+            with stages.stage("compute_block_devices"):
+                self._prepare_disks(instance)
+        finally:
+            plugged.exception()
+        plugged.result()
 
     def _prepare_networks(self, instance: Instance, stages: Stages) -> None:
         with stages.stage("compute_networks"):
             self._driver.prepare_networks(instance)
 
-    def _stop_if_going(self, instance: Instance) -> None:
+    def _prepare_disks(self, instance: Instance) -> None:
+        """Make the disks; an image store that is away may come back."""
+        deadline = time.monotonic() + _IMAGE_SECONDS
+        pause = _PAUSE
+        while True:
+            try:
+                self._driver.prepare_disks(instance)
+                return
+            except ImageStoreUnavailable as error:
+                if time.monotonic() + pause > deadline or self._stopped.is_set():
+                    raise
+                LOG.warning("%s waits for its image: %s", instance.uuid, error.in_full)
+            self._stopped.wait(pause)
+            self._end_if_going(instance)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _end_if_going(self, instance: Instance) -> None:
         if self._turns.is_going(instance.uuid):
             raise BuildAborted("The server was deleted while it was being built.")
 
+    def _remove(self, uuid: InstanceUuid) -> None:
+        """Remove what was prepared. What cannot be removed now is when this host starts the next time."""
+        try:
+            self._driver.destroy(uuid)
+        except KilonovaError as error:
+            LOG.warning("Files of %s are left: %s", uuid, error.in_full)
+
+    def _insist(self, uuid: InstanceUuid, remove: Callable[[InstanceUuid], None]) -> None:
+        """Remove what may run, however long that takes: before, nobody may hear that it does not run."""
+        pause = _PAUSE
+        while True:
+            try:
+                remove(uuid)
+                return
+            except KilonovaError as error:
+                LOG.warning("Guest %s must be removed: %s", uuid, error.in_full)
+            if self._stopped.wait(pause):
+                raise _Abandoned(uuid)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
     def _report_success(self, context: RequestContext, instance: Instance, stages: Stages) -> None:
-        report = InstanceReport(
-            instance_uuid=instance.uuid,
-            epoch=instance.epoch,
-            request_id=context.request_id,
-            vm_state=VmState.ACTIVE,
-            task_state=None,
-            power_state=PowerState.RUNNING,
-            launched_at=utcnow(),
-            root_device_name="/dev/vda",
-            events=tuple(stages.events),
-        )
-
         def taken(answer: "Future[bool]") -> None:
-            if not answer.result():
-                # Deleted, or built elsewhere by now: this guest is nobody's.
+            if not self._stopped.is_set() and not answer.cancelled() and not answer.result():
                 LOG.info("%s: its build was no longer wanted", instance.uuid)
-                self._networks.submit(self._driver.destroy, instance.uuid)
+                self._beside.submit(self._remove_unwanted, instance)
 
+        report = built(instance, context.request_id, stages.events)
         self._reporter.send(report).add_done_callback(taken)
+
+    def _remove_unwanted(self, instance: Instance) -> None:
+        """Remove a guest whose server is deleted, or given up, or built under a later epoch."""
+
+        def remove(uuid: InstanceUuid) -> None:
+            guest = self._driver.guests().get(uuid)
+            if guest is not None and guest.epoch <= instance.epoch:
+                self._driver.destroy(uuid)
+
+        with self._turns.turn(instance.uuid):
+            self._insist(instance.uuid, remove)
 
     def _report_failure(
         self,
@@ -119,19 +216,28 @@ class Builder:
     ) -> None:
         failure = BuildFailure(
             reason=error.message,
-            details=f"{self._host}: {type(error).__name__}: {error.message}",
+            details=f"{self._host}: {type(error).__name__}: {error.in_full}",
             retry=not isinstance(error, BuildAborted),
             alternates=message.alternates,
         )
-        report = InstanceReport(
-            instance_uuid=message.instance.uuid,
-            epoch=message.instance.epoch,
-            request_id=context.request_id,
-            failure=failure,
-            events=tuple(stages.events),
+        self._reporter.send(
+            InstanceReport(
+                instance_uuid=message.instance.uuid,
+                epoch=message.instance.epoch,
+                request_id=context.request_id,
+                failure=failure,
+                events=tuple(stages.events),
+            )
         )
-        self._reporter.send(report)
+
+    def stop(self) -> None:
+        """Wait for nothing any more: what is in hand goes on only as far as it can."""
+        self._stopped.set()
 
     def close(self) -> None:
         """End the threads."""
-        self._networks.shutdown(wait=False)
+        self._beside.shutdown(wait=False)
+
+
+class _Abandoned(Exception):
+    """The service ends, and a guest that should be removed may run: the next start sees to it."""

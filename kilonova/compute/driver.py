@@ -3,19 +3,41 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState
 
-Changed = Callable[[InstanceUuid, PowerState], None]
-"""Called when a guest's power state changed by itself."""
+
+class Guest(msgspec.Struct, frozen=True):
+    """What a host has of a server.
+
+    ``power`` is NOSTATE where only files are left. ``epoch`` is the build that made it, 0 where that is
+    not known.
+    """
+
+    power: PowerState
+    epoch: int
+
+
+class Watcher(Protocol):
+    """Is told what guests do, from a thread that it must not keep: it only takes note."""
+
+    def power_changed(self, uuid: InstanceUuid, power: PowerState) -> None:
+        """A guest's power state changed, by itself or because it was told to."""
+
+    def changes_missed(self) -> None:
+        """Guests may have changed while nobody watched."""
 
 
 class Driver(Protocol):
     """A hypervisor.
 
-    Every method raises ``HypervisorUnavailable`` when the hypervisor does not answer.
+    Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not
+    answer, and ``BuildFailed`` when it refuses. An error's message is fit for tenants; what the
+    hypervisor said stands in its cause.
     """
 
     def nodes(self) -> tuple[NodeReport, ...]:
@@ -26,28 +48,31 @@ class Driver(Protocol):
 
         Raises:
             BuildFailed: it cannot be made on this host.
+            BuildAborted: it cannot be made anywhere.
         """
 
     def prepare_disks(self, instance: Instance) -> None:
-        """Make the guest's disks; runs beside ``prepare_networks``.
+        """Make the guest's disks; runs beside ``prepare_networks``. May be repeated after an error.
 
         Raises:
             BuildFailed: they cannot be made on this host.
             BuildAborted: they cannot be made anywhere (a broken image).
+            ImageStoreUnavailable: the image cannot be fetched now.
         """
 
     def spawn(self, instance: Instance) -> None:
-        """Define and start the guest; it runs when this returns.
+        """Define and start the guest; it runs when this returns. ``destroy`` removes what an error left.
 
         Raises:
-            BuildFailed: it does not start.
+            BuildFailed: it does not start, or there is such a guest already.
+            HypervisorUnavailable: and whether it runs is not known.
         """
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """Remove the guest and all that belongs to it. What is not there is no error."""
 
-    def stop(self, uuid: InstanceUuid, clean_seconds: float) -> None:
-        """Ask the guest to shut down; force it after ``clean_seconds``.
+    def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
+        """Ask the guest to shut down; force it after ``clean_seconds``, or as soon as ``hurry()``.
 
         Raises:
             NotFound: there is no such guest.
@@ -60,25 +85,25 @@ class Driver(Protocol):
             NotFound: there is no such guest.
         """
 
-    def reboot(self, instance: Instance, *, hard: bool) -> None:
-        """Restart the guest; ``hard`` defines it anew and cuts its power.
+    def reboot(self, instance: Instance) -> None:
+        """Cut the guest's power, define it anew and start it, in whatever state it was.
 
         Raises:
-            NotFound: there is no such guest.
+            NotFound: there is no such guest, and nothing to make it from.
         """
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
-        """Return the last lines of the serial console (all for None), oldest first.
+        """Return the last lines of the serial console (None: all that is kept), oldest first.
 
         Raises:
             NotFound: there is no such guest.
         """
 
-    def guests(self) -> Mapping[InstanceUuid, PowerState]:
-        """Return every guest of ours with its power state, in one bulk read."""
+    def guests(self) -> Mapping[InstanceUuid, Guest]:
+        """Return every guest of ours, in one bulk read."""
 
-    def watch(self, changed: Changed) -> None:
-        """Call ``changed`` whenever a guest's power state changes."""
+    def watch(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` of changes from now on. Never fails: it begins when the hypervisor answers."""
 
     def close(self) -> None:
         """Let go of the hypervisor. Guests live on."""

@@ -1,96 +1,70 @@
 """A hypervisor that only pretends: for trying kilonova at any size, and for tests of what goes wrong.
 
-Its script (see doc/fake-driver.md) says which steps are slow or fail.
+Its script (see doc/fake-driver.md) says which steps are slow or fail. Its guests live in this process, and
+end with it.
 """
 
 import threading
 import time
-import uuid as uuids
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-import msgspec
 from oslo_config import cfg
 
-from kilonova.compute.driver import Changed
-from kilonova.compute.inventory import Capacity, inventory
+from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.machine import booted_at
+from kilonova.compute.script import Script
 from kilonova.core import flavor
-from kilonova.core.errors import BuildAborted, BuildFailed, Invalid, NotFound
+from kilonova.core.errors import BuildFailed, NotFound
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid, NodeName, ProviderUuid
+from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState
 
-_NAMESPACE = uuids.UUID("5a0c2f6e-37b3-5d0b-9d5c-0f2f7c8b6a11")
-
-
-class Step(msgspec.Struct, kw_only=True):
-    """One line of a script: what happens to servers named so, at one step, the first ``times`` times.
-
-    ``step`` is networks, disks, spawn, stop, start, reboot or destroy; ``server`` a part of the name;
-    ``host`` the host's name, or empty for every host; ``seconds`` a delay; ``error`` what it fails with;
-    ``abort`` that no other host should try.
-    """
-
-    step: str
-    server: str = ""
-    host: str = ""
-    times: int = 1_000_000_000
-    seconds: float = 0.0
-    error: str = ""
-    abort: bool = False
-
-
-def read_script(path: str | None) -> list[Step]:
-    """Return the steps of a script file, none without one.
-
-    Raises:
-        Invalid: the file cannot be read, or is not a list of steps.
-    """
-    if not path:
-        return []
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=list[Step])
-    except (OSError, msgspec.DecodeError) as error:
-        raise Invalid(f"[fake] script: {path}: {error}") from error
-
 
 class _Guest:
+    """A guest and its console."""
+
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.power = PowerState.RUNNING
-        self.console = [
-            f"fake guest {instance.name} {instance.uuid}",
-            f"BOOT-OK {instance.hostname}",
-        ]
+        self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
+
+    def _up(self, how: str) -> str:
+        return f"BOOT-OK {self.instance.hostname}{how}"
+
+    def start(self, how: str = "") -> None:
+        self.power = PowerState.RUNNING
+        self.console.append(self._up(how))
 
 
 class FakeDriver:
-    """One host of the fake kind."""
+    """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
-    def __init__(self, conf: cfg.ConfigOpts, host: HostName, script: Sequence[Step] = ()) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, host: HostName, script: Script) -> None:
         self._host = host
         self._spawn_seconds = conf.fake.spawn_seconds
-        self._script = list(script)
+        self._script = script
         self._capacity = Capacity(
             vcpus=conf.fake.vcpus, memory_mb=conf.fake.memory_mb, disk_gb=conf.fake.disk_gb
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
         self._guests: dict[InstanceUuid, _Guest] = {}
+        self._used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        self._watcher: Watcher | None = None
+        self._booted_at = booted_at()
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
-        used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        self._script.play("nodes", self._host)
+        node = NodeName(self._host)
         with self._lock:
-            for guest in self._guests.values():
-                for name, amount in flavor.resources(guest.instance.flavor).items():
-                    used[name] += amount
-            running = len(self._guests)
+            used = dict(self._used)
+            running = sum(guest.power == PowerState.RUNNING for guest in self._guests.values())
         report = NodeReport(
-            node=NodeName(self._host),
-            provider_uuid=ProviderUuid(str(uuids.uuid5(_NAMESPACE, self._host))),
+            node=node,
+            provider_uuid=provider_uuid(self._host, node),
             hypervisor_type="fake",
             hypervisor_version=1,
             host_ip="127.0.0.1",
@@ -105,90 +79,112 @@ class FakeDriver:
             traits=("COMPUTE_NODE",),
             capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"},
             supported=(("x86_64", "fake", "hvm"),),
-            booted_at=booted_at(),
+            booted_at=self._booted_at,
         )
         return (report,)
 
     def prepare_networks(self, instance: Instance) -> None:
         """See ``Driver``."""
-        self._play("networks", instance)
+        self._script.play("networks", self._host, instance.name)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``."""
-        self._play("disks", instance)
+        self._script.play("disks", self._host, instance.name)
 
     def spawn(self, instance: Instance) -> None:
         """See ``Driver``."""
-        self._play("spawn", instance)
+        self._script.play("spawn", self._host, instance.name)
         if self._spawn_seconds:
             time.sleep(self._spawn_seconds)
         with self._lock:
+            if instance.uuid in self._guests:
+                raise BuildFailed(f"There is a guest {instance.uuid} already.")
             self._guests[instance.uuid] = _Guest(instance)
+            self._count(instance, 1)
+        self._power_off_later(instance)
+
+    def _power_off_later(self, instance: Instance) -> None:
+        """Let the guest end by itself, if the script says so."""
+        for step in self._script.take("power-off", self._host, instance.name):
+            timer = threading.Timer(step.seconds, self._power_off, (instance.uuid,))
+            timer.daemon = True
+            timer.start()
+
+    def _power_off(self, uuid: InstanceUuid) -> None:
+        guest = self._guests.get(uuid)
+        if guest is not None:
+            guest.power = PowerState.SHUTDOWN
+            self._tell(uuid, guest.power)
+
+    def _tell(self, uuid: InstanceUuid, power: PowerState) -> None:
+        if self._watcher is not None:
+            self._watcher.power_changed(uuid, power)
+
+    def _count(self, instance: Instance, sign: int) -> None:
+        for name, amount in flavor.resources(instance.flavor).items():
+            self._used[name] += sign * amount
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
+        guest = self._guests.get(uuid)
+        if guest is None:
+            return
+        self._script.play("destroy", self._host, guest.instance.name)
         with self._lock:
-            guest = self._guests.get(uuid)
-        if guest is not None:
-            self._play("destroy", guest.instance)
-        with self._lock:
-            self._guests.pop(uuid, None)
+            if self._guests.pop(uuid, None) is not None:
+                self._count(guest.instance, -1)
+        self._tell(uuid, PowerState.SHUTDOWN)
 
-    def stop(self, uuid: InstanceUuid, clean_seconds: float) -> None:
-        """See ``Driver``."""
+    def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
+        """See ``Driver``. A fake guest obeys at once."""
         guest = self._guest(uuid)
-        self._play("stop", guest.instance)
+        self._script.play("stop", self._host, guest.instance.name)
         guest.power = PowerState.SHUTDOWN
+        self._tell(uuid, guest.power)
 
     def start(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
         guest = self._guest(uuid)
-        self._play("start", guest.instance)
-        guest.power = PowerState.RUNNING
+        self._script.play("start", self._host, guest.instance.name)
+        if guest.power != PowerState.RUNNING:
+            guest.start()
+            self._tell(uuid, guest.power)
 
-    def reboot(self, instance: Instance, *, hard: bool) -> None:
+    def reboot(self, instance: Instance) -> None:
         """See ``Driver``."""
         guest = self._guest(instance.uuid)
-        self._play("reboot", instance)
-        guest.power = PowerState.RUNNING
-        guest.console.append(
-            f"BOOT-OK {instance.hostname} after a {'hard' if hard else 'soft'} reboot"
-        )
+        self._script.play("reboot", self._host, instance.name)
+        guest.start(" after a hard reboot")
+        self._tell(instance.uuid, guest.power)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
-        console = self._guest(uuid).console
-        chosen = console if lines is None else console[max(0, len(console) - lines) :]
+        guest = self._guest(uuid)
+        self._script.play("console", self._host, guest.instance.name)
+        chosen = guest.console
+        if lines is not None:
+            chosen = chosen[max(0, len(chosen) - lines) :]
         return "".join(f"{line}\n" for line in chosen)
 
-    def guests(self) -> Mapping[InstanceUuid, PowerState]:
+    def guests(self) -> Mapping[InstanceUuid, Guest]:
         """See ``Driver``."""
+        self._script.play("guests", self._host)
         with self._lock:
-            return {uuid: guest.power for uuid, guest in self._guests.items()}
+            return {
+                uuid: Guest(guest.power, guest.instance.epoch)
+                for uuid, guest in self._guests.items()
+            }
 
-    def watch(self, changed: Changed) -> None:
-        """Fake guests never change by themselves."""
+    def watch(self, watcher: Watcher) -> None:
+        """See ``Driver``."""
+        self._watcher = watcher
 
     def close(self) -> None:
         """Nothing is open."""
+        self._watcher = None
 
     def _guest(self, uuid: InstanceUuid) -> _Guest:
-        with self._lock:
-            guest = self._guests.get(uuid)
+        guest = self._guests.get(uuid)
         if guest is None:
-            raise NotFound(f"There is no guest {uuid} on {self._host}.")
+            raise NotFound(f"There is no guest {uuid} on this host.")
         return guest
-
-    def _play(self, name: str, instance: Instance) -> None:
-        for step in self._script:
-            if step.step != name or step.server not in instance.name:
-                continue
-            if step.host not in ("", self._host):
-                continue
-            with self._lock:
-                if step.times <= 0:
-                    continue
-                step.times -= 1
-            time.sleep(step.seconds)
-            if step.error:
-                raise (BuildAborted if step.abort else BuildFailed)(step.error)

@@ -10,7 +10,7 @@ from kilonova.core.ids import InstanceUuid
 class _Turn:
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.waiting = 0
+        self.users = 0
 
 
 class Turns:
@@ -26,26 +26,52 @@ class Turns:
         """Wait for this server's turn and hold it."""
         with self._guard:
             turn = self._turns.setdefault(uuid, _Turn())
-            turn.waiting += 1
+            turn.users += 1
         try:
             with turn.lock:
                 yield
         finally:
-            with self._guard:
-                turn.waiting -= 1
-                if not turn.waiting:
-                    del self._turns[uuid]
+            self._leave(uuid, turn)
 
     @contextmanager
-    def going(self, uuid: InstanceUuid) -> Iterator[None]:
-        """While this is held, whoever builds this server should stop at the next stage."""
+    def turn_if_free(self, uuid: InstanceUuid) -> Iterator[bool]:
+        """Hold this server's turn and give True, or give False if somebody holds or wants it."""
         with self._guard:
+            free = uuid not in self._turns
+            if free:
+                turn = self._turns[uuid] = _Turn()
+                turn.users = 1
+                turn.lock.acquire()
+        if not free:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            turn.lock.release()
+            self._leave(uuid, turn)
+
+    def _leave(self, uuid: InstanceUuid, turn: _Turn) -> None:
+        with self._guard:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[uuid]
+
+    @contextmanager
+    def going(self, uuid: InstanceUuid) -> Iterator[bool]:
+        """While this is held, whoever works on this server should come to an end soon.
+
+        Gives False, and changes nothing, if somebody holds it already.
+        """
+        with self._guard:
+            first = uuid not in self._going
             self._going.add(uuid)
         try:
-            yield
+            yield first
         finally:
-            with self._guard:
-                self._going.discard(uuid)
+            if first:
+                with self._guard:
+                    self._going.discard(uuid)
 
     def is_going(self, uuid: InstanceUuid) -> bool:
         """Whether the server is to be deleted."""

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from msgspec import UNSET
 
@@ -12,7 +12,7 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
-from kilonova.core.context import RequestContext
+from kilonova.core.context import RequestContext, log_under
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
@@ -33,6 +33,9 @@ LOG = logging.getLogger(__name__)
 _CLEAN_SECONDS = 60.0
 """What a guest gets to shut down by itself (as Nova's ``shutdown_timeout``)."""
 
+_RUNS = (VmState.ACTIVE, PowerState.RUNNING)
+_IS_OFF = (VmState.STOPPED, PowerState.SHUTDOWN)
+
 
 class ComputeHandlers:
     """Handles ``Topic.COMPUTE``. Nothing is done before ``adopted`` is set: see ``adoption``."""
@@ -48,57 +51,62 @@ class ComputeHandlers:
         self._builder = Builder(host, driver, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
+        self._in_hand: set[Future[None]] = set()
+        self._stopped = threading.Event()
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server."""
-        self._submit(self._builds, lambda: self._builder.build(context, message))
+        self._submit(self._builds, context, lambda: self._builder.build(context, message))
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""
-        self._submit(self._actions, lambda: self.delete(context, message.instance))
+        self._submit(self._actions, context, lambda: self.delete(context, message.instance))
 
     def delete(self, context: RequestContext, instance: Instance) -> None:
-        """Remove a server now; a build of it that is under way ends first."""
+        """Remove a server now; a build of it that is under way ends first. A repeated word does nothing."""
         stages = Stages(self._host)
-        with self.turns.going(instance.uuid), self.turns.turn(instance.uuid):
-            try:
-                with stages.stage("compute_terminate_instance"):
-                    self._driver.destroy(instance.uuid)
-            except KilonovaError as error:
-                LOG.warning("%s could not be removed: %s", instance.uuid, error)
-            gone = stages.events[-1].result == "Success"
-            self._report(context, instance, stages, gone=gone)
+        with self.turns.going(instance.uuid) as first:
+            if not first:
+                return
+            with self.turns.turn(instance.uuid):
+                try:
+                    with stages.stage("compute_terminate_instance"):
+                        self._driver.destroy(instance.uuid)
+                except KilonovaError as error:
+                    LOG.warning("%s could not be removed: %s", instance.uuid, error.in_full)
+                gone = stages.events[-1].result == "Success"
+                self._report(context, instance, stages, gone=gone)
 
     def stop_instance(self, context: RequestContext, message: StopInstance) -> None:
         """Shut a guest down."""
-        uuid = message.instance.uuid
+        instance = message.instance
         self._act(
-            context,
-            message.instance,
-            "compute_stop_instance",
-            lambda: self._driver.stop(uuid, _CLEAN_SECONDS),
-            (VmState.STOPPED, PowerState.SHUTDOWN),
+            context, instance, "compute_stop_instance", lambda: self._shut_down(instance), _IS_OFF
         )
 
     def start_instance(self, context: RequestContext, message: StartInstance) -> None:
         """Start a guest."""
+        instance = message.instance
         self._act(
             context,
-            message.instance,
+            instance,
             "compute_start_instance",
-            lambda: self._driver.start(message.instance.uuid),
-            (VmState.ACTIVE, PowerState.RUNNING),
+            lambda: self._driver.start(instance.uuid),
+            _RUNS,
         )
 
     def reboot_instance(self, context: RequestContext, message: RebootInstance) -> None:
         """Reboot a guest."""
-        self._act(
-            context,
-            message.instance,
-            "compute_reboot_instance",
-            lambda: self._driver.reboot(message.instance, hard=message.hard),
-            (VmState.ACTIVE, PowerState.RUNNING),
-        )
+        instance = message.instance
+
+        def reboot() -> None:
+            if message.hard:
+                self._driver.reboot(instance)
+            else:
+                self._shut_down(instance)
+                self._driver.start(instance.uuid)
+
+        self._act(context, instance, "compute_reboot_instance", reboot, _RUNS)
 
     def get_console_output(
         self, _context: RequestContext, message: GetConsoleOutput
@@ -106,6 +114,11 @@ class ComputeHandlers:
         """Read a guest's console."""
         text = self._driver.console_output(message.instance_uuid, message.length)
         return ConsoleOutput(text=text)
+
+    def _shut_down(self, instance: Instance) -> None:
+        """Let the guest shut down, unless it is to be deleted anyway."""
+        uuid = instance.uuid
+        self._driver.stop(uuid, _CLEAN_SECONDS, lambda: self.turns.is_going(uuid))
 
     def _act(
         self,
@@ -122,12 +135,12 @@ class ComputeHandlers:
                     with stages.stage(event):
                         work()
                 except KilonovaError as error:
-                    LOG.warning("%s: %s failed: %s", instance.uuid, event, error)
+                    LOG.warning("%s: %s failed: %s", instance.uuid, event, error.in_full)
                     self._report(context, instance, stages)
                 else:
                     self._report(context, instance, stages, after=after)
 
-        self._submit(self._actions, run)
+        self._submit(self._actions, context, run)
 
     def _report(
         self,
@@ -152,19 +165,29 @@ class ComputeHandlers:
         )
         self._reporter.send(report)
 
-    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+    def _submit(
+        self, pool: ThreadPoolExecutor, context: RequestContext, work: Callable[[], None]
+    ) -> None:
         def run() -> None:
+            log_under(context)
             self.adopted.wait()
+            if self._stopped.is_set():
+                return
             try:
                 work()
             except Exception:
                 LOG.exception("A task on %s failed", self._host)
 
-        pool.submit(run)
+        task = pool.submit(run)
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
 
-    def stop(self) -> None:
-        """Finish what is in hand; what waits is sent again by the converger."""
-        self.adopted.set()
+    def stop(self, seconds: float) -> None:
+        """Finish what is in hand, for at most ``seconds``; what waits is sent again by the converger."""
+        self._stopped.set()
+        self._builder.stop()
         for pool in (self._builds, self._actions):
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+        self.adopted.set()
+        wait(tuple(self._in_hand), timeout=seconds)
         self._builder.close()

@@ -1,9 +1,14 @@
 """What a host offers to Placement: pure arithmetic on what it has and what is kept back."""
 
+import uuid
+
 import msgspec
 from oslo_config import cfg
 
+from kilonova.core.ids import HostName, NodeName, ProviderUuid
 from kilonova.core.scheduling import Inventory
+
+_NAMESPACE = uuid.UUID("e3e7c6b2-6a43-5d5e-8f6e-5a3f9b1f2c77")
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,6 +17,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     vcpus: int
     memory_mb: int
     disk_gb: int
+
+
+def provider_uuid(host: HostName, node: NodeName) -> ProviderUuid:
+    """Return the UUID of a node's resource provider: made of its names, so that no restart changes it."""
+    return ProviderUuid(str(uuid.uuid5(_NAMESPACE, f"{host}/{node}")))
 
 
 def inventory(conf: cfg.ConfigOpts, has: Capacity) -> dict[str, Inventory]:

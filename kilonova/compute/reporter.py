@@ -3,13 +3,16 @@
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+
+import msgspec
 
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError, Unavailable
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.report import InstanceReport
+from kilonova.core.states import PowerState
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import ReportInstances, ReportsTaken
 
@@ -21,16 +24,30 @@ _LONGEST_PAUSE = 5.0
 _TRIES = 3
 """Times that a report is offered which the conductor takes but cannot handle."""
 
-_Entry = tuple[InstanceReport, "Future[bool]"]
+
+class Told(msgspec.Struct, frozen=True):
+    """What the cell was last told of a guest's power, and for which build."""
+
+    epoch: int
+    power: PowerState
+
+
+_Entry = tuple[InstanceReport, "Future[bool]", Told | None]
 
 
 class Reporter:
-    """Sends reports. Nothing is lost while the broker or the conductor is away: the queue waits."""
+    """Sends reports. Nothing is lost while the broker or the conductor is away: the queue waits.
+
+    It remembers what it told of each guest's power, so that whoever watches the guests knows what is news.
+    """
 
     def __init__(self, bus: Bus, host: HostName) -> None:
         self._bus = bus
         self._host = host
+        self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._told: dict[InstanceUuid, Told] = {}
+        self._closed = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"report-{host}", daemon=True)
 
@@ -39,16 +56,43 @@ class Reporter:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Send what is queued, for at most ``seconds``."""
-        self._queue.put(None)
+        """Send what is queued, for at most ``seconds``; the futures of the rest are cancelled."""
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join(timeout=seconds)
         self._stopped.set()
 
     def send(self, report: InstanceReport) -> "Future[bool]":
-        """Queue a report; the future tells whether it was taken (False: refused)."""
+        """Queue a report; the future tells whether it was taken (False: refused).
+
+        It is cancelled if the reporter ends before that is known.
+        """
         answer: Future[bool] = Future()
-        self._queue.put((report, answer))
+        with self._lock:
+            if self._closed:
+                answer.cancel()
+                return answer
+            self._queue.put((report, answer, self._note(report)))
         return answer
+
+    @property
+    def told(self) -> Mapping[InstanceUuid, Told]:
+        """What the cell knows of guests' power, once it has taken what is queued."""
+        return self._told
+
+    def believes(self, uuid: InstanceUuid, told: Told) -> None:
+        """Note what the cell knows without having been told by this process."""
+        self._told[uuid] = told
+
+    def _note(self, report: InstanceReport) -> Told | None:
+        if isinstance(report.power_state, PowerState):
+            told = Told(report.epoch, report.power_state)
+            self._told[report.instance_uuid] = told
+            return told
+        if report.gone or report.failure is not None:
+            self._told.pop(report.instance_uuid, None)
+        return None
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -84,13 +128,22 @@ class Reporter:
                 return
             self._stopped.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+        for _, future, _ in batch:
+            future.cancel()
 
     def _offer(self, batch: Sequence[_Entry]) -> None:
-        reports = tuple(report for report, _ in batch)
+        reports = tuple(report for report, _, _ in batch)
         message = ReportInstances(host=self._host, reports=reports)
         answer = self._bus.call(service_context(), message, ReportsTaken, timeout=_TIMEOUT)
-        for index, (_, future) in enumerate(batch):
-            future.set_result(index not in answer.refused)
+        refused = frozenset(answer.refused)
+        for index, entry in enumerate(batch):
+            self._answer(entry, taken=index not in refused)
+
+    def _answer(self, entry: _Entry, *, taken: bool) -> None:
+        report, future, told = entry
+        if not taken and told is not None and self._told.get(report.instance_uuid) is told:
+            del self._told[report.instance_uuid]
+        future.set_result(taken)
 
     def _give_up(self, batch: Sequence[_Entry], error: KilonovaError) -> None:
         """One report of several may be what cannot be handled: offer each by itself, then let it go."""
@@ -98,6 +151,5 @@ class Reporter:
             for entry in batch:
                 self._deliver([entry])
             return
-        report, future = batch[0]
-        LOG.error("A report on %s could not be handled: %s", report.instance_uuid, error)
-        future.set_result(False)
+        LOG.error("A report on %s could not be handled: %s", batch[0][0].instance_uuid, error)
+        self._answer(batch[0], taken=False)

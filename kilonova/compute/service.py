@@ -8,15 +8,15 @@ from oslo_config import cfg
 
 from kilonova.compute.adoption import Adoption
 from kilonova.compute.driver import Driver
-from kilonova.compute.fake import FakeDriver, read_script
+from kilonova.compute.fake import FakeDriver
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter
+from kilonova.compute.script import Script
+from kilonova.compute.watch import Watch
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.instance import Instance
-from kilonova.core.states import PowerState, VmState
+from kilonova.core.ids import HostName
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -25,6 +25,10 @@ from kilonova.rpc.messages import HostInstances, ListInstances, ReportHost, Take
 LOG = logging.getLogger(__name__)
 
 _TIMEOUT = 15.0
+_BEAT_TIMEOUT = 5.0
+"""Shorter: a sign of life whose answer was lost with the broker must not keep the next one waiting."""
+_FINISHES = 5.0
+"""Seconds that builds and actions in hand get when the service ends."""
 
 
 class ComputeService:
@@ -43,6 +47,7 @@ class ComputeService:
             host, driver, self._reporter, concurrent_builds=conf.max_concurrent_builds
         )
         self._adoption = Adoption(driver, self._reporter, self._handlers)
+        self._watch = Watch(host, driver, self._reporter, self._handlers.turns)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"host-{host}", daemon=True)
         self._server: Server | None = None
@@ -53,7 +58,8 @@ class ComputeService:
     def start(self) -> None:
         """Listen; messages wait until the host knows what it should have."""
         self._reporter.start()
-        self._driver.watch(self._power_changed)
+        self._watch.start()
+        self._driver.watch(self._watch)
         self._server = self._bus.serve(Topic.COMPUTE, self._host, self._handlers, threads=4)
         self._thread.start()
 
@@ -63,7 +69,8 @@ class ComputeService:
         if self._server is not None:
             self._server.stop()
         self._thread.join(timeout=2)
-        self._handlers.stop()
+        self._watch.stop()
+        self._handlers.stop(_FINISHES)
         self._reporter.stop(2)
         self._driver.close()
 
@@ -79,7 +86,7 @@ class ComputeService:
             work()
         except KilonovaError as error:
             if what not in self._failing:
-                LOG.warning("%s of %s waits: %s", what.capitalize(), self._host, error)
+                LOG.warning("%s of %s waits: %s", what.capitalize(), self._host, error.in_full)
             self._failing.add(what)
             return False
         except Exception:
@@ -96,7 +103,7 @@ class ComputeService:
             self._register(node)
         changed = None if nodes == self._sent else nodes
         message = ReportHost(host=self._host, nodes=changed)
-        self._bus.call(service_context(), message, Taken, timeout=_TIMEOUT)
+        self._bus.call(service_context(), message, Taken, timeout=_BEAT_TIMEOUT)
         self._sent = nodes
 
     def _register(self, node: NodeReport) -> None:
@@ -113,34 +120,11 @@ class ComputeService:
         self._registered = (*others, node)
 
     def _adopt(self) -> None:
-        message = ListInstances(host=self._host)
+        guests = self._driver.guests()
+        message = ListInstances(host=self._host, guests=tuple(guests))
         answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
-        self._adoption.adopt(answer.instances)
+        self._adoption.adopt(guests, answer)
         self._handlers.adopted.set()
-
-    def _power_changed(self, uuid: InstanceUuid, power: PowerState) -> None:
-        """Report a guest that stopped by itself; what an action does is reported by the action."""
-        if power not in (PowerState.SHUTDOWN, PowerState.CRASHED):
-            return
-        threading.Timer(1.0, self._look_again, (uuid,)).start()
-
-    def _look_again(self, uuid: InstanceUuid) -> None:
-        with self._handlers.turns.turn(uuid):
-            self._attempt("a guest", lambda: self._report_stopped(uuid))
-
-    def _report_stopped(self, uuid: InstanceUuid) -> None:
-        power = self._driver.guests().get(uuid)
-        if power not in (PowerState.SHUTDOWN, PowerState.CRASHED):
-            return
-        message = ListInstances(host=self._host)
-        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
-        for instance in answer.instances:
-            if instance.uuid == uuid and _believed_running(instance):
-                self._adoption.adopt((instance,))
-
-
-def _believed_running(instance: Instance) -> bool:
-    return instance.vm_state == VmState.ACTIVE and instance.task_state is None
 
 
 def create_services(
@@ -149,13 +133,12 @@ def create_services(
     """Return the compute hosts that a configuration describes: one, or ``[fake] hosts`` of them.
 
     Raises:
-        HypervisorUnavailable: libvirt does not answer.
         Invalid: ``[fake] script`` cannot be read.
     """
     if conf.compute.driver == "fake":
         count = conf.fake.hosts
         names = [conf.host] if count == 1 else [f"{conf.host}-{n}" for n in range(count)]
-        script = read_script(conf.fake.script)
+        script = Script.read(conf.fake.script)
         return [
             ComputeService(conf, name, bus, FakeDriver(conf, name, script), placement)
             for name in map(HostName, names)

@@ -10,7 +10,7 @@ from kilonova.core.errors import KilonovaError
 from kilonova.core.instance import Fault
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import Destination
-from kilonova.db import hosts, instances, reports
+from kilonova.db import hosted, hosts, instances, reports
 from kilonova.db.engine import Database
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.bus import Bus
@@ -44,8 +44,11 @@ class CellConductor:
         return Taken()
 
     def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
-        """Return the servers that a host should have."""
-        return HostInstances(instances=instances.of_host(self._cell_db, message.host))
+        """Return the servers that a host should have, and the guests that it should not."""
+        return HostInstances(
+            instances=instances.of_host(self._cell_db, message.host),
+            disowned=hosted.not_on(self._cell_db, message.host, message.guests),
+        )
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
         """Apply a host's reports in one transaction, then follow up on failures and deletes."""

@@ -1,6 +1,6 @@
 """What follows from a decision or from a failed build. Pure: values in, values out."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -18,17 +18,31 @@ SCHEDULED = "schedule_instances"
 
 def place(pending: Pending, decision: Decision, began: datetime, now: datetime) -> Placed:
     """Return the instance as it goes into its cell, or into cell0 with the counted reasons."""
-    instance = pending.instance
-    chosen = decision.destination
-    error = None if chosen else no_valid_host(decision.no_host, now)
-    event = ActionEvent(
-        name=SCHEDULED,
-        started_at=began,
-        finished_at=now,
-        result="Error" if error else "Success",
-        details=error.message if error else None,
+    if decision.destination is None:
+        return refuse(pending, no_valid_host(decision.no_host, now), began)
+    scheduled = ActionEvent(
+        name=SCHEDULED, started_at=began, finished_at=now, result="Success", details=None
     )
-    action = InstanceAction(
+    instance = at(pending.instance, decision.destination, FIRST_EPOCH, now)
+    return Placed(instance=instance, action=_created(pending, scheduled, now))
+
+
+def refuse(pending: Pending, fault: Fault, began: datetime) -> Placed:
+    """Return the instance as it goes into cell0, in ERROR."""
+    now = fault.created_at
+    scheduled = ActionEvent(
+        name=SCHEDULED, started_at=began, finished_at=now, result="Error", details=fault.message
+    )
+    failed = msgspec.structs.replace(
+        pending.instance, vm_state=VmState.ERROR, task_state=None, updated_at=now
+    )
+    action = msgspec.structs.replace(_created(pending, scheduled, now), message="Error")
+    return Placed(instance=failed, action=action, fault=fault)
+
+
+def _created(pending: Pending, scheduled: ActionEvent, now: datetime) -> InstanceAction:
+    instance = pending.instance
+    return InstanceAction(
         action=Action.CREATE,
         instance_uuid=instance.uuid,
         request_id=pending.request_id,
@@ -36,15 +50,8 @@ def place(pending: Pending, decision: Decision, began: datetime, now: datetime) 
         project_id=instance.project_id,
         started_at=instance.created_at,
         updated_at=now,
-        message="Error" if error else None,
-        events=(event,),
+        events=(scheduled,),
     )
-    if chosen is None:
-        failed = msgspec.structs.replace(
-            instance, vm_state=VmState.ERROR, task_state=None, updated_at=now
-        )
-        return Placed(instance=failed, action=action, fault=error)
-    return Placed(instance=at(instance, chosen, FIRST_EPOCH, now), action=action)
 
 
 def at(instance: Instance, chosen: Destination, epoch: int, now: datetime) -> Instance:
@@ -87,6 +94,11 @@ def gave_up(failure: BuildFailure, now: datetime) -> Fault:
         details=failure.details,
         created_at=now,
     )
+
+
+def is_late(pending: Pending, seconds: float, now: datetime) -> bool:
+    """Whether a build request is older than a build may take; with 0 seconds none is."""
+    return seconds > 0 and now - pending.instance.created_at > timedelta(seconds=seconds)
 
 
 def timed_out(seconds: float, now: datetime) -> Fault:

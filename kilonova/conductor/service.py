@@ -32,10 +32,8 @@ class ConductorService:
             api_db = Database(conf.api_database.connection, pool_size=_POOL)
             cells = Cells(api_db, pool_size=_POOL)
             self._databases.append(api_db)
-            self._super = SuperConductor(
-                api_db, cells, buses, placement, alternates=conf.scheduler.max_attempts - 1
-            )
             collaborators = (api_db, cells, buses, placement)
+            self._super = SuperConductor(conf, collaborators)
             self._converger = Converger(conf, collaborators, self._super)
         if conf.database.connection:
             cell_db = Database(conf.database.connection, pool_size=_POOL)

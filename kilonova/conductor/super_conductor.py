@@ -6,13 +6,14 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
+from oslo_config import cfg
 
 from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
-from kilonova.core.context import RequestContext, service_context
+from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.scheduling import Decision
@@ -39,13 +40,11 @@ class SuperConductor:
     """Handles ``BuildServers``: what has arrived is driven together, by a few threads."""
 
     def __init__(
-        self, api_db: Database, cells: Cells, buses: Buses, placement: Placement, *, alternates: int
+        self, conf: cfg.ConfigOpts, collaborators: tuple[Database, Cells, Buses, Placement]
     ) -> None:
-        self._api_db = api_db
-        self._cells = cells
-        self._buses = buses
-        self._placement = placement
-        self._alternates = alternates
+        self._api_db, self._cells, self._buses, self._placement = collaborators
+        self._alternates = conf.scheduler.max_attempts - 1
+        self._build_timeout = conf.instance_build_timeout
         self._token = str(uuid.uuid4())
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -95,18 +94,40 @@ class SuperConductor:
         Raises:
             DatabaseUnavailable: nothing was taken, or what was taken is driven again after its lease.
         """
-        pending = build_requests.take(self._api_db, uuids, self._token, utcnow())
+        now = utcnow()
+        pending = build_requests.take(self._api_db, uuids, self._token, now)
         fresh = [p for p in pending if not (p.redriven and self._finish_earlier(p))]
         groups: defaultdict[bytes, list[Pending]] = defaultdict(list)
+        late = []
         for one in fresh:
-            groups[_encode(one.spec)].append(one)
+            if plan.is_late(one, self._build_timeout, now):
+                late.append(one)
+            else:
+                groups[_encode(one.spec)].append(one)
         for group in groups.values():
-            try:
-                self._build_alike(group)
-            except KilonovaError as error:
-                LOG.warning("%d build requests are given back: %s", len(group), error)
-                given_back = [p.instance.uuid for p in group]
-                build_requests.release(self._api_db, given_back, self._token)
+            self._or_give_back(self._build_alike, group)
+        if late:
+            self._or_give_back(self._give_up, late)
+
+    def _or_give_back(
+        self, work: Callable[[Sequence[Pending]], None], group: Sequence[Pending]
+    ) -> None:
+        try:
+            work(group)
+        except KilonovaError as error:
+            LOG.warning("%d build requests are given back: %s", len(group), error)
+            given_back = [p.instance.uuid for p in group]
+            build_requests.release(self._api_db, given_back, self._token)
+
+    def _give_up(self, late: Sequence[Pending]) -> None:
+        """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""
+        now = utcnow()
+        uuids = [p.instance.uuid for p in late]
+        self._placement.free(uuids)
+        fault = plan.timed_out(self._build_timeout, now)
+        refused = [plan.refuse(p, fault, now) for p in late]
+        instances.insert(self._cells.database(CELL0), refused)
+        build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
 
     def _finish_earlier(self, pending: Pending) -> bool:
         """Settle a server that an earlier driver had placed already; the converger sends it to its host."""
@@ -120,6 +141,7 @@ class SuperConductor:
     def _build_alike(self, group: Sequence[Pending]) -> None:
         began = utcnow()
         context = _context_of(group[0])
+        log_under(context)
         by_uuid = {p.instance.uuid: p for p in group}
         message = SelectDestinations(
             spec=group[0].spec, instance_uuids=tuple(by_uuid), alternates=self._alternates
@@ -132,6 +154,7 @@ class SuperConductor:
         for decision in answer.decisions:
             one = plan.place(by_uuid[decision.instance_uuid], decision, began, now)
             placed[CellUuid(plan.cell_of(decision))].append((one, decision))
+            LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
         for cell_uuid, here in placed.items():
             instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}

@@ -3,6 +3,7 @@
 import uuid
 
 import msgspec
+from oslo_context import context as oslo_context
 
 from kilonova.core.ids import ProjectId, RequestId, UserId
 
@@ -35,3 +36,14 @@ def new_request_id() -> RequestId:
 def service_context() -> RequestContext:
     """Return the context under which a service acts for itself (heartbeats, convergence)."""
     return RequestContext(request_id=new_request_id(), roles=("admin", "service"))
+
+
+def log_under(context: RequestContext) -> None:
+    """Name a request, and who asks, in whatever this thread logs from now on."""
+    oslo_context.RequestContext(
+        request_id=context.request_id,
+        global_request_id=context.global_request_id or None,
+        user_id=context.user_id or None,
+        project_id=context.project_id or None,
+        overwrite=True,
+    )

@@ -33,12 +33,16 @@
         |-- BusUnavailable
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
-        `-- HypervisorUnavailable
+        |-- HypervisorUnavailable
+        `-- HostsUnavailable     no host at all gives a sign of life
 
 libvirt's, SQLAlchemy's, AMQP's and HTTP's own errors are translated into these at their one adapter.
 """
 
 from typing import ClassVar
+
+_LONGEST_CAUSE = 1000
+"""Characters of a cause's words that are kept: some tools say very much."""
 
 
 class KilonovaError(Exception):
@@ -55,6 +59,15 @@ class KilonovaError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    @property
+    def in_full(self) -> str:
+        """The message with the words of what caused it: for operators, never for tenants."""
+        cause = self.__cause__
+        if cause is None:
+            return self.message
+        said = cause.in_full if isinstance(cause, KilonovaError) else str(cause)
+        return f"{self.message} ({type(cause).__name__}: {said.strip()[:_LONGEST_CAUSE]})"
 
 
 class Invalid(KilonovaError):
@@ -268,3 +281,9 @@ class HypervisorUnavailable(Unavailable):
     """libvirt does not answer."""
 
     code = "hypervisor_unavailable"
+
+
+class HostsUnavailable(Unavailable):
+    """No host at all gives a sign of life, so it is not the hosts that are at fault."""
+
+    code = "hosts_unavailable"

@@ -29,7 +29,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``builder`` is set in the report with which a build begins: the epoch is compared and set for it in
     the cell database, and only a report that is not refused may spawn. A report with ``gone`` says that
-    nothing of the server is left on the host.
+    nothing of the server is left on the host. One with ``if_idle`` tells what a guest did by itself: it is
+    refused while a task is under way, and for a server in ERROR.
     """
 
     instance_uuid: InstanceUuid
@@ -44,4 +45,5 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
     failure: BuildFailure | None = None
     gone: bool = False
+    if_idle: bool = False
     events: tuple[ActionEvent, ...] = ()

@@ -98,13 +98,15 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why hosts were refused: by which filter or resource class, how many, and the nearest miss.
 
-    ``sentence`` is safe for a tenant: it names no host.
+    ``sentence`` is safe for a tenant: it names no host. ``short_by`` is how far the nearest miss was
+    from fitting, in whatever ``refused_by`` counts; 0 where that is no number.
     """
 
     refused_by: str
     sentence: str
     hosts: int = 1
     nearest_miss: str = ""
+    short_by: float = 0.0
 
 
 class NoHost(msgspec.Struct, frozen=True, kw_only=True):

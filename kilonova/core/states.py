@@ -66,7 +66,6 @@ _STATUS: dict[VmState, str] = {
 STATUS_WHILE: dict[tuple[VmState, TaskState], str] = {
     (VmState.ACTIVE, TaskState.REBOOTING): "REBOOT",
     (VmState.ACTIVE, TaskState.REBOOTING_HARD): "HARD_REBOOT",
-    (VmState.STOPPED, TaskState.REBOOTING_HARD): "HARD_REBOOT",
 }
 
 

@@ -1,10 +1,13 @@
 """Instance actions and their events: what was asked of a server, and how far each stage came."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
+from kilonova.core.errors import Invalid
 from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, InstanceAction
 from kilonova.db.cell_schema import StoredAction, StoredEvent
@@ -64,14 +67,50 @@ def record(cell_db: Database, actions: Sequence[InstanceAction]) -> None:
     cell_db.write(work)
 
 
-def list_actions(cell_db: Database, uuid: InstanceUuid) -> tuple[InstanceAction, ...]:
-    """Return a server's actions, newest first, without events. Deleted servers have theirs too."""
-    query = (
-        sa.select(_actions)
-        .where(_actions.c.instance_uuid == uuid)
-        .order_by(_actions.c.started_at.desc(), _actions.c.id.desc())
-    )
-    return tuple(_action(row, ()) for row in cell_db.query(lambda c: c.execute(query).all()))
+class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which actions of a server: those changed between two times, at most ``limit``, and only those that
+    are older than the one of the request ``after``."""
+
+    limit: int = 1000
+    after: RequestId | None = None
+    changed_since: datetime | None = None
+    changed_before: datetime | None = None
+
+
+NEWEST = ActionQuery()
+
+
+def list_actions(
+    cell_db: Database, uuid: InstanceUuid, wanted: ActionQuery = NEWEST
+) -> tuple[InstanceAction, ...]:
+    """Return a server's actions, newest first, without events. Deleted servers have theirs too.
+
+    Raises:
+        Invalid: the server has no action of the request ``wanted.after``.
+    """
+    mine = _actions.c.instance_uuid == uuid
+    order = (_actions.c.started_at.desc(), _actions.c.id.desc())
+    query = sa.select(_actions).where(mine).order_by(*order).limit(wanted.limit)
+    if wanted.changed_since is not None:
+        query = query.where(_actions.c.updated_at >= wanted.changed_since)
+    if wanted.changed_before is not None:
+        query = query.where(_actions.c.updated_at <= wanted.changed_before)
+
+    def work(connection: sa.Connection) -> Sequence[Any]:
+        page = query
+        if wanted.after is not None:
+            named = sa.select(_actions.c.started_at, _actions.c.id).where(
+                mine, _actions.c.request_id == wanted.after
+            )
+            marker = connection.execute(named).first()
+            if marker is None:
+                raise Invalid(f"marker [{wanted.after}] not found")
+            started, number = marker
+            same_time = sa.and_(_actions.c.started_at == started, _actions.c.id < number)
+            page = query.where(sa.or_(_actions.c.started_at < started, same_time))
+        return connection.execute(page).all()
+
+    return tuple(_action(row, ()) for row in cell_db.query(work))
 
 
 def get_action(

@@ -5,6 +5,7 @@ conductor), ``stale`` and ``release`` (the converger and a conductor that cannot
 delete that comes first).
 """
 
+import functools
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from kilonova.core.quota import Amount, Limits, exceeded
 from kilonova.core.scheduling import RequestSpec
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
 from kilonova.db.engine import Database
-from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.statements import among, insert_if_absent, table_of
 
 LEASE = timedelta(seconds=60)
 """How long a conductor that took a build request may work on it before another may."""
@@ -32,6 +33,34 @@ _requests = table_of(BuildRequest)
 _specs = table_of(StoredRequestSpec)
 _mappings = table_of(InstanceMapping)
 _usages = table_of(QuotaUsage)
+
+_these = among(_requests.c.instance_uuid, "uuids")
+_unowned = sa.or_(_requests.c.driver == "", _requests.c.driven_at < sa.bindparam("past"))
+_FREE = (
+    sa.select(
+        _requests.c.instance_uuid,
+        _requests.c.driver,
+        _requests.c.request_id,
+        _requests.c.instance,
+        _specs.c.spec,
+    )
+    .join(_specs, _specs.c.instance_uuid == _requests.c.instance_uuid)
+    .where(_these, _unowned)
+    .order_by(_requests.c.instance_uuid)
+    .with_for_update()
+)
+_TAKE = sa.update(_requests).where(_these)
+_OWNERS = (
+    sa.select(_requests.c.instance_uuid, _requests.c.driver)
+    .where(_these)
+    .order_by(_requests.c.instance_uuid)
+    .with_for_update()
+)
+_MAP = sa.update(_mappings).where(among(_mappings.c.instance_uuid, "uuids"))
+_DONE = sa.delete(_requests).where(_these)
+_USED = sa.select(_usages.c.instances, _usages.c.cores, _usages.c.ram).where(
+    _usages.c.project_id == sa.bindparam("b_project")
+)
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,35 +138,31 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
 
 
 def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
-    guarded = sa.update(_usages).where(_usages.c.project_id == project)
-    for name in ("instances", "cores", "ram"):
-        limit = getattr(limits, name)
-        if limit >= 0:
-            guarded = guarded.where(_usages.c[name] + getattr(asked, name) <= limit)
-    guarded = guarded.values(
-        instances=_usages.c.instances + asked.instances,
-        cores=_usages.c.cores + asked.cores,
-        ram=_usages.c.ram + asked.ram,
-    )
-    if connection.execute(guarded).rowcount:
-        return
-    used = _used(connection, project)
-    if used is None:
-        used = Amount(instances=0, cores=0, ram=0)
-        if exceeded(asked, used, limits) is None:
-            empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
-            insert_if_absent(connection, _usages, [empty], "project_id")
-            if connection.execute(guarded).rowcount:
-                return
-            used = _used(connection, project) or used
-    sentence = exceeded(asked, used, limits)
-    raise QuotaExceeded(sentence or "Quota exceeded: another request took what was left.")
+    limited = tuple(name for name in Amount.__struct_fields__ if getattr(limits, name) >= 0)
+    values = {"b_project": project}
+    values |= {f"b_{name}": getattr(asked, name) for name in Amount.__struct_fields__}
+    values |= {f"b_{name}_limit": getattr(limits, name) for name in limited}
+    while not connection.execute(_counted(limited), values).rowcount:
+        sentence = exceeded(asked, _used(connection, project), limits)
+        if sentence is not None:
+            raise QuotaExceeded(sentence)
+        # There is room: the row was not there yet, or another gave something back meanwhile.
+        empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
+        insert_if_absent(connection, _usages, [empty], "project_id")
 
 
-def _used(connection: sa.Connection, project: ProjectId) -> Amount | None:
-    columns = (_usages.c.instances, _usages.c.cores, _usages.c.ram)
-    row = connection.execute(sa.select(*columns).where(_usages.c.project_id == project)).first()
-    return None if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+@functools.cache
+def _counted(limited: tuple[str, ...]) -> sa.Update:
+    """Return the UPDATE that counts what is asked for if each of these resources stays within its limit."""
+    more = {name: _usages.c[name] + sa.bindparam(f"b_{name}") for name in Amount.__struct_fields__}
+    within = [more[name] <= sa.bindparam(f"b_{name}_limit") for name in limited]
+    mine = _usages.c.project_id == sa.bindparam("b_project")
+    return sa.update(_usages).where(mine, *within).values(more)
+
+
+def _used(connection: sa.Connection, project: ProjectId) -> Amount:
+    row = connection.execute(_USED, {"b_project": project}).first()
+    return Amount() if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
 
 
 def take(
@@ -148,29 +173,12 @@ def take(
     What is gone, or owned by another whose lease runs, is left out: so a repeated message, or a second
     conductor, does nothing.
     """
-    free = sa.or_(_requests.c.driver == "", _requests.c.driven_at < now - LEASE)
-    columns = (
-        _requests.c.instance_uuid,
-        _requests.c.driver,
-        _requests.c.request_id,
-        _requests.c.instance,
-        _specs.c.spec,
-    )
-    found = (
-        sa.select(*columns)
-        .join(_specs, _specs.c.instance_uuid == _requests.c.instance_uuid)
-        .where(_requests.c.instance_uuid.in_(uuids), free)
-        .order_by(_requests.c.instance_uuid)
-        .with_for_update()
-    )
 
     def work(connection: sa.Connection) -> Sequence[Any]:
-        rows = connection.execute(found).all()
+        rows = connection.execute(_FREE, {"uuids": list(uuids), "past": now - LEASE}).all()
         if rows:
-            mine = _requests.c.instance_uuid.in_([row[0] for row in rows])
-            connection.execute(
-                sa.update(_requests).where(mine).values(driver=driver, driven_at=now)
-            )
+            mine = {"uuids": [row[0] for row in rows], "driver": driver, "driven_at": now}
+            connection.execute(_TAKE, mine)
         return rows
 
     return tuple(_pending(row) for row in api_db.write(work))
@@ -187,7 +195,7 @@ def _pending(row: Any) -> Pending:
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of build requests: ``mapped`` have a cell now; ``lost`` were deleted by their owner,
-    or taken over by another conductor (``taken_over``), in the meantime."""
+    and ``taken_over`` by another conductor, who may have settled them already, in the meantime."""
 
     mapped: frozenset[InstanceUuid]
     lost: frozenset[InstanceUuid]
@@ -196,30 +204,32 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 def settle(api_db: Database, placed: dict[InstanceUuid, CellUuid], driver: str) -> Settled:
     """Map servers to their cells and remove their build requests, in one transaction."""
-    owners = (
-        sa.select(_requests.c.instance_uuid, _requests.c.driver)
-        .where(_requests.c.instance_uuid.in_(placed))
-        .order_by(_requests.c.instance_uuid)
-        .with_for_update()
-    )
 
     def work(connection: sa.Connection) -> Settled:
-        driver_of = {row[0]: row[1] for row in connection.execute(owners)}
+        owners = connection.execute(_OWNERS, {"uuids": list(placed)})
+        driver_of = {row[0]: row[1] for row in owners}
         mapped = frozenset(uuid for uuid, owner in driver_of.items() if owner == driver)
         for cell in set(placed.values()):
             here = [uuid for uuid in mapped if placed[uuid] == cell]
             if here:
-                chosen = _mappings.c.instance_uuid.in_(here)
-                connection.execute(sa.update(_mappings).where(chosen).values(cell_uuid=cell))
+                connection.execute(_MAP, {"uuids": here, "cell_uuid": cell})
         if mapped:
-            connection.execute(sa.delete(_requests).where(_requests.c.instance_uuid.in_(mapped)))
-        return Settled(
-            mapped=mapped,
-            lost=frozenset(placed) - frozenset(driver_of),
-            taken_over=frozenset(driver_of) - mapped,
-        )
+            connection.execute(_DONE, {"uuids": list(mapped)})
+        rest = frozenset(placed) - mapped
+        there = _still_mapped(connection, rest)
+        return Settled(mapped=mapped, lost=rest - there, taken_over=there)
 
     return api_db.write(work)
+
+
+def _still_mapped(
+    connection: sa.Connection, uuids: Collection[InstanceUuid]
+) -> frozenset[InstanceUuid]:
+    """Return those that are mapped: their build requests were settled or taken over, not withdrawn."""
+    if not uuids:
+        return frozenset()
+    there = sa.select(_mappings.c.instance_uuid).where(_mappings.c.instance_uuid.in_(uuids))
+    return frozenset(connection.execute(there).scalars())
 
 
 def release(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:

@@ -1,6 +1,6 @@
 """Which servers stand on which hosts of a cell: what operators ask before they change a host."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from kilonova.db.engine import Database
 from kilonova.db.statements import table_of
 
 _instances = table_of(StoredInstance)
+_AT_ONCE = 500
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -39,3 +40,22 @@ def hosts_with_servers(cell_db: Database, hosts: Collection[HostName]) -> frozen
         .distinct()
     )
     return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def not_on(
+    cell_db: Database, host: HostName, uuids: Sequence[InstanceUuid]
+) -> tuple[InstanceUuid, ...]:
+    """Return those servers that this cell knows to be deleted, on another host, or on none."""
+    away = sa.or_(
+        _instances.c.deleted.is_(True), _instances.c.host.is_(None), _instances.c.host != host
+    )
+
+    def read(connection: sa.Connection) -> tuple[InstanceUuid, ...]:
+        found: list[InstanceUuid] = []
+        for start in range(0, len(uuids), _AT_ONCE):
+            asked = _instances.c.uuid.in_(uuids[start : start + _AT_ONCE])
+            query = sa.select(_instances.c.uuid).where(asked, away)
+            found.extend(connection.execute(query).scalars())
+        return tuple(found)
+
+    return cell_db.query(read)

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from kilonova.core.errors import NotFound
 from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId
 from kilonova.core.instance import Instance
 from kilonova.core.name_pattern import NamePattern
-from kilonova.db.api_schema import BuildRequest, InstanceMapping
+from kilonova.core.scheduling import RequestSpec
+from kilonova.db.api_schema import BuildRequest, InstanceMapping, StoredRequestSpec
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.instances import COLUMNS, instance_of
@@ -19,7 +21,9 @@ from kilonova.db.statements import table_of
 _instances = table_of(StoredInstance)
 _requests = table_of(BuildRequest)
 _mappings = table_of(InstanceMapping)
+_specs = table_of(StoredRequestSpec)
 _decode_instance = msgspec.json.Decoder(Instance).decode
+_decode_spec = msgspec.json.Decoder(RequestSpec).decode
 
 SORT_COLUMNS: Mapping[str, sa.Column[Any]] = {
     key: _instances.c[column]
@@ -211,21 +215,39 @@ class Mapped(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+_MAPPED = sa.select(
+    _mappings.c.instance_uuid,
+    _mappings.c.project_id,
+    _mappings.c.user_id,
+    _mappings.c.created_at,
+)
+
+
 def mapped_to(
     api_db: Database, cells: Collection[CellUuid], project_id: str | None, limit: int
 ) -> list[Mapped]:
     """Return servers of these cells that are not being deleted, newest first."""
     query = (
-        sa.select(
-            _mappings.c.instance_uuid,
-            _mappings.c.project_id,
-            _mappings.c.user_id,
-            _mappings.c.created_at,
-        )
-        .where(_mappings.c.cell_uuid.in_(cells), _mappings.c.queued_for_delete.is_(False))
+        _MAPPED.where(_mappings.c.cell_uuid.in_(cells), _mappings.c.queued_for_delete.is_(False))
         .order_by(_mappings.c.created_at.desc(), _mappings.c.instance_uuid.desc())
         .limit(limit)
     )
     if project_id is not None:
         query = query.where(_mappings.c.project_id == project_id)
     return [Mapped(*row) for row in api_db.query(lambda c: c.execute(query).all())]
+
+
+def outline(api_db: Database, uuid: str) -> tuple[Mapped, RequestSpec]:
+    """Return what the API database knows of a server that has a cell.
+
+    Raises:
+        NotFound: there is none.
+    """
+    query = _MAPPED.add_columns(_specs.c.spec).join(
+        _specs, _specs.c.instance_uuid == _mappings.c.instance_uuid
+    )
+    found = query.where(_mappings.c.instance_uuid == uuid)
+    row = api_db.query(lambda c: c.execute(found).first())
+    if row is None:
+        raise NotFound(f"Instance {uuid} could not be found.")
+    return Mapped(*row[:4]), _decode_spec(row[4])

@@ -3,12 +3,13 @@
 What a host reports of them is in ``reports``; lists are in ``instance_lists``.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from kilonova.core import states
 from kilonova.core.flavor import Flavor
@@ -19,7 +20,7 @@ from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
-from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.statements import among, table_of
 
 _instances = table_of(StoredInstance)
 _faults = table_of(InstanceFault)
@@ -64,6 +65,12 @@ _PLAIN = (
     "deleted",
 )
 """Fields of ``Instance`` that are columns of the same name."""
+
+_INSERT = sa.insert(_instances)
+_INSERT_ACTIONS = sa.insert(table_of(StoredAction))
+_INSERT_EVENTS = sa.insert(table_of(StoredEvent))
+_INSERT_FAULTS = sa.insert(_faults)
+_THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (
     *(_instances.c[name] for name in _PLAIN),
@@ -132,27 +139,40 @@ def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
 
     An instance that is there already stays as it is, and nothing is written beside it.
     """
+    try:
+        # Almost always none of them is there: then there is nothing to look for first.
+        cell_db.write(lambda connection: _insert(connection, placed))
+    except exc.IntegrityError:
+        _insert_the_others(cell_db, placed)
 
+
+def _insert_the_others(cell_db: Database, placed: Sequence[Placed]) -> None:
     def work(connection: sa.Connection) -> None:
-        wanted = [p.instance.uuid for p in placed]
-        there = set(
-            connection.execute(
-                sa.select(_instances.c.uuid).where(_instances.c.uuid.in_(wanted))
-            ).scalars()
-        )
-        new = [p for p in placed if p.instance.uuid not in there]
-        if not new:
-            return
-        insert_if_absent(connection, _instances, [row_of(p.instance) for p in new], "uuid")
-        connection.execute(sa.insert(table_of(StoredAction)), action_rows([p.action for p in new]))
-        events = [row for p in new for row in event_rows(p.action)]
-        if events:
-            connection.execute(sa.insert(table_of(StoredEvent)), events)
-        faults = [fault_row(p.instance.uuid, p.fault) for p in new if p.fault]
-        if faults:
-            connection.execute(sa.insert(_faults), faults)
+        _insert(connection, _absent(connection, placed))
 
-    cell_db.write(work)
+    try:
+        cell_db.write(work)
+    except exc.IntegrityError:
+        # Another wrote some of them between our look and our insert; now we see which.
+        cell_db.write(work)
+
+
+def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]:
+    wanted = {"uuids": [p.instance.uuid for p in placed]}
+    there = set(connection.execute(_THERE, wanted).scalars())
+    return [p for p in placed if p.instance.uuid not in there]
+
+
+def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
+    rows = (
+        (_INSERT, [row_of(p.instance) for p in placed]),
+        (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
+        (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
+        (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
+    )
+    for statement, values in rows:
+        if values:
+            connection.execute(statement, values)
 
 
 def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:
@@ -239,58 +259,57 @@ def undo_task(cell_db: Database, instance: Instance, task: TaskState) -> None:
     cell_db.write(lambda c: c.execute(back))
 
 
-def update(cell_db: Database, uuid: InstanceUuid, values: dict[str, Any]) -> bool:
-    """Set plain fields and ``metadata`` of a server; False if it is gone.
+def update(cell_db: Database, uuid: InstanceUuid, values: Mapping[str, Any]) -> bool:
+    """Set plain fields of a server; False if it is gone.
 
     ``values`` maps field names of ``Instance`` to what they become.
     """
-    changed = dict(values)
-    if "metadata" in changed:
-        changed["metadata"] = _encode(changed["metadata"])
     query = (
         sa.update(_instances)
         .where(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
-        .values(changed)
+        .values(dict(values))
     )
     return bool(cell_db.write(lambda c: c.execute(query).rowcount))
 
 
+T = TypeVar("T")
+
+
 def change_metadata(
-    cell_db: Database, uuid: InstanceUuid, changed: dict[str, str], removed: Collection[str] = ()
+    cell_db: Database, uuid: InstanceUuid, change: Callable[[dict[str, str]], dict[str, str]]
 ) -> dict[str, str] | None:
-    """Set and remove metadata items under the row's lock; return all of them, None if it is gone."""
-    mine = sa.and_(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
-
-    def work(connection: sa.Connection) -> dict[str, str] | None:
-        query = sa.select(_instances.c.metadata).where(mine).with_for_update()
-        row = connection.execute(query).first()
-        if row is None:
-            return None
-        items = _decode_metadata(row[0]) | changed
-        items = {key: value for key, value in items.items() if key not in removed}
-        connection.execute(sa.update(_instances).where(mine).values(metadata=_encode(items)))
-        return items
-
-    return cell_db.write(work)
+    """Replace metadata by what ``change`` makes of it; see ``_change``."""
+    return _change(cell_db, uuid, _instances.c.metadata, (_decode_metadata, change, _encode))
 
 
 def change_tags(
     cell_db: Database, uuid: InstanceUuid, change: Callable[[tuple[str, ...]], tuple[str, ...]]
 ) -> tuple[str, ...] | None:
-    """Replace tags by what ``change`` makes of them, under the row's lock; None if the server is gone.
+    """Replace tags by what ``change`` makes of them; see ``_change``."""
+    return _change(cell_db, uuid, _instances.c.tags, (_split, change, joined))
 
-    What ``change`` raises is passed on, and nothing is changed.
+
+def _change(
+    cell_db: Database,
+    uuid: InstanceUuid,
+    column: sa.Column[Any],
+    steps: tuple[Callable[[Any], T], Callable[[T], T], Callable[[T], Any]],
+) -> T | None:
+    """Read a column, change its value and write it, under the row's lock; return the new value.
+
+    None if the server is gone. What the change raises is passed on, and nothing is written.
     """
+    decode, change, encode = steps
     mine = sa.and_(_instances.c.uuid == uuid, _instances.c.deleted.is_(False))
 
-    def work(connection: sa.Connection) -> tuple[str, ...] | None:
-        query = sa.select(_instances.c.tags).where(mine).with_for_update()
+    def work(connection: sa.Connection) -> T | None:
+        query = sa.select(column).where(mine).with_for_update()
         row = connection.execute(query).first()
         if row is None:
             return None
-        tags = change(_split(row[0]))
-        connection.execute(sa.update(_instances).where(mine).values(tags=joined(tags)))
-        return tags
+        value = change(decode(row[0]))
+        connection.execute(sa.update(_instances).where(mine).values({column: encode(value)}))
+        return value
 
     return cell_db.write(work)
 

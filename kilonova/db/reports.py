@@ -1,7 +1,8 @@
 """What compute hosts report of their servers, applied to the cell's database.
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
-is being deleted: so a late, repeated or reordered report changes nothing.
+is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
+refused, too, while something else is under way with it.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,31 @@ _instances = table_of(StoredInstance)
 _events = table_of(StoredEvent)
 _actions = table_of(StoredAction)
 
+_task = _instances.c.task_state
+_stays = sa.or_(_task.is_(None), _task != TaskState.DELETING)
+_current = sa.and_(
+    _instances.c.uuid == sa.bindparam("b_uuid"),
+    _instances.c.host == sa.bindparam("b_host"),
+    _instances.c.epoch == sa.bindparam("b_epoch"),
+    _instances.c.deleted.is_(False),
+)
+_GONE = sa.update(_instances).where(_current)
+_CHANGE = _GONE.where(_stays)
+_CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
+_BEGIN = _CHANGE.where(
+    # The same builder may ask again, because the answer to its first question was lost.
+    sa.or_(
+        _instances.c.begun_epoch < sa.bindparam("b_epoch"),
+        _instances.c.builder == sa.bindparam("b_builder"),
+    )
+)
+_FINISH = sa.update(_events).where(
+    _events.c.instance_uuid == sa.bindparam("b_uuid"),
+    _events.c.request_id == sa.bindparam("b_request"),
+    _events.c.name == sa.bindparam("b_name"),
+    _events.c.finished_at.is_(None),
+)
+
 _SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
 
 
@@ -39,16 +65,18 @@ def apply(
 
     def work(connection: sa.Connection) -> tuple[int, ...]:
         refused = []
-        started: list[dict[str, Any]] = []
+        # By what is unique of them: an event that ends in the batch it began in is one row.
+        events: dict[tuple[Any, ...], dict[str, Any]] = {}
         for index, report in enumerate(reports):
             if not _apply_one(connection, host, report, now):
                 refused.append(index)
                 continue
             for event in report.events:
                 if not (event.finished_at and _finish(connection, report, event)):
-                    started.append(event_row(report.instance_uuid, report.request_id, event))
+                    one = (report.instance_uuid, report.request_id, event.name, event.started_at)
+                    events[one] = event_row(report.instance_uuid, report.request_id, event)
         # A report that is repeated, because its answer was lost, finds its events there.
-        insert_if_absent(connection, _events, started, "name")
+        insert_if_absent(connection, _events, list(events.values()), "name")
         return tuple(refused)
 
     return cell_db.write(work)
@@ -60,24 +88,12 @@ def _apply_one(
     values: dict[str, Any] = {
         name: value for name in _SIMPLE if (value := getattr(report, name)) is not UNSET
     }
-    conditions = [
-        _instances.c.uuid == report.instance_uuid,
-        _instances.c.host == host,
-        _instances.c.epoch == report.epoch,
-        _instances.c.deleted.is_(False),
-    ]
-    if not report.gone:
-        task = _instances.c.task_state
-        conditions.append(sa.or_(task.is_(None), task != TaskState.DELETING))
+    values |= {"updated_at": now, "b_uuid": report.instance_uuid, "b_host": host}
+    values |= {"b_epoch": report.epoch}
     if report.builder:
-        # The same builder may ask again, because the answer to its first question was lost.
-        conditions.append(
-            sa.or_(_instances.c.begun_epoch < report.epoch, _instances.c.builder == report.builder)
-        )
         values |= {"begun_epoch": report.epoch, "builder": report.builder}
-    values["updated_at"] = now
-    change = sa.update(_instances).where(*conditions).values(values)
-    if not connection.execute(change).rowcount:
+        values |= {"b_builder": report.builder}
+    if not connection.execute(_change_of(report), values).rowcount:
         return False
     if report.fault is not None:
         row = fault_row(report.instance_uuid, report.fault)
@@ -85,26 +101,28 @@ def _apply_one(
     return True
 
 
+def _change_of(report: InstanceReport) -> sa.Update:
+    if report.builder:
+        return _BEGIN
+    if report.gone:
+        return _GONE
+    return _CHANGE_IDLE if report.if_idle else _CHANGE
+
+
 def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:
     """Finish an event that an earlier report started; False if none did."""
     if report.builder or event.name not in _STARTED_EARLIER:
         return False
-    open_event = (
-        sa.update(_events)
-        .where(
-            _events.c.instance_uuid == report.instance_uuid,
-            _events.c.request_id == report.request_id,
-            _events.c.name == event.name,
-            _events.c.finished_at.is_(None),
-        )
-        .values(
-            finished_at=event.finished_at,
-            result=event.result,
-            details=event.details,
-            traceback=event.traceback,
-        )
-    )
-    return bool(connection.execute(open_event).rowcount)
+    values = {
+        "b_uuid": report.instance_uuid,
+        "b_request": report.request_id,
+        "b_name": event.name,
+        "finished_at": event.finished_at,
+        "result": event.result,
+        "details": event.details,
+        "traceback": event.traceback,
+    }
+    return bool(connection.execute(_FINISH, values).rowcount)
 
 
 _STARTED_EARLIER = frozenset({"compute__do_build_and_run_instance", "compute_spawn"})
@@ -123,14 +141,13 @@ def move(
     False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
     """
     host, node, zone = to
-    task = _instances.c.task_state
     change = (
         sa.update(_instances)
         .where(
             _instances.c.uuid == uuid,
             _instances.c.epoch == epoch,
             _instances.c.deleted.is_(False),
-            sa.or_(task.is_(None), task != TaskState.DELETING),
+            _stays,
         )
         .values(
             epoch=epoch + 1,
@@ -150,14 +167,13 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
 
     The epoch is raised, so that nothing of the failed build can change the server again.
     """
-    task = _instances.c.task_state
     change = (
         sa.update(_instances)
         .where(
             _instances.c.uuid == uuid,
             _instances.c.epoch == epoch,
             _instances.c.deleted.is_(False),
-            sa.or_(task.is_(None), task != TaskState.DELETING),
+            _stays,
         )
         .values(
             epoch=epoch + 1,

@@ -1,5 +1,10 @@
-"""Statements that each database spells in its own way."""
+"""What statements are made of, and those that each database spells in its own way.
 
+Statements that a boot waits for are made once, at import, with parameters: making one takes longer than
+sending it.
+"""
+
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,15 +28,21 @@ def insert_if_absent(
 
     ``key`` is any column of the index (MariaDB has to set one to itself).
     """
-    if not rows:
-        return
-    statement: Any
-    match connection.dialect.name:
+    if rows:
+        connection.execute(_unless_there(table, key, connection.dialect.name), list(rows))
+
+
+@functools.cache
+def _unless_there(table: sa.Table, key: str, dialect: str) -> Any:
+    match dialect:
         case "sqlite":
-            statement = sqlite.insert(table).on_conflict_do_nothing()
+            return sqlite.insert(table).on_conflict_do_nothing()
         case "postgresql":
-            statement = postgresql.insert(table).on_conflict_do_nothing()
+            return postgresql.insert(table).on_conflict_do_nothing()
         case _:
-            unchanged = {key: table.c[key]}
-            statement = mysql.insert(table).on_duplicate_key_update(unchanged)
-    connection.execute(statement, list(rows))
+            return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
+
+
+def among(column: sa.Column[Any], name: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a column is one of the values given as the parameter ``name``."""
+    return column.in_(sa.bindparam(name, expanding=True))

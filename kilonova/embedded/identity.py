@@ -68,6 +68,22 @@ class _V3:
         response.media = {"version": _version(request.prefix)}
 
 
+def _unauthorized() -> falcon.HTTPUnauthorized:
+    return falcon.HTTPUnauthorized(
+        title="Unauthorized", description="The request you have made requires authentication."
+    )
+
+
+def _check_scope(scope: Any, user: str) -> None:
+    """Refuse a project that is not the user's own; without a project it is that one."""
+    if isinstance(scope, Mapping) and "project" in scope:
+        project = scope["project"]
+        if project.get("name", user) != user or project.get("id", project_id(user)) != project_id(
+            user
+        ):
+            raise _unauthorized()
+
+
 class _Tokens:
     def __init__(self, accounts: Accounts, endpoints: Mapping[str, str]) -> None:
         self._accounts = accounts
@@ -76,9 +92,11 @@ class _Tokens:
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
         """Issue a token for a password or a token."""
         try:
-            identity = request.media["auth"]["identity"]
+            auth = request.media["auth"]
+            identity = auth["identity"]
             user = self._user(identity)
-        except (KeyError, TypeError, AttributeError) as error:
+            _check_scope(auth.get("scope"), user)
+        except (LookupError, TypeError, AttributeError) as error:
             raise falcon.HTTPBadRequest(description=f"auth.identity: {error} is missing") from error
         response.status = 201
         response.set_header("X-Subject-Token", f"{user}:{project_id(user)}")
@@ -103,9 +121,7 @@ class _Tokens:
             known = self._accounts.passwords.get(user, "")
             if known and hmac.compare_digest(known.encode(), str(asked["password"]).encode()):
                 return user
-        raise falcon.HTTPUnauthorized(
-            title="Unauthorized", description="The request you have made requires authentication."
-        )
+        raise _unauthorized()
 
     def _token(self, user: str, methods: list[str]) -> dict[str, Any]:
         now = datetime.now(UTC)

@@ -15,6 +15,12 @@ from kilonova.core.errors import Conflict, Forbidden, NotFound
 _CHUNK = 1 << 20
 Document = dict[str, Any]
 
+BASE: Mapping[str, Any] = {
+    "name": None, "visibility": "shared", "min_disk": 0, "min_ram": 0, "protected": False,
+    "tags": [], "disk_format": None, "container_format": None, "os_hidden": False,
+}  # fmt: skip
+"""What every image has and whoever creates or changes it may set."""
+
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -30,7 +36,13 @@ class ImageFiles:
 
     def list(self) -> list[Document]:
         """Return every image, newest first."""
-        found = [msgspec.json.decode(path.read_bytes()) for path in self._root.glob("*.json")]
+        found = []
+        for path in self._root.glob("*.json"):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes()))
+            except FileNotFoundError:
+                # Deleted since the directory was read.
+                continue
         return sorted(found, key=lambda image: (image["created_at"], image["id"]), reverse=True)
 
     def get(self, image_id: str) -> Document:
@@ -52,11 +64,7 @@ class ImageFiles:
             Conflict: its id is taken.
         """
         now = _now()
-        image: Document = {
-            "name": None, "visibility": "shared", "min_disk": 0, "min_ram": 0, "protected": False,
-            "tags": [], "disk_format": None, "container_format": None, "os_hidden": False,
-            "id": str(uuid.uuid4()),
-        } | dict(wanted)  # fmt: skip
+        image: Document = {**BASE, "id": str(uuid.uuid4()), **wanted}
         image |= {
             "owner": owner, "status": "queued", "size": None, "virtual_size": None, "checksum": None,
             "os_hash_algo": None, "os_hash_value": None, "created_at": now, "updated_at": now,
@@ -88,8 +96,7 @@ class ImageFiles:
             NotFound: there is no such image.
             Conflict: it has data already.
         """
-        if self.get(image_id)["status"] != "queued":
-            raise Conflict(f"Image {image_id} has data already")
+        self._queued(image_id)
         partial = self._root / f"{image_id}.{uuid.uuid4().hex}.part"
         md5 = hashlib.md5(usedforsecurity=False)
         sha512 = hashlib.sha512()
@@ -100,14 +107,24 @@ class ImageFiles:
                     md5.update(chunk)
                     sha512.update(chunk)
                 size = file.tell()
-            partial.replace(self._data(image_id))
+            with self._lock:
+                # Again, because others may have uploaded or deleted it meanwhile.
+                image = self._queued(image_id)
+                partial.replace(self._data(image_id))
+                stored = {
+                    "status": "active", "size": size, "checksum": md5.hexdigest(),
+                    "os_hash_algo": "sha512", "os_hash_value": sha512.hexdigest(),
+                    "updated_at": _now(),
+                }  # fmt: skip
+                self._write(image | stored)
         finally:
             partial.unlink(missing_ok=True)
-        stored = {
-            "status": "active", "size": size, "checksum": md5.hexdigest(),
-            "os_hash_algo": "sha512", "os_hash_value": sha512.hexdigest(),
-        }  # fmt: skip
-        self.change(image_id, stored, frozenset())
+
+    def _queued(self, image_id: str) -> Document:
+        image = self.get(image_id)
+        if image["status"] != "queued":
+            raise Conflict(f"Image {image_id} has data already")
+        return image
 
     def data(self, image_id: str) -> Path | None:
         """Return the file of an image's data, or None while it has none."""

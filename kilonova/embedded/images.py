@@ -3,14 +3,16 @@
 Source of the shapes: Image API v2 reference.
 """
 
+import uuid
 from typing import Any, BinaryIO, cast
+from urllib.parse import urlencode
 
 import falcon
 import msgspec
 
 from kilonova.core.context import RequestContext, new_request_id
 from kilonova.core.errors import Forbidden, Invalid, KilonovaError, NotFound
-from kilonova.embedded.image_files import Document, ImageFiles
+from kilonova.embedded.image_files import BASE, Document, ImageFiles
 from kilonova.http.identity import context_of
 
 _FIXED = frozenset(
@@ -75,7 +77,8 @@ class _Images:
             "schema": "/v2/schemas/images",
         }
         if len(found) > limit > 0:
-            body["next"] = f"/v2/images?limit={limit}&marker={found[limit - 1]['id']}"
+            following = {**request.params, "limit": limit, "marker": found[limit - 1]["id"]}
+            body["next"] = f"/v2/images?{urlencode(following, doseq=True)}"
         response.media = body
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
@@ -83,13 +86,11 @@ class _Images:
         wanted = request.media
         if not isinstance(wanted, dict):
             raise Invalid("The body is not an object")
-        _check(wanted)
+        context = _context(request)
+        _check(wanted, context)
         fixed = sorted(_FIXED & set(wanted) - {"id", "owner"})
         if fixed:
             raise Forbidden(f"Attribute '{fixed[0]}' is read-only.")
-        context = _context(request)
-        if wanted.get("visibility") == "public" and not context.is_admin:
-            raise Forbidden("Only administrators publicize images")
         named = wanted.pop("owner", None)
         owner = named if context.is_admin else None
         image = self._store.create(wanted, owner or context.project_id)
@@ -98,12 +99,23 @@ class _Images:
         response.media = image
 
 
-def _check(values: dict[str, Any]) -> None:
+def _check(values: dict[str, Any], context: RequestContext) -> None:
     if values.get("visibility", "shared") not in _VISIBILITIES:
         raise Invalid(f"visibility: {values['visibility']!r} is none of {', '.join(_VISIBILITIES)}")
     for name in ("min_ram", "min_disk"):
         if not isinstance(values.get(name, 0), int) or values.get(name, 0) < 0:
             raise Invalid(f"{name}: {values[name]!r} is not a number that is 0 or more")
+    if "id" in values and not _is_uuid(values["id"]):
+        raise Invalid(f"id: {values['id']!r} is not a UUID")
+    if values.get("visibility") == "public" and not context.is_admin:
+        raise Forbidden("Only administrators publicize images")
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and str(uuid.UUID(value)) == value
+    except ValueError:
+        return False
 
 
 def _wanted(request: falcon.Request, image: Document) -> bool:
@@ -147,12 +159,14 @@ class _Image:
             if name in _FIXED or not name:
                 raise Forbidden(f"Attribute '{name}' is read-only.")
             if step.get("op") == "remove":
+                if name in BASE:
+                    raise Forbidden(f"Attribute '{name}' cannot be removed.")
                 removed.add(name)
             elif step.get("op") in ("add", "replace"):
                 values[name] = step.get("value")
             else:
                 raise Invalid(f"op: {step.get('op')!r} is none of add, replace, remove")
-        _check(values)
+        _check(values, _context(request))
         response.media = self._store.change(image_id, values, frozenset(removed))
 
 

@@ -1,8 +1,11 @@
 """The image store as services see it: a client of the Image API v2, Glance's or the embedded one."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+import requests
+from cachetools import TTLCache
 from keystoneauth1 import adapter, exceptions
 from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
@@ -14,6 +17,9 @@ from kilonova.core.image import Image
 
 _TIMEOUT = 30.0
 _CHUNK = 1 << 20
+_FRESH = 5.0
+"""Seconds for which what is known of an active image is taken as true; its data never changes."""
+_MOST_SEEN = 1000
 _KNOWN = frozenset(
     {
         "id", "name", "status", "size", "virtual_size", "min_ram", "min_disk", "disk_format",
@@ -40,6 +46,8 @@ class ImageStore:
 
     def __init__(self, http: adapter.Adapter) -> None:
         self._http = http
+        self._seen: TTLCache[ImageId, Image] = TTLCache(_MOST_SEEN, _FRESH)
+        self._lock = threading.Lock()
 
     def get(self, context: RequestContext, image_id: ImageId) -> Image:
         """Return an image that the asker may use.
@@ -48,13 +56,24 @@ class ImageStore:
             NotFound: there is none, or it is another project's.
             ImageStoreUnavailable: no answer.
         """
-        answer = self._ask(f"/v2/images/{image_id}")
-        if answer.status_code in (400, 404):
-            raise NotFound(f"Image {image_id} could not be found.")
-        image = image_of(answer.json())
+        image = self._remembered(image_id)
         private = image.visibility not in ("public", "community", "shared")
         if private and image.owner != context.project_id and not context.is_admin:
             raise NotFound(f"Image {image_id} could not be found.")
+        return image
+
+    def _remembered(self, image_id: ImageId) -> Image:
+        """Return an image as it was at most ``_FRESH`` seconds ago: many servers are made of few images."""
+        with self._lock:
+            image = self._seen.get(image_id)
+        if image is None:
+            answer = self._ask(f"/v2/images/{image_id}")
+            if answer.status_code in (400, 404):
+                raise NotFound(f"Image {image_id} could not be found.")
+            image = image_of(answer.json())
+            if image.status == "active":
+                with self._lock:
+                    self._seen[image_id] = image
         return image
 
     def download(self, image_id: ImageId, into: BinaryIO) -> None:
@@ -63,15 +82,13 @@ class ImageStore:
         Raises:
             NotFound: there is no such image, or it has no data.
             ImageStoreUnavailable: no answer, or it broke off.
+            OSError: the file cannot be written.
         """
         answer = self._ask(f"/v2/images/{image_id}/file", stream=True)
         if answer.status_code in (204, 400, 404):
             raise NotFound(f"Image {image_id} has no data.")
-        try:
-            for chunk in _chunks(answer):
-                into.write(chunk)
-        except OSError as error:
-            raise ImageStoreUnavailable(f"Downloading {image_id} broke off: {error}") from error
+        for chunk in _chunks(answer, image_id):
+            into.write(chunk)
 
     def _ask(self, path: str, *, stream: bool = False) -> Any:
         try:
@@ -85,8 +102,11 @@ class ImageStore:
         return answer
 
 
-def _chunks(answer: Any) -> Iterator[bytes]:
-    yield from answer.iter_content(_CHUNK)
+def _chunks(answer: Any, image_id: ImageId) -> Iterator[bytes]:
+    try:
+        yield from answer.iter_content(_CHUNK)
+    except requests.RequestException as error:
+        raise ImageStoreUnavailable(f"Downloading {image_id} broke off: {error}") from error
 
 
 def image_of(document: Mapping[str, Any]) -> Image:

@@ -117,7 +117,7 @@ class ThreadedServer:
         self._server: Any = create_server(
             app, host=host, port=port, threads=threads, ident=None, max_request_body_size=1 << 40
         )
-        self.port: int = self._server.effective_port
+        self.port = int(self._server.effective_port)
         self._thread = threading.Thread(
             target=self._server.run, name=f"http-{self.port}", daemon=True
         )
@@ -127,8 +127,14 @@ class ThreadedServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the listener and end the threads."""
-        # The loop's own thread must close it: it may be waiting on the sockets right now.
-        self._server.trigger.pull_trigger(self._server.close)
-        self._thread.join(timeout=2)
+        """Finish the requests in hand, then close the listener and every connection."""
         self._server.task_dispatcher.shutdown(timeout=2)
+        # In the loop's own thread, which may be waiting on the sockets right now.
+        self._server.trigger.pull_trigger(self._close)
+        self._thread.join(timeout=2)
+
+    def _close(self) -> None:
+        # Connections that clients keep open would keep the loop running.
+        for channel in self._server.active_channels.values():
+            channel.close_when_flushed = True
+        self._server.close()

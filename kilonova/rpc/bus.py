@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from kilonova.core import errors
-from kilonova.core.context import RequestContext
+from kilonova.core.context import RequestContext, log_under
 from kilonova.core.ids import HostName
 from kilonova.rpc import messages
 from kilonova.rpc.messages import Message, Topic
@@ -130,7 +130,9 @@ class Dispatcher:
         """Handle one message and return the text of its answer. Raises nothing."""
         try:
             message = _DECODERS[name].decode(body)
-            value = self._handlers[name](_decode_context(context), message)
+            asker = _decode_context(context)
+            log_under(asker)
+            value = self._handlers[name](asker, message)
         except errors.KilonovaError as error:
             LOG.warning("%s was refused: %s", name, error)
             return encode(_Answer(failure=_Failure(error.code, str(error))))

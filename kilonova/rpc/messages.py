@@ -164,13 +164,22 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListInstances(Message, frozen=True, kw_only=True):
-    """Which servers should this host have? Asked when it starts, before it does anything else."""
+    """Which servers should this host have? Asked when it starts, before it does anything else.
+
+    ``guests`` are those that it has.
+    """
 
     topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR
     host: HostName
+    guests: tuple[InstanceUuid, ...] = ()
 
 
 class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
-    """Every server that is not deleted and whose host is the asker."""
+    """Every server that is not deleted and whose host is the asker.
+
+    ``disowned`` are those of the asker's guests whose server is deleted, or another host's. Of a guest that
+    is in neither list the cell knows nothing.
+    """
 
     instances: tuple[Instance, ...]
+    disowned: tuple[InstanceUuid, ...] = ()

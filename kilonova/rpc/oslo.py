@@ -3,6 +3,8 @@
 import logging
 from typing import Any, TypeVar
 
+import amqp
+import kombu.exceptions
 import msgspec
 import oslo_messaging
 from oslo_config import cfg
@@ -69,7 +71,7 @@ class OsloBus:
                 name=type(message).__name__,
                 body=encode(message),
             )
-        except exceptions.MessagingException as error:
+        except _LOST as error:
             raise _translate(message, error) from error
 
     def call(
@@ -90,7 +92,7 @@ class OsloBus:
                 name=type(message).__name__,
                 body=encode(message),
             )
-        except exceptions.MessagingException as error:
+        except _LOST as error:
             raise _translate(message, error) from error
         return read_answer(text, answer)
 
@@ -109,6 +111,10 @@ class OsloBus:
     def close(self) -> None:
         """Close every connection."""
         self._transport.cleanup()
+
+
+_LOST = (exceptions.MessagingException, kombu.exceptions.KombuError, amqp.AMQPError, OSError)
+"""What a send raises when the broker is away: oslo.messaging passes on what lies under it."""
 
 
 def _translate(message: Message, error: Exception) -> BusUnavailable:

@@ -33,7 +33,8 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "s>": lambda has, wanted: has > wanted,
     "s>=": lambda has, wanted: has >= wanted,
     "<in>": lambda has, wanted: wanted in has,
-    "<all-in>": lambda has, wanted: all(word in has for word in wanted.split()),
+    # A list of words; "sse" is not among "sse2 sse4".
+    "<all-in>": lambda has, wanted: set(wanted.split()) <= set(has.replace(",", " ").split()),
 }
 
 

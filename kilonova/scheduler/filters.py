@@ -4,7 +4,7 @@ A filter takes the request, the host and the moment of the decision, and returns
 sentence counts well ("3 are in another zone") and names no host.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import msgspec
@@ -30,13 +30,28 @@ def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | Non
         return Reason(refused_by=name, sentence="disabled", nearest_miss=host.disabled_reason or "")
     if host.forced_down:
         return Reason(refused_by=name, sentence="forced down")
-    if host.last_seen is None:
-        return Reason(refused_by=name, sentence="down", nearest_miss="never heard of")
-    silent = (moment.now - host.last_seen).total_seconds()
-    if silent > moment.down_after:
+    too_long = _silence(host, moment) - moment.down_after
+    if too_long > 0:
+        silent = too_long + moment.down_after
         miss = f"last heard of {silent:.0f} s ago, down after {moment.down_after:g} s"
-        return Reason(refused_by=name, sentence="down", nearest_miss=miss)
+        if host.last_seen is None:
+            miss = "never heard of"
+        return Reason(refused_by=name, sentence="down", nearest_miss=miss, short_by=too_long)
     return None
+
+
+def _silence(host: HostState, moment: Moment) -> float:
+    """Return for how many seconds nothing was heard of a host."""
+    return (moment.now - (host.last_seen or datetime.min)).total_seconds()
+
+
+def all_fell_silent(hosts: Collection[HostState], moment: Moment) -> bool:
+    """Whether every host that should live was heard of once, and none lately.
+
+    Then what carries their signs of life is away (the bus, a conductor, a cell's database), not they.
+    """
+    wanted = [host for host in hosts if host.enabled and not host.forced_down and host.last_seen]
+    return bool(wanted) and all(_silence(host, moment) > moment.down_after for host in wanted)
 
 
 def availability_zone(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason | None:

@@ -55,6 +55,10 @@ class Hosts:
                     self._strangers = {p: now for p in new if p not in self._states}
         return self._states
 
+    def all(self) -> Collection[HostState]:
+        """Return every host's state, as last read."""
+        return self._states.values()
+
     def _new(self, providers: Collection[ProviderUuid]) -> list[ProviderUuid]:
         recently = time.monotonic() - _STRANGER_PAUSE
         return [

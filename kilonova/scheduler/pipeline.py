@@ -46,27 +46,23 @@ class Refusals:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._misses: dict[tuple[str, str], str] = {}
+        self._nearest: dict[tuple[str, str], Reason] = {}
 
     def add(self, reason: Reason) -> None:
         """Count one host's reason."""
         key = (reason.refused_by, reason.sentence)
         self._counts[key] += reason.hosts
-        if reason.nearest_miss:
-            self._misses.setdefault(key, reason.nearest_miss)
+        nearest = self._nearest.get(key)
+        if reason.nearest_miss and (nearest is None or reason.short_by < nearest.short_by):
+            self._nearest[key] = reason
 
     def total(self, considered: int) -> NoHost:
         """Return them, most frequent first."""
-        reasons = tuple(
-            Reason(
-                refused_by=refused_by,
-                sentence=sentence,
-                hosts=hosts,
-                nearest_miss=self._misses.get((refused_by, sentence), ""),
-            )
-            for (refused_by, sentence), hosts in self._counts.most_common()
-        )
-        return NoHost(considered=considered, reasons=reasons)
+        reasons = []
+        for key, hosts in self._counts.most_common():
+            nearest = self._nearest.get(key) or Reason(refused_by=key[0], sentence=key[1])
+            reasons.append(msgspec.structs.replace(nearest, hosts=hosts))
+        return NoHost(considered=considered, reasons=tuple(reasons))
 
 
 def filter_hosts(
@@ -165,22 +161,16 @@ def lacking(
     among: Sequence[ProviderUuid],
 ) -> None:
     """Count, for hosts that Placement did not offer, which resource class they lack."""
-    best: dict[str, int] = {}
     for provider in among:
         held = rooms.get(provider, {})
         for name, amount in resources.items():
             free = held[name].free if name in held else 0
             if free < amount:
-                best[name] = max(best.get(name, free), free)
-    for provider in among:
-        held = rooms.get(provider, {})
-        short = [n for n, amount in resources.items() if n not in held or held[n].free < amount]
-        if short:
-            name = short[0]
-            refusals.add(
-                Reason(
+                reason = Reason(
                     refused_by=name,
                     sentence=f"lack {name}",
-                    nearest_miss=f"needs {resources[name]}, the best has {best[name]} free",
+                    nearest_miss=f"needs {amount}, the best has {free} free",
+                    short_by=amount - free,
                 )
-            )
+                refusals.add(reason)
+                break

@@ -10,6 +10,7 @@ from oslo_config import cfg
 from kilonova.core import flavor
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
+from kilonova.core.errors import HostsUnavailable
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.db.cells import Cells
@@ -18,7 +19,7 @@ from kilonova.placement.client import Candidate, Claim, Placement
 from kilonova.rpc.bus import Bus, Server
 from kilonova.rpc.messages import Destinations, SelectDestinations, Topic
 from kilonova.scheduler import recipe
-from kilonova.scheduler.filters import Moment
+from kilonova.scheduler.filters import Moment, all_fell_silent
 from kilonova.scheduler.hosts import Hosts
 from kilonova.scheduler.in_flight import InFlight
 from kilonova.scheduler.pipeline import Fit, Refusals, filter_hosts, lacking, pick
@@ -47,6 +48,7 @@ class Selection:
 
         Raises:
             PlacementUnavailable: nothing was decided; what was claimed is claimed again the next time.
+            HostsUnavailable: no host gives a sign of life, so the request has to wait.
         """
         spec = message.spec
         decided: dict[InstanceUuid, Decision] = {}
@@ -71,10 +73,13 @@ class Selection:
             if not waiting or not (refused or unseen):
                 break
         if waiting:
+            if all_fell_silent(self._hosts.all(), self._moment()):
+                raise HostsUnavailable("No host at all gives a sign of life.")
             no_host = self._why(spec, refusals)
-            LOG.info("%s: %s", context.request_id, no_host.sentence())
+            LOG.info("%d servers have no host: %s", len(waiting), no_host.sentence())
             for uuid in waiting:
                 decided[uuid] = Decision(instance_uuid=uuid, no_host=no_host)
+        LOG.info("%d servers have a host", len(decided) - len(waiting))
         return Destinations(decisions=tuple(decided[uuid] for uuid in message.instance_uuids))
 
     def _fits(self, spec: RequestSpec) -> tuple[list[Fit], Refusals]:
@@ -83,8 +88,7 @@ class Selection:
         by_provider: dict[str, Candidate] = {c.provider_uuid: c for c in candidates}
         states = self._hosts.known([c.provider_uuid for c in candidates])
         offered = [states[c.provider_uuid] for c in candidates if c.provider_uuid in states]
-        moment = Moment(now=utcnow(), down_after=self._down_after)
-        passed, refusals = filter_hosts(spec, offered, self._recipe, moment)
+        passed, refusals = filter_hosts(spec, offered, self._recipe, self._moment())
         fits = [
             Fit(
                 host=host,
@@ -94,6 +98,9 @@ class Selection:
             for host in passed
         ]
         return fits, refusals
+
+    def _moment(self) -> Moment:
+        return Moment(now=utcnow(), down_after=self._down_after)
 
     def _claim(self, spec: RequestSpec, picked: Sequence[Decision]) -> dict[InstanceUuid, str]:
         if not picked:

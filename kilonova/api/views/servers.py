@@ -9,6 +9,8 @@ import msgspec
 
 from kilonova.api.versions import Version
 from kilonova.core import states
+from kilonova.core.flavor import Flavor
+from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance
 
 Links = Callable[[str], list[dict[str, str]]]
@@ -62,8 +64,8 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         "user_id": instance.user_id,
         "metadata": instance.metadata,
         "hostId": host_id(instance),
-        "image": _image(instance, sight),
-        "flavor": _flavor(instance, sight),
+        "image": image(instance.image, sight),
+        "flavor": flavor(instance.flavor, sight),
         "created": moment(instance.created_at),
         "updated": moment(instance.updated_at or instance.created_at),
         "addresses": {},
@@ -121,29 +123,31 @@ def unknown(uuid: str, project: str, created_at: datetime, sight: Sight) -> dict
     }
 
 
-def _image(instance: Instance, sight: Sight) -> Any:
-    if instance.image is None:
+def image(shown: Image | None, sight: Sight) -> Any:
+    """Return a server's image: an object, or an empty text if there is none."""
+    if shown is None:
         return ""
-    path = f"/images/{instance.image.image_id}"
-    view: dict[str, Any] = {"id": instance.image.image_id, "links": sight.links(path)[1:]}
+    view: dict[str, Any] = {
+        "id": shown.image_id,
+        "links": sight.links(f"/images/{shown.image_id}")[1:],
+    }
     if sight.version >= (2, 98):
-        view["properties"] = instance.image.properties
+        view["properties"] = shown.properties
     return view
 
 
-def _flavor(instance: Instance, sight: Sight) -> dict[str, Any]:
-    flavor = instance.flavor
+def flavor(shown: Flavor, sight: Sight) -> dict[str, Any]:
+    """Return a server's flavor: its id, or from 2.47 what it was when the server was made."""
     if sight.version < (2, 47):
-        path = f"/flavors/{flavor.flavor_id}"
-        return {"id": flavor.flavor_id, "links": sight.links(path)[1:]}
+        return {"id": shown.flavor_id, "links": sight.links(f"/flavors/{shown.flavor_id}")[1:]}
     return {
-        "vcpus": flavor.vcpus,
-        "ram": flavor.memory_mb,
-        "disk": flavor.root_gb,
-        "ephemeral": flavor.ephemeral_gb,
-        "swap": flavor.swap_mb,
-        "original_name": flavor.name,
-        "extra_specs": flavor.extra_specs,
+        "vcpus": shown.vcpus,
+        "ram": shown.memory_mb,
+        "disk": shown.root_gb,
+        "ephemeral": shown.ephemeral_gb,
+        "swap": shown.swap_mb,
+        "original_name": shown.name,
+        "extra_specs": shown.extra_specs,
     }
 
 

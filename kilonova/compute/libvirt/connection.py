@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import libvirt
 
@@ -13,14 +13,8 @@ from kilonova.core.errors import BuildFailed, HypervisorUnavailable, KilonovaErr
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_BROKEN = frozenset(
-    {
-        libvirt.VIR_ERR_SYSTEM_ERROR,
-        libvirt.VIR_ERR_INTERNAL_ERROR,
-        libvirt.VIR_ERR_NO_CONNECT,
-        libvirt.VIR_ERR_INVALID_CONN,
-    }
-)
+_GONE = frozenset({libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN})
+_SILENCE = "The hypervisor does not answer."
 _loop_lock = threading.Lock()
 _loop_runs = False
 
@@ -41,6 +35,16 @@ def start_event_loop() -> None:
             _loop_runs = True
 
 
+class Listener(Protocol):
+    """Hears of domains, in the thread of libvirt's event loop, which it must not keep."""
+
+    def opened(self) -> None:
+        """Events come from now on. What happened before was missed."""
+
+    def happened(self, domain: Any, event: int, detail: int) -> None:
+        """A lifecycle event (``virDomainEventType`` and its detail)."""
+
+
 class Connection:
     """libvirt at one URI."""
 
@@ -48,21 +52,12 @@ class Connection:
         self._uri = uri
         self._lock = threading.Lock()
         self._open: Any = None
-        self._watch: Callable[[Any], None] | None = None
+        self._events = 0
+        self._listener: Listener | None = None
 
-    def watch(self, changed: Callable[[Any], None]) -> None:
-        """Call ``changed(domain)`` on every lifecycle event, also after a reconnection."""
-        with self._lock:
-            known, self._watch = self._watch, changed
-            if known is None and self._open is not None:
-                self._register()
-        self.use(lambda _connection: None)
-
-    def _register(self) -> None:
-        if self._watch is not None:
-            self._open.domainEventRegisterAny(
-                None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._changed, None
-            )
+    def listen(self, listener: Listener) -> None:
+        """Tell ``listener`` of every lifecycle event, also after a reconnection. Raises nothing."""
+        self._listener = listener
 
     def use(self, work: Callable[[Any], T]) -> T:
         """Run ``work`` with the connection and return what it returns.
@@ -70,45 +65,68 @@ class Connection:
         Raises:
             HypervisorUnavailable: libvirt does not answer.
             NotFound: there is no such domain.
-            BuildFailed: libvirt refused, with its own words.
+            BuildFailed: libvirt refused; its own words are the cause.
         """
         try:
-            return work(self._connected())
+            connection = self._connected()
         except libvirt.libvirtError as error:
-            raise self._translate(error) from error
+            raise HypervisorUnavailable(_SILENCE) from error
+        try:
+            return work(connection)
+        except libvirt.libvirtError as error:
+            raise _translate(connection, error) from error
 
     def close(self) -> None:
         """Let go."""
         with self._lock:
-            if self._open is not None:
-                self._open.close()
-                self._open = None
+            self._drop()
 
     def _connected(self) -> Any:
         with self._lock:
-            if self._open is None or not self._open.isAlive():
-                start_event_loop()
-                self._open = libvirt.open(self._uri)
-                with contextlib.suppress(libvirt.libvirtError):
-                    # Only a connection to a daemon can be kept alive.
-                    self._open.setKeepAlive(5, 3)
-                self._register()
+            if self._open is None or not _is_alive(self._open):
+                self._drop()
+                self._open, self._events = self._connect()
+                LOG.info("Connected to libvirt at %s", self._uri)
+                if self._listener is not None:
+                    self._listener.opened()
             return self._open
 
-    def _changed(self, _open: Any, domain: Any, _event: int, _detail: int, _data: Any) -> None:
-        if self._watch is not None:
-            self._watch(domain)
+    def _connect(self) -> tuple[Any, int]:
+        """Return a new connection, and the number by which it knows that its events are wanted."""
+        start_event_loop()
+        connection = libvirt.open(self._uri)
+        with contextlib.suppress(libvirt.libvirtError):
+            # Only a connection to a daemon can be kept alive.
+            connection.setKeepAlive(5, 3)
+        events = connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._happened, None
+        )
+        return connection, events
 
-    def _translate(self, error: libvirt.libvirtError) -> KilonovaError:
-        code = error.get_error_code()
-        if code == libvirt.VIR_ERR_NO_DOMAIN:
-            return NotFound(str(error))
-        alive = False
-        with self._lock:
-            try:
-                alive = bool(self._open is not None and self._open.isAlive())
-            except libvirt.libvirtError:
-                self._open = None
-        if not alive and (code in _BROKEN or self._open is None):
-            return HypervisorUnavailable(f"libvirt at {self._uri} does not answer: {error}")
-        return BuildFailed(f"libvirt: {error}")
+    def _drop(self) -> None:
+        if self._open is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                # A registration keeps the connection open.
+                self._open.domainEventDeregisterAny(self._events)
+                self._open.close()
+            self._open = None
+
+    def _happened(self, _open: Any, domain: Any, event: int, detail: int, _data: Any) -> None:
+        if self._listener is not None:
+            self._listener.happened(domain, event, detail)
+
+
+def _is_alive(connection: Any) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+def _translate(connection: Any, error: libvirt.libvirtError) -> KilonovaError:
+    code = error.get_error_code()
+    if code in _GONE or not _is_alive(connection):
+        return HypervisorUnavailable(_SILENCE)
+    if code == libvirt.VIR_ERR_NO_DOMAIN:
+        return NotFound("There is no such guest on this host.")
+    return BuildFailed("The hypervisor refused what was asked of it.")

@@ -7,34 +7,52 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
+from kilonova.core import flavor
+from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
 
 NAMESPACE = "https://kilonova.invalid/xmlns/instance/1"
-"""Marks the domains that are ours; it names nothing on any network."""
+"""Marks what we say of a domain; it names nothing on any network."""
 
-ET.register_namespace("kilonova", NAMESPACE)
+_PREFIX = "instance-"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a guest lives on this host. ``disk`` and ``config_drive`` are paths or None; ``virt_type`` is a
-    domain type of libvirt; ``arch`` an architecture."""
+    """Where a guest lives on this host.
+
+    ``virt_type`` is a domain type of libvirt; ``arch`` an architecture; ``disk`` and ``config_drive`` are
+    paths or None; ``direct`` tells whether the disk can do without the host's page cache.
+    """
 
     virt_type: str
     arch: str
     console_log: str
     disk: str | None = None
     config_drive: str | None = None
+    direct: bool = True
 
 
-def domain_name(instance: Instance) -> str:
-    """Return the domain's name: the same for ever, whatever the server is called."""
-    return f"instance-{instance.uuid}"
+class Record(msgspec.Struct, frozen=True):
+    """What a domain's metadata tells: the build that made it (0: not told), and what it was given."""
+
+    epoch: int = 0
+    resources: dict[str, int] = {}
+
+
+def domain_name(uuid: InstanceUuid) -> str:
+    """Return a guest's name: the same for ever, whatever the server is called."""
+    return _PREFIX + uuid
+
+
+def uuid_of(name: str) -> InstanceUuid | None:
+    """Return whose domain has this name, None for one that is not ours."""
+    return InstanceUuid(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else None
 
 
 def domain_xml(instance: Instance, place: Place) -> str:
     """Return the XML of a guest as text."""
     domain = ET.Element("domain", type=place.virt_type)
-    _text(domain, "name", domain_name(instance))
+    _text(domain, "name", domain_name(instance.uuid))
     _text(domain, "uuid", instance.uuid)
     _metadata(domain, instance)
     _text(domain, "memory", str(instance.flavor.memory_mb), unit="MiB")
@@ -42,6 +60,8 @@ def domain_xml(instance: Instance, place: Place) -> str:
     system = ET.SubElement(domain, "os")
     machine = {} if place.virt_type == "test" else {"machine": "pc"}
     _text(system, "type", "hvm", arch=place.arch, **machine)
+    if instance.image and instance.image.properties.get("hw_firmware_type") == "uefi":
+        system.set("firmware", "efi")
     if place.virt_type == "test":
         return ET.tostring(domain, encoding="unicode")
     ET.SubElement(system, "boot", dev="hd")
@@ -64,18 +84,22 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Elem
 
 
 def _metadata(domain: ET.Element, instance: Instance) -> None:
-    ours = ET.SubElement(ET.SubElement(domain, "metadata"), f"{{{NAMESPACE}}}instance")
-    _text(ours, f"{{{NAMESPACE}}}epoch", str(instance.epoch))
-    _text(ours, f"{{{NAMESPACE}}}project", instance.project_id)
-    _text(ours, f"{{{NAMESPACE}}}created", instance.created_at.isoformat())
+    parent = ET.SubElement(domain, "metadata")
+    ours = ET.SubElement(parent, "kilonova:instance", {"xmlns:kilonova": NAMESPACE})
+    _text(ours, "kilonova:epoch", str(instance.epoch))
+    for name, amount in flavor.resources(instance.flavor).items():
+        _text(ours, "kilonova:resource", str(amount), name=name)
+    _text(ours, "kilonova:project", instance.project_id)
+    _text(ours, "kilonova:created", instance.created_at.isoformat())
 
 
 def _devices(domain: ET.Element, instance: Instance, place: Place) -> None:
     devices = ET.SubElement(domain, "devices")
     if place.disk is not None:
-        _disk(devices, place.disk, "qcow2", "vda", serial=instance.uuid)
+        cache = "none" if place.direct else "writeback"
+        _disk(devices, place.disk, "vda", instance.uuid, {"type": "qcow2", "cache": cache})
     if place.config_drive is not None:
-        drive = _disk(devices, place.config_drive, "raw", "vdz", serial="config-2")
+        drive = _disk(devices, place.config_drive, "vdz", "config-2", {"type": "raw"})
         ET.SubElement(drive, "readonly")
     serial = ET.SubElement(devices, "serial", type="file")
     ET.SubElement(serial, "source", path=place.console_log, append="on")
@@ -85,18 +109,22 @@ def _devices(domain: ET.Element, instance: Instance, place: Place) -> None:
     ET.SubElement(devices, "memballoon", model="virtio")
 
 
-def _disk(devices: ET.Element, path: str, form: str, target: str, *, serial: str) -> ET.Element:
+def _disk(
+    devices: ET.Element, path: str, target: str, serial: str, driver: dict[str, str]
+) -> ET.Element:
+    """Add a disk; guests know it by the first 20 characters of ``serial``."""
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
-    ET.SubElement(
-        disk, "driver", name="qemu", type=form, cache="none" if form == "qcow2" else "default"
-    )
+    ET.SubElement(disk, "driver", {"name": "qemu", **driver})
     ET.SubElement(disk, "source", file=path)
     ET.SubElement(disk, "target", dev=target, bus="virtio")
     _text(disk, "serial", serial[:20])
     return disk
 
 
-def epoch_of(xml: str) -> int | None:
-    """Return the epoch that a domain's XML carries, or None if the domain is not ours."""
-    found = ET.fromstring(xml).find(f"./metadata/{{{NAMESPACE}}}instance/{{{NAMESPACE}}}epoch")  # noqa: S314
-    return None if found is None or not found.text else int(found.text)
+def record_of(metadata: str) -> Record:
+    """Return what our element of a domain's metadata tells. libvirt hands it out without its namespace."""
+    ours = ET.fromstring(metadata)  # noqa: S314 - libvirt wrote it
+    resources = {
+        found.get("name", ""): int(found.text or 0) for found in ours.iterfind("{*}resource")
+    }
+    return Record(int(ours.findtext("{*}epoch") or 0), resources)

@@ -2,49 +2,36 @@
 
 import logging
 import shutil
-import time
-import uuid as uuids
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import libvirt
 from oslo_config import cfg
 
-from kilonova.compute.driver import Changed
-from kilonova.compute.inventory import Capacity, inventory
+from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
-from kilonova.compute.libvirt.domain_xml import Place, domain_xml
+from kilonova.compute.libvirt.domain_xml import (
+    NAMESPACE,
+    Place,
+    Record,
+    domain_xml,
+    record_of,
+    uuid_of,
+)
 from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
-from kilonova.core.errors import NotFound
+from kilonova.core.errors import BuildFailed, NotFound
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid, NodeName, ProviderUuid
+from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
-
-_NAMESPACE = uuids.UUID("e3e7c6b2-6a43-5d5e-8f6e-5a3f9b1f2c77")
-_PREFIX = "instance-"
-_POWER = {
-    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
-    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
-    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,
-    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.SHUTDOWN,
-    libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.SUSPENDED,
-}
-_UNDEFINE = (
-    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-)
-_LOOKS = 0.2
-"""Seconds between two looks at whether a guest has shut down."""
 
 
 class LibvirtDriver:
@@ -54,11 +41,10 @@ class LibvirtDriver:
         self._conf = conf
         self._host = host
         self._virt_type: str = conf.libvirt.virt_type
-        self._root = Path(conf.instances_path).absolute()
-        self._root.mkdir(parents=True, exist_ok=True)
-        self._disks = Disks(self._root, images)
+        self._disks = Disks(Path(conf.instances_path).absolute(), images)
         self._libvirt = Connection(conf.libvirt.connection_uri)
-        self._guests_flavors: dict[InstanceUuid, Mapping[str, int]] = {}
+        # A domain's metadata can only be read by itself. It does not change, so that is done once.
+        self._records: dict[InstanceUuid, Record] = {}
 
     @property
     def _is_test(self) -> bool:
@@ -73,18 +59,20 @@ class LibvirtDriver:
         capacity = Capacity(
             vcpus=int(info[2]),
             memory_mb=_memory_mb(connection, int(info[1])),
-            disk_gb=shutil.disk_usage(self._root).total >> 30,
+            disk_gb=shutil.disk_usage(self._disks.root).total >> 30,
         )
         kind = connection.getType().lower()
         arch = str(info[0])
-        states = self._states(connection)
         used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
-        for uuid in states:
-            for name, amount in self._guests_flavors.get(uuid, {}).items():
-                used[name] += amount
+        running = 0
+        for _, power, record in self._domains(connection):
+            running += power == PowerState.RUNNING
+            for name in used:
+                used[name] += record.resources.get(name, 0)
+        node = NodeName(self._host)
         return NodeReport(
-            node=NodeName(self._host),
-            provider_uuid=ProviderUuid(str(uuids.uuid5(_NAMESPACE, self._host))),
+            node=node,
+            provider_uuid=provider_uuid(self._host, node),
             hypervisor_type=connection.getType(),
             hypervisor_version=connection.getVersion(),
             host_ip=self._conf.my_ip,
@@ -94,7 +82,7 @@ class LibvirtDriver:
             vcpus_used=used["VCPU"],
             memory_mb_used=used["MEMORY_MB"],
             disk_gb_used=used["DISK_GB"],
-            running_vms=sum(power == PowerState.RUNNING for power in states.values()),
+            running_vms=running,
             inventory=inventory(self._conf, capacity),
             traits=("COMPUTE_NODE",),
             capabilities={"hypervisor_type": kind, "cpu_arch": arch},
@@ -106,16 +94,23 @@ class LibvirtDriver:
         """Nothing to do: guests have no card, as there is no default network that ``auto`` could mean."""
 
     def prepare_disks(self, instance: Instance) -> None:
-        """See ``Driver``."""
-        if not self._is_test:
+        """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
+        self._libvirt.use(lambda connection: None)
+        if self._is_test:
+            self._disks.make_directory(instance.uuid)
+        else:
             self._disks.prepare(instance)
 
     def spawn(self, instance: Instance) -> None:
         """See ``Driver``."""
-        self._disks.directory(instance.uuid).mkdir(parents=True, exist_ok=True)
-        xml = self._libvirt.use(lambda connection: self._xml(connection, instance))
-        self._libvirt.use(lambda connection: connection.defineXML(xml).create())
-        self._guests_flavors[instance.uuid] = flavor.resources(instance.flavor)
+
+        def make(connection: Any) -> None:
+            if _find(connection, instance.uuid) is not None:
+                raise BuildFailed(f"There is a guest {instance.uuid} already.")
+            connection.defineXML(self._xml(connection, instance)).create()
+
+        self._libvirt.use(make)
+        self._records[instance.uuid] = _record(instance)
 
     def _xml(self, connection: Any, instance: Instance) -> str:
         drive = self._disks.config_drive(instance.uuid)
@@ -125,83 +120,89 @@ class LibvirtDriver:
             console_log=str(self._disks.console_log(instance.uuid)),
             disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
             config_drive=str(drive) if drive.exists() else None,
+            direct=self._disks.direct,
         )
         return domain_xml(instance, place)
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
         try:
-            self._libvirt.use(lambda connection: _remove(_domain(connection, uuid)))
+            self._on(uuid, lambda domain: domains.remove(domain, has_nvram=not self._is_test))
         except NotFound:
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
-        self._guests_flavors.pop(uuid, None)
+        self._records.pop(uuid, None)
 
-    def stop(self, uuid: InstanceUuid, clean_seconds: float) -> None:
+    def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``."""
-        self._libvirt.use(lambda connection: _shut_down(_domain(connection, uuid), clean_seconds))
+        self._on(uuid, lambda domain: domains.shut_down(domain, clean_seconds, hurry))
 
     def start(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
-        self._libvirt.use(lambda connection: _power_on(_domain(connection, uuid)))
+        self._on(uuid, domains.power_on)
 
-    def reboot(self, instance: Instance, *, hard: bool) -> None:
-        """See ``Driver``. A guest that does not shut down when it is asked is rebooted hard."""
+    def reboot(self, instance: Instance) -> None:
+        """See ``Driver``."""
 
         def restart(connection: Any) -> None:
-            domain = _domain(connection, instance.uuid)
-            if hard:
-                _power_off(domain)
-                domain = connection.defineXML(self._xml(connection, instance))
-            else:
-                _shut_down(domain, 60.0)
-            _power_on(domain)
+            domain = _find(connection, instance.uuid)
+            if domain is not None:
+                domains.power_off(domain)
+            elif not self._disks.has(instance.uuid):
+                raise NotFound(f"There is no guest {instance.uuid} on this host.")
+            domains.power_on(connection.defineXML(self._xml(connection, instance)))
 
         self._libvirt.use(restart)
+        self._records[instance.uuid] = _record(instance)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
-        self._libvirt.use(lambda connection: _domain(connection, uuid))
-        path = self._disks.console_log(uuid)
-        if not path.exists():
-            return ""
-        text = path.read_text(errors="replace")
-        return (
-            text
-            if lines is None
-            else "".join(text.splitlines(keepends=True)[-lines:] if lines else [])
-        )
+        self._on(uuid, lambda domain: None)
+        return self._disks.console_tail(uuid, lines)
 
-    def guests(self) -> Mapping[InstanceUuid, PowerState]:
+    def guests(self) -> Mapping[InstanceUuid, Guest]:
         """See ``Driver``."""
-        return self._libvirt.use(self._states)
+        files = {uuid: Guest(PowerState.NOSTATE, 0) for uuid in self._disks.uuids()}
+        found = self._libvirt.use(lambda connection: list(self._domains(connection)))
+        return files | {uuid: Guest(power, record.epoch) for uuid, power, record in found}
 
-    def _states(self, connection: Any) -> dict[InstanceUuid, PowerState]:
-        found = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-        return {
-            uuid: _POWER.get(values["state.state"], PowerState.NOSTATE)
-            for domain, values in found
-            if (uuid := _uuid_of(domain)) is not None
-        }
+    def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
+        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+            uuid = uuid_of(domain.name())
+            if uuid is not None:
+                record = self._records.get(uuid)
+                if record is None:
+                    record = self._records[uuid] = _read_record(domain)
+                yield uuid, domains.POWER.get(values["state.state"], PowerState.NOSTATE), record
 
-    def watch(self, changed: Changed) -> None:
+    def watch(self, watcher: Watcher) -> None:
         """See ``Driver``."""
-
-        def on_event(domain: Any) -> None:
-            uuid = _uuid_of(domain)
-            if uuid is None:
-                return
-            try:
-                power = _POWER.get(domain.state()[0], PowerState.NOSTATE)
-            except libvirt.libvirtError:
-                return
-            changed(uuid, power)
-
-        self._libvirt.watch(on_event)
+        self._libvirt.listen(_Listener(watcher))
 
     def close(self) -> None:
         """See ``Driver``."""
         self._libvirt.close()
+
+    def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None:
+        self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
+
+
+class _Listener:
+    """Tells a watcher what libvirt's events mean."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def opened(self) -> None:
+        """See ``connection.Listener``."""
+        self._watcher.changes_missed()
+
+    def happened(self, domain: Any, event: int, _detail: int) -> None:
+        """See ``connection.Listener``."""
+        uuid = uuid_of(domain.name())
+        power = domains.POWER_AFTER.get(event)
+        if uuid is not None and power is not None:
+            self._watcher.power_changed(uuid, power)
 
 
 def _memory_mb(connection: Any, reported: int) -> int:
@@ -214,42 +215,28 @@ def _memory_mb(connection: Any, reported: int) -> int:
         return reported
 
 
-def _uuid_of(domain: Any) -> InstanceUuid | None:
-    name = domain.name()
-    return InstanceUuid(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else None
+def _find(connection: Any, uuid: InstanceUuid) -> Any:
+    """Return a domain, or None if there is none."""
+    try:
+        return connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return None
 
 
-def _domain(connection: Any, uuid: InstanceUuid) -> Any:
-    return connection.lookupByName(_PREFIX + uuid)
+def _record(instance: Instance) -> Record:
+    return Record(instance.epoch, flavor.resources(instance.flavor))
 
 
-def _remove(domain: Any) -> None:
-    _power_off(domain)
-    domain.undefineFlags(_UNDEFINE)
+def _read_record(domain: Any) -> Record:
+    """Return what a domain's metadata tells; nothing of one that has none, or is gone by now."""
+    try:
+        return record_of(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _SAYS_NOTHING:
+            raise
+        return Record()
 
 
-def _power_on(domain: Any) -> None:
-    if not domain.isActive():
-        domain.create()
-
-
-def _power_off(domain: Any) -> None:
-    if domain.isActive():
-        try:
-            domain.destroy()
-        except libvirt.libvirtError:
-            # It may have ended by itself in between.
-            if domain.isActive():
-                raise
-
-
-def _shut_down(domain: Any, clean_seconds: float) -> None:
-    """Ask, wait, and force. A guest that is still booting does not hear the first time."""
-    deadline = time.monotonic() + clean_seconds
-    asked = 0.0
-    while domain.isActive() and time.monotonic() < deadline:
-        if time.monotonic() - asked > 5:
-            domain.shutdown()
-            asked = time.monotonic()
-        time.sleep(_LOOKS)
-    _power_off(domain)
+_SAYS_NOTHING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_METADATA)

@@ -1,0 +1,77 @@
+"""What is done to one domain, and what its states and events mean."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+
+from kilonova.core.states import PowerState
+
+POWER = {
+    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.SUSPENDED,
+}
+"""``virDomainState`` -> power. A guest that is shutting down still runs."""
+
+POWER_AFTER = {
+    libvirt.VIR_DOMAIN_EVENT_STARTED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: PowerState.SUSPENDED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: PowerState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: PowerState.CRASHED,
+}
+"""``virDomainEventType`` -> power. Other events change none."""
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+)
+_LOOKS = 0.2
+"""Seconds between two looks at whether a guest has shut down."""
+_ASKS = 5.0
+"""Seconds between two requests to shut down: a guest that is still booting does not hear the first."""
+
+
+def remove(domain: Any, *, has_nvram: bool) -> None:
+    """Cut the power and undefine. libvirt's test driver knows no NVRAM, and refuses to remove it."""
+    power_off(domain)
+    domain.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_NVRAM if has_nvram else 0))
+
+
+def power_on(domain: Any) -> None:
+    """Start a domain that does not run."""
+    if not domain.isActive():
+        domain.create()
+
+
+def power_off(domain: Any) -> None:
+    """Cut the power of a domain that runs."""
+    if domain.isActive():
+        try:
+            domain.destroy()
+        except libvirt.libvirtError:
+            # It may have ended by itself in between.
+            if domain.isActive():
+                raise
+
+
+def shut_down(domain: Any, clean_seconds: float, hurry: Callable[[], bool]) -> None:
+    """Ask, wait, and force."""
+    deadline = time.monotonic() + clean_seconds
+    asks = 0.0
+    while domain.isActive() and time.monotonic() < deadline and not hurry():
+        if time.monotonic() >= asks:
+            try:
+                domain.shutdown()
+            except libvirt.libvirtError:
+                # Ended in between; or it cannot be asked, as it is paused or has no ACPI.
+                break
+            asks = time.monotonic() + _ASKS
+        time.sleep(_LOOKS)
+    power_off(domain)

@@ -1,0 +1,95 @@
+"""The script of fake hosts: which steps are slow or fail, and how often. See doc/fake-driver.md."""
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from kilonova.core.errors import (
+    BuildAborted,
+    BuildFailed,
+    HypervisorUnavailable,
+    Invalid,
+    KilonovaError,
+)
+from kilonova.core.ids import HostName
+
+StepName = Literal[
+    "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "console",
+    "guests", "power-off",
+]  # fmt: skip
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens at one step: to servers whose name contains ``server``, on ``host`` (empty: on any).
+
+    It happens the first ``times`` times (None: always), whichever hosts they are on. It takes ``seconds``
+    and, with ``error``, fails with that message: ``abort`` says that no other host should try,
+    ``unavailable`` that the hypervisor does not answer.
+    """
+
+    step: StepName
+    server: str = ""
+    host: str = ""
+    times: int | None = None
+    seconds: float = 0.0
+    error: str = ""
+    abort: bool = False
+    unavailable: bool = False
+
+
+class Script:
+    """Steps, and how often each was played. All hosts of a process share one."""
+
+    def __init__(self, steps: Iterable[Step] = ()) -> None:
+        self._steps = tuple(steps)
+        self._played = [0] * len(self._steps)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def read(cls, path: str | None) -> "Script":
+        """Return the script in a JSON file, an empty one without a path.
+
+        Raises:
+            Invalid: the file cannot be read, or is not a list of steps.
+        """
+        if not path:
+            return cls()
+        try:
+            return cls(msgspec.json.decode(Path(path).read_bytes(), type=list[Step]))
+        except (OSError, msgspec.DecodeError) as error:
+            raise Invalid(f"[fake] script: {path}: {error}") from error
+
+    def take(self, name: StepName, host: HostName, server: str = "") -> tuple[Step, ...]:
+        """Return the steps that apply now, counting each as played."""
+        if not self._steps:
+            return ()
+        taken = []
+        with self._lock:
+            for index, step in enumerate(self._steps):
+                if step.step != name or step.server not in server or step.host not in ("", host):
+                    continue
+                if step.times is None or self._played[index] < step.times:
+                    self._played[index] += 1
+                    taken.append(step)
+        return tuple(taken)
+
+    def play(self, name: StepName, host: HostName, server: str = "") -> None:
+        """Be as slow as the steps that apply say, and fail as the first of them that fails.
+
+        Raises:
+            BuildFailed, BuildAborted, HypervisorUnavailable: as the script says.
+        """
+        for step in self.take(name, host, server):
+            time.sleep(step.seconds)
+            if step.error:
+                raise _error_of(step)
+
+
+def _error_of(step: Step) -> KilonovaError:
+    if step.unavailable:
+        return HypervisorUnavailable(step.error)
+    return (BuildAborted if step.abort else BuildFailed)(step.error)

@@ -1,0 +1,104 @@
+"""Databases for tests: SQLite in a temporary directory, and on the servers that the environment names.
+
+``KILONOVA_TEST_MARIADB`` and ``KILONOVA_TEST_POSTGRESQL`` are SQLAlchemy URLs of servers, short of a
+database's name. A module whose tests are to run on every one of them says
+``load_tests = testscenarios.load_tests_apply_scenarios``.
+"""
+
+import atexit
+import os
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import testtools
+
+from kilonova.db.api_schema import ApiBase
+from kilonova.db.cell_schema import CellBase
+from kilonova.db.engine import Database
+from kilonova.db.migrate import Schema, upgrade
+from kilonova.db.placement_schema import PlacementBase
+
+_SERVERS = {
+    "SQLite": "",
+    "MariaDB": os.environ.get("KILONOVA_TEST_MARIADB"),
+    "PostgreSQL": os.environ.get("KILONOVA_TEST_POSTGRESQL"),
+}
+
+
+_TABLES = {"api": ApiBase.metadata, "cell": CellBase.metadata, "placement": PlacementBase.metadata}
+_kept: dict[tuple[str, str, Schema], str] = {}
+"""The databases on servers that this process made: making tables anew for every test would be slow."""
+
+
+class DatabaseCase(testtools.TestCase):
+    """A test with databases of its own. ``server_url`` is empty for SQLite."""
+
+    scenarios = [(name, {"server_url": url}) for name, url in _SERVERS.items() if url is not None]
+    server_url = ""
+
+    def setUp(self) -> None:
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+
+    def database_url(self, name: str) -> str:
+        """Return the URL of an empty database of the test's own."""
+        if not self.server_url:
+            return f"sqlite:///{self.directory / name}.sqlite"
+        return _make(self.server_url, name)
+
+    def open(self, name: str, schema: Schema) -> Database:
+        """Return a database at the newest version of a schema, with nothing in it."""
+        key = (self.server_url, name, schema)
+        database = Database(_kept.get(key) or self.database_url(name))
+        self.addCleanup(database.dispose)
+        if key in _kept:
+            database.write(lambda connection: _empty(connection, schema))
+            return database
+        upgrade(database, schema)
+        if self.server_url:
+            _kept[key] = database.url.render_as_string(hide_password=False)
+        return database
+
+
+def _make(server_url: str, name: str) -> str:
+    database = f"{name}_{uuid.uuid4().hex[:12]}"
+    _administer(server_url, f"CREATE DATABASE {database}")
+    atexit.register(_administer, server_url, f"DROP DATABASE {database}")
+    return server_url + database
+
+
+def _administer(server_url: str, statement: str) -> None:
+    url = sa.make_url(server_url)
+    if url.get_backend_name() == "postgresql":
+        url = url.set(database="postgres")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def _empty(connection: sa.Connection, schema: Schema) -> None:
+    for table in reversed(_TABLES[schema].sorted_tables):
+        connection.execute(sa.delete(table))
+
+
+def statements_of(database: Database, work: Callable[[], Any]) -> list[str]:
+    """Return the statements that a database is sent during some work."""
+    seen: list[str] = []
+
+    def note(*event: Any) -> None:
+        seen.append(event[2])
+
+    for engine in database.engines:
+        sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        for engine in database.engines:
+            sa.event.remove(engine, "before_cursor_execute", note)
+    return seen

@@ -1,0 +1,58 @@
+"""Guests of one boot sector: each says its line on the serial port, and then behaves as a test needs it.
+
+They run on QEMU's ``pc`` machine, whose power management SeaBIOS puts at port 0x600. The machine code was
+assembled once; its source stands beside it.
+"""
+
+LINE = "a guest of one sector\r\n"
+
+_ORIGIN = 0x7C00
+
+_SAY = (
+    "31c0 8ed8 8ed0 bc007c"  # xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7c00
+    "be{text} fc"  # mov si, text; cld
+    "ac 84c0 7412"  # next: lodsb; test al, al; jz done
+    "88c3"  # mov bl, al
+    "bafd03 ec a820 74f8"  # wait: mov dx, 0x3fd; in al, dx; test al, 0x20; jz wait
+    "88d8 baf803 ee"  # mov al, bl; mov dx, 0x3f8; out dx, al
+    "ebe9"  # jmp next
+)
+_OFF = "ba0406 b80020 ef ebf7"  # off: mov dx, 0x604; mov ax, 0x2000; out dx, ax; jmp off
+
+_DEAF = (
+    "fa"  # cli
+    "f4 ebfd"  # idle: hlt; jmp idle
+)
+_POLITE = (
+    "fb"  # sti
+    "ba0206 b80001 ef"  # mov dx, 0x602; mov ax, 0x100; out dx, ax
+    "f4 ba0006 ed f6c401 74f6"  # look: hlt; mov dx, 0x600; in ax, dx; test ah, 1; jz look
+) + _OFF
+_BRIEF = (
+    "fb"  # sti
+    "b91200"  # mov cx, 18: of 18.2 ticks a second
+    "f4 e2fd"  # tick: hlt; loop tick
+) + _OFF
+
+
+def deaf() -> bytes:
+    """Return a disk whose guest heeds no power button."""
+    return _disk(_DEAF)
+
+
+def polite() -> bytes:
+    """Return a disk whose guest powers off when the power button is pressed."""
+    return _disk(_POLITE)
+
+
+def brief() -> bytes:
+    """Return a disk whose guest powers off by itself after a second."""
+    return _disk(_BRIEF)
+
+
+def _disk(ending: str) -> bytes:
+    size = len(bytes.fromhex((_SAY + ending).format(text="0000")))
+    text = (_ORIGIN + size).to_bytes(2, "little").hex()
+    code = bytes.fromhex((_SAY + ending).format(text=text))
+    sector = (code + LINE.encode() + b"\0").ljust(510, b"\0") + b"\x55\xaa"
+    return sector.ljust(1 << 20, b"\0")

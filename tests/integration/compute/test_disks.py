@@ -1,0 +1,209 @@
+"""Guests' files: made from images that are what they say, or not at all, and removed whole."""
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import msgspec
+import testtools
+
+from kilonova.compute.libvirt.disks import Disks
+from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
+from kilonova.core.image import Image
+from kilonova.core.instance import Instance, Wishes
+from tests.functional.compute.image_store import ServedImages
+from tests.instances import instance
+
+
+class DisksTest(testtools.TestCase):
+    """Disks in a directory, images behind HTTP."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.directory = Path(scratch.name)
+        self.images = ServedImages(self.directory)
+        self.addCleanup(self.images.stop)
+        self.root = self.directory / "instances"
+        self.disks = Disks(self.root, self.images.client)
+
+    def qcow2(self, *options: str, size: str = "1M") -> bytes:
+        """Return an empty qcow2 image."""
+        path = self.directory / "made.qcow2"
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", *options, str(path), size]
+        subprocess.run(command, check=True)
+        return path.read_bytes()
+
+    def info(self, path: Path) -> dict[str, object]:
+        """Return what qemu-img says of a disk."""
+        command = ["qemu-img", "info", "--output=json", str(path)]
+        done = subprocess.run(command, check=True, capture_output=True)
+        shown: dict[str, object] = json.loads(done.stdout)
+        return shown
+
+    def server(self, image: Image | None, **changed: object) -> Instance:
+        """Return a server that starts from an image."""
+        return instance(image=image, **changed)
+
+    def refused(self, kind: type[KilonovaError], image: Image) -> KilonovaError:
+        """Return why no disk is made of an image; nothing of the server may be there."""
+        server = self.server(image)
+        error = self.assertRaises(kind, self.disks.prepare, server)
+        self.assertIs(kind, type(error))
+        self.assertFalse(self.disks.has(server.uuid))
+        self.assertNotIn(str(self.root), error.message)
+        return error
+
+    def cached(self) -> list[str]:
+        """Return the images in the cache."""
+        files = (path.name for path in (self.root / "_base").glob("*"))
+        return sorted(name for name in files if not name.endswith(".lock"))
+
+    def test_a_disk_is_an_overlay_on_the_image_and_as_large_as_the_flavor_says(self) -> None:
+        for data, disk_format in ((b"x" * 512, "raw"), (self.qcow2(), "qcow2")):
+            server = self.server(self.images.add(data, disk_format))
+            self.disks.prepare(server)
+            info = self.info(self.disks.disk(server.uuid))
+            self.assertEqual("qcow2", info["format"])
+            self.assertEqual(1 << 30, info["virtual-size"])
+            self.assertEqual(disk_format, info["backing-filename-format"])
+            self.assertIn(str(self.root / "_base"), str(info["backing-filename"]))
+
+    def test_a_flavor_without_a_disk_size_takes_the_images(self) -> None:
+        server = self.server(self.images.add(self.qcow2(size="3M"), "qcow2"))
+        flavor = msgspec.structs.replace(server.flavor, root_gb=0)
+        self.disks.prepare(msgspec.structs.replace(server, flavor=flavor))
+        self.assertEqual(3 << 20, self.info(self.disks.disk(server.uuid))["virtual-size"])
+
+    def test_an_image_is_downloaded_once_however_many_builds_want_it_at_once(self) -> None:
+        image = self.images.add(b"x" * (4 << 20))
+        servers = [self.server(image) for _ in range(6)]
+        self.images.hold()
+        threads = [threading.Thread(target=self.disks.prepare, args=(one,)) for one in servers]
+        for thread in threads:
+            thread.start()
+        self.images.flow()
+        for thread in threads:
+            thread.join(20)
+        self.assertEqual(1, self.images.downloads)
+        self.assertEqual([True] * 6, [self.disks.disk(one.uuid).exists() for one in servers])
+
+    def test_a_cached_image_needs_no_image_store(self) -> None:
+        image = self.images.add(b"x" * 512)
+        self.disks.prepare(self.server(image))
+        self.images.go()
+        self.disks.prepare(self.server(image))
+        Disks(self.root, self.images.client).prepare(self.server(image))
+
+    def test_the_config_drive_is_there_if_it_was_asked_for(self) -> None:
+        image = self.images.add(b"x" * 512)
+        with_one = self.server(image, wishes=Wishes(config_drive=True))
+        without = self.server(image)
+        for server in (with_one, without):
+            self.disks.prepare(server)
+        drive = self.disks.config_drive(with_one.uuid).read_bytes()
+        self.assertEqual(b"config-2", drive[32808:32816])
+        self.assertFalse(self.disks.config_drive(without.uuid).exists())
+
+    def test_preparing_may_be_repeated(self) -> None:
+        server = self.server(self.images.add(b"x" * 512), wishes=Wishes(config_drive=True))
+        for _ in range(2):
+            self.disks.prepare(server)
+        self.assertEqual((server.uuid,), self.disks.uuids())
+
+    def test_removing_leaves_nothing_and_may_be_repeated(self) -> None:
+        server = self.server(self.images.add(b"x" * 512))
+        self.disks.prepare(server)
+        for _ in range(2):
+            self.disks.remove(server.uuid)
+            self.assertEqual((), self.disks.uuids())
+
+    def test_a_server_without_an_image_is_built_nowhere(self) -> None:
+        self.assertRaises(BuildAborted, self.disks.prepare, self.server(None))
+
+    def test_an_image_of_a_kind_that_is_not_run_is_built_nowhere(self) -> None:
+        error = self.refused(BuildAborted, self.images.add(b"x", "vmdk"))
+        self.assertIn("vmdk", error.message)
+
+    def test_an_image_that_is_not_what_it_says_is_built_nowhere(self) -> None:
+        self.refused(BuildAborted, self.images.add(b"this is no qcow2" * 64, "qcow2"))
+        error = self.refused(BuildAborted, self.images.add(self.qcow2(), "raw"))
+        self.assertIn("is qcow2", error.message)
+        self.assertEqual([], self.cached())
+
+    def test_an_image_that_reaches_for_another_file_is_built_nowhere(self) -> None:
+        secret = self.directory / "secret"
+        secret.write_bytes(b"of the host" * 4096)
+        backed = self.qcow2("-b", str(secret), "-F", "raw")
+        self.refused(BuildAborted, self.images.add(backed, "qcow2"))
+        outside = self.qcow2("-o", f"data_file={secret},data_file_raw=on", size="64k")
+        self.refused(BuildAborted, self.images.add(outside, "qcow2"))
+        self.assertEqual([], self.cached())
+
+    def test_an_image_that_is_larger_than_the_disk_is_built_nowhere(self) -> None:
+        error = self.refused(BuildAborted, self.images.add(self.qcow2(size="2G"), "qcow2"))
+        self.assertIn(str(2 << 30), error.message)
+
+    def test_an_image_that_arrives_broken_may_be_built_elsewhere(self) -> None:
+        image = self.images.add(b"x" * 4096)
+        self.images.path(image).write_bytes(b"y" * 4096)
+        error = self.refused(BuildFailed, image)
+        self.assertIn("checksum", error.message)
+        self.assertEqual([], self.cached())
+
+    def test_an_image_that_was_deleted_is_built_nowhere(self) -> None:
+        image = self.images.add(b"x" * 512)
+        self.images.forget(image)
+        self.refused(BuildAborted, image)
+
+    def test_an_image_store_that_is_away_is_not_an_image_that_is_broken(self) -> None:
+        image = self.images.add(b"x" * 512)
+        self.images.go()
+        self.refused(ImageStoreUnavailable, image)
+        self.images.come()
+        self.disks.prepare(self.server(image))
+
+    def test_a_full_disk_is_not_an_image_store_that_is_away(self) -> None:
+        image = self.images.add(b"x" * (4 << 20))
+        cache = self.root / "_base"
+        cache.mkdir()
+        # Whatever is written there finds no space left.
+        partial = cache / f"{image.image_id}-{image.hash_value[:16]}.part"
+        partial.symlink_to("/dev/full")
+        error = self.refused(BuildFailed, image)
+        self.assertIn("No space left", error.in_full)
+        self.assertEqual([], self.cached())
+        self.disks.prepare(self.server(image))
+
+    def test_a_disk_that_cannot_be_written_may_be_built_elsewhere(self) -> None:
+        server = self.server(self.images.add(b"x" * 512), wishes=Wishes(config_drive=True))
+        self.disks.make_directory(server.uuid)
+        self.disks.config_drive(server.uuid).symlink_to("/dev/full")
+        error = self.assertRaises(BuildFailed, self.disks.prepare, server)
+        self.assertIn("No space left", error.in_full)
+        os.unlink(self.disks.config_drive(server.uuid))
+        self.disks.disk(server.uuid).unlink()
+        self.disks.disk(server.uuid).mkdir()
+        error = self.assertRaises(BuildFailed, self.disks.prepare, server)
+        self.assertIn("qemu-img create", error.in_full)
+
+    def test_of_a_long_console_only_the_end_is_read(self) -> None:
+        server = instance()
+        self.disks.make_directory(server.uuid)
+        lines = [f"line {number:06}\r\n" for number in range(50_000)]
+        self.disks.console_log(server.uuid).write_text("".join(lines), newline="")
+        self.assertEqual("".join(lines[-3:]), self.disks.console_tail(server.uuid, 3))
+        whole = self.disks.console_tail(server.uuid, None)
+        self.assertEqual(100 << 10, len(whole))
+        self.assertTrue(whole.endswith(lines[-1]))
+        self.assertEqual(whole, self.disks.console_tail(server.uuid, 1_000_000))
+
+    def test_a_console_of_no_text_can_be_read(self) -> None:
+        server = instance()
+        self.disks.make_directory(server.uuid)
+        self.disks.console_log(server.uuid).write_bytes(b"\xff\xfe boot\rbooting\n\x00ok")
+        self.assertEqual("\x00ok", self.disks.console_tail(server.uuid, 1))

@@ -1,0 +1,146 @@
+"""The libvirt driver keeps the contract of all drivers, on libvirt's test driver and on QEMU."""
+
+import time
+from typing import Any
+
+import libvirt
+import msgspec
+import testtools
+
+from kilonova.compute.driver import Guest
+from kilonova.compute.libvirt.domain_xml import domain_name
+from kilonova.core.errors import BuildFailed
+from kilonova.core.states import PowerState
+from tests.functional.compute.driver_contract import (
+    DriverContract,
+    EndsByItself,
+    GoesAway,
+    Notes,
+    never,
+)
+from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
+
+
+class Outlives(DriverContract):
+    """Guests outlive the service."""
+
+    def test_a_new_driver_finds_guests_with_their_epochs_and_what_they_have(self) -> None:
+        server, other = self.spawned(self.server("a", epoch=4)), self.spawned(self.server("b"))
+        self.driver.stop(other.uuid, 0, never)
+        before = self.driver.nodes()
+        self.driver.close()
+        self.driver = self.at.driver = self.at.new_driver()
+        self.assertEqual(
+            {
+                server.uuid: Guest(PowerState.RUNNING, 4),
+                other.uuid: Guest(PowerState.SHUTDOWN, 1),
+            },
+            dict(self.driver.guests()),
+        )
+        self.assertEqual(before, self.driver.nodes())
+
+    def test_a_reboot_under_a_later_epoch_makes_the_guest_that_ones(self) -> None:
+        server = self.spawned(self.server(epoch=1))
+        self.driver.reboot(msgspec.structs.replace(server, epoch=2))
+        self.driver.close()
+        self.driver = self.at.driver = self.at.new_driver()
+        self.assertEqual(Guest(PowerState.RUNNING, 2), self.driver.guests()[server.uuid])
+
+    def test_files_without_a_guest_are_seen_and_removed(self) -> None:
+        server = self.server()
+        self.driver.prepare_disks(server)
+        self.assertEqual({server.uuid: Guest(PowerState.NOSTATE, 0)}, dict(self.driver.guests()))
+        self.assertEqual(0, self.driver.nodes()[0].running_vms)
+        self.driver.destroy(server.uuid)
+        self.assertEqual([], self.at.files())
+        self.assertEqual({}, dict(self.driver.guests()))
+
+    def test_a_guest_leaves_no_file_behind(self) -> None:
+        server = self.spawned(self.server())
+        self.driver.destroy(server.uuid)
+        self.assertEqual([], self.at.files())
+
+    def test_a_domain_that_is_not_ours_is_no_guest(self) -> None:
+        self.define("theirs")
+        self.assertEqual({}, dict(self.driver.guests()))
+
+    def define(self, name: str) -> None:
+        """Define a domain behind the driver's back."""
+        connection = libvirt.open(self.at.uri)
+        self.addCleanup(connection.close)
+        domain = connection.defineXML(
+            f"<domain type='{self.at.virt_type}'><name>{name}</name><memory>65536</memory>"
+            "<os><type>hvm</type></os></domain>"
+        )
+        self.addCleanup(domain.undefine)
+
+    def test_a_hypervisor_that_refuses_keeps_its_words_from_tenants(self) -> None:
+        server = self.server()
+        self.define(domain_name(server.uuid))
+        refused = self.assertRaises(BuildFailed, self.spawned, server)
+        self.assertNotIn("domain", refused.message)
+        self.assertIn("libvirtError: operation failed", refused.in_full)
+
+
+class LibvirtCase(testtools.TestCase):
+    """A test in a world that ends with it."""
+
+    kind: type[LibvirtWorld]
+
+    def world(self) -> Any:
+        """See ``DriverContract``."""
+        world = self.kind()
+        self.addCleanup(world.close)
+        return world
+
+
+class _InProcess(LibvirtWorld):
+    def __init__(self) -> None:
+        super().__init__("test:///default")
+
+
+class TestDriverTest(Outlives, LibvirtCase):
+    """libvirt's test driver, in this process."""
+
+    kind = _InProcess
+
+
+class DaemonTest(GoesAway, LibvirtCase):
+    """libvirt's test driver in a daemon, which ends with all of its domains."""
+
+    kind = DaemonWorld
+
+    def test_a_daemon_that_comes_back_is_used_again(self) -> None:
+        self.at.go()
+        self.at.come()
+        server = self.spawned(self.server())
+        self.assertEqual(PowerState.RUNNING, self.power(server))
+
+
+class QemuTest(EndsByItself, GoesAway, Outlives, LibvirtCase):
+    """Real guests."""
+
+    kind = QemuWorld
+
+    def test_a_guest_that_heeds_is_not_forced(self) -> None:
+        server = self.spawned(self.at.polite("vm"))
+        self.until("it is up", lambda: bool(self.driver.console_output(server.uuid, 1)))
+        began = time.monotonic()
+        self.driver.stop(server.uuid, 600, never)
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(PowerState.SHUTDOWN, self.power(server))
+
+    def test_guests_live_on_while_the_daemon_is_away_and_changes_may_be_missed(self) -> None:
+        server = self.spawned(self.server(epoch=3))
+        notes = Notes()
+        self.driver.watch(notes)
+        self.driver.guests()
+        notes.missed.clear()
+        self.at.go()
+        self.addCleanup(self.at.come)
+        self.at.come()
+        self.assertEqual(Guest(PowerState.RUNNING, 3), self.driver.guests()[server.uuid])
+        self.assertTrue(notes.missed.is_set())
+        self.driver.stop(server.uuid, 0, never)
+        stopped = (server.uuid, PowerState.SHUTDOWN)
+        self.until("it is heard of", lambda: stopped in notes.changes)

@@ -1,0 +1,119 @@
+"""Hypervisors for one test each: libvirt's test driver, in this process or in a daemon, and QEMU."""
+
+import tempfile
+from pathlib import Path
+
+import libvirt
+
+from kilonova.compute.libvirt.driver import LibvirtDriver
+from kilonova.core import settings
+from kilonova.core.instance import Instance
+from tests.functional.compute.image_store import ServedImages
+from tests.instances import HOST, instance
+from tests.integration import services
+from tests.integration.compute import sectors
+
+_OPTIONS = """\
+[DEFAULT]
+instances_path = {instances}
+[compute]
+driver = libvirt
+[libvirt]
+connection_uri = {uri}
+virt_type = {virt_type}
+"""
+
+
+class LibvirtWorld:
+    """A libvirt at ``uri``, with an image store; ``drivers`` of it come one after the other."""
+
+    virt_type = "test"
+    console = ""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._scratch = tempfile.TemporaryDirectory(dir=services.scratch())
+        self.directory = Path(self._scratch.name)
+        self.directory.chmod(0o755)
+        self.instances = self.directory / "instances"
+        self.images = ServedImages(self.directory)
+        self.options = _OPTIONS.format(instances=self.instances, uri=uri, virt_type=self.virt_type)
+        self._file = self.directory / "compute.conf"
+        self._file.write_text(self.options)
+        # The test driver forgets its domains with its last connection.
+        self._connection = libvirt.open(uri) if uri.startswith("test:") else None
+        self.driver = self.new_driver()
+
+    def new_driver(self) -> LibvirtDriver:
+        """Return a driver of this hypervisor, as a service that was restarted makes one."""
+        conf = settings.read_config(["--config-file", str(self._file)], prog="kilonova")
+        return LibvirtDriver(conf, HOST, self.images.client)
+
+    def deaf(self, name: str) -> Instance:
+        """See ``World``. Guests of the test driver obey at once."""
+        return instance(name)
+
+    def files(self) -> list[str]:
+        """Return what there is of servers, by its path below ``instances_path``."""
+        found = (path.relative_to(self.instances) for path in self.instances.glob("*/*"))
+        return sorted(str(path) for path in found if path.parts[0] != "_base")
+
+    def close(self) -> None:
+        """End what this world started."""
+        self.driver.close()
+        self.images.stop()
+        if self._connection is not None:
+            self._connection.close()
+        self._scratch.cleanup()
+
+
+class DaemonWorld(LibvirtWorld):
+    """A libvirt in a daemon of its own, which can be away."""
+
+    name = "contract"
+
+    def __init__(self) -> None:
+        self.daemon = services.libvirtd(self.name)
+        super().__init__(self.address(self.daemon.uri))
+
+    def address(self, uri: str) -> str:
+        """Return libvirt's test driver in the daemon at ``uri``."""
+        return uri.replace("qemu+unix:///system", "test+unix:///default").replace(
+            "qemu+unix:///session", "test+unix:///default"
+        )
+
+    def go(self) -> None:
+        """See ``World``."""
+        self.daemon.kill_daemon()
+
+    def come(self) -> None:
+        """See ``World``."""
+        if self.daemon.daemon is None or self.daemon.daemon.returncode is not None:
+            self.daemon.start_daemon()
+
+
+class QemuWorld(DaemonWorld):
+    """QEMU, emulating."""
+
+    virt_type = "qemu"
+    console = sectors.LINE
+
+    def address(self, uri: str) -> str:
+        """See ``DaemonWorld``."""
+        return uri
+
+    def deaf(self, name: str) -> Instance:
+        """See ``World``."""
+        return self.of_disk(name, sectors.deaf())
+
+    def polite(self, name: str) -> Instance:
+        """Return a server whose guest shuts down when it is asked."""
+        return self.of_disk(name, sectors.polite())
+
+    def brief(self, name: str) -> Instance:
+        """See ``World``."""
+        return self.of_disk(name, sectors.brief())
+
+    def of_disk(self, name: str, data: bytes, disk_format: str = "raw") -> Instance:
+        """Return a server that starts from an image of its own."""
+        return instance(name, image=self.images.add(data, disk_format))

@@ -1,0 +1,75 @@
+"""What a host that starts does about what it finds: decided for each server and guest by itself."""
+
+import testtools
+
+from kilonova.compute.adoption import Step, step_for, step_for_stranger
+from kilonova.compute.driver import Guest
+from kilonova.core.states import PowerState, TaskState, VmState
+from tests.instances import instance
+
+RUNNING, OFF, FILES = PowerState.RUNNING, PowerState.SHUTDOWN, PowerState.NOSTATE
+
+
+def step(
+    task: TaskState | None, guest: Guest | None, *, epoch: int = 2, vm: VmState = VmState.ACTIVE
+) -> Step:
+    """Return what is done about a server in a task, built under epoch 2."""
+    return step_for(instance(task_state=task, vm_state=vm, epoch=epoch), guest)
+
+
+class ServersTest(testtools.TestCase):
+    """Servers that the host should have."""
+
+    def test_a_delete_goes_on_whatever_is_there(self) -> None:
+        for guest in (None, Guest(RUNNING, 2), Guest(RUNNING, 1), Guest(OFF, 0)):
+            self.assertEqual(Step.DELETE, step(TaskState.DELETING, guest))
+
+    def test_a_build_that_was_not_begun_is_awaited(self) -> None:
+        for guest in (None, Guest(RUNNING, 1), Guest(FILES, 0)):
+            self.assertEqual(Step.AWAIT_BUILD, step(TaskState.SCHEDULING, guest))
+
+    def test_a_build_whose_guest_runs_was_done(self) -> None:
+        self.assertEqual(Step.FINISH_BUILD, step(TaskState.SPAWNING, Guest(RUNNING, 2)))
+
+    def test_a_build_without_a_running_guest_of_its_own_was_interrupted(self) -> None:
+        for guest in (
+            None,
+            Guest(FILES, 0),
+            Guest(OFF, 2),
+            Guest(RUNNING, 1),
+            Guest(RUNNING, 0),
+            Guest(RUNNING, 3),
+        ):
+            self.assertEqual(Step.END_BUILD, step(TaskState.SPAWNING, guest), guest)
+
+    def test_each_task_of_a_build_is_a_build(self) -> None:
+        for task in (TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING):
+            self.assertEqual(Step.END_BUILD, step(task, None))
+
+    def test_a_server_at_rest_or_at_work_is_compared_with_its_guest(self) -> None:
+        for task in (None, TaskState.POWERING_OFF, TaskState.POWERING_ON, TaskState.REBOOTING,
+                     TaskState.REBOOTING_HARD):  # fmt: skip
+            for guest in (None, Guest(RUNNING, 2), Guest(OFF, 2), Guest(FILES, 0)):
+                self.assertEqual(Step.COMPARE, step(task, guest))
+
+    def test_an_earlier_builds_guest_is_never_a_later_builds_server(self) -> None:
+        for power in PowerState:
+            for vm in VmState:
+                self.assertEqual(Step.REPLACE, step(None, Guest(power, 1), vm=vm))
+
+    def test_a_guest_whose_epoch_is_not_known_is_kept(self) -> None:
+        self.assertEqual(Step.COMPARE, step(None, Guest(RUNNING, 0)))
+
+    def test_a_cell_that_forgot_an_epoch_does_not_cost_the_guest(self) -> None:
+        self.assertEqual(Step.COMPARE, step(None, Guest(RUNNING, 3)))
+
+
+class StrangersTest(testtools.TestCase):
+    """Guests whose servers are not among the host's."""
+
+    def test_a_guest_that_the_cell_disowns_is_removed(self) -> None:
+        uuid = instance().uuid
+        self.assertEqual(Step.REMOVE, step_for_stranger(uuid, {uuid}))
+
+    def test_a_guest_that_nobody_knows_is_left_alone(self) -> None:
+        self.assertEqual(Step.LEAVE, step_for_stranger(instance().uuid, {instance().uuid}))
