@@ -1,18 +1,21 @@
 """What no client should send: each is refused by the name of what is wrong, and changes nothing."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 import falcon.testing
 import sqlalchemy as sa
+import testscenarios
 
 from kilonova.core import settings
 from kilonova.core.scheduling import Inventory
 from kilonova.db import placement_claims, placement_inventories, placement_providers
 from kilonova.db.migrate import METADATA
 from kilonova.db.placement_claims import Claim
-from kilonova.placement.wsgi import build
-from tests.functional.placement.backends import everywhere
+from kilonova.placement.wsgi import assemble
+from tests.functional.placement.placement_case import PlacementCase
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 HOST = "aaaaaaaa-0000-4000-8000-000000000001"
 CHILD = "aaaaaaaa-0000-4000-8000-000000000002"
@@ -121,18 +124,12 @@ CASES: list[Case] = [
 ]
 
 
-class BadInput:
+class BadInputTest(PlacementCase):
     """One test a refusal would be hundreds; they share one service that holds something."""
-
-    db: Any
-    url: ClassVar[str]
-    assertEqual: Any
-    assertIn: Any
-    useFixture: Any
 
     def setUp(self) -> None:
         """Let a host have a child, two inventories, and somebody who uses one of them."""
-        super().setUp()  # type: ignore[misc]
+        super().setUp()
         placement_providers.create(self.db, HOST, "host")
         placement_providers.create(self.db, CHILD, "child", HOST)
         inventories = {"VCPU": Inventory(total=8), "DISK_GB": Inventory(total=100)}
@@ -143,8 +140,7 @@ class BadInput:
         conf = settings.new_config()
         conf([])
         conf.set_override("auth_strategy", "noauth2", "api")
-        conf.set_override("connection", self.url, "placement_database")
-        self.client = falcon.testing.TestClient(build(conf))
+        self.client = falcon.testing.TestClient(assemble(conf, self.db))
 
     def _everything(self) -> dict[str, list[Any]]:
         tables = METADATA["placement"].sorted_tables
@@ -170,6 +166,3 @@ class BadInput:
             self.assertIn(answer.status_code, range(400, 500), shown)
             self.assertIn(named, answer.json["errors"][0]["detail"], shown)
         self.assertEqual(before, self._everything())
-
-
-globals().update(everywhere(BadInput))

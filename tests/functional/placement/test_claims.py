@@ -2,15 +2,20 @@
 
 import random
 from collections import defaultdict
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
+import testscenarios
 
 from kilonova.core.errors import GenerationConflict, NoCapacity
 from kilonova.core.scheduling import Inventory
 from kilonova.db import placement_claims, placement_inventories, placement_providers
 from kilonova.db.placement_claims import Claim, claim_each, free, replace_all
-from tests.functional.placement.backends import everywhere, used_and_allocated
+from tests.functional.db.databases import statements_of
+from tests.functional.placement.placement_case import PlacementCase, used_and_allocated
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 PROVIDERS = [f"aaaaaaaa-0000-4000-8000-{n:012}" for n in range(4)]
 CONSUMERS = [f"bbbbbbbb-0000-4000-8000-{n:012}" for n in range(8)]
@@ -74,17 +79,12 @@ class Model:
         self.generations.pop(consumer, None)
 
 
-class Claims:
+class ClaimsTest(PlacementCase):
     """On each database."""
-
-    db: Any
-    backend: ClassVar[str]
-    assertEqual: Any
-    assertRaises: Any
 
     def setUp(self) -> None:
         """Let there be four equal providers."""
-        super().setUp()  # type: ignore[misc]
+        super().setUp()
         for number, uuid in enumerate(PROVIDERS):
             placement_providers.create(self.db, uuid, f"p{number}")
             placement_inventories.replace(self.db, uuid, 0, INVENTORIES)
@@ -145,19 +145,8 @@ class Claims:
         rows = self.db.query(lambda c: c.execute(sa.select(table.c.uuid, table.c.generation)).all())
         return {row[0]: row[1] for row in rows}
 
-    def _statements(self, work: Any) -> int:
-        seen: list[str] = []
-
-        def note(*event: Any) -> None:
-            if not event[2].startswith("BEGIN"):
-                seen.append(event[2])
-
-        for engine in self.db.engines:
-            sa.event.listen(engine, "before_cursor_execute", note)
-        work()
-        for engine in self.db.engines:
-            sa.event.remove(engine, "before_cursor_execute", note)
-        return len(seen)
+    def _statements(self, work: Callable[[], Any]) -> int:
+        return sum(not s.startswith("BEGIN") for s in statements_of(self.db, work))
 
     def test_a_claim_is_four_statements_whoever_else_claims_and_whatever_there_is(self) -> None:
         one = {PROVIDERS[0]: {"VCPU": 1, "MEMORY_MB": 4}}
@@ -195,6 +184,3 @@ class Claims:
         self.db.write(lambda c: c.execute(gone))
         self.assertEqual(1, free(self.db, [placement_claims.ConsumerUuid("c0")]))
         self.assertEqual({}, self._generations())
-
-
-globals().update(everywhere(Claims))

@@ -6,15 +6,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, ClassVar
 
 import sqlalchemy as sa
+import testscenarios
 
 from kilonova.core.scheduling import Inventory
 from kilonova.db import placement_audit, placement_inventories, placement_providers
 from kilonova.db.placement_schema import StoredAllocation
 from kilonova.db.statements import table_of
-from tests.functional.placement.backends import everywhere, used_and_allocated
+from tests.functional.placement.placement_case import PlacementCase, used_and_allocated
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 ROOT = Path(__file__).resolve().parents[3]
 PROVIDERS = [f"aaaaaaaa-0000-4000-8000-{n:012}" for n in range(3)]
@@ -87,19 +89,12 @@ class Claimer:
         return status
 
 
-class Races:
+class RacesTest(PlacementCase):
     """Whatever happens, nothing is taken twice, lost, or taken in part."""
-
-    db: Any
-    url: ClassVar[str]
-    assertEqual: Any
-    assertLessEqual: Any
-    assertGreater: Any
-    addCleanup: Any
 
     def setUp(self) -> None:
         """Let there be a few providers, with less than is wanted."""
-        super().setUp()  # type: ignore[misc]
+        super().setUp()
         inventories = {name: Inventory(total=total) for name, total in CAPACITY.items()}
         for number, uuid in enumerate(PROVIDERS):
             placement_providers.create(self.db, uuid, f"p{number}")
@@ -154,6 +149,3 @@ class Races:
             claimer.kill()
         self.assertEqual([-9] * WORKERS, [claimer.end() for claimer in claimers])
         self._check(claimers)
-
-
-globals().update(everywhere(Races))
