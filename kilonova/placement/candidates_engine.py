@@ -44,6 +44,11 @@ class Engine:
         suffixed = sum(1 for group in request.groups if group.suffix)
         self._one_is_too_few = request.isolate and suffixed > 1
 
+    @property
+    def given_up(self) -> int:
+        """In how many trees the search was ended, because it went on too long in vain."""
+        return self._patience.given_up
+
     def candidates(self, windows: Iterable[Sequence[Tree]]) -> Iterator[Candidate]:
         """Yield each candidate once.
 

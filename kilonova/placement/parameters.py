@@ -100,8 +100,8 @@ def traits(values: Sequence[str], version: Version, name: str = "required") -> S
 def _any_trait(value: str, version: Version, name: str) -> frozenset[str]:
     if version < (1, 39):
         raise Invalid(
-            f"{_WRONG} The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' only supported since "
-            f"microversion 1.39. Got: {value[:200]}"
+            f"{_WRONG} {name}: in:HW_CPU_X86_VMX,CUSTOM_MAGIC is a format from microversion 1.39 on. "
+            f"Got: {value[:200]}"
         )
     found = frozenset(_parts(value.removeprefix("in:"), name))
     if "" in found:
