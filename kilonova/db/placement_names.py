@@ -114,3 +114,20 @@ def delete(database: Database, kind: Kind, name: str) -> None:
             raise Conflict(f"The trait {name} is in use by a resource provider.")
 
     database.write(work)
+
+
+def missing(database: Database) -> tuple[tuple[Kind, str], ...]:
+    """Return the custom names that providers or consumers use and that are not there, in order."""
+    found: list[tuple[Kind, str]] = []
+    uses: tuple[tuple[Kind, sa.ColumnElement[str]], ...] = (
+        ("class", _inventories.c.resource_class),
+        ("class", _allocations.c.resource_class),
+        ("trait", _traits.c.trait),
+    )
+    for kind, column in uses:
+        there = sa.select(_custom.c.name).where(_custom.c.kind == kind)
+        custom = column.startswith("CUSTOM_", autoescape=True)
+        query = sa.select(column).distinct().where(custom, column.not_in(there))
+        with database.read() as connection:
+            found += [(kind, name) for name in connection.execute(query).scalars()]
+    return tuple(sorted(set(found)))
