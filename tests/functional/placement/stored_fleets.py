@@ -15,6 +15,19 @@ from kilonova.db.placement_schema import (
 from kilonova.db.statements import table_of
 
 
+def clear(database: Database) -> None:
+    """Remove every provider; nobody may use one."""
+    providers = table_of(Provider)
+    others = [table_of(m) for m in (StoredInventory, ProviderTrait, ProviderAggregate)]
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.update(providers).values(parent_uuid=None))
+        for table in (*others, providers):
+            connection.execute(sa.delete(table))
+
+    database.write(work)
+
+
 def store(database: Database, trees: Iterable[Tree]) -> None:
     """Write trees. A provider stands after its parent in its tree."""
     providers = [provider for tree in trees for provider in tree.providers]

@@ -18,6 +18,7 @@ from kilonova.placement.candidates_engine import Engine
 from kilonova.placement.wsgi import assemble
 from tests.functional.db.databases import statements_of
 from tests.functional.placement.placement_case import PlacementCase
+from tests.functional.placement.stored_fleets import clear
 from tests.functional.placement.stored_fleets import store as write
 from tests.unit.placement import fleets
 from tests.unit.placement.fleets import lone, shown, stock
@@ -59,14 +60,15 @@ class NarrowingTest(PlacementCase):
 
     def test_nothing_is_lost_and_nothing_comes_twice(self) -> None:
         served = 0
-        for seed in range(6):
+        for seed in range(5):
             chance = random.Random(seed)
+            # Few share: what many pools could give together is a product that would take long to list.
             fleet = [
-                _renamed(tree, f"{n}.{tree.root}")
-                for n in range(25)
+                _renamed(tree, f"{n}.{tree.root}", sharing=n < 2)
+                for n in range(16)
                 for tree in fleets.random_fleet(chance)
             ]
-            self._empty()
+            clear(self.db)
             write(self.db, fleet)
             for _ in range(15):
                 request = fleets.random_request(chance, fleet)
@@ -113,18 +115,18 @@ class NarrowingTest(PlacementCase):
         self.assertEqual(child.traits, tuple(sorted(full.traits)))
         self.assertEqual(child.aggregates, tuple(sorted(full.aggregates)))
 
-    def _empty(self) -> None:
-        self.db.dispose()
-        self.db = self.open(f"placement{uuid.uuid4().hex[:6]}", "placement")
 
-
-def _renamed(tree: Tree, root: str) -> Tree:
+def _renamed(tree: Tree, root: str, *, sharing: bool) -> Tree:
     def name(old: str) -> str:
         return old.replace(tree.root, root)
 
     providers = tuple(
         msgspec.structs.replace(
-            p, uuid=name(p.uuid), root=root, parent=name(p.parent) if p.parent else None
+            p,
+            uuid=name(p.uuid),
+            root=root,
+            parent=name(p.parent) if p.parent else None,
+            traits=tuple(t for t in p.traits if sharing or t != fleets.SHARES),
         )
         for p in tree.providers
     )

@@ -195,7 +195,7 @@ class LookAheadTest(testtools.TestCase):
         self.assertEqual([], self._timed(request, Tree("root", tuple(nodes))))
 
     def test_a_knapsack_that_cannot_be_decided_in_time_is_given_up(self) -> None:
-        # All amounts are even and the room of each card is odd, so six units are lost and four too many.
+        # Amounts are even and rooms odd: a unit of each room is lost, and there is none to lose.
         amounts = [176, 136, 200, 142, 150, 108, 124, 108, 166, 108, 176, 138, 200, 116, 198, 82]
         amounts += [132, 186]
         engine = Engine(self._groups(amounts))
