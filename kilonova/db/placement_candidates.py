@@ -8,6 +8,7 @@ needed is rare; then all its few holders are read instead of walking on.
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,12 +17,12 @@ import sqlalchemy as sa
 from kilonova.core.candidates import Need, Provider, Stock, Tree
 from kilonova.db import placement_candidates_statements as statements
 from kilonova.db.engine import Database
-from kilonova.db.placement_candidates_statements import Kind
+from kilonova.db.placement_candidates_statements import Kind, Where
 from kilonova.db.placement_schema import LAST_SPOT
 from kilonova.db.placement_schema import Provider as StoredProvider
 from kilonova.db.statements import table_of
 
-_FEWEST = 32
+_FEWEST = 64
 """Roots in the first stretch at least. With fewer, those behind a gap in the spots would be favoured."""
 _MOST = 2048
 """Roots in a stretch at most: what is in memory at once."""
@@ -48,19 +49,30 @@ def trees(
     ``few`` is how many of them are likely to do; None means all. With ``chance`` they start anywhere.
     """
     size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
-    start = chance.randint(0, LAST_SPOT) if chance else -1
-    seen: set[str] = set()
-    for number, (after, until) in enumerate(_stretches(database, start, size)):
-        if number == 1 and (rarest := _rarest(database, wanted)) is not None:
-            for roots in rarest.roots(database, size, chance):
-                left = [root for root in roots if root not in seen]
-                seen.update(left)
-                yield from trees_under(database, wanted, left, few=few)
-            return
-        window = _read(database, wanted, {"after": after, "until": until})
-        if number == 0:
-            seen = {tree.root for tree in window}
-        yield window
+    stretches = _stretches(database, chance.randint(0, LAST_SPOT) if chance else -1, size)
+    first = next(stretches)
+    sample = few + few // 4 + 2 if chance and few is not None else size
+    if sample < size:
+        # The stretch is long for the sake of fairness. So few of it are most often enough.
+        look = _read(database, wanted, "some", _bounds(first) | {"some": sample})
+        stretches = chain([first], stretches)
+    else:
+        look = _read(database, wanted, "between", _bounds(first))
+    yield look
+    second = next(stretches, None)
+    if second is None:
+        return
+    seen = {tree.root for tree in look}
+    rarest = _rarest(database, wanted)
+    if rarest is not None:
+        for roots in rarest.roots(database, size, chance):
+            left = [root for root in roots if root not in seen]
+            seen.update(left)
+            yield from trees_under(database, wanted, left, few=few)
+        return
+    for stretch in chain([second], stretches):
+        window = _read(database, wanted, "between", _bounds(stretch))
+        yield [tree for tree in window if tree.root not in seen]
 
 
 def trees_under(
@@ -69,7 +81,7 @@ def trees_under(
     """Yield those trees under some roots that are wanted, in the order of the roots."""
     size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
     while roots:
-        yield _read(database, wanted, {"roots": list(roots[:size])})
+        yield _read(database, wanted, "named", {"roots": list(roots[:size])})
         roots = roots[size:]
         size = min(4 * size, _MOST)
 
@@ -115,17 +127,23 @@ def _stretches(database: Database, start: int, size: int) -> Iterator[tuple[int,
         size = min(4 * size, _MOST)
 
 
-def _read(database: Database, wanted: Wanted, where: Mapping[str, Any]) -> tuple[Tree, ...]:
+def _bounds(stretch: tuple[int, int]) -> dict[str, int]:
+    return {"after": stretch[0], "until": stretch[1]}
+
+
+def _read(
+    database: Database, wanted: Wanted, where: Where, which: Mapping[str, Any]
+) -> tuple[Tree, ...]:
     query = statements.trees(
         tuple(statements.need_form(need) for need in wanted.needs),
         (bool(wanted.root_required), bool(wanted.root_forbidden)),
-        named="roots" in where,
+        where,
     )
     values = {
         "root_required": sorted(wanted.root_required),
         "root_count": len(wanted.root_required),
         "root_forbidden": sorted(wanted.root_forbidden),
-        **where,
+        **which,
     }
     for n, need in enumerate(wanted.needs):
         values |= statements.need_values(n, need)

@@ -29,6 +29,7 @@ _FORMS = 256
 """Statements that are kept of each kind: nobody fills the memory by asking in ever new forms."""
 
 Kind = Literal["class", "required", "member_of"]
+Where = Literal["named", "between", "some"]
 
 
 class NeedForm(NamedTuple):
@@ -73,20 +74,23 @@ def need_values(n: int, need: Need) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=_FORMS)
-def trees(needs: tuple[NeedForm, ...], root: tuple[bool, bool], *, named: bool) -> sa.Select[Any]:
-    """Select the providers of the trees that meet the needs, whose roots are ``:roots`` or else have spots
-    in (:after, :until].
+def trees(needs: tuple[NeedForm, ...], root: tuple[bool, bool], where: Where) -> sa.Select[Any]:
+    """Select the providers of the trees that meet the needs, whose roots are ``:roots``, or have spots in
+    (:after, :until], or are ``:some`` of those at random.
 
     ``root`` says whether traits of the root are required (all of ``:root_required``, which are
     ``:root_count``), and whether some are forbidden.
     """
-    top, node = _providers.alias("top"), _providers.alias("node")
+    top: sa.FromClause = _providers.alias("top")
+    node = _providers.alias("node")
+    between = sa.and_(top.c.root_spot > _bound("after"), top.c.root_spot <= _bound("until"))
+    if where == "some":
+        picked = sa.select(top.c.uuid).where(between).order_by(sa.func.random())
+        top = picked.limit(_bound("some")).subquery("top")
     query = _described(node).join(top, top.c.uuid == node.c.root_uuid)
-    if named:
-        query = query.where(top.c.uuid.in_(_some("roots")))
-    else:
-        spot = top.c.root_spot
-        query = query.where(spot > _bound("after"), spot <= _bound("until"))
+    if where != "some":
+        named = top.c.uuid.in_(_some("roots"))
+        query = query.where(named if where == "named" else between)
     if root[0]:
         count = sa.select(sa.func.count()).where(*_has_trait(top.c.uuid, "root_required"))
         query = query.where(count.scalar_subquery() == _bound("root_count"))
