@@ -48,13 +48,13 @@ def trees(
 
     ``few`` is how many of them are likely to do; None means all. With ``chance`` they start anywhere.
     """
-    size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
+    size = max(_FEWEST, _enough(few))
     stretches = _stretches(database, chance.randint(0, LAST_SPOT) if chance else -1, size)
     first = next(stretches)
-    sample = few + few // 4 + 2 if chance and few is not None else size
-    if sample < size:
-        # The stretch is long for the sake of fairness. So few of it are most often enough.
-        look = _read(database, wanted, "some", _bounds(first) | {"some": sample})
+    some = _enough(few)
+    if chance and some < size:
+        # The stretch is as long as it is for the sake of fairness: most often a few of it are enough.
+        look = _read(database, wanted, "some", _bounds(first) | {"some": some})
         stretches = chain([first], stretches)
     else:
         look = _read(database, wanted, "between", _bounds(first))
@@ -65,7 +65,7 @@ def trees(
     seen = {tree.root for tree in look}
     rarest = _rarest(database, wanted)
     if rarest is not None:
-        for roots in rarest.roots(database, size, chance):
+        for roots in rarest.roots(database, some, chance):
             left = [root for root in roots if root not in seen]
             seen.update(left)
             yield from trees_under(database, wanted, left, few=few)
@@ -79,7 +79,7 @@ def trees_under(
     database: Database, wanted: Wanted, roots: Sequence[str], *, few: int | None
 ) -> Iterator[Sequence[Tree]]:
     """Yield those trees under some roots that are wanted, in the order of the roots."""
-    size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
+    size = _enough(few)
     while roots:
         yield _read(database, wanted, "named", {"roots": list(roots[:size])})
         roots = roots[size:]
@@ -125,6 +125,11 @@ def _stretches(database: Database, start: int, size: int) -> Iterator[tuple[int,
                 yield after, low
         low, high = after, until
         size = min(4 * size, _MOST)
+
+
+def _enough(few: int | None) -> int:
+    """Return how many trees to read where so few will do: some may not, and to ask again costs more."""
+    return _MOST if few is None else min(few + few // 8 + 2, _MOST)
 
 
 def _bounds(stretch: tuple[int, int]) -> dict[str, int]:
