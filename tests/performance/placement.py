@@ -56,20 +56,32 @@ class Service:
         self._local = threading.local()
 
     def raw(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Return the status and the body of an answer."""
-        if not hasattr(self._local, "connection"):
-            connection = http.client.HTTPConnection(*self._address, timeout=_PATIENCE)
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._local.connection = connection
-        connection = self._local.connection
-        try:
-            connection.request(method, self._prefix + path, body, _HEADERS)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException):
-            del self._local.connection
-            raise
+        """Return the status and the body of an answer.
+
+        Raises:
+            TimeoutError: there was none in time.
+        """
+        used = getattr(self._local, "connection", None)
+        if used is not None:
+            try:
+                return self._exchange(used, method, path, body)
+            except (ConnectionError, http.client.RemoteDisconnected):
+                # The server closes what was idle for a while.
+                pass
+        connection = http.client.HTTPConnection(*self._address, timeout=_PATIENCE)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._exchange(connection, method, path, body)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:
+        self._local.connection = None
+        connection.request(method, self._prefix + path, body, _HEADERS)
+        answer = connection.getresponse()
+        content = answer.read()
+        self._local.connection = connection
+        return answer.status, content
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Return what is answered, which must be a success."""
@@ -113,7 +125,7 @@ def latency(service: Service, path: str, least: int = 0) -> float | str:
         start = time.perf_counter()
         try:
             status, content = service.raw("GET", path)
-        except OSError:
+        except TimeoutError:
             return f"none in {_PATIENCE:.0f} s"
         times.append(time.perf_counter() - start)
         if status != 200:
@@ -190,7 +202,7 @@ class Bench:
         table = Table(peer=bool(self._peer))
         filled = 0
         for size in sizes:
-            peers = ("", "")
+            peers: tuple[float | str, float | str] = ("", "")
             if self._peer and size <= peer_most:
                 self._fill_peer(fleet.flat(size - filled))
                 filled = size

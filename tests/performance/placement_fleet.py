@@ -151,6 +151,8 @@ def fill_by_api(ask: Ask, nodes: Iterable[Node]) -> list[str]:
         return node.uuid
 
     listed = list(nodes)
-    with ThreadPoolExecutor(4) as pool:
+    # The first to name an aggregate makes it, and another at the same time may be refused.
+    at_once = 1 if any(node.aggregates for node in listed) else 4
+    with ThreadPoolExecutor(at_once) as pool:
         roots = list(pool.map(make, [node for node in listed if not node.parent]))
         return roots + list(pool.map(make, [node for node in listed if node.parent]))
