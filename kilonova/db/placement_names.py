@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from kilonova.core.errors import Conflict, DuplicateName, Invalid, NotFound
 from kilonova.db.engine import Database
@@ -90,7 +91,10 @@ def rename_class(database: Database, old: str, new: str) -> None:
             mine = table.c.resource_class == old
             connection.execute(sa.update(table).where(mine).values(resource_class=new))
 
-    database.write(work)
+    try:
+        database.write(work)
+    except exc.IntegrityError as error:
+        raise DuplicateName(f"Resource class already exists: {new}") from error
 
 
 def delete(database: Database, kind: Kind, name: str) -> None:

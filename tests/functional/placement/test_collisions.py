@@ -132,6 +132,16 @@ class CollisionsTest(PlacementCase):
             self.assertEqual((), placement_names.missing(self.db))
             placement_inventories.replace(self.db, provider, None, {})
 
+    def test_of_two_classes_that_get_the_same_name_one_does(self) -> None:
+        for turn in range(ROUNDS):
+            for name in ("CUSTOM_A", "CUSTOM_B"):
+                placement_names.add(self.db, "class", name)
+            works = [
+                lambda o=old, t=turn: placement_names.rename_class(self.db, o, f"CUSTOM_{t}")
+                for old in ("CUSTOM_A", "CUSTOM_B")
+            ]
+            self.assertEqual(1, sum(self._together(*works)))
+
     def test_a_trait_that_goes_away_is_not_had(self) -> None:
         fast = {"CUSTOM_FAST"}
         for turn in range(ROUNDS):
