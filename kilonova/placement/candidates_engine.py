@@ -73,7 +73,8 @@ class Engine:
         ]
         if not all(slot.options for slot in slots):
             return
-        lines = self._lines_above | _lines(tree)
+        # Who stands above whom matters only where something asks for it.
+        lines = self._lines_above | _lines(tree) if self._request.same_subtree else {}
         for filling in Search(self._request, slots, lines).fillings(self._patience):
             yield self._candidate(filling)
 
