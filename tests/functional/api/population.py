@@ -1,0 +1,162 @@
+"""One of everything that the API shows, for tests that ask every route."""
+
+from datetime import timedelta
+from typing import Any
+
+from kilonova.core.clock import utcnow
+from kilonova.core.flavor import Flavor
+from kilonova.core.ids import FlavorId, HostName, ImageId, InstanceUuid, NodeName, RequestId
+from kilonova.core.image import Image
+from kilonova.core.instance import ActionEvent, Fault, Instance, KeyPair, Wishes
+from kilonova.core.quota import Limits
+from kilonova.core.scheduling import RequestSpec
+from kilonova.core.states import PowerState, VmState
+from kilonova.db import actions, build_requests, instances
+from kilonova.db.build_requests import Accepted
+from kilonova.db.reports import fail
+from tests.functional.api.api_case import CELL, ApiCase
+from tests.functional.db import servers
+
+ACTIVE = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000001")
+FAILED = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000002")
+WAITING = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000003")
+GONE = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000004")
+SERVERS = (ACTIVE, FAILED, WAITING, GONE)
+"""An ACTIVE server with everything, one in ERROR, one that has no cell yet, and one that was deleted."""
+
+PROVIDER = "aaaaaaaa-0000-4000-8000-000000000001"
+REQUEST = RequestId("req-cccccccc-0000-4000-8000-000000000001")
+IMAGE = Image(
+    image_id=ImageId("dddddddd-0000-4000-8000-000000000001"),
+    name="guest",
+    status="active",
+    properties={"hw_disk_bus": "virtio"},
+)
+FLAVOR = Flavor(
+    flavor_id=FlavorId("1"),
+    name="small",
+    vcpus=1,
+    memory_mb=512,
+    root_gb=1,
+    extra_specs={"hw:cpu_policy": "shared"},
+)
+KEY = KeyPair(name="k", kind="ssh", fingerprint="aa:bb", public_key="ssh-ed25519 AAAA ann")
+
+
+class Populated(ApiCase):
+    """Project-a's servers and Ann's key pair; a host in an aggregate; a private flavor."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        now = utcnow()
+        self.add_host("h1", booted_at=now - timedelta(days=2))
+        self._admins_things()
+        for uuid in SERVERS:
+            self.add_server(uuid)
+        instances.mark_deleted(self.cell_db, [GONE], now)
+        build_requests.queue_for_delete(self.api_db, GONE)
+        fault = Fault(code=500, message="No valid host was found.", created_at=now, details="all")
+        fail(self.cell_db, FAILED, 0, fault)
+
+    def _admins_things(self) -> None:
+        flavor = {"id": "1", "name": "small", "vcpus": 1, "ram": 512, "disk": 1}
+        self.asked(200, "POST", "/flavors", {"flavor": flavor})
+        private = flavor | {"id": "2", "name": "private", "os-flavor-access:is_public": False}
+        self.asked(200, "POST", "/flavors", {"flavor": private})
+        self.asked(
+            200, "POST", "/flavors/2/action", {"addTenantAccess": {"tenant": "project-a"}}
+        )  # fmt: skip
+        specs = {"extra_specs": {"hw:cpu_policy": "shared"}}
+        for number in (1, 2):
+            self.asked(200, "POST", f"/flavors/{number}/os-extra_specs", specs)
+        made = self.asked(
+            200, "POST", "/os-aggregates", {"aggregate": {"name": "r", "availability_zone": "z1"}}
+        )
+        self.aggregate = made["aggregate"]["id"]
+        path = f"/os-aggregates/{self.aggregate}/action"
+        self.asked(200, "POST", path, {"add_host": {"host": "h1"}})
+        key = {"name": "k", "public_key": _PUBLIC_KEY}
+        self.asked(201, "POST", "/os-keypairs", {"keypair": key}, token="ann:project-a")
+
+    def add_server(self, uuid: InstanceUuid, **changed: Any) -> None:
+        """Write one of ``SERVERS``, or another like ``ACTIVE``, for project-a."""
+        server = _server(uuid, **changed)
+        spec = RequestSpec(
+            project_id=server.project_id,
+            user_id=server.user_id,
+            flavor=server.flavor,
+            image=server.image,
+        )
+        accepted = Accepted(instance=server, spec=spec, request_id=REQUEST)
+        build_requests.accept(self.api_db, [accepted], Limits())
+        if uuid == WAITING:
+            return
+        now = utcnow()
+        build_requests.take(self.api_db, [uuid], "c1", now)
+        build_requests.settle(self.api_db, {uuid: CELL}, "c1")
+        placed = servers.placed(uuid=uuid)
+        instances.insert(self.cell_db, [placed.__class__(instance=server, action=placed.action)])
+        events = (
+            ActionEvent(name="schedule_instances", started_at=now, finished_at=now, result="Success"),
+            ActionEvent(
+                name="compute__do_build_and_run_instance",
+                started_at=now,
+                finished_at=now,
+                result="Error",
+                details="it broke",
+                traceback="line 1",
+                host="h1",
+            ),
+            ActionEvent(name="compute_stop_instance", started_at=now, host="h1"),
+        )  # fmt: skip
+        record = placed.action.__class__(
+            action="stop",
+            instance_uuid=uuid,
+            request_id=REQUEST,
+            user_id=server.user_id,
+            project_id=server.project_id,
+            started_at=now,
+            events=events,
+        )
+        actions.record(self.cell_db, [record])
+
+
+def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
+    if uuid == WAITING:
+        return servers.instance(
+            **{"uuid": uuid, "name": "waiting", "flavor": FLAVOR, "image": IMAGE} | changed
+        )
+    wishes = Wishes(
+        user_data="aGVsbG8=",
+        key_pair=KEY,
+        hints={"k": "v", "many": ["a", "b"]},
+        pinned_zone="z1",
+        config_drive=True,
+        reservation_id="r-12345678",
+    )
+    fields: dict[str, Any] = {
+        "uuid": uuid,
+        "name": f"vm-{uuid[-1]}",
+        "flavor": FLAVOR,
+        "image": None if uuid == FAILED else IMAGE,
+        "wishes": wishes,
+        "metadata": {"colour": "blue"},
+        "tags": ("red",),
+        "description": "a server",
+        "vm_state": VmState.ACTIVE,
+        "task_state": None,
+        "power_state": PowerState.RUNNING,
+        "host": HostName("h1"),
+        "node": NodeName("h1.example"),
+        "availability_zone": "z1",
+        "launched_at": utcnow(),
+        "locked_reason": "maintenance",
+        "root_device_name": "/dev/vda",
+        "access_ipv4": "192.0.2.7",
+    }
+    return servers.instance(**fields | changed)
+
+
+_PUBLIC_KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHNUmwRvVDhrXBGrWFGGCGxGGSCO6MPQOFDxGKQp0fHy ann@example"
+)
