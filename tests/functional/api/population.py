@@ -3,19 +3,33 @@
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from kilonova.core.clock import utcnow
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import FlavorId, HostName, ImageId, InstanceUuid, NodeName, RequestId
+from kilonova.core.ids import (
+    CellUuid,
+    FlavorId,
+    HostName,
+    ImageId,
+    InstanceUuid,
+    NodeName,
+    RequestId,
+)
 from kilonova.core.image import Image
 from kilonova.core.instance import ActionEvent, Fault, Instance, KeyPair, Wishes
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import actions, build_requests, instances
+from kilonova.db.api_schema import InstanceMapping
 from kilonova.db.build_requests import Accepted
 from kilonova.db.reports import fail
+from kilonova.db.statements import table_of
 from tests.functional.api.api_case import CELL, ApiCase
 from tests.functional.db import servers
+
+_mappings = table_of(InstanceMapping)
 
 ACTIVE = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000001")
 FAILED = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000002")
@@ -45,6 +59,10 @@ KEY = KeyPair(name="k", kind="ssh", fingerprint="aa:bb", public_key="ssh-ed25519
 
 class Populated(ApiCase):
     """Project-a's servers and Ann's key pair; a host in an aggregate; a private flavor."""
+
+    def options(self) -> str:
+        """Let the host count as alive for as long as a test takes."""
+        return "[DEFAULT]\nservice_down_time = 3600\n"
 
     def setUp(self) -> None:
         super().setUp()
@@ -119,6 +137,12 @@ class Populated(ApiCase):
             events=events,
         )
         actions.record(self.cell_db, [record])
+
+    def remap(self, uuid: InstanceUuid, cell: CellUuid) -> None:
+        """Say that a server is in another cell, and take it from this one."""
+        instances.remove(self.cell_db, [uuid])
+        change = sa.update(_mappings).where(_mappings.c.instance_uuid == uuid)
+        self.api_db.write(lambda connection: connection.execute(change.values(cell_uuid=cell)))
 
 
 def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
