@@ -239,6 +239,79 @@ class ServersTest(Populated):
         self.assertEqual({"code", "created", "message"}, shown.keys())
 
 
+class ListsTest(Populated):
+    """Lists of servers."""
+
+    def _ids(self, query: str, version: str = NEWEST, token: str = ANN) -> set[str]:
+        listed = self.asked(200, "GET", f"/servers{query}", version=version, token=token)
+        return {server["id"] for server in listed["servers"]}
+
+    def test_changes_before_and_since_show_deleted_servers_too(self) -> None:
+        alive = set(SERVERS) - {GONE}
+        later = "2999-01-01T00:00:00Z"
+        self.assertEqual(alive, self._ids(""))
+        self.assertIn(GONE, self._ids("?changes-since=2020-01-01T00:00:00Z"))
+        self.assertIn(GONE, self._ids(f"?changes-before={later}"))
+        self.assertEqual(alive, self._ids(f"?changes-before={later}", "2.65"))
+
+    def test_only_administrators_ask_for_deleted_servers(self) -> None:
+        mine = "all_tenants=1&project_id=project-a"
+        self.assertEqual({GONE}, self._ids(f"?deleted=true&{mine}", token=ADMIN))
+        self.assertNotIn(GONE, self._ids(f"?deleted=perhaps&{mine}", token=ADMIN))
+        self.assertNotIn(GONE, self._ids("?deleted=true"))
+        self.refused(403, "", "GET", "/servers?status=deleted", token=ANN)
+        self.refused(403, "get_all_tenants", "GET", "/servers?all_tenants=1", token=ANN)
+
+    def test_what_is_inside_is_no_filter(self) -> None:
+        for name in ("services", "metadata", "_sa"):
+            self.refused(400, name, "GET", f"/servers?{name}=1", version="2.74")
+            self.refused(400, name, "GET", f"/servers?{name}=1", version="2.75")
+            self._ids(f"?{name}=1", "2.74")
+
+    def test_sort_keys_that_meant_nothing_are_refused_from_2_75_on(self) -> None:
+        for key in ("vcpus", "id"):
+            self._ids(f"?sort_key={key}", "2.74")
+            self.refused(400, key, "GET", f"/servers?sort_key={key}", version="2.75")
+        for key in ("locked", "locked_by", "launch_index", "display_name", "key_name"):
+            self._ids(f"?sort_key={key}&sort_dir=asc")
+        self.refused(400, "colour", "GET", "/servers?sort_key=colour", version="2.1")
+        self.refused(403, "host", "GET", "/servers?sort_key=host", token=ANN)
+
+    def test_a_status_that_is_none_is_refused_from_2_38_on(self) -> None:
+        self.assertEqual(set(), self._ids("?status=lost", "2.37"))
+        self.refused(400, "status", "GET", "/servers?status=lost", version="2.38")
+        self.assertEqual({FAILED}, self._ids("?status=error"))
+
+    def test_filters_become_everybodys_with_their_versions(self) -> None:
+        for query, before in (
+            ("?vm_state=error", "2.82"),
+            ("?hostname=vm", "2.89"),
+            ("?tags=red", "2.25"),
+            ("?locked=true", "2.72"),
+            ("?changes-before=2020-01-01T00:00:00Z", "2.65"),
+        ):
+            everything = self._ids("", before)
+            self.assertEqual(everything, self._ids(query, before), query)
+        self.assertEqual({FAILED}, self._ids("?vm_state=error", "2.83"))
+        self.assertEqual({ACTIVE, FAILED}, self._ids("?tags=red", "2.26"))
+        self.assertEqual({WAITING}, self._ids("?not-tags=red", "2.26"))
+        self.assertEqual(set(), self._ids("?locked=true", "2.73"))
+
+    def test_unknown_parameters_are_refused_from_2_75_on(self) -> None:
+        self._ids("?colour=blue", "2.74")
+        self.refused(400, "colour", "GET", "/servers?colour=blue", version="2.75")
+
+    def test_pages_follow_each_other(self) -> None:
+        path, seen = "/servers?limit=1", []
+        while path:
+            page = self.asked(200, "GET", path, token=ANN)
+            seen += [server["id"] for server in page["servers"]]
+            links = page.get("servers_links", [])
+            path = links[0]["href"].partition("/v2.1")[2] if links else ""
+        self.assertEqual(sorted(set(SERVERS) - {GONE}), sorted(seen))
+        self.refused(400, "marker", "GET", "/servers?marker=nothing", token=ANN)
+
+
 class SilentCellTest(Populated):
     """A server whose cell does not answer."""
 
