@@ -22,8 +22,9 @@ from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import actions, build_requests, instances
-from kilonova.db.api_schema import InstanceMapping
+from kilonova.db.api_schema import ApiBase, InstanceMapping
 from kilonova.db.build_requests import Accepted
+from kilonova.db.cell_schema import CellBase
 from kilonova.db.reports import fail
 from kilonova.db.statements import table_of
 from tests.functional.api.api_case import CELL, ApiCase
@@ -93,8 +94,18 @@ class Populated(ApiCase):
         self.aggregate = made["aggregate"]["id"]
         path = f"/os-aggregates/{self.aggregate}/action"
         self.asked(200, "POST", path, {"add_host": {"host": "h1"}})
-        key = {"name": "k", "public_key": _PUBLIC_KEY}
+        key = {"name": "k", "public_key": PUBLIC_KEY}
         self.asked(201, "POST", "/os-keypairs", {"keypair": key}, token="ann:project-a")
+
+    def stored(self) -> dict[str, set[str]]:
+        """Return every row of every table of the API's and the cell's database."""
+        found: dict[str, set[str]] = {}
+        schemas = (("api", self.api_db, ApiBase), ("cell", self.cell_db, CellBase))
+        for name, database, base in schemas:
+            for table in base.metadata.sorted_tables:
+                rows = database.query(lambda c, t=table: c.execute(sa.select(t)).all())
+                found[f"{name}.{table.name}"] = {repr(row) for row in rows}
+        return found
 
     def add_server(self, uuid: InstanceUuid, **changed: Any) -> None:
         """Write one of ``SERVERS``, or another like ``ACTIVE``, for project-a."""
@@ -181,6 +192,6 @@ def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
     return servers.instance(**fields | changed)
 
 
-_PUBLIC_KEY = (
+PUBLIC_KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHNUmwRvVDhrXBGrWFGGCGxGGSCO6MPQOFDxGKQp0fHy ann@example"
 )
