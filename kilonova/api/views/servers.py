@@ -111,15 +111,14 @@ def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, 
     return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
 
 
+def unknown_brief(uuid: str, sight: Sight) -> dict[str, Any]:
+    """Return what a list without details shows of a server whose cell does not answer (from 2.69)."""
+    return {"id": uuid, "status": "UNKNOWN", "links": sight.links(f"/servers/{uuid}")}
+
+
 def unknown(uuid: str, project: str, created_at: datetime, sight: Sight) -> dict[str, Any]:
     """Return what is known of a server whose cell does not answer (from 2.69)."""
-    return {
-        "id": uuid,
-        "tenant_id": project,
-        "created": moment(created_at),
-        "status": "UNKNOWN",
-        "links": sight.links(f"/servers/{uuid}"),
-    }
+    return unknown_brief(uuid, sight) | {"tenant_id": project, "created": moment(created_at)}
 
 
 def image(shown: Image | None, sight: Sight) -> Any:

@@ -92,10 +92,18 @@ class ApiCase(testtools.TestCase):
         map_hosts(self.api_db, CELL, [HostName(name)])
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, version: str = "2.96", token: str = ADMIN
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        version: str = "2.96",
+        token: str = ADMIN,
+        roles: str | None = None,
     ) -> falcon.testing.Result:
-        """Ask the API at a microversion under a token."""
+        """Ask the API at a microversion under a token, which may come with other roles than usual."""
         headers = {"X-Auth-Token": token, "OpenStack-API-Version": f"compute {version}"}
+        headers |= {"X-Roles": roles} if roles is not None else {}
         result = self.client.simulate_request(method, f"/v2.1{path}", json=body, headers=headers)
         asked = Asked(method, path, body, negotiate(version))
         wrong = wrong_with(asked, Answered(result.status_code, result.headers, result.content))

@@ -3,19 +3,34 @@
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from kilonova.core.clock import utcnow
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import FlavorId, HostName, ImageId, InstanceUuid, NodeName, RequestId
+from kilonova.core.ids import (
+    CellUuid,
+    FlavorId,
+    HostName,
+    ImageId,
+    InstanceUuid,
+    NodeName,
+    RequestId,
+)
 from kilonova.core.image import Image
 from kilonova.core.instance import ActionEvent, Fault, Instance, KeyPair, Wishes
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import actions, build_requests, instances
+from kilonova.db.api_schema import ApiBase, InstanceMapping
 from kilonova.db.build_requests import Accepted
+from kilonova.db.cell_schema import CellBase
 from kilonova.db.reports import fail
+from kilonova.db.statements import table_of
 from tests.functional.api.api_case import CELL, ApiCase
 from tests.functional.db import servers
+
+_mappings = table_of(InstanceMapping)
 
 ACTIVE = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000001")
 FAILED = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000002")
@@ -46,6 +61,10 @@ KEY = KeyPair(name="k", kind="ssh", fingerprint="aa:bb", public_key="ssh-ed25519
 class Populated(ApiCase):
     """Project-a's servers and Ann's key pair; a host in an aggregate; a private flavor."""
 
+    def options(self) -> str:
+        """Let the host count as alive for as long as a test takes."""
+        return "[DEFAULT]\nservice_down_time = 3600\n"
+
     def setUp(self) -> None:
         super().setUp()
         now = utcnow()
@@ -75,8 +94,18 @@ class Populated(ApiCase):
         self.aggregate = made["aggregate"]["id"]
         path = f"/os-aggregates/{self.aggregate}/action"
         self.asked(200, "POST", path, {"add_host": {"host": "h1"}})
-        key = {"name": "k", "public_key": _PUBLIC_KEY}
+        key = {"name": "k", "public_key": PUBLIC_KEY}
         self.asked(201, "POST", "/os-keypairs", {"keypair": key}, token="ann:project-a")
+
+    def stored(self) -> dict[str, set[str]]:
+        """Return every row of every table of the API's and the cell's database."""
+        found: dict[str, set[str]] = {}
+        schemas = (("api", self.api_db, ApiBase), ("cell", self.cell_db, CellBase))
+        for name, database, base in schemas:
+            for table in base.metadata.sorted_tables:
+                rows = database.query(lambda c, t=table: c.execute(sa.select(t)).all())
+                found[f"{name}.{table.name}"] = {repr(row) for row in rows}
+        return found
 
     def add_server(self, uuid: InstanceUuid, **changed: Any) -> None:
         """Write one of ``SERVERS``, or another like ``ACTIVE``, for project-a."""
@@ -120,6 +149,12 @@ class Populated(ApiCase):
         )
         actions.record(self.cell_db, [record])
 
+    def remap(self, uuid: InstanceUuid, cell: CellUuid) -> None:
+        """Say that a server is in another cell, and take it from this one."""
+        instances.remove(self.cell_db, [uuid])
+        change = sa.update(_mappings).where(_mappings.c.instance_uuid == uuid)
+        self.api_db.write(lambda connection: connection.execute(change.values(cell_uuid=cell)))
+
 
 def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
     if uuid == WAITING:
@@ -157,6 +192,6 @@ def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
     return servers.instance(**fields | changed)
 
 
-_PUBLIC_KEY = (
+PUBLIC_KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHNUmwRvVDhrXBGrWFGGCGxGGSCO6MPQOFDxGKQp0fHy ann@example"
 )

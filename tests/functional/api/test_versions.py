@@ -20,13 +20,12 @@ _NAMES = {
 }
 
 
-def steps() -> list[Version]:
-    """Return the microversions at which any answer or any route changes, and those just before."""
-    changes = set().union(*(steps_of(told.body) for told in ANSWERS.values()))
-    changes |= {route.since for route in ROUTES}
-    changes |= {(until[0], until[1] + 1) for route in ROUTES if (until := route.until) != MAXIMUM}
-    changes |= {(major, minor - 1) for major, minor in changes} | {MAXIMUM}
-    return sorted(version for version in changes if version in VERSIONS)
+def steps(route: Route) -> list[Version]:
+    """Return the microversions at which a route's answer changes, those just before, and the ends."""
+    told = ANSWERS[f"{route.method} {route.path}"]
+    changes = steps_of(told.body) | {route.since}
+    changes |= {(major, minor - 1) for major, minor in changes} | {route.until}
+    return sorted(version for version in changes if route.since <= version <= route.until)
 
 
 class VersionsTest(Populated):
@@ -48,11 +47,9 @@ class VersionsTest(Populated):
 
     def test_every_read_answers_as_its_microversion_says(self) -> None:
         served = 0
-        for version in steps():
-            shown = ".".join(map(str, version))
-            for route in ROUTES:
-                if route.method != "GET" or not route.since <= version <= route.until:
-                    continue
+        for route in ROUTES:
+            for version in steps(route) if route.method == "GET" else ():
+                shown = ".".join(map(str, version))
                 for path in self._paths(route, version):
                     statuses = {
                         self.ask("GET", path, version=shown, token=token).status_code
@@ -60,7 +57,7 @@ class VersionsTest(Populated):
                     }
                     self.assertLessEqual(statuses, {200, 204, 403, 404}, path)
                     served += bool(statuses & {200, 204})
-        self.assertGreater(served, 1000)
+        self.assertGreater(served, 300)
 
     def test_every_route_says_what_it_answers(self) -> None:
         told = {" ".join(key.split(" ")[:2]) for key in ANSWERS}
@@ -119,3 +116,10 @@ class VersionsTest(Populated):
             self.assertEqual(echo, answer.headers.get("x-openstack-nova-api-version"))
             (name,) = answer.json
             self.assertEqual("computeFault" if status == 406 else "badRequest", name)
+
+    def test_no_route_takes_unknown_query_parameters_from_2_102_on(self) -> None:
+        for route in ROUTES:
+            if route.until < (2, 102) or route.rule is None:
+                continue
+            path = re.sub(r"{\w+}", "1", route.path) + "?colour=blue"
+            self.refused(400, "colour", route.method, path, {}, version="2.102")
