@@ -5,7 +5,7 @@ is being deleted: so a late, repeated or reordered report changes nothing. What 
 refused, too, while something else is under way with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -141,25 +141,26 @@ def move(
     False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
     """
     host, node, zone = to
-    change = (
-        sa.update(_instances)
-        .where(
-            _instances.c.uuid == uuid,
-            _instances.c.epoch == epoch,
-            _instances.c.deleted.is_(False),
-            _stays,
-        )
-        .values(
-            epoch=epoch + 1,
-            host=host,
-            node=node,
-            availability_zone=zone,
-            vm_state=VmState.BUILDING,
-            task_state=TaskState.SCHEDULING,
-            updated_at=now,
-        )
+    change = _raise_epoch(
+        uuid,
+        epoch,
+        {
+            "host": host,
+            "node": node,
+            "availability_zone": zone,
+            "vm_state": VmState.BUILDING,
+            "task_state": TaskState.SCHEDULING,
+            "updated_at": now,
+        },
     )
     return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+
+def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
+    """Return the UPDATE that ends an epoch, if it still counts and the server is not being deleted."""
+    current = sa.and_(_instances.c.uuid == uuid, _instances.c.epoch == epoch)
+    there = _instances.c.deleted.is_(False)
+    return sa.update(_instances).where(current, there, _stays).values(epoch=epoch + 1, **values)
 
 
 def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> bool:
@@ -167,23 +168,17 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
 
     The epoch is raised, so that nothing of the failed build can change the server again.
     """
-    change = (
-        sa.update(_instances)
-        .where(
-            _instances.c.uuid == uuid,
-            _instances.c.epoch == epoch,
-            _instances.c.deleted.is_(False),
-            _stays,
-        )
-        .values(
-            epoch=epoch + 1,
-            host=None,
-            node=None,
-            vm_state=VmState.ERROR,
-            task_state=None,
-            power_state=PowerState.NOSTATE,
-            updated_at=fault.created_at,
-        )
+    change = _raise_epoch(
+        uuid,
+        epoch,
+        {
+            "host": None,
+            "node": None,
+            "vm_state": VmState.ERROR,
+            "task_state": None,
+            "power_state": PowerState.NOSTATE,
+            "updated_at": fault.created_at,
+        },
     )
 
     def work(connection: sa.Connection) -> bool:
