@@ -8,8 +8,8 @@ import msgspec
 import testtools
 
 from kilonova.compute.driver import Guest
-from kilonova.compute.libvirt.domain_xml import domain_name
 from kilonova.core.errors import BuildFailed
+from kilonova.core.ids import domain_name
 from kilonova.core.states import PowerState
 from tests.functional.compute.driver_contract import (
     DriverContract,
