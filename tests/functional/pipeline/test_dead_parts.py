@@ -86,6 +86,7 @@ class DeadServices(DeadPartsCase):
         server = {"name": "vm", "flavorRef": "1", "imageRef": missing, "networks": "none"}
         answer = self.ask("compute", "POST", "/servers", {"server": server})
         self.assertEqual(503, answer.status_code, answer.text)
+        self.assertNotIn("http", answer.text)
         self.assert_nothing_left()
 
     def test_a_server_that_was_accepted_may_be_deleted_while_nobody_builds_it(self) -> None:
