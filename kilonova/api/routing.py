@@ -19,7 +19,8 @@ matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../acti
 of ``Act`` as its handler, and no rule of its own.
 
 ``body`` and ``query`` are ``Schemas``: the schema that counts is the newest that is not newer than the
-microversion. Where routes share a path and a method, the first that is served at the microversion answers.
+microversion. A route without ``query`` takes no parameters, and says so from 2.102. Where routes share a
+path and a method, the first that is served at the microversion answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -82,6 +83,9 @@ def _sentence(error: Any, what: str) -> str:
 
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+NO_QUERY = Schemas({(2, 102): {"type": "object", "additionalProperties": False}})
 
 
 class Answer:
@@ -168,7 +172,7 @@ class Route:
         handler: Callable[..., Answer],
         *,
         body: Schemas | None = None,
-        query: Schemas | None = None,
+        query: Schemas = NO_QUERY,
         since: Version = MINIMUM,
         until: Version = MAXIMUM,
     ) -> None:

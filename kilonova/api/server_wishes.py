@@ -104,13 +104,16 @@ def _image_id(body: Body) -> ImageId:
     image_ref = body.get("imageRef") or next(iter(named), "")
     if not image_ref:
         raise Invalid("Missing imageRef attribute")
-    if named - {image_ref}:
+    if {_canonical(one) for one in named} - {_canonical(image_ref)}:
         raise Invalid("block_device_mapping_v2: its image is not the one in imageRef")
+    return _canonical(image_ref)
+
+
+def _canonical(image_ref: str) -> ImageId:
     try:
-        uuid.UUID(image_ref)
+        return ImageId(str(uuid.UUID(image_ref)))
     except ValueError as error:
         raise Invalid(f"imageRef: Can not find requested image {image_ref}.") from error
-    return ImageId(image_ref)
 
 
 def check_metadata(body: Body, limits: Limits) -> None:

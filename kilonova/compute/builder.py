@@ -147,10 +147,14 @@ class Builder:
         LOG.info("%s runs", instance.uuid)
 
     def _prepare(self, instance: Instance, stages: Stages) -> None:
+        """Prepare networks beside disks; in turn where there is no network, and nothing to wait for."""
+        if instance.wishes.networks == "none":
+            self._prepare_networks(instance, stages)
+            self._prepare_disks(instance, stages)
+            return
         plugged = self._beside.submit(self._prepare_networks, instance, stages)
         try:
-            with stages.stage("compute_block_devices"):
-                self._prepare_disks(instance)
+            self._prepare_disks(instance, stages)
         finally:
             plugged.exception()
         plugged.result()
@@ -159,7 +163,11 @@ class Builder:
         with stages.stage("compute_networks"):
             self._driver.prepare_networks(instance)
 
-    def _prepare_disks(self, instance: Instance) -> None:
+    def _prepare_disks(self, instance: Instance, stages: Stages) -> None:
+        with stages.stage("compute_block_devices"):
+            self._await_disks(instance)
+
+    def _await_disks(self, instance: Instance) -> None:
         """Make the disks; an image store that is away may come back."""
         deadline = time.monotonic() + _IMAGE_SECONDS
         pause = _PAUSE

@@ -295,6 +295,19 @@ def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
     return True
 
 
+def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
+    """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
+    mine = _specs.c.instance_uuid == uuid
+
+    def work(connection: sa.Connection) -> None:
+        row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
+        if row is not None:
+            spec = msgspec.structs.replace(_decode_spec(row.spec), availability_zone=zone)
+            connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
+
+    api_db.write(work)
+
+
 def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:
     """Note that a mapped server is being deleted and give back its quota; False if it was noted before."""
     return api_db.write(lambda connection: uncount(connection, uuid))

@@ -50,6 +50,7 @@ SORT_COLUMNS: Mapping[str, sa.Column[Any]] = {
         "access_ip_v4": "access_ipv4",
         "access_ip_v6": "access_ipv6",
         "locked": "locked_by",
+        "locked_by": "locked_by",
         "progress": "progress",
         "root_device_name": "root_device_name",
     }.items()

@@ -69,6 +69,16 @@ RULES = (
         (("GET", "/servers/{server_id}"), ("GET", "/servers/detail")),
     ),
     Rule(
+        f"{_S}:show:flavor-extra-specs",
+        READER,
+        "See the extra specs of a server's flavor.",
+        (
+            ("GET", "/servers/{server_id}"),
+            ("GET", "/servers/detail"),
+            ("PUT", "/servers/{server_id}"),
+        ),
+    ),
+    Rule(
         f"{_S}:show:host_status",
         ADMIN,
         "See the status of a server's host.",
@@ -107,13 +117,13 @@ RULES = (
     Rule(
         "os_compute_api:os-instance-actions:events",
         ADMIN,
-        "See tracebacks of an action's events.",
+        "See tracebacks and hosts of an action's events.",
         (("GET", _ACTIONS + "/{request_id}"),),
     ),
     Rule(
         "os_compute_api:os-instance-actions:events:details",
         ADMIN,
-        "See details and hosts of an action's events.",
+        "See details of an action's events.",
         (("GET", _ACTIONS + "/{request_id}"),),
     ),
     Rule(

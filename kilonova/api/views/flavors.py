@@ -21,7 +21,8 @@ def brief(flavor: Flavor, version: Version, links: Links) -> dict[str, Any]:
 def full(
     flavor: Flavor, version: Version, links: Links, *, with_extra_specs: bool
 ) -> dict[str, Any]:
-    """Return a whole flavor (2.55: the description; 2.61: the extra specs; 2.75: no swap is 0).
+    """Return a whole flavor (2.55: the description; 2.61: the extra specs; 2.75: no swap is 0;
+    2.102: two fields are gone).
 
     ``with_extra_specs`` says whether policy lets the asker see them.
     """
@@ -30,11 +31,11 @@ def full(
         "disk": flavor.root_gb,
         "vcpus": flavor.vcpus,
         "swap": flavor.swap_mb if flavor.swap_mb or version >= (2, 75) else "",
-        "rxtx_factor": flavor.rxtx_factor,
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
-        "OS-FLV-DISABLED:disabled": flavor.disabled,
         "os-flavor-access:is_public": flavor.is_public,
     }
+    if version < (2, 102):
+        view |= {"rxtx_factor": flavor.rxtx_factor, "OS-FLV-DISABLED:disabled": flavor.disabled}
     if version >= (2, 61) and with_extra_specs:
         view["extra_specs"] = flavor.extra_specs
     return view

@@ -9,7 +9,7 @@ from kilonova.compute.fake import FakeDriver
 from kilonova.compute.script import Script, Step
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import HostName
-from kilonova.core.instance import Fault, Instance
+from kilonova.core.instance import Fault, Instance, Wishes
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db import instances, reports
 from kilonova.rpc.messages import BuildInstance, RebootInstance, StartInstance, StopInstance
@@ -236,6 +236,8 @@ def _running(server: Instance) -> object:
 class StagesTest(FakeHostCase):
     """A build that is deleted or fails at any of its stages leaves nothing behind."""
 
+    networks = "none"
+
     steps = tuple(
         step
         for name in ("networks", "disks", "spawn")
@@ -246,9 +248,14 @@ class StagesTest(FakeHostCase):
         )
     )
 
+    def server(self, name: str) -> Instance:
+        """Return a server with or without networks."""
+        return instance(name, wishes=Wishes(networks=self.networks))
+
     def test_a_delete_during_any_stage_wins(self) -> None:
         self.serve(self.driver)
-        servers = [self.cell.build(instance(f"slow-{n}")) for n in ("networks", "disks", "spawn")]
+        names = ("networks", "disks", "spawn")
+        servers = [self.cell.build(self.server(f"slow-{name}")) for name in names]
         for server in servers:
             self.until_begun(server)
         for server in servers:
@@ -261,7 +268,7 @@ class StagesTest(FakeHostCase):
         self.serve(self.driver)
         self.serve(self.other, OTHER)
         for name in ("networks", "disks", "spawn"):
-            server = self.cell.build(instance(f"failing-{name}"), OTHER)
+            server = self.cell.build(self.server(f"failing-{name}"), OTHER)
             self.assertEqual(OTHER, self.until_active(server).host)
         self.assertEqual({}, dict(self.driver.guests()))
 
@@ -269,12 +276,31 @@ class StagesTest(FakeHostCase):
         self.serve(self.driver)
         self.serve(self.other, OTHER)
         for name in ("networks", "disks", "spawn"):
-            server = self.cell.build(instance(f"broken-{name}"), OTHER)
+            server = self.cell.build(self.server(f"broken-{name}"), OTHER)
             self.until_is(server, VmState.ERROR)
             fault = self.cell.fault(server)
             self.assertIn("no good", fault.message if fault else "")
             self.until("its claim is free", lambda server=server: not self.cell.held(server))
         self.assertEqual({}, dict(self.other.guests()))
+
+
+class BesideTest(StagesTest):
+    """The same where networks are prepared beside disks."""
+
+    networks = "auto"
+    steps = (
+        *StagesTest.steps,
+        Step(step="networks", server="both", seconds=0.5),
+        Step(step="disks", server="both", seconds=0.5),
+        Step(step="disks", server="failing-networks", seconds=0.2),
+        Step(step="networks", server="failing-disks", seconds=0.2),
+    )
+
+    def test_networks_are_prepared_beside_disks(self) -> None:
+        self.serve(self.driver)
+        began = time.monotonic()
+        self.until_active(self.cell.build(self.server("both")))
+        self.assertLess(time.monotonic() - began, 0.9)
 
 
 class CellAwayTest(FakeHostCase):

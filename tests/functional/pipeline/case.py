@@ -11,12 +11,14 @@ from typing import Any
 import requests
 import testtools
 
+from kilonova.api.versions import negotiate
 from kilonova.embedded.boot_sector import disk_image
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.first_boot import FirstBoot
 from kilonova.embedded.identity import project_id
+from tests.functional.api.answers import Answered, Asked, wrong_with
 
-MICROVERSION = "2.96"
+MICROVERSION = "2.104"
 
 
 def free_ports() -> tuple[int, int, int, int]:
@@ -69,7 +71,12 @@ class PipelineCase(testtools.TestCase):
             "X-Auth-Token": f"admin:{self.project}",
             "OpenStack-API-Version": f"compute {version}, placement 1.28",
         }
-        return requests.request(method, url, json=body, headers=headers, timeout=60)
+        answer = requests.request(method, url, json=body, headers=headers, timeout=60)
+        if service == "compute":
+            asked = Asked(method, path, body, negotiate(MICROVERSION))
+            wrong = wrong_with(asked, Answered(answer.status_code, answer.headers, answer.content))
+            self.assertIsNone(wrong, f"{method} {path}: {wrong}")
+        return answer
 
     def get(self, service: str, path: str) -> Any:
         """Return what a service answers to a GET, which must succeed."""
