@@ -73,7 +73,7 @@ class PipelineCase(testtools.TestCase):
         }
         answer = requests.request(method, url, json=body, headers=headers, timeout=60)
         if service == "compute":
-            asked = Asked(method, path, body, negotiate(MICROVERSION))
+            asked = Asked(method, path, body, negotiate(version))
             wrong = wrong_with(asked, Answered(answer.status_code, answer.headers, answer.content))
             self.assertIsNone(wrong, f"{method} {path}: {wrong}")
         return answer
