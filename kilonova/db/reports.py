@@ -38,11 +38,13 @@ _GONE = sa.update(_instances).where(_current)
 _CHANGE = _GONE.where(_stays)
 _CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
 _BEGIN = _CHANGE.where(
+    # Not once it has ended: this question may come again long after it was answered.
+    _instances.c.vm_state == VmState.BUILDING,
     # The same builder may ask again, because the answer to its first question was lost.
     sa.or_(
         _instances.c.begun_epoch < sa.bindparam("b_epoch"),
         _instances.c.builder == sa.bindparam("b_builder"),
-    )
+    ),
 )
 _FINISH = sa.update(_events).where(
     _events.c.instance_uuid == sa.bindparam("b_uuid"),
