@@ -57,40 +57,36 @@ class Engine:
         """
         for window in windows:
             trees = self._in_some_order(window)
-            for candidate in _in_turns([self._of_tree(tree) for tree in trees]):
+            for candidate in _in_turns([iter(self._of_tree(tree)) for tree in trees]):
                 if self._is_new(candidate):
                     yield candidate
 
-    def _of_tree(self, tree: Tree) -> Iterator[Candidate]:
+    def _of_tree(self, tree: Tree) -> Iterable[Candidate]:
         if not self._has_right_root(tree):
-            return
+            return ()
         reached = self._reached(tree)
         if len(tree.providers) == 1 and not reached:
-            yield from self._of_one(tree.providers[0])
-            return
+            return self._of_one(tree.providers[0])
         slots = [
             slot for group in self._request.groups for slot in self._slots(group, tree, reached)
         ]
         if not all(slot.options for slot in slots):
-            return
+            return ()
         # Who stands above whom matters only where something asks for it.
         lines = self._lines_above | _lines(tree) if self._request.same_subtree else {}
-        for filling in Search(self._request, slots, lines).fillings(self._patience):
-            yield self._candidate(filling)
+        return map(self._candidate, Search(self._request, slots, lines).fillings(self._patience))
 
-    def _of_one(self, provider: Provider) -> Iterator[Candidate]:
+    def _of_one(self, provider: Provider) -> tuple[Candidate, ...]:
         """A tree of one provider gives one candidate or none, without a search."""
         groups = self._request.groups
-        if (
-            not self._one_is_too_few
-            and all(serves(provider, group) for group in groups)
-            and (
-                len(groups) == 1
-                or all(provider.stock[name].most >= n for name, n in self._totals.items())
-            )
+        if self._one_is_too_few or not all(serves(provider, group) for group in groups):
+            return ()
+        if len(groups) > 1 and any(
+            amount > provider.stock[name].most for name, amount in self._totals.items()
         ):
-            mappings: dict[str, tuple[str, ...]] = {g.suffix: (provider.uuid,) for g in groups}
-            yield Candidate({provider.uuid: self._totals}, mappings, (provider.root,))
+            return ()
+        mappings: dict[str, tuple[str, ...]] = {g.suffix: (provider.uuid,) for g in groups}
+        return (Candidate({provider.uuid: self._totals}, mappings, (provider.root,)),)
 
     def _has_right_root(self, tree: Tree) -> bool:
         required, forbidden = self._request.root_required, self._request.root_forbidden
