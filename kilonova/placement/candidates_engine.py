@@ -7,7 +7,7 @@ sharing providers (of other trees) that are in an aggregate with one of its node
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import os_traits
@@ -22,7 +22,7 @@ class Engine:
     """Finds candidates for one request.
 
     ``shared`` are the trees of the sharing providers. With ``chance``, trees and providers are taken in
-    random order.
+    random order, without it in that of their UUIDs.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Engine:
         few get them from many trees.
         """
         for window in windows:
-            trees = self._in_some_order(window)
+            trees = self._in_order(window, lambda tree: tree.root)
             for candidate in _in_turns([iter(self._of_tree(tree)) for tree in trees]):
                 if self._is_new(candidate):
                     yield candidate
@@ -109,7 +109,7 @@ class Engine:
     def _slots(self, group: Group, tree: Tree, reached: Sequence[Provider]) -> Iterator[Slot]:
         if group.suffix:
             able = [p for p in (*tree.providers, *reached) if serves(p, group)]
-            yield Slot(group.suffix, group.resources, tuple(self._in_some_order(able)))
+            yield Slot(group.suffix, group.resources, self._options(able))
             return
         root = _root_of(tree)
         usable = [p for p in tree.providers if is_usable(p, group, root)]
@@ -117,7 +117,7 @@ class Engine:
             usable += [p for p in reached if is_usable(p, group, root)]
         for name, amount in group.resources.items():
             able = [p for p in usable if name in p.stock and p.stock[name].gives(amount)]
-            yield Slot("", {name: amount}, tuple(self._in_some_order(able)))
+            yield Slot("", {name: amount}, self._options(able))
 
     def _candidate(self, filling: Sequence[tuple[Slot, Provider]]) -> Candidate:
         allocation: dict[str, dict[str, int]] = {}
@@ -147,8 +147,11 @@ class Engine:
         self._given.add(key)
         return True
 
-    def _in_some_order(self, items: Sequence[T]) -> Sequence[T]:
-        return self._chance.sample(items, len(items)) if self._chance else items
+    def _options(self, able: Sequence[Provider]) -> tuple[Provider, ...]:
+        return tuple(self._in_order(able, lambda provider: provider.uuid))
+
+    def _in_order(self, items: Sequence[T], name: Callable[[T], str]) -> Sequence[T]:
+        return self._chance.sample(items, len(items)) if self._chance else sorted(items, key=name)
 
 
 def shares(provider: Provider) -> bool:
