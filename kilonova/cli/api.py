@@ -3,7 +3,7 @@
 import sys
 
 from kilonova.api import wsgi
-from kilonova.cli.service import configure, required
+from kilonova.cli.service import configure, configure_again, required
 from kilonova.core.errors import KilonovaError
 from kilonova.http.identity import Wsgi, refuse_open_noauth
 from kilonova.http.server import Listener, serve_gunicorn
@@ -19,7 +19,7 @@ def main() -> None:
     options = conf.compute_api
 
     def create() -> Wsgi:
-        return wsgi.build(configure(arguments, _PROG))
+        return wsgi.build(configure_again(conf, arguments, _PROG))
 
     try:
         refuse_open_noauth(conf, options.bind_host, "compute_api")

@@ -17,13 +17,13 @@ from prometheus_client import Counter
 from kilonova.conductor import plan
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
-from kilonova.core.context import service_context
+from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Destination
-from kilonova.core.states import TaskState
-from kilonova.db import build_requests, hosts, instances, leases, reports, unfinished
+from kilonova.core.states import Action, TaskState
+from kilonova.db import actions, build_requests, hosts, instances, leases, reports, unfinished
 from kilonova.db.cells import Cells, map_hosts
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -156,7 +156,8 @@ class Converger:
             if again is not None:
                 self._note("build", again)
                 message = BuildInstance(instance=again, destination=chosen)
-                self._bus(cell).cast(service_context(), message, host=chosen.host)
+                context = self._context(cell, again, Action.CREATE)
+                self._bus(cell).cast(context, message, host=chosen.host)
 
     def _destination(self, instance: Instance, cell: CellUuid) -> Destination:
         held = self._placement.held_by(instance.uuid)
@@ -180,13 +181,20 @@ class Converger:
                 instances.mark_deleted(database, [instance.uuid], now)
             else:
                 message = DeleteInstance(instance=instance)
-                self._bus(cell).cast(service_context(), message, host=instance.host)
+                context = self._context(cell, instance, Action.DELETE)
+                self._bus(cell).cast(context, message, host=instance.host)
 
     def _give_up_tasks(self, cell: CellUuid) -> None:
         database = self._cells.database(cell)
         for instance in unfinished.in_task(database, _GIVEN_UP, utcnow() - _NOT_DONE):
             self._note("task", instance)
             instances.update(database, instance.uuid, {"task_state": None})
+
+    def _context(self, cell: CellUuid, instance: Instance, action: Action) -> RequestContext:
+        """Return the context in which an action is carried on, so that its events stay together."""
+        return service_context(
+            actions.request_of(self._cells.database(cell), instance.uuid, action)
+        )
 
     def _bus(self, cell: CellUuid) -> Bus:
         return self._buses.at(self._cells.get(cell).transport_url)

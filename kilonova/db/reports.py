@@ -111,7 +111,7 @@ def _change_of(report: InstanceReport) -> sa.Update:
 
 def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:
     """Finish an event that an earlier report started; False if none did."""
-    if report.builder or event.name not in _STARTED_EARLIER:
+    if report.builder or event.name != _STARTED_EARLIER:
         return False
     values = {
         "b_uuid": report.instance_uuid,
@@ -125,8 +125,8 @@ def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEven
     return bool(connection.execute(_FINISH, values).rowcount)
 
 
-_STARTED_EARLIER = frozenset({"compute__do_build_and_run_instance", "compute_spawn"})
-"""Events whose start is reported by itself; the others come finished, in one row."""
+_STARTED_EARLIER = "compute__do_build_and_run_instance"
+"""The event whose start is reported by itself; the others come finished, in one row."""
 
 
 def move(

@@ -70,6 +70,8 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "proc_name": self._name,
             "default_proc_name": self._name,
             "loglevel": "warning",
+            # Its most: a query for allocation candidates names many aggregates and traits.
+            "limit_request_line": 8190,
             "control_socket_disable": True,
         }.items():
             if key in self.cfg.settings:

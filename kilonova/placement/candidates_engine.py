@@ -44,6 +44,11 @@ class Engine:
         suffixed = sum(1 for group in request.groups if group.suffix)
         self._one_is_too_few = request.isolate and suffixed > 1
 
+    @property
+    def given_up(self) -> int:
+        """In how many trees the search was ended, because it went on too long in vain."""
+        return self._patience.given_up
+
     def candidates(self, windows: Iterable[Sequence[Tree]]) -> Iterator[Candidate]:
         """Yield each candidate once.
 
@@ -68,7 +73,8 @@ class Engine:
         ]
         if not all(slot.options for slot in slots):
             return
-        lines = self._lines_above | _lines(tree)
+        # Who stands above whom matters only where something asks for it.
+        lines = self._lines_above | _lines(tree) if self._request.same_subtree else {}
         for filling in Search(self._request, slots, lines).fillings(self._patience):
             yield self._candidate(filling)
 

@@ -29,6 +29,7 @@ class Hosts:
         self._api_db = api_db
         self._cells = cells
         self._states: dict[ProviderUuid, HostState] = {}
+        self._complete = False
         self._lock = threading.Lock()
         self._strangers: dict[ProviderUuid, float] = {}
         self._silent: set[str] = set()
@@ -59,6 +60,11 @@ class Hosts:
         """Return every host's state, as last read."""
         return self._states.values()
 
+    @property
+    def complete(self) -> bool:
+        """Whether the hosts of every cell are known; not so while one was away whenever it was read."""
+        return self._complete
+
     def _new(self, providers: Collection[ProviderUuid]) -> list[ProviderUuid]:
         recently = time.monotonic() - _STRANGER_PAUSE
         return [
@@ -76,6 +82,7 @@ class Hosts:
             self._note("the API database", error)
             return
         states: dict[ProviderUuid, HostState] = {}
+        complete = True
         for cell in self._cells.all():
             if cell.uuid == CELL0 or cell.disabled:
                 continue
@@ -85,10 +92,12 @@ class Hosts:
             except KilonovaError as error:
                 self._note(f"cell {cell.name}", error)
                 found = tuple(s for s in self._states.values() if s.cell_uuid == cell.uuid)
+                complete = complete and bool(found)
             else:
                 self._silent.discard(f"cell {cell.name}")
             states |= {state.provider_uuid: state for state in found}
         self._states = states
+        self._complete = complete
 
     def _note(self, what: str, error: KilonovaError) -> None:
         if what not in self._silent:

@@ -48,7 +48,8 @@ class Selection:
 
         Raises:
             PlacementUnavailable: nothing was decided; what was claimed is claimed again the next time.
-            HostsUnavailable: no host gives a sign of life, so the request has to wait.
+            HostsUnavailable: no host gives a sign of life, or a cell's hosts were never read, so the
+                request has to wait.
         """
         spec = message.spec
         decided: dict[InstanceUuid, Decision] = {}
@@ -73,6 +74,8 @@ class Selection:
             if not waiting or not (refused or unseen):
                 break
         if waiting:
+            if not self._hosts.complete:
+                raise HostsUnavailable("The hosts of a cell could not be read yet.")
             if all_fell_silent(self._hosts.all(), self._moment()):
                 raise HostsUnavailable("No host at all gives a sign of life.")
             no_host = self._why(spec, refusals)

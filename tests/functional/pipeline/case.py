@@ -116,6 +116,20 @@ class PipelineCase(testtools.TestCase):
         self.until(f"{uuid} is {status}", lambda: self.server(uuid)["status"] == status)
         return self.server(uuid)
 
+    def events(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
+        """Return the events of a server's action with their results, as they began."""
+        path = f"/servers/{uuid}/os-instance-actions"
+        listed = self.get("compute", path)["instanceActions"]
+        (request,) = [one["request_id"] for one in listed if one["action"] == action]
+        shown = self.get("compute", f"{path}/{request}")["instanceAction"]["events"]
+        begun = sorted(shown, key=lambda event: event["start_time"])
+        return [(event["event"], event["result"]) for event in begun]
+
+    def builds(self, uuid: str) -> list[str | None]:
+        """Return the results of a server's builds, on one host after the other."""
+        name = "compute__do_build_and_run_instance"
+        return [result for event, result in self.events(uuid, "create") if event == name]
+
     def delete(self, uuid: str) -> None:
         """Delete a server and wait until it is gone."""
         self.assertEqual(204, self.ask("compute", "DELETE", f"/servers/{uuid}").status_code)
