@@ -85,6 +85,8 @@ def malformed(body: Any) -> st.SearchStrategy[Any]:
     ]
     keys = st.text(min_size=1, max_size=20).map(lambda name: f"?{name}")
     not_objects = st.booleans() | st.integers() | st.text(min_size=1) | st.lists(_SCALARS)
+    if not closed:
+        return not_objects
     more = st.builds(
         lambda steps, key, value: put(body, steps, at(body, steps) | {key: value}),
         st.sampled_from(closed),
@@ -139,6 +141,7 @@ class MalformedBodiesTest(Populated):
             ("service_id", service["id"]),
             ("project_id", "project-a"),
             ("name", "default"),
+            ("tag", "red"),
             ("key", "colour" if "metadata" in path else "hw:cpu_policy"),
         ):
             path = path.replace(f"{{{name}}}", value)
