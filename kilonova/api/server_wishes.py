@@ -172,10 +172,11 @@ def _networks(body: Body) -> str:
 
 
 def _device(device: Body) -> BlockDevice:
+    index = device.get("boot_index")
     return BlockDevice(
-        source_type=device["source_type"],
+        source_type=device.get("source_type", ""),
         destination_type=device.get("destination_type", "local"),
-        boot_index=int(device["boot_index"]),
+        boot_index=None if index is None else int(index),
         uuid=device.get("uuid"),
         delete_on_termination=is_true(device.get("delete_on_termination")),
         tag=device.get("tag"),

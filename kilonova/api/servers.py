@@ -151,12 +151,6 @@ def delete(asked: Asked, server_id: str) -> Answer:
     return Answer(status=204)
 
 
-def addresses(asked: Asked, server_id: str) -> Answer:
-    """``GET /servers/{server_id}/ips``."""
-    find_server(asked, server_id)
-    return Answer({"addresses": {}})
-
-
 ROUTES = (
     Route("GET", "/servers", f"{_S}:index", server_lists.index, query=QUERY),
     Route("POST", "/servers", f"{_S}:create", server_create.create, body=schemas.CREATE),
@@ -164,6 +158,5 @@ ROUTES = (
     Route("GET", "/servers/{server_id}", f"{_S}:show", show),
     Route("PUT", "/servers/{server_id}", f"{_S}:update", update, body=schemas.UPDATE),
     Route("DELETE", "/servers/{server_id}", f"{_S}:delete", delete),
-    Route("GET", "/servers/{server_id}/ips", "os_compute_api:ips:index", addresses),
     *ACTION_ROUTES,
 )

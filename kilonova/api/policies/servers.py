@@ -6,6 +6,8 @@ _S = "os_compute_api:servers"
 _ACTION = (("POST", "/servers/{server_id}/action"),)
 _META = "/servers/{server_id}/metadata"
 _ACTIONS = "/servers/{server_id}/os-instance-actions"
+_TAG = "os_compute_api:os-server-tags"
+_TAGS = "/servers/{server_id}/tags"
 
 RULES = (
     Rule(f"{_S}:index", READER, "List servers.", (("GET", "/servers"),)),
@@ -131,5 +133,23 @@ RULES = (
         READER,
         "List addresses.",
         (("GET", "/servers/{server_id}/ips"),),
+    ),
+    Rule(
+        "os_compute_api:ips:show",
+        READER,
+        "List addresses in one network.",
+        (("GET", "/servers/{server_id}/ips/{network}"),),
+    ),
+    Rule(f"{_TAG}:index", READER, "List tags.", (("GET", _TAGS),)),
+    Rule(f"{_TAG}:show", READER, "See whether a server has a tag.", (("GET", _TAGS + "/{tag}"),)),
+    Rule(f"{_TAG}:update_all", MEMBER, "Replace tags.", (("PUT", _TAGS),)),
+    Rule(f"{_TAG}:update", MEMBER, "Add a tag.", (("PUT", _TAGS + "/{tag}"),)),
+    Rule(f"{_TAG}:delete_all", MEMBER, "Remove all tags.", (("DELETE", _TAGS),)),
+    Rule(f"{_TAG}:delete", MEMBER, "Remove a tag.", (("DELETE", _TAGS + "/{tag}"),)),
+    Rule(
+        "compute:server:topology:index",
+        READER,
+        "Show the NUMA topology of a server.",
+        (("GET", "/servers/{server_id}/topology"),),
     ),
 )

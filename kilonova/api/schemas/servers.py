@@ -230,6 +230,7 @@ def _update(version: Version) -> Schema:
 
 UPDATE = Schemas({since: _update(since) for since, _ in _CHANGEABLE})
 
+NO_BODY = Schemas({(2, 1): {"type": "null"}})
 NO_ARGUMENTS = Schemas({(2, 1): {"type": "object"}})
 _KINDS = ["HARD", "SOFT", "Hard", "Soft", "hard", "soft"]
 REBOOT = Schemas({(2, 1): closed({"reboot": closed({"type": {"enum": _KINDS}}, "type")}, "reboot")})

@@ -45,6 +45,8 @@ BODIES: dict[str, Any] = {
     f"POST {_SERVER}/metadata": {"metadata": {"a": "b"}},
     f"PUT {_SERVER}/metadata": {"metadata": {"a": "b"}},
     f"PUT {_SERVER}/metadata/{{key}}": {"meta": {"colour": "red"}},
+    f"PUT {_SERVER}/tags": {"tags": ["blue"]},
+    f"PUT {_SERVER}/tags/{{tag}}": None,
     "POST /flavors": {"flavor": _FLAVOR},
     "PUT /flavors/{flavor_id}": {"flavor": {"description": "new"}},
     "POST /flavors/{flavor_id}/os-extra_specs": {"extra_specs": {"hw:cpu_policy": "dedicated"}},

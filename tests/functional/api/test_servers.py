@@ -117,6 +117,13 @@ class ServersTest(Populated):
             shown = self._show(uuid)["scheduler_hints"]
             self.assertEqual(("t", ["1", "x", "null"]), (shown["text"], shown["many"]))
 
+    def test_a_device_without_a_boot_index_is_no_boot_disk(self) -> None:
+        device = {"source_type": "image", "destination_type": "local", "uuid": self.image}
+        for more in ({}, {"boot_index": None}, {"boot_index": 1}, {"boot_index": "x"}):
+            body = self._body(NEWEST, block_device_mapping_v2=[device | more])
+            self.refused(400, "boot_index", "POST", "/servers", body)
+        self._create(block_device_mapping_v2=[device | {"boot_index": "0"}])
+
     def test_an_image_may_be_named_without_hyphens(self) -> None:
         uuid = self._create(imageRef=self.image.replace("-", ""))
         self.assertEqual(self.image, self._show(uuid)["image"]["id"])

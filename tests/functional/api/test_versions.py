@@ -17,6 +17,8 @@ _NAMES = {
     "alias": ("os-services",),
     "request_id": (REQUEST,),
     "server_id": SERVERS,
+    "network": ("public",),
+    "tag": ("red",),
 }
 
 

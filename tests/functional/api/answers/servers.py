@@ -9,6 +9,7 @@ from tests.functional.api.answers.shapes import (
     MOMENT,
     NAME,
     NEXT,
+    NULL,
     SECOND,
     TEXT,
     UUID,
@@ -197,6 +198,7 @@ _EVENTS = array(_EVENT)
 
 _SERVER = "/servers/{server_id}"
 _ACTIONS = _SERVER + "/os-instance-actions"
+_TAGS = Shape(Field("tags", {"type": "array", "items": NAME, "maxItems": 50}))
 _METADATA = Shape(Field("metadata", ITEMS))
 _META = Shape(
     Field("meta", {**ITEMS, "minProperties": 1, "maxProperties": 1}),
@@ -210,6 +212,18 @@ ANSWERS = {
     f"PUT {_SERVER}": Told(200, Shape(Field("server", _CHANGED))),
     f"DELETE {_SERVER}": Told(204),
     f"GET {_SERVER}/ips": Told(200, Shape(Field("addresses", ADDRESSES))),
+    f"GET {_SERVER}/ips/{{network}}": Told(
+        200, {"type": "object", "additionalProperties": array(_ADDRESS), "maxProperties": 1}
+    ),
+    f"GET {_SERVER}/tags": Told(200, _TAGS),
+    f"PUT {_SERVER}/tags": Told(200, _TAGS),
+    f"DELETE {_SERVER}/tags": Told(204),
+    f"GET {_SERVER}/tags/{{tag}}": Told(204),
+    f"PUT {_SERVER}/tags/{{tag}}": Told(201, or_else=204),
+    f"DELETE {_SERVER}/tags/{{tag}}": Told(204),
+    f"GET {_SERVER}/topology": Told(
+        200, Shape(Field("nodes", {"type": "array", "maxItems": 0}), Field("pagesize_kb", NULL))
+    ),
     f"GET {_SERVER}/metadata": Told(200, _METADATA),
     f"POST {_SERVER}/metadata": Told(200, _METADATA),
     f"PUT {_SERVER}/metadata": Told(200, _METADATA),

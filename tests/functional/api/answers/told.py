@@ -10,18 +10,25 @@ from tests.functional.api.answers.shapes import FIRST, Node, Version, schema_at
 
 class Told:
     """A status and the body that comes with it; None is no body. ``statuses`` says which status counts
-    from which microversion, where it changed."""
+    from which microversion, where it changed; ``or_else`` is another that may come."""
 
     def __init__(
-        self, status: int, body: Node = None, *, statuses: dict[Version, int] | None = None
+        self,
+        status: int,
+        body: Node = None,
+        *,
+        statuses: dict[Version, int] | None = None,
+        or_else: int | None = None,
     ) -> None:
         self._statuses = {FIRST: status} | (statuses or {})
+        self._or_else = or_else
         self.body = body
         self._validator = functools.cache(self._compiled)
 
-    def status_at(self, version: Version) -> int:
-        """Return the status at a microversion."""
-        return self._statuses[max(since for since in self._statuses if since <= version)]
+    def statuses_at(self, version: Version) -> set[int | None]:
+        """Return the statuses that may come at a microversion."""
+        known = max(since for since in self._statuses if since <= version)
+        return {self._statuses[known], self._or_else}
 
     def _compiled(self, version: Version) -> Draft202012Validator:
         return Draft202012Validator(schema_at(self.body, version))
