@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Allocation
-from kilonova.scheduler.pipeline import Fit, deduct
+from kilonova.scheduler.fit import Fit, deduct
 
 _KEPT = 60.0
 """Seconds after which a claimed pick is forgotten: no request's figures are older."""

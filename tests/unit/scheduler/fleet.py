@@ -19,7 +19,7 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 from kilonova.core.scheduling import HostState, RequestSpec, Room
 from kilonova.scheduler.filters import Moment
-from kilonova.scheduler.pipeline import Fit
+from kilonova.scheduler.fit import Fit
 
 NOW = datetime(2026, 5, 1, 12, 0, 0)
 MOMENT = Moment(now=NOW, down_after=15)

@@ -7,8 +7,8 @@ import testtools
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Allocation
 from kilonova.scheduler import in_flight
+from kilonova.scheduler.fit import Fit
 from kilonova.scheduler.in_flight import InFlight
-from kilonova.scheduler.pipeline import Fit
 from tests.unit.scheduler.fleet import fit
 
 A, B = InstanceUuid("a"), InstanceUuid("b")
