@@ -134,18 +134,6 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         return int((self.total - self.reserved) * self.allocation_ratio)
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Capacity and use of one resource class on one provider."""
-
-    capacity: int
-    used: int
-
-    @property
-    def free(self) -> int:
-        """What is left; negative when a ratio was lowered below the use."""
-        return self.capacity - self.used
-
-
 Allocation = dict[str, dict[str, int]]
 """What a claim takes: provider UUID -> resource class -> amount."""
 

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from kilonova.core.candidates import Group, Request
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError, PlacementUnavailable
 from kilonova.core.ids import InstanceUuid, ProviderUuid
-from kilonova.core.scheduling import Allocation, Inventory, Room
+from kilonova.core.scheduling import Allocation, Inventory
 
 _VERSION = "1.36"
 _ANY_OF_TRAITS = "1.39"
@@ -31,12 +31,12 @@ _HOST_TRAIT = "COMPUTE_NODE"
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A host on which a request fits: the root of the tree of providers, and what each of them gives.
 
-    ``rooms`` are the host's figures by resource class; of a class that other providers give, theirs.
+    ``free`` is what the host has left of each class; of a class that other providers give, what these have.
     """
 
     provider_uuid: ProviderUuid
     allocation: Allocation
-    rooms: dict[str, Room]
+    free: dict[str, int]
     traits: frozenset[str]
 
 
@@ -256,13 +256,13 @@ def _wants_any_of(request: Request) -> bool:
 def _candidate(offer: _Offer, summaries: Mapping[str, _Summary]) -> Candidate:
     allocation = {uuid: entry["resources"] for uuid, entry in offer.allocations.items()}
     root = _host_among(allocation, summaries)
-    rooms = _rooms(summaries[root]) if root in summaries else {}
+    free = _free(summaries[root]) if root in summaries else {}
     for uuid, amounts in allocation.items():
         if uuid != root:
-            rooms |= {n: room for n, room in _rooms(summaries[uuid]).items() if n in amounts}
+            free |= {n: left for n, left in _free(summaries[uuid]).items() if n in amounts}
     traits = summaries[root].traits if root in summaries else frozenset()
     return Candidate(
-        provider_uuid=ProviderUuid(root), allocation=allocation, rooms=rooms, traits=traits
+        provider_uuid=ProviderUuid(root), allocation=allocation, free=free, traits=traits
     )
 
 
@@ -273,11 +273,8 @@ def _host_among(allocation: Allocation, summaries: Mapping[str, _Summary]) -> st
     return next(hosts, roots[0])
 
 
-def _rooms(summary: _Summary) -> dict[str, Room]:
-    return {
-        name: Room(capacity=room["capacity"], used=room["used"])
-        for name, room in summary.resources.items()
-    }
+def _free(summary: _Summary) -> dict[str, int]:
+    return {name: room["capacity"] - room["used"] for name, room in summary.resources.items()}
 
 
 def _error(method: str, path: str, answer: Any) -> KilonovaError:

@@ -1,42 +1,49 @@
-"""A host that may take a server, with the room that is left on it in the picture of one decision."""
+"""A host that may take a server, with what is left of it in the picture of one decision."""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from kilonova.core.scheduling import Allocation, Destination, HostState, Room
+from kilonova.core.scheduling import Allocation, Destination, HostState
 
-Rooms = dict[str, Room]
+Free = dict[str, int]
+"""What is free of each resource class."""
+
+
+def amounts_of(allocation: Allocation) -> dict[str, int]:
+    """Return what an allocation takes of each class, from all its providers together."""
+    if len(allocation) == 1:
+        return next(iter(allocation.values()))
+    total: dict[str, int] = {}
+    for part in allocation.values():
+        for name, amount in part.items():
+            total[name] = total.get(name, 0) + amount
+    return total
 
 
 class Fit(msgspec.Struct, kw_only=True):
-    """A candidate: a host, what a server would be allocated there, and the room of each resource class.
+    """A candidate: a host, what a server would be allocated there, and what is free.
 
-    ``rooms`` and ``host`` change as servers are placed in the picture.
+    ``amounts`` are those of the allocation. ``free`` and ``host`` change as servers are placed in the
+    picture.
     """
 
     host: HostState
-    allocation: Allocation
-    rooms: Rooms
-
-    def amounts(self) -> Mapping[str, int]:
-        """Return what a server takes of each class, from the host and the providers under it together."""
-        if len(self.allocation) == 1:
-            return next(iter(self.allocation.values()))
-        total: dict[str, int] = {}
-        for part in self.allocation.values():
-            for name, amount in part.items():
-                total[name] = total.get(name, 0) + amount
-        return total
+    allocation: Allocation = {}
+    amounts: dict[str, int] = {}
+    free: Free = {}
 
     def has_room(self) -> bool:
         """Whether one more server fits."""
-        rooms = self.rooms
-        for name, amount in self.amounts().items():
-            room = rooms.get(name)
-            if room is None or room.capacity - room.used < amount:
-                return False
-        return True
+        free = self.free
+        return all(name in free and free[name] >= n for name, n in self.amounts.items())
+
+    def deduct(self, amounts: Mapping[str, int]) -> None:
+        """Take amounts out of what is free."""
+        free = self.free
+        for name, amount in amounts.items():
+            if name in free:
+                free[name] -= amount
 
     def destination(self) -> Destination:
         """Return the host as where a server goes."""
@@ -49,11 +56,3 @@ class Fit(msgspec.Struct, kw_only=True):
             availability_zone=host.availability_zone,
             allocation=self.allocation,
         )
-
-
-def deduct(rooms: Rooms, amounts: Mapping[str, int]) -> None:
-    """Take amounts out of a picture's rooms."""
-    for name, amount in amounts.items():
-        if name in rooms:
-            room = rooms[name]
-            rooms[name] = Room(capacity=room.capacity, used=room.used + amount)

@@ -15,7 +15,7 @@ from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.scheduler.device_filters import occupied
 from kilonova.scheduler.filters import Filter, Moment, concerns, is_steady
-from kilonova.scheduler.fit import Fit, deduct
+from kilonova.scheduler.fit import Fit
 from kilonova.scheduler.ranking import Ranking
 from kilonova.scheduler.weighers import Weigher
 
@@ -149,7 +149,7 @@ def pick(question: Question, fits: Sequence[Fit], recipe: Recipe) -> Picked:
         others = ranking.first_of(fit.host.cell_uuid, question.alternates)
         destination = ranking.taken()
         decisions.append(Decision(instance_uuid=uuid, destination=destination, alternates=others))
-        deduct(fit.rooms, fit.amounts())
+        fit.deduct(fit.amounts)
         fit.host = occupied(spec, fit.host)
         if spec.group:
             members[fit.host.host] = members.get(fit.host.host, 0) + 1

@@ -6,7 +6,7 @@ the least, 1 for the most) is that of the picture before the first pick.
 """
 
 import random
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Sequence
 
 from kilonova.core.decision_record import Scored
@@ -23,11 +23,12 @@ _Key = tuple[float, float, int]
 class _Scale:
     """One weigher with the scale of its scores: ``(score - low) * factor`` is its part of the total."""
 
-    __slots__ = ("factor", "low", "name", "weigh")
+    __slots__ = ("factor", "is_flat", "low", "name", "weigh")
 
     def __init__(self, name: str, weigh: Weigher, multiplier: float, scores: list[float]) -> None:
         self.name, self.weigh = name, weigh
         self.low, high = min(scores), max(scores)
+        self.is_flat = high == self.low
         # Where all are equal, they are told apart once servers are placed: by their own size then.
         span = high - self.low or abs(high)
         self.factor = multiplier / span if span else 0.0
@@ -50,7 +51,6 @@ class Ranking:
         decide = chance.random
         self._keys: list[_Key] = [(-t, decide(), index) for index, t in enumerate(totals)]
         self._order = sorted(self._keys)
-        self._cells: dict[CellUuid, list[_Key]] = {}
         self._destinations: dict[int, Destination] = {}
 
     def _weigh_all(self, weighers: Sequence[tuple[str, Weigher, float]]) -> list[float]:
@@ -64,8 +64,8 @@ class Ranking:
             scores = weigh(spec, fits, moment)
             scale = _Scale(name, weigh, multiplier, scores)
             self._scales.append(scale)
-            low, factor = scale.low, scale.factor
-            if factor:
+            if not scale.is_flat:
+                low, factor = scale.low, scale.factor
                 totals = [t + (s - low) * factor for t, s in zip(totals, scores, strict=True)]
         return totals
 
@@ -91,11 +91,7 @@ class Ranking:
         """Take a host out of the order, by its place in it."""
         key = self._order.pop(place)
         self._taken = key[2]
-        fit = self._fits[self._taken]
-        if self._cells:
-            cell = self._cells[fit.host.cell_uuid]
-            del cell[bisect_left(cell, key)]
-        return fit
+        return self._fits[self._taken]
 
     def put_back(self) -> None:
         """Put the host that was taken last where its score is now."""
@@ -108,31 +104,24 @@ class Ranking:
         key = (-total, self._keys[index][1], index)
         self._keys[index] = key
         insort(self._order, key)
-        if self._cells:
-            insort(self._cells[fit.host.cell_uuid], key)
 
     def keep(self, passes: Sequence[bool]) -> None:
         """Keep only the hosts, by their index among the fits, that still pass."""
         self._order = [key for key in self._order if passes[key[2]]]
-        self._cells = {}
 
     def first_of(self, cell: CellUuid, count: int) -> tuple[Destination, ...]:
         """Return the best hosts of a cell."""
-        if not count:
-            return ()
-        if not self._cells:
-            self._sort_by_cell()
-        return tuple(self._destination(key[2]) for key in self._cells[cell][:count])
+        found: list[Destination] = []
+        for _, _, index in self._order:
+            if len(found) == count:
+                break
+            if self._fits[index].host.cell_uuid == cell:
+                found.append(self._destination(index))
+        return tuple(found)
 
     def taken(self) -> Destination:
         """Return the host that was taken last as where a server goes."""
         return self._destination(self._taken)
-
-    def _sort_by_cell(self) -> None:
-        for fit in self._fits:
-            self._cells.setdefault(fit.host.cell_uuid, [])
-        for key in self._order:
-            self._cells[self._fits[key[2]].host.cell_uuid].append(key)
 
     def _destination(self, index: int) -> Destination:
         found = self._destinations.get(index)

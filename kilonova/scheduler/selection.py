@@ -22,7 +22,7 @@ from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.messages import Destinations, SelectDestinations
 from kilonova.scheduler import prefilters, recipe
 from kilonova.scheduler.filters import Moment
-from kilonova.scheduler.fit import Fit
+from kilonova.scheduler.fit import Fit, amounts_of
 from kilonova.scheduler.host_filters import all_fell_silent
 from kilonova.scheduler.hosts import Hosts
 from kilonova.scheduler.in_flight import InFlight
@@ -197,7 +197,12 @@ class Selection:
         one_each = {candidate.provider_uuid: candidate for candidate in reversed(found)}
         states = self._hosts.known(one_each)
         fits = [
-            Fit(host=states[uuid], allocation=candidate.allocation, rooms=candidate.rooms)
+            Fit(
+                host=states[uuid],
+                allocation=candidate.allocation,
+                amounts=amounts_of(candidate.allocation),
+                free=candidate.free,
+            )
             for uuid, candidate in one_each.items()
             if uuid in states
         ]
@@ -236,11 +241,11 @@ class Selection:
         wanted = prefilters.resources(asked)
         with_room = []
         for uuid in states.keys() - {c.provider_uuid for c in offered} - unknown:
-            shortage = lacks(wanted, figures[uuid].rooms if uuid in figures else {})
+            shortage = lacks(wanted, figures[uuid].free if uuid in figures else {})
             if shortage:
                 sifted.refusals.add(shortage)
             else:
-                with_room.append(Fit(host=states[uuid], allocation={}, rooms={}))
+                with_room.append(Fit(host=states[uuid]))
         others = sift(Question(spec=spec, instances=(), moment=moment), with_room, self._recipe)
         for reason in others.refusals.total(0).reasons:
             sifted.refusals.add(reason)

@@ -4,19 +4,19 @@ from collections.abc import Collection, Mapping
 
 from kilonova.core.candidates import Request
 from kilonova.core.ids import ProviderUuid
-from kilonova.core.scheduling import Reason, Room
+from kilonova.core.scheduling import Reason
 
 
-def lacks(resources: Mapping[str, int], rooms: Mapping[str, Room]) -> Reason | None:
+def lacks(resources: Mapping[str, int], free: Mapping[str, int]) -> Reason | None:
     """Return the first resource class of which a host has too little left."""
     for name, amount in resources.items():
-        free = rooms[name].free if name in rooms else 0
-        if free < amount:
+        left = free.get(name, 0)
+        if left < amount:
             return Reason(
                 refused_by=name,
                 sentence=f"lack {name}",
-                nearest_miss=f"needs {amount}, the best has {free} free",
-                short_by=amount - free,
+                nearest_miss=f"needs {amount}, the best has {left} free",
+                short_by=amount - left,
             )
     return None
 

@@ -30,8 +30,7 @@ def concerns(weigh: Weigher, spec: RequestSpec) -> bool:
 
 
 def _free(name: str, fits: Sequence[Fit]) -> list[float]:
-    rooms = [fit.rooms.get(name) for fit in fits]
-    return [float(room.capacity - room.used) if room is not None else 0.0 for room in rooms]
+    return [float(fit.free.get(name, 0)) for fit in fits]
 
 
 def ram(_spec: RequestSpec, fits: Sequence[Fit], _moment: Moment) -> list[float]:
@@ -78,6 +77,8 @@ def pci(spec: RequestSpec, fits: Sequence[Fit], _moment: Moment) -> list[float]:
 def metrics(_spec: RequestSpec, fits: Sequence[Fit], moment: Moment) -> list[float]:
     """What the host reports, each metric by its own weight; one that it does not report counts nothing."""
     weights = moment.metric_weights.items()
+    if not weights:
+        return [0.0] * len(fits)
     return [sum(fit.host.metrics.get(name, 0.0) * n for name, n in weights) for fit in fits]
 
 

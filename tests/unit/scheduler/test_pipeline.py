@@ -7,10 +7,10 @@ from typing import Any
 
 import testtools
 
-from kilonova.core.scheduling import Decision, GroupRule, HostState, Reason, RequestSpec, Room
+from kilonova.core.scheduling import Decision, GroupRule, HostState, Reason, RequestSpec
 from kilonova.scheduler import host_filters, weighers
 from kilonova.scheduler.filters import Moment, about
-from kilonova.scheduler.fit import Fit, deduct
+from kilonova.scheduler.fit import Fit, amounts_of
 from kilonova.scheduler.pipeline import Question, Recipe, Refusals, Sifted, pick, sift
 from tests.unit.scheduler.fleet import CELL, MOMENT, NOW, fit, flavor, host, spec, uuids
 
@@ -121,7 +121,7 @@ class PickTest(testtools.TestCase):
 
     def test_a_host_with_no_figure_for_what_is_wanted_has_no_room(self) -> None:
         without = fit("h1")
-        del without.rooms["DISK_GB"]
+        del without.free["DISK_GB"]
         self.assertEqual([], hosts_of(choose([without], 1)))
 
     def test_nothing_to_pick_from_decides_for_nobody(self) -> None:
@@ -193,7 +193,7 @@ def look(
     fleet: Sequence[HostState], request: RequestSpec | None = None, *, count: int = 1
 ) -> Sifted:
     """Ask the usual filters about hosts."""
-    candidates = [Fit(host=state, allocation={}, rooms={}) for state in fleet]
+    candidates = [Fit(host=state) for state in fleet]
     return sift(ask(count, request), candidates, recipe())
 
 
@@ -269,7 +269,7 @@ class RefusalsTest(testtools.TestCase):
             asked.append(state.host)
 
         for request in (spec(), spec(forced_host="h1")):
-            candidates = [Fit(host=host("h1"), allocation={}, rooms={})]
+            candidates = [Fit(host=host("h1"))]
             sift(ask(1, request), candidates, Recipe(filters=(("x", picky),), weighers=()))
         self.assertEqual(["h1"], asked)
 
@@ -277,12 +277,19 @@ class RefusalsTest(testtools.TestCase):
 class DeductTest(testtools.TestCase):
     """Taking amounts out of a picture."""
 
-    def test_amounts_are_added_to_what_is_used(self) -> None:
-        held = {"VCPU": Room(capacity=8, used=1), "DISK_GB": Room(capacity=5, used=5)}
-        deduct(held, {"VCPU": 3, "CUSTOM_GPU": 1})
-        self.assertEqual(
-            {"VCPU": Room(capacity=8, used=4), "DISK_GB": Room(capacity=5, used=5)}, held
-        )
+    def test_amounts_are_taken_out_of_what_is_free(self) -> None:
+        held = Fit(host=host(), free={"VCPU": 7, "DISK_GB": 0})
+        held.deduct({"VCPU": 3, "CUSTOM_GPU": 1})
+        self.assertEqual({"VCPU": 4, "DISK_GB": 0}, held.free)
+
+    def test_what_providers_under_a_host_give_counts_together(self) -> None:
+        both = {"host": {"VCPU": 2}, "under": {"VGPU": 1, "VCPU": 1}}
+        amounts = amounts_of(both)
+        self.assertEqual({"VCPU": 3, "VGPU": 1}, amounts)
+        nested = Fit(host=host(), allocation=both, amounts=amounts, free={"VCPU": 3, "VGPU": 1})
+        self.assertTrue(nested.has_room())
+        nested.deduct({"VGPU": 1})
+        self.assertFalse(nested.has_room())
 
     def test_a_request_of_a_bigger_flavor_takes_more(self) -> None:
         request = spec(flavor=flavor(vcpus=4))

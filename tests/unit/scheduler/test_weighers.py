@@ -22,7 +22,7 @@ PCI_FLAVOR = flavor(extra_specs={"pci_passthrough:alias": "gpu:1"})
 def fits(*changes: dict[str, Any]) -> list[Fit]:
     """Return hosts ``a``, ``b``, ... that differ so."""
     return [
-        Fit(host=host(name, **changed), allocation={}, rooms=rooms())
+        Fit(host=host(name, **changed), free=rooms())
         for name, changed in zip("abcdef", changes, strict=False)
     ]
 
@@ -123,7 +123,7 @@ class WeighersTest(testtools.TestCase):
 
     def test_a_host_that_has_nothing_of_a_kind_scores_nothing(self) -> None:
         some = fit("h1")
-        del some.rooms["DISK_GB"]
+        del some.free["DISK_GB"]
         self.assertEqual([0.0], weighers.disk(spec(), [some], MOMENT))
 
     def test_weighers_that_cannot_tell_hosts_apart_are_left_out(self) -> None:
