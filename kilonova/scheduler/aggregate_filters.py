@@ -5,6 +5,7 @@ Keys and their meaning: Compute documentation, "Compute schedulers".
 
 from collections.abc import Iterator
 
+from kilonova.core.aggregate import HostAggregate
 from kilonova.core.scheduling import HostState, Reason, RequestSpec
 from kilonova.scheduler.extra_specs import matches
 from kilonova.scheduler.filters import Moment, about, every
@@ -20,6 +21,19 @@ def values_of(host: HostState, key: str) -> set[str]:
         for aggregate in host.aggregates
         if key in aggregate.metadata
         for value in aggregate.metadata[key].split(",")
+    }
+
+
+def tenants_of(aggregate: HostAggregate) -> set[str]:
+    """Return the projects for which an aggregate is set apart.
+
+    The key may have a suffix, so that an aggregate can name more projects than one value holds.
+    """
+    return {
+        value.strip()
+        for key, values in aggregate.metadata.items()
+        if key.startswith(_TENANTS)
+        for value in values.split(",")
     }
 
 
@@ -68,17 +82,8 @@ def image_isolation(spec: RequestSpec, host: HostState, _moment: Moment) -> Reas
 
 @about(every)
 def tenant_isolation(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason | None:
-    """No aggregate of the host is set apart for other projects.
-
-    The key may have a suffix, so that an aggregate can name more projects than one value holds.
-    """
-    owners = {
-        value.strip()
-        for aggregate in host.aggregates
-        for key, values in aggregate.metadata.items()
-        if key.startswith(_TENANTS)
-        for value in values.split(",")
-    }
+    """No aggregate of the host is set apart for other projects."""
+    owners = {project for aggregate in host.aggregates for project in tenants_of(aggregate)}
     if not owners or spec.project_id in owners:
         return None
     return Reason(

@@ -5,7 +5,7 @@ Pure. Keys and their meaning: Compute documentation, "Extra specs" (``resources`
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -15,9 +15,9 @@ from kilonova.core.candidates import Group, Request
 from kilonova.core.ids import ProviderUuid
 from kilonova.core.scheduling import RequestSpec
 from kilonova.scheduler import numa
+from kilonova.scheduler.aggregate_filters import tenants_of
 
 _KEY = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:([A-Z0-9_]{1,255})")
-_TENANT = "filter_tenant_id"
 _DISABLED = "COMPUTE_STATUS_DISABLED"
 
 AVAILABILITY_ZONE, TENANT_ISOLATION = "availability_zone", "tenant_isolation"
@@ -132,11 +132,7 @@ def _member_of(spec: RequestSpec, known: Known) -> list[frozenset[str]]:
         if in_zone:
             sets.append(frozenset(in_zone))
     if TENANT_ISOLATION in known.enabled:
-        own = [a.uuid for a in known.aggregates if spec.project_id in _tenants(a.metadata)]
+        own = [a.uuid for a in known.aggregates if spec.project_id in tenants_of(a)]
         if own:
             sets.append(frozenset(own))
     return sets
-
-
-def _tenants(metadata: Mapping[str, str]) -> set[str]:
-    return {value.strip() for key, value in metadata.items() if key.startswith(_TENANT)}

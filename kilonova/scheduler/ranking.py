@@ -29,9 +29,8 @@ class _Scale:
         self.name, self.weigh = name, weigh
         self.low, high = min(scores), max(scores)
         self.is_flat = high == self.low
-        # Where all are equal, they are told apart once servers are placed: by their own size then.
-        span = high - self.low or abs(high)
-        self.factor = multiplier / span if span else 0.0
+        # Where all are equal, servers that are placed tell them apart: by the size of the scores then.
+        self.factor = multiplier / (high - self.low or abs(high) or 1.0)
 
 
 class Ranking:
@@ -99,8 +98,7 @@ class Ranking:
         fit = self._fits[index]
         total = 0.0
         for scale in self._scales:
-            if scale.factor:
-                total += self._part(scale, fit)
+            total += self._part(scale, fit)
         key = (-total, self._keys[index][1], index)
         self._keys[index] = key
         insort(self._order, key)

@@ -30,9 +30,8 @@ def recipe(*, ram: float = 1.0, subset_size: int = 1) -> Recipe:
 
 def ask(count: int, request: RequestSpec | None = None, **changed: Any) -> Question:
     """Return the question where so many servers go."""
-    return Question(
-        spec=request or spec(), instances=uuids(count), moment=MOMENT, **{"seed": 1} | changed
-    )
+    usual = {"moment": MOMENT, "seed": 1}
+    return Question(spec=request or spec(), instances=uuids(count), **usual | changed)
 
 
 def choose(
