@@ -96,9 +96,9 @@ def fill(database: Database, nodes: Iterable[Node]) -> list[str]:
                 if listed:
                     connection.execute(sa.insert(table_of(mapped)), listed)
     if database.url.get_backend_name() == "postgresql":
-        # What its own daemon does within a minute.
+        # What its own daemon does within minutes.
         with database.read() as connection:
-            connection.execute(sa.text("ANALYZE"))
+            connection.execute(sa.text("VACUUM ANALYZE"))
     return uuids
 
 
