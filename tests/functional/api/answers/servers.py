@@ -49,19 +49,10 @@ _FLAVOR = Shape(
     Field("original_name", NAME, since=(2, 47)),
     optional("extra_specs", ITEMS, since=(2, 47)),
 )
+_IMAGE_LINK = Shape(Field("id", UUID), Field("links", BOOKMARK))
+_PROPERTIES = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
 _IMAGE = {
-    "anyOf": [
-        {"const": ""},
-        Shape(
-            Field("id", UUID),
-            Field("links", BOOKMARK),
-            Field(
-                "properties",
-                {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
-                since=(2, 98),
-            ),
-        ),
-    ]
+    "anyOf": [{"const": ""}, _IMAGE_LINK.but(Field("properties", _PROPERTIES, since=(2, 98)))]
 }
 _FAULT = Shape(
     Field("code", WHOLE),
@@ -154,7 +145,7 @@ _SILENT_LISTED = _SILENT_BRIEF.but(Field("tenant_id", NAME), Field("created", SE
 _SILENT_SHOWN = _SILENT_LISTED.but(
     Field("user_id", NAME),
     Field("flavor", _FLAVOR),
-    Field("image", _IMAGE),
+    Field("image", {"anyOf": [{"const": ""}, _IMAGE_LINK]}),
     Field("OS-EXT-AZ:availability_zone", NAME),
     Field("OS-EXT-STS:power_state", _POWER),
     Field("server_groups", _GROUPS, since=(2, 71)),
