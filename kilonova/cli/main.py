@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"kilonova {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     # Imported here: each command pays only for what it uses.
-    from kilonova.cli import bench, up  # noqa: PLC0415
+    from kilonova.cli import bench, simulate, up  # noqa: PLC0415
 
     up_parser = commands.add_parser("up", help=up.__doc__, description=up.__doc__)
     up.add_arguments(up_parser)
@@ -23,6 +23,11 @@ def main() -> None:
     boot_parser = subjects.add_parser("boot", help=bench.__doc__, description=bench.__doc__)
     bench.add_arguments(boot_parser)
     boot_parser.set_defaults(run=bench.run)
+    simulate_parser = commands.add_parser(
+        "simulate", help=simulate.__doc__, description=simulate.__doc__
+    )
+    simulate.add_arguments(simulate_parser)
+    simulate_parser.set_defaults(run=simulate.run)
     options = parser.parse_args()
     code = options.run(options)
     sys.stdout.flush()

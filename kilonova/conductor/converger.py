@@ -24,7 +24,7 @@ from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action, TaskState
 from kilonova.db import actions, build_requests, hosts, instances, leases, reports, unfinished
-from kilonova.db.cells import Cells, map_hosts
+from kilonova.db.cells import Cells, map_hosts, mapping_of
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -148,6 +148,14 @@ class Converger:
     def _send_again(self, cell: CellUuid) -> None:
         database = self._cells.database(cell)
         for waiting in unfinished.never_begun(database, utcnow() - _NOT_BEGUN):
+            mapping = mapping_of(self._api_db, waiting.uuid)
+            if mapping is None or mapping.cell_uuid is None:
+                # Its build request is still there: it is settled, or cleared away, by who drives that.
+                continue
+            if mapping.cell_uuid != cell:
+                # It lives elsewhere: who placed it here had lost it to another conductor by then.
+                instances.remove(database, [waiting.uuid])
+                continue
             chosen = self._destination(waiting, cell)
             to = (chosen.host, chosen.node, chosen.availability_zone)
             if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
@@ -176,6 +184,8 @@ class Converger:
         deleting = unfinished.in_task(database, [TaskState.DELETING], now - _NOT_DELETED)
         for instance in deleting:
             self._note("delete", instance)
+            # Again, because the API may have got no further than to begin.
+            build_requests.queue_for_delete(self._api_db, instance.uuid)
             if instance.host is None:
                 self._placement.free([instance.uuid])
                 instances.mark_deleted(database, [instance.uuid], now)

@@ -45,6 +45,17 @@ def zones_by_host(aggregates: Iterable[HostAggregate]) -> dict[HostName, str]:
     }
 
 
+def aggregates_by_host(
+    aggregates: Iterable[HostAggregate],
+) -> dict[HostName, tuple[HostAggregate, ...]]:
+    """Return the aggregates that every host is in, of hosts that are in any."""
+    found: dict[HostName, list[HostAggregate]] = {}
+    for aggregate in aggregates:
+        for host in aggregate.hosts:
+            found.setdefault(host, []).append(aggregate)
+    return {host: tuple(several) for host, several in found.items()}
+
+
 def changed_metadata(
     metadata: Mapping[str, str], change: Mapping[str, str | None]
 ) -> dict[str, str]:

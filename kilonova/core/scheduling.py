@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from kilonova.core.aggregate import HostAggregate
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import (
     CellUuid,
@@ -17,8 +18,22 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 
 
+class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
+    """How the servers of a server group stand to each other.
+
+    ``policy`` is ``affinity``, ``anti-affinity``, ``soft-affinity`` or ``soft-anti-affinity``.
+    """
+
+    group_uuid: str
+    policy: str
+    max_server_per_host: int = 1
+
+
 class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server needs of its host. Requests with equal specs are scheduled together."""
+    """What a server needs of its host. Requests with equal specs are scheduled together.
+
+    ``moves_from`` is the cell of a server that moves, None for one that is new.
+    """
 
     project_id: ProjectId
     user_id: UserId
@@ -29,13 +44,53 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     forced_host: HostName | None = None
     forced_node: NodeName | None = None
     boots_from_volume: bool = False
+    group: GroupRule | None = None
+    moves_from: CellUuid | None = None
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host has and uses by its own report: CPUs, MiB of memory, GiB of disk."""
+
+    vcpus: int = 0
+    vcpus_used: int = 0
+    memory_mb: int = 0
+    memory_mb_used: int = 0
+    disk_gb: int = 0
+    disk_gb_used: int = 0
+
+
+class NumaCell(msgspec.Struct, frozen=True, kw_only=True):
+    """One NUMA cell of a host, and what is left of it.
+
+    ``cpus`` are those that servers share. ``whole_cores`` are the thread siblings of each core of which no
+    CPU is pinned, ``single_cpus`` the other CPUs that are free to be pinned. ``memory_mb`` is of small
+    pages, ``pages`` counts the free huge pages of each size in KiB.
+    """
+
+    number: int
+    cpus: int = 0
+    whole_cores: int = 0
+    threads_per_core: int = 1
+    single_cpus: int = 0
+    memory_mb: int = 0
+    pages: dict[int, int] = {}
+
+
+class PciPool(msgspec.Struct, frozen=True, kw_only=True):
+    """How many devices of one alias are free; ``numa_cell`` is None where they are near none."""
+
+    alias: str
+    free: int
+    numa_cell: int | None = None
 
 
 class HostState(msgspec.Struct, frozen=True, kw_only=True):
     """What the scheduler knows of a compute node beyond Placement's figures.
 
     ``last_seen`` is UTC without a zone. ``capabilities`` are what ComputeCapabilities compares with:
-    ``hypervisor_type``, ``hypervisor_version``, ``cpu_arch`` and the like, as strings.
+    ``hypervisor_type``, ``hypervisor_version``, ``cpu_arch`` and the like, as strings. ``servers`` are on
+    the host, ``busy`` of them are being built or changed, and ``failed_builds`` failed there lately.
+    ``image_properties`` counts the host's servers by ``name=value`` of their images' properties.
     """
 
     host: HostName
@@ -50,6 +105,17 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: dict[str, str] = {}
     supported: tuple[tuple[str, str, str], ...] = ()
     """(architecture, hypervisor type, vm mode) triples that the host can run."""
+    aggregates: tuple[HostAggregate, ...] = ()
+    host_ip: str = ""
+    hypervisor_version: int = 0
+    figures: Figures = Figures()
+    servers: int = 0
+    busy: int = 0
+    failed_builds: int = 0
+    metrics: dict[str, float] = {}
+    image_properties: dict[str, int] = {}
+    pci: tuple[PciPool, ...] = ()
+    numa: tuple[NumaCell, ...] = ()
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,18 +132,6 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     def capacity(self) -> int:
         """What may be allocated in all: ``(total - reserved) * allocation_ratio``, rounded down."""
         return int((self.total - self.reserved) * self.allocation_ratio)
-
-
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Capacity and use of one resource class on one provider."""
-
-    capacity: int
-    used: int
-
-    @property
-    def free(self) -> int:
-        """What is left; negative when a ratio was lowered below the use."""
-        return self.capacity - self.used
 
 
 Allocation = dict[str, dict[str, int]]

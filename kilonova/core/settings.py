@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 from oslo_log import log
 
 from kilonova.core.errors import Invalid
@@ -167,10 +167,34 @@ _SCHEDULER = [
         min=1,
         help="Hosts that are tried for one server: its destination and its alternates.",
     ),
+    cfg.ListOpt(
+        "request_filters",
+        item_type=types.String(choices=("availability_zone", "tenant_isolation", "image_type")),
+        default=[],
+        help="What Placement is asked beside resources and traits. availability_zone and "
+        "tenant_isolation need the aggregates in Placement, image_type needs hosts with "
+        "COMPUTE_IMAGE_TYPE traits.",
+    ),
     cfg.IntOpt(
         "host_refresh_interval", default=2, min=1, help="Seconds between two looks at the hosts."
     ),
 ]
+
+_WEIGHERS = (
+    # (what it weighs, the usual multiplier, what the sign means)
+    ("ram", 1.0, "free memory. Above 0 spreads, below 0 packs."),
+    ("cpu", 1.0, "free VCPUs. Above 0 spreads, below 0 packs."),
+    ("disk", 1.0, "free disk. Above 0 spreads, below 0 packs."),
+    ("io_ops", -1.0, "servers being built or changed. Below 0 prefers idle hosts."),
+    ("num_instances", 0.0, "servers on the host. Below 0 spreads, above 0 packs."),
+    ("build_failure", 1000000.0, "builds that failed there lately. Above 0 avoids the host."),
+    ("hypervisor_version", 1.0, "the hypervisor's version. Above 0 prefers newer ones."),
+    ("pci", 1.0, "free PCI devices. Above 0 keeps them for servers that ask for some."),
+    ("image_props", 0.0, "servers of like images. Above 0 packs, below 0 spreads them."),
+    ("soft_affinity", 1.0, "members of the server's group, where its policy is soft-affinity."),
+    ("soft_anti_affinity", 1.0, "members of the group, where its policy is soft-anti-affinity."),
+    ("cross_cell_move", 1000000.0, "the cell. Above 0 keeps servers that move in theirs."),
+)
 
 _FILTER_SCHEDULER = [
     cfg.ListOpt(
@@ -183,14 +207,40 @@ _FILTER_SCHEDULER = [
         ],
         help="The filters, in the order in which they are asked.",
     ),
-    cfg.FloatOpt("ram_weight_multiplier", default=1.0, help="Above 0 spreads, below 0 packs."),
-    cfg.FloatOpt("cpu_weight_multiplier", default=1.0, help="Above 0 spreads, below 0 packs."),
-    cfg.FloatOpt("disk_weight_multiplier", default=1.0, help="Above 0 spreads, below 0 packs."),
+    cfg.ListOpt(
+        "weight_classes",
+        default=["all_weighers"],
+        help="The weighers, by name; all_weighers are all that come with kilonova.",
+    ),
+    *(
+        cfg.FloatOpt(f"{name}_weight_multiplier", default=default, help=f"How much counts: {what}")
+        for name, default, what in _WEIGHERS
+    ),
     cfg.IntOpt(
         "host_subset_size",
         default=1,
         min=1,
         help="Pick among this many of the best hosts; equals are always shuffled.",
+    ),
+    cfg.IntOpt(
+        "max_io_ops_per_host",
+        default=8,
+        min=1,
+        help="Servers being built or changed at which IoOpsFilter refuses a host.",
+    ),
+    cfg.IntOpt(
+        "max_instances_per_host",
+        default=50,
+        min=1,
+        help="Servers at which NumInstancesFilter refuses a host.",
+    ),
+]
+
+_METRICS = [
+    cfg.ListOpt(
+        "weight_setting",
+        default=[],
+        help="What MetricsWeigher counts: metrics that hosts report, as NAME=MULTIPLIER.",
     ),
 ]
 
@@ -233,6 +283,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "quota": _QUOTA,
     "scheduler": _SCHEDULER,
     "filter_scheduler": _FILTER_SCHEDULER,
+    "metrics": _METRICS,
     "compute": _COMPUTE,
     "libvirt": _LIBVIRT,
     "fake": _FAKE,

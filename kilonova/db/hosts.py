@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from kilonova.core.aggregate import HostAggregate
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport, Service
 from kilonova.core.ids import CellUuid, HostName
-from kilonova.core.scheduling import HostState
-from kilonova.db.cell_schema import ComputeNode, StoredService
+from kilonova.core.scheduling import Figures, HostState
+from kilonova.db.cell_schema import ComputeNode, StoredInstance, StoredService
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
@@ -21,6 +22,7 @@ COMPUTE = "nova-compute"
 
 _services = table_of(StoredService)
 _nodes = table_of(ComputeNode)
+_instances = table_of(StoredInstance)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(NodeReport).decode
 
@@ -191,22 +193,65 @@ def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
 
 
 def host_states(
-    cell_db: Database, cell_uuid: CellUuid, zones: Mapping[HostName, str], default_zone: str
+    cell_db: Database,
+    cell_uuid: CellUuid,
+    aggregates: Mapping[HostName, tuple[HostAggregate, ...]],
+    default_zone: str,
 ) -> tuple[HostState, ...]:
-    """Return what the scheduler knows of this cell's compute nodes, in one SELECT."""
+    """Return what the scheduler knows of this cell's compute nodes, in three SELECTs.
+
+    No host reports metrics, PCI devices or NUMA cells yet, and nobody counts failed builds or the
+    properties of images by host: these are as if there were none.
+    """
+    servers, busy = cell_db.query(lambda c: (_counted(c, _SERVERS), _counted(c, _BUSY)))
     return tuple(
-        HostState(
-            host=stored.host,
-            node=stored.report.node,
-            cell_uuid=cell_uuid,
-            provider_uuid=stored.report.provider_uuid,
-            enabled=stored.service.enabled,
-            forced_down=stored.service.forced_down,
-            disabled_reason=stored.service.disabled_reason,
-            last_seen=stored.service.last_seen,
-            availability_zone=zones.get(stored.host, default_zone),
-            capabilities=stored.report.capabilities,
-            supported=stored.report.supported,
+        _state(
+            stored,
+            cell_uuid,
+            aggregates.get(stored.host, ()),
+            default_zone,
+            (servers.get(stored.host, 0), busy.get(stored.host, 0)),
         )
         for stored in list_nodes(cell_db)
+    )
+
+
+_here = sa.and_(_instances.c.deleted.is_(False), _instances.c.host.is_not(None))
+_SERVERS = sa.select(_instances.c.host, sa.func.count()).where(_here).group_by(_instances.c.host)
+_BUSY = _SERVERS.where(_instances.c.task_state.is_not(None))
+
+
+def _counted(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, int]:
+    return {row[0]: row[1] for row in connection.execute(query).all()}
+
+
+def _state(
+    stored: StoredNode,
+    cell_uuid: CellUuid,
+    aggregates: tuple[HostAggregate, ...],
+    default_zone: str,
+    counts: tuple[int, int],
+) -> HostState:
+    report, service = stored.report, stored.service
+    figures = {name: getattr(report, name) for name in Figures.__struct_fields__}
+    zones = (aggregate.zone for aggregate in aggregates if aggregate.zone is not None)
+    version = str(report.hypervisor_version)
+    return HostState(
+        host=stored.host,
+        node=report.node,
+        cell_uuid=cell_uuid,
+        provider_uuid=report.provider_uuid,
+        enabled=service.enabled,
+        forced_down=service.forced_down,
+        disabled_reason=service.disabled_reason,
+        last_seen=service.last_seen,
+        availability_zone=next(zones, default_zone),
+        capabilities={"hypervisor_version": version} | report.capabilities,
+        supported=report.supported,
+        aggregates=aggregates,
+        host_ip=report.host_ip,
+        hypervisor_version=report.hypervisor_version,
+        figures=Figures(**figures),
+        servers=counts[0],
+        busy=counts[1],
     )

@@ -1,5 +1,6 @@
 """How an application is served: gunicorn for a service of its own, threads for many in one process."""
 
+import gc
 import os
 import signal
 import socket
@@ -78,7 +79,11 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
                 self.cfg.set(key, value)
 
     def load(self) -> Wsgi:
-        return self._create_app()
+        app = self._create_app()
+        # What is loaded by now stays, so the collector need not go through it again and again.
+        gc.collect()
+        gc.freeze()
+        return app
 
     def run(self) -> None:
         _Arbiter(self).run()

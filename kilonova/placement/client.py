@@ -4,29 +4,39 @@ Imports no database. Speaks to any Placement for reads and registration; claims 
 ``POST /kilonova/v1/claims``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from keystoneauth1 import adapter, exceptions
 from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
+from kilonova.core.candidates import Group, Request
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError, PlacementUnavailable
 from kilonova.core.ids import InstanceUuid, ProviderUuid
-from kilonova.core.scheduling import Allocation, Inventory, Room
+from kilonova.core.scheduling import Allocation, Inventory
 
-_VERSION = "1.28"
+_VERSION = "1.36"
+_ANY_OF_TRAITS = "1.39"
+"""The microversion from which one of several traits can be asked for."""
 _TIMEOUT = 30.0
 """Seconds after which an answer is no longer waited for."""
 
 
+_HOST_TRAIT = "COMPUTE_NODE"
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider on which a request fits, with its figures."""
+    """A host on which a request fits: the root of the tree of providers, and what each of them gives.
+
+    ``free`` is what the host has left of each class; of a class that other providers give, what these have.
+    """
 
     provider_uuid: ProviderUuid
     allocation: Allocation
-    rooms: dict[str, Room]
+    free: dict[str, int]
     traits: frozenset[str]
 
 
@@ -52,14 +62,15 @@ class _Refused(msgspec.Struct, frozen=True, kw_only=True):
 class _Summary(msgspec.Struct, frozen=True, kw_only=True):
     resources: dict[str, dict[str, int]]
     traits: frozenset[str] = frozenset()
+    root_provider_uuid: str = ""
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True):
+class _Offer(msgspec.Struct, frozen=True, kw_only=True):
     allocations: dict[str, dict[str, dict[str, int]]]
 
 
 class _Candidates(msgspec.Struct, frozen=True, kw_only=True):
-    allocation_requests: list[_Request]
+    allocation_requests: list[_Offer]
     provider_summaries: dict[str, _Summary]
 
 
@@ -121,29 +132,19 @@ class Placement:
             body = {"resource_provider_generation": generation, "traits": sorted(traits)}
             self._ask("PUT", path, body)
 
-    def allocation_candidates(
-        self,
-        resources: Mapping[str, int],
-        *,
-        required: Collection[str] = (),
-        forbidden: Collection[str] = (),
-        member_of: Sequence[Collection[str]] = (),
-        limit: int = 1000,
-    ) -> tuple[Candidate, ...]:
-        """Return at most ``limit`` providers on which all of ``resources`` fits.
+    def allocation_candidates(self, request: Request, *, limit: int) -> tuple[Candidate, ...]:
+        """Return at most ``limit`` ways to serve a request.
 
         Raises:
             PlacementUnavailable: no answer.
+            KilonovaError: the request names a trait or a class that there is not.
         """
-        query = [f"limit={limit}", "resources=" + _joined(resources)]
-        traits = [*sorted(required), *("!" + trait for trait in sorted(forbidden))]
-        if traits:
-            query.append("required=" + ",".join(traits))
-        query += ["member_of=in:" + ",".join(sorted(group)) for group in member_of]
-        answer = self._ask("GET", "/allocation_candidates?" + "&".join(query))
+        query = "&".join(_query(request, limit))
+        version = _ANY_OF_TRAITS if _wants_any_of(request) else None
+        answer = self._ask("GET", "/allocation_candidates?" + query, version=version)
         found = _decode_candidates(answer.content)
         return tuple(
-            _candidate(request, found.provider_summaries) for request in found.allocation_requests
+            _candidate(offer, found.provider_summaries) for offer in found.allocation_requests
         )
 
     def claim(
@@ -188,7 +189,13 @@ class Placement:
         return {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
 
     def _ask(
-        self, method: str, path: str, body: Any = None, *, accept: tuple[int, ...] = ()
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: tuple[int, ...] = (),
+        version: str | None = None,
     ) -> Any:
         data = body if isinstance(body, bytes | None) else _encode(body)
         try:
@@ -198,6 +205,7 @@ class Placement:
                 raise_exc=False,
                 data=data,
                 headers={"Content-Type": "application/json"} if data else {},
+                microversion=version or self._http.default_microversion,
                 connect_retries=1,
                 timeout=_TIMEOUT,
             )
@@ -208,23 +216,66 @@ class Placement:
         raise _error(method, path, answer)
 
 
-def _joined(resources: Mapping[str, int]) -> str:
-    return ",".join(f"{name}:{amount}" for name, amount in sorted(resources.items()))
+def _query(request: Request, limit: int) -> Iterator[str]:
+    """Yield the parameters of a request for candidates."""
+    yield f"limit={limit}"
+    for group in request.groups:
+        yield from _of_group(group)
+    if sum(1 for group in request.groups if group.suffix) > 1:
+        yield "group_policy=" + ("isolate" if request.isolate else "none")
+    root = [*sorted(request.root_required), *("!" + t for t in sorted(request.root_forbidden))]
+    if root:
+        yield "root_required=" + ",".join(root)
+    for suffixes in request.same_subtree:
+        yield "same_subtree=" + ",".join(sorted(suffixes))
 
 
-def _candidate(request: _Request, summaries: Mapping[str, _Summary]) -> Candidate:
-    allocation = {uuid: entry["resources"] for uuid, entry in request.allocations.items()}
-    provider = next(iter(allocation))
-    summary = summaries[provider]
+def _of_group(group: Group) -> Iterator[str]:
+    end = quote(group.suffix) + "="
+    if group.resources:
+        pairs = (f"{quote(name)}:{amount}" for name, amount in sorted(group.resources.items()))
+        yield "resources" + end + ",".join(pairs)
+    one = [next(iter(names)) for names in group.required if len(names) == 1]
+    traits = [*sorted(one), *("!" + trait for trait in sorted(group.forbidden))]
+    if traits:
+        yield "required" + end + quote(",".join(traits), safe=",!")
+    for names in group.required:
+        if len(names) > 1:
+            yield "required" + end + "in:" + quote(",".join(sorted(names)), safe=",")
+    for uuids in group.member_of:
+        yield "member_of" + end + "in:" + ",".join(sorted(uuids))
+    if group.not_member_of:
+        yield "member_of" + end + "!in:" + ",".join(sorted(group.not_member_of))
+    if group.in_tree is not None:
+        yield "in_tree" + end + group.in_tree
+
+
+def _wants_any_of(request: Request) -> bool:
+    return any(len(names) > 1 for group in request.groups for names in group.required)
+
+
+def _candidate(offer: _Offer, summaries: Mapping[str, _Summary]) -> Candidate:
+    allocation = {uuid: entry["resources"] for uuid, entry in offer.allocations.items()}
+    root = _host_among(allocation, summaries)
+    free = _free(summaries[root]) if root in summaries else {}
+    for uuid, amounts in allocation.items():
+        if uuid != root:
+            free |= {n: left for n, left in _free(summaries[uuid]).items() if n in amounts}
+    traits = summaries[root].traits if root in summaries else frozenset()
     return Candidate(
-        provider_uuid=ProviderUuid(provider),
-        allocation=allocation,
-        rooms={
-            name: Room(capacity=room["capacity"], used=room["used"])
-            for name, room in summary.resources.items()
-        },
-        traits=summary.traits,
+        provider_uuid=ProviderUuid(root), allocation=allocation, free=free, traits=traits
     )
+
+
+def _host_among(allocation: Allocation, summaries: Mapping[str, _Summary]) -> str:
+    """Return the root of the tree that is a host; another may be one that shares what it has."""
+    roots = [summaries[uuid].root_provider_uuid or uuid for uuid in allocation]
+    hosts = (r for r in roots if r in summaries and _HOST_TRAIT in summaries[r].traits)
+    return next(hosts, roots[0])
+
+
+def _free(summary: _Summary) -> dict[str, int]:
+    return {name: room["capacity"] - room["used"] for name, room in summary.resources.items()}
 
 
 def _error(method: str, path: str, answer: Any) -> KilonovaError:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from oslo_config import cfg
 
+from kilonova.core.aggregate import HostAggregate, aggregates_by_host
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, ProviderUuid
 from kilonova.core.scheduling import HostState
@@ -30,6 +31,8 @@ class Hosts:
         self._cells = cells
         self._states: dict[ProviderUuid, HostState] = {}
         self._complete = False
+        self.aggregates: tuple[HostAggregate, ...] = ()
+        """All aggregates, as last read."""
         self._lock = threading.Lock()
         self._strangers: dict[ProviderUuid, float] = {}
         self._silent: set[str] = set()
@@ -77,10 +80,11 @@ class Hosts:
         """Read every cell's hosts. A cell that does not answer keeps the states last read."""
         try:
             self._cells.refresh()
-            zones = aggregates.zones_of_hosts(self._api_db)
+            self.aggregates = aggregates.list_aggregates(self._api_db)
         except KilonovaError as error:
             self._note("the API database", error)
             return
+        placed = aggregates_by_host(self.aggregates)
         states: dict[ProviderUuid, HostState] = {}
         complete = True
         for cell in self._cells.all():
@@ -88,7 +92,7 @@ class Hosts:
                 continue
             try:
                 database = self._cells.database(cell.uuid)
-                found = hosts.host_states(database, cell.uuid, zones, self._default_zone)
+                found = hosts.host_states(database, cell.uuid, placed, self._default_zone)
             except KilonovaError as error:
                 self._note(f"cell {cell.name}", error)
                 found = tuple(s for s in self._states.values() if s.cell_uuid == cell.uuid)

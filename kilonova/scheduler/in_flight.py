@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Allocation
-from kilonova.scheduler.pipeline import Fit, deduct
+from kilonova.scheduler.fit import Fit
 
 _KEPT = 60.0
 """Seconds after which a claimed pick is forgotten: no request's figures are older."""
@@ -50,6 +50,6 @@ class InFlight:
             for provider, amounts in allocation.items():
                 fit = by_provider.get(provider)  # type: ignore[call-overload]
                 if fit is not None:
-                    deduct(fit.rooms, amounts)
+                    fit.deduct(amounts)
                     count += 1
         return count

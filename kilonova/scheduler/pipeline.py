@@ -1,44 +1,61 @@
 """The recipe of a decision: candidates -> filters -> weighers -> picks. Pure.
 
 Nothing here knows a bus, a database, a clock or a configuration: the simulator and the service run the same
-function.
+functions.
 """
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kilonova.core.ids import HostName, InstanceUuid, ProviderUuid
-from kilonova.core.scheduling import (
-    Allocation,
-    Decision,
-    Destination,
-    HostState,
-    NoHost,
-    Reason,
-    RequestSpec,
-    Room,
-)
-from kilonova.scheduler.filters import Filter, Moment
-from kilonova.scheduler.weighers import Rooms, Weigher, normalised
+from kilonova.core.decision_record import Scored
+from kilonova.core.ids import InstanceUuid
+from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
+from kilonova.scheduler.device_filters import occupied
+from kilonova.scheduler.filters import Filter, Moment, concerns, is_steady
+from kilonova.scheduler.fit import Fit
+from kilonova.scheduler.ranking import Ranking
+from kilonova.scheduler.weighers import Weigher
+
+_COMPARED = 100
+"""Hosts that are compared for one server. The best of so many taken at random is among the best percent."""
+_COMPARED_EACH = 4
+"""Hosts that are compared for each further server of a request."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Which filters are asked, in order, and which weighers count how much."""
 
     filters: tuple[tuple[str, Filter], ...]
-    weighers: tuple[tuple[Weigher, float], ...]
+    weighers: tuple[tuple[str, Weigher, float], ...]
     subset_size: int = 1
 
 
-class Fit(msgspec.Struct, kw_only=True):
-    """A host that a server fits on, with its room; ``rooms`` changes as picks are deducted."""
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """For which servers, all alike, a host is wanted; ``seed`` decides among equals.
 
-    host: HostState
-    allocation: Allocation
-    rooms: Rooms
+    Each gets up to ``alternates`` further hosts. The first ``explained`` hosts are told with their scores.
+    """
+
+    spec: RequestSpec
+    instances: Sequence[InstanceUuid]
+    moment: Moment
+    alternates: int = 0
+    seed: int = 0
+    explained: int = 0
+
+    @property
+    def enough(self) -> int | None:
+        """How many hosts that fit need be compared; None is all that there are.
+
+        Where nothing is to be placed, it is asked why; where a server belongs to certain hosts or to a
+        cell, no sample of the fleet will do.
+        """
+        if not self.instances or self.spec.group or self.spec.moves_from:
+            return None
+        return _COMPARED + _COMPARED_EACH * (len(self.instances) - 1)
 
 
 class Refusals:
@@ -65,112 +82,80 @@ class Refusals:
         return NoHost(considered=considered, reasons=tuple(reasons))
 
 
-def filter_hosts(
-    spec: RequestSpec, hosts: Sequence[HostState], recipe: Recipe, moment: Moment
-) -> tuple[list[HostState], Refusals]:
-    """Return the hosts that every filter passes, and why the first that did not refused the others."""
+class Sifted(msgspec.Struct, kw_only=True):
+    """The hosts that every filter passes, of so many that were looked at, and why the others do not."""
+
+    fits: list[Fit]
+    considered: int
+    refusals: Refusals
+
+
+def sift(question: Question, candidates: Iterable[Fit], recipe: Recipe) -> Sifted:
+    """Ask the filters about candidates, in their order, until enough of them fit.
+
+    A host counts under the first filter that refuses it.
+    """
+    spec, moment, enough = question.spec, question.moment, question.enough
+    asks = [ask for _, ask in recipe.filters if concerns(ask, spec)]
+    fits: list[Fit] = []
     refusals = Refusals()
-    passed = []
-    for host in hosts:
-        for _, ask in recipe.filters:
-            reason = ask(spec, host, moment)
+    considered = 0
+    for fit in candidates:
+        considered += 1
+        for ask in asks:
+            reason = ask(spec, fit.host, moment)
             if reason is not None:
                 refusals.add(reason)
                 break
         else:
-            passed.append(host)
-    return passed, refusals
+            fits.append(fit)
+            if len(fits) == enough:
+                break
+    return Sifted(fits=fits, considered=considered, refusals=refusals)
 
 
-def pick(
-    spec: RequestSpec,
-    instances: Sequence[InstanceUuid],
-    fits: Sequence[Fit],
-    recipe: Recipe,
-    *,
-    alternates: int,
-    seed: int,
-) -> list[Decision]:
+class Picked(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision for each server, in the order asked for, and how the best hosts scored before."""
+
+    decisions: list[Decision]
+    best: tuple[Scored, ...] = ()
+
+
+def pick(question: Question, fits: Sequence[Fit], recipe: Recipe) -> Picked:
     """Choose a host for each server against one picture; each pick is deducted before the next.
 
-    Servers for which nothing is left get a decision without destination. ``seed`` decides among equals.
+    ``fits`` are changed by that. Servers for which nothing is left get a decision without destination.
     """
-    chance = random.Random(seed)
-    left = list(fits)
-    chance.shuffle(left)
+    spec = question.spec
+    chance = random.Random(question.seed)
+    members = dict(question.moment.members)
+    moment = question.moment.with_members(members) if spec.group else question.moment
+    asked_anew = [ask for _, ask in recipe.filters if concerns(ask, spec) and not is_steady(ask)]
+
+    def still_passes(fit: Fit) -> bool:
+        return all(ask(spec, fit.host, moment) is None for ask in asked_anew)
+
+    with_room = [fit for fit in fits if fit.has_room()]
+    ranking = Ranking(spec, with_room, moment, recipe.weighers, chance)
+    best = ranking.best(question.explained)
     decisions = []
-    for uuid in instances:
-        left = [fit for fit in left if _has_room(fit)]
-        if not left:
+    for uuid in question.instances:
+        count = len(ranking)
+        if not count:
             decisions.append(Decision(instance_uuid=uuid))
             continue
-        ranked = _rank(spec, left, recipe)
-        chosen = ranked[chance.randrange(min(recipe.subset_size, len(ranked)))]
-        others = [
-            _destination(fit)
-            for fit in ranked
-            if fit is not chosen and fit.host.cell_uuid == chosen.host.cell_uuid
-        ][:alternates]
-        decisions.append(
-            Decision(instance_uuid=uuid, destination=_destination(chosen), alternates=tuple(others))
-        )
-        deduct(chosen.rooms, chosen.allocation[chosen.host.provider_uuid])
-    return decisions
-
-
-def _has_room(fit: Fit) -> bool:
-    wanted = fit.allocation[fit.host.provider_uuid]
-    return all(name in fit.rooms and fit.rooms[name].free >= n for name, n in wanted.items())
-
-
-def deduct(rooms: Rooms, amounts: Mapping[str, int]) -> None:
-    """Take amounts out of a picture's rooms."""
-    for name, amount in amounts.items():
-        if name in rooms:
-            room = rooms[name]
-            rooms[name] = Room(capacity=room.capacity, used=room.used + amount)
-
-
-def _rank(spec: RequestSpec, fits: Sequence[Fit], recipe: Recipe) -> list[Fit]:
-    """Return the fits, best first. The sort is stable, so the shuffle before it decides among equals."""
-    rooms = [fit.rooms for fit in fits]
-    totals = [0.0] * len(fits)
-    for weigh, multiplier in recipe.weighers:
-        if multiplier:
-            for index, score in enumerate(normalised(weigh(spec, rooms))):
-                totals[index] += multiplier * score
-    order = sorted(range(len(fits)), key=lambda index: -totals[index])
-    return [fits[index] for index in order]
-
-
-def _destination(fit: Fit) -> Destination:
-    return Destination(
-        host=HostName(fit.host.host),
-        node=fit.host.node,
-        cell_uuid=fit.host.cell_uuid,
-        provider_uuid=fit.host.provider_uuid,
-        availability_zone=fit.host.availability_zone,
-        allocation=fit.allocation,
-    )
-
-
-def lacking(
-    resources: Mapping[str, int],
-    rooms: Mapping[ProviderUuid, Rooms],
-    refusals: Refusals,
-    among: Sequence[ProviderUuid],
-) -> None:
-    """Count, for hosts that Placement did not offer, which resource class they lack."""
-    for provider in among:
-        held = rooms.get(provider, {})
-        for name, amount in resources.items():
-            free = held[name].free if name in held else 0
-            if free < amount:
-                reason = Reason(
-                    refused_by=name,
-                    sentence=f"lack {name}",
-                    nearest_miss=f"needs {amount}, the best has {free} free",
-                    short_by=amount - free,
-                )
-                refusals.add(reason)
-                break
+        subset = min(recipe.subset_size, count)
+        fit = ranking.take(chance.randrange(subset) if subset > 1 else 0)
+        others = ranking.first_of(fit.host.cell_uuid, question.alternates)
+        destination = ranking.taken()
+        decisions.append(Decision(instance_uuid=uuid, destination=destination, alternates=others))
+        fit.deduct(fit.amounts)
+        fit.host = occupied(spec, fit.host)
+        if spec.group:
+            members[fit.host.host] = members.get(fit.host.host, 0) + 1
+        if fit.has_room() and still_passes(fit):
+            ranking.put_back()
+        if spec.group and spec.group.policy == "affinity":
+            # The first server of a group decides for all the others.
+            ranking.keep([still_passes(other) for other in with_room])
+    return Picked(decisions=decisions, best=best)

@@ -1,38 +1,103 @@
-"""Builds the recipe from the configuration. Filters are found by name, so others can be added."""
+"""Builds the recipe from the configuration.
+
+Filters and weighers are found by name, so that others can be added from outside.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from oslo_config import cfg
 from stevedore import NamedExtensionManager
 
 from kilonova.core.errors import Invalid
-from kilonova.scheduler import filters, weighers
+from kilonova.scheduler import host_filters
+from kilonova.scheduler.filters import Moment
 from kilonova.scheduler.pipeline import Recipe
 
-NAMESPACE = "kilonova.scheduler.filters"
+FILTERS = "kilonova.scheduler.filters"
+WEIGHERS = "kilonova.scheduler.weighers"
+_ALL = "all_weighers"
 
 
 def load(conf: cfg.ConfigOpts) -> Recipe:
     """Return the recipe that ``[filter_scheduler]`` describes.
 
     Raises:
-        Invalid: naming a filter that is not there.
+        Invalid: naming a filter or a weigher that is not there.
     """
     options = conf.filter_scheduler
-    names = list(options.enabled_filters)
-    found = NamedExtensionManager(NAMESPACE, names)
-    chosen = {extension.name: extension.plugin for extension in found}
-    for name in names:
-        if name not in chosen:
-            raise Invalid(f"[filter_scheduler] enabled_filters: there is no filter {name!r}.")
+    multipliers = _multipliers(options)
+    weighers: list[str] = []
+    for words in options.weight_classes:
+        # Whoever comes from a path of classes has the name behind the last dot.
+        name = words.rpartition(".")[2]
+        weighers += multipliers if name == _ALL else [name]
+    weighers = list(dict.fromkeys(weighers))
     return Recipe(
         filters=(
             # First, because a request that names its host can be refused by nothing cheaper.
-            ("requested host", filters.forced),
-            *((name, chosen[name]) for name in names),
+            ("requested host", host_filters.forced),
+            *zip(
+                options.enabled_filters,
+                _found(FILTERS, options.enabled_filters, "enabled_filters"),
+                strict=True,
+            ),
         ),
-        weighers=(
-            (weighers.ram, options.ram_weight_multiplier),
-            (weighers.cpu, options.cpu_weight_multiplier),
-            (weighers.disk, options.disk_weight_multiplier),
+        weighers=tuple(
+            # One that was added from outside has no option of its own.
+            (name, weigh, multipliers.get(name, 1.0))
+            for name, weigh in zip(
+                weighers, _found(WEIGHERS, weighers, "weight_classes"), strict=True
+            )
         ),
         subset_size=options.host_subset_size,
+    )
+
+
+def _found(namespace: str, names: Sequence[str], option: str) -> list[Any]:
+    chosen = {one.name: one.plugin for one in NamedExtensionManager(namespace, list(names))}
+    for name in names:
+        if name not in chosen:
+            raise Invalid(f"[filter_scheduler] {option}: there is no {name!r}.")
+    return [chosen[name] for name in names]
+
+
+def _multipliers(options: Any) -> dict[str, float]:
+    """Return the multiplier of each weigher that comes with kilonova, in the order of asking."""
+    return {
+        "RAMWeigher": options.ram_weight_multiplier,
+        "CPUWeigher": options.cpu_weight_multiplier,
+        "DiskWeigher": options.disk_weight_multiplier,
+        "IoOpsWeigher": options.io_ops_weight_multiplier,
+        "NumInstancesWeigher": options.num_instances_weight_multiplier,
+        "BuildFailureWeigher": options.build_failure_weight_multiplier,
+        "HypervisorVersionWeigher": options.hypervisor_version_weight_multiplier,
+        "PCIWeigher": options.pci_weight_multiplier,
+        "ImagePropertiesWeigher": options.image_props_weight_multiplier,
+        # Each metric has its own in weight_setting.
+        "MetricsWeigher": 1.0,
+        "ServerGroupSoftAffinityWeigher": options.soft_affinity_weight_multiplier,
+        "ServerGroupSoftAntiAffinityWeigher": options.soft_anti_affinity_weight_multiplier,
+        "CrossCellWeigher": options.cross_cell_move_weight_multiplier,
+    }
+
+
+def moment(conf: cfg.ConfigOpts, now: datetime) -> Moment:
+    """Return a moment with the configured limits.
+
+    Raises:
+        Invalid: a weight of a metric is no number.
+    """
+    pairs = [words.partition("=") for words in conf.metrics.weight_setting]
+    try:
+        weights = {name.strip(): float(multiplier) for name, _, multiplier in pairs}
+    except ValueError as error:
+        raise Invalid(f"[metrics] weight_setting: {error}") from error
+    return Moment(
+        now=now,
+        down_after=conf.service_down_time,
+        max_io_ops_per_host=conf.filter_scheduler.max_io_ops_per_host,
+        max_instances_per_host=conf.filter_scheduler.max_instances_per_host,
+        metric_weights=weights,
     )

@@ -139,20 +139,20 @@ def fill_by_api(ask: Ask, nodes: Iterable[Node]) -> list[str]:
         if node.parent:
             body["parent_provider_uuid"] = node.parent
         ask("POST", "/resource_providers", body)
-        path = f"/resource_providers/{node.uuid}"
+        generation = 0
         inventories = {name: {"total": n, "max_unit": n} for name, (n, _) in node.stock.items()}
-        body = {"resource_provider_generation": 0, "inventories": inventories}
-        ask("PUT", f"{path}/inventories", body)
-        body = {"resource_provider_generation": 1, "traits": node.traits}
-        ask("PUT", f"{path}/traits", body)
-        if node.aggregates:
-            body = {"resource_provider_generation": 2, "aggregates": node.aggregates}
-            ask("PUT", f"{path}/aggregates", body)
+        for what, value in (
+            ("inventories", inventories),
+            ("traits", node.traits),
+            ("aggregates", node.aggregates),
+        ):
+            if value:
+                path = f"/resource_providers/{node.uuid}/{what}"
+                body = {"resource_provider_generation": generation, what: value}
+                generation = ask("PUT", path, body)["resource_provider_generation"]
         return node.uuid
 
     listed = list(nodes)
-    # The first to name an aggregate makes it, and another at the same time may be refused.
-    at_once = 1 if any(node.aggregates for node in listed) else 4
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(4) as pool:
         roots = list(pool.map(make, [node for node in listed if not node.parent]))
         return roots + list(pool.map(make, [node for node in listed if node.parent]))

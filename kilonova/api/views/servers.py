@@ -10,6 +10,7 @@ import msgspec
 from kilonova.api.versions import Version
 from kilonova.core import states
 from kilonova.core.flavor import Flavor
+from kilonova.core.ids import domain_name
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.scheduling import RequestSpec
@@ -181,7 +182,7 @@ def _everybody(_sight: Sight) -> bool:
 def _where(instance: Instance) -> dict[str, Any]:
     return {
         "OS-EXT-SRV-ATTR:host": instance.host,
-        "OS-EXT-SRV-ATTR:instance_name": f"instance-{instance.uuid[:8]}",
+        "OS-EXT-SRV-ATTR:instance_name": domain_name(instance.uuid),
         "OS-EXT-SRV-ATTR:hypervisor_hostname": instance.node,
     }
 

@@ -136,6 +136,11 @@ class ApplyTest(ReportsCase):
         self.assertEqual((), self.apply(self.begins("first")))
         self.assertEqual([(BUILD, None)], self.events())
 
+    def test_a_begin_that_comes_again_after_the_build_has_ended_changes_nothing(self) -> None:
+        self.apply(self.begins("first"))
+        self.apply(self.succeeded())
+        self.assert_refused(self.begins("first"), self.begins("second"))
+
     def test_of_builders_that_begin_at_once_one_may(self) -> None:
         def begin(number: int) -> bool:
             return not self.apply(self.begins(f"builder-{number}"))

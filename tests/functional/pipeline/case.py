@@ -62,16 +62,18 @@ class PipelineCase(testtools.TestCase):
         self.project = project_id("admin")
         self.image = self.get("image", "/v2/images")["images"][0]["id"]
 
-    def ask(self, service: str, method: str, path: str, body: Any = None) -> requests.Response:
-        """Ask a service as the admin user."""
+    def ask(
+        self, service: str, method: str, path: str, body: Any = None, version: str = MICROVERSION
+    ) -> requests.Response:
+        """Ask a service as the admin user, the Compute API at a microversion."""
         url = self.deployment.options.urls[service] + path
         headers = {
             "X-Auth-Token": f"admin:{self.project}",
-            "OpenStack-API-Version": f"compute {MICROVERSION}, placement 1.28",
+            "OpenStack-API-Version": f"compute {version}, placement 1.28",
         }
         answer = requests.request(method, url, json=body, headers=headers, timeout=60)
         if service == "compute":
-            asked = Asked(method, path, body, negotiate(MICROVERSION))
+            asked = Asked(method, path, body, negotiate(version))
             wrong = wrong_with(asked, Answered(answer.status_code, answer.headers, answer.content))
             self.assertIsNone(wrong, f"{method} {path}: {wrong}")
         return answer

@@ -86,6 +86,7 @@ class DeadServices(DeadPartsCase):
         server = {"name": "vm", "flavorRef": "1", "imageRef": missing, "networks": "none"}
         answer = self.ask("compute", "POST", "/servers", {"server": server})
         self.assertEqual(503, answer.status_code, answer.text)
+        self.assertNotIn("http", answer.text)
         self.assert_nothing_left()
 
     def test_a_server_that_was_accepted_may_be_deleted_while_nobody_builds_it(self) -> None:
@@ -208,6 +209,35 @@ class DeadDatabases(DeadPartsCase):
         self.until("its end is told", lambda: self.wire.counts()["ReportInstances"] >= 3)
         self.outage.away.clear()
         self.booted_once(uuid)
+
+    def test_a_server_that_is_deleted_while_it_cannot_be_placed_leaves_no_claim(self) -> None:
+        self.outage.refused.add("INSERT INTO instances")
+        uuid = self.create("vm")
+        self.until("it is claimed", lambda: self.held().get("VCPU") == 1)
+        self.delete(uuid)
+        self.assertEqual(0, self.quota_used())
+        self.outage.refused.clear()
+        self.assert_nothing_left()
+
+    def test_a_server_that_is_deleted_while_it_is_placed_leaves_nothing_anywhere(self) -> None:
+        # It is in its cell, but not settled there.
+        self.outage.refused.add("UPDATE instance_mappings SET cell_uuid")
+        uuid = self.create("vm")
+        self.until("it is claimed", lambda: self.held().get("VCPU") == 1)
+        self.delete(uuid)
+        self.outage.refused.clear()
+        self.assert_nothing_left()
+        self.assertEqual(0, self.wire.counts()["BuildInstance"])
+
+    def test_a_delete_that_broke_off_half_way_gives_back_the_quota_in_the_end(self) -> None:
+        uuid = self.create("vm")
+        self.until_status(uuid, "ACTIVE")
+        self.outage.refused.add("UPDATE instance_mappings")
+        answer = self.ask("compute", "DELETE", f"/servers/{uuid}")
+        self.assertEqual(503, answer.status_code, answer.text)
+        self.outage.refused.clear()
+        self.until("it is gone", lambda: not self.servers())
+        self.assert_nothing_left()
 
     def test_an_action_without_the_cells_database_is_refused_and_changes_nothing(self) -> None:
         uuid = self.create("vm")

@@ -84,14 +84,18 @@ class Requests:
 
 
 class Outage:
-    """Databases that do not answer: their driver fails, as it does when a server is away."""
+    """Databases that do not answer: their driver fails, as it does when a server is away.
+
+    ``away`` are whole databases, ``refused`` the beginnings of statements that none of them takes.
+    """
 
     def __init__(self, case: testtools.TestCase) -> None:
         self.away: set[str] = set()
+        self.refused: set[str] = set()
         sa.event.listen(sa.Engine, "do_execute", self._fail)
         case.addCleanup(sa.event.remove, sa.Engine, "do_execute", self._fail)
 
-    def _fail(self, _cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
-        url = context.engine.url
-        if Path(url.database or "").stem in self.away:
+    def _fail(self, _cursor: Any, statement: str, _parameters: Any, context: Any) -> None:
+        database = Path(context.engine.url.database or "").stem
+        if database in self.away or statement.startswith(tuple(self.refused)):
             raise sqlite3.OperationalError("the server has gone away")

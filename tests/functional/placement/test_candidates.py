@@ -97,6 +97,27 @@ class NarrowingTest(PlacementCase):
             roots = [tree.root for window in windows for tree in window]
             self.assertEqual(sorted(tree.root for tree in fleet[:90]), sorted(roots))
 
+    def test_only_roots_with_all_traits_that_are_wanted_of_them_are_read(self) -> None:
+        fleet = hosts(12)
+        both = ("COMPUTE_NODE", "HW_CPU_X86_AVX")
+        fleet += [lone(f"one{n}", traits=(trait,)) for n, trait in enumerate(both)]
+        write(self.db, fleet)
+        for wanted in (
+            store.Wanted(root_required=frozenset(both)),
+            store.Wanted(
+                root_required=frozenset(both[1:]), root_forbidden=frozenset({"HW_CPU_X86_SSE"})
+            ),
+            store.Wanted(root_forbidden=frozenset(both[:1])),
+        ):
+            read = {t.root for w in store.trees(self.db, wanted, few=None, chance=None) for t in w}
+            expected = {
+                tree.root
+                for tree in fleet
+                if wanted.root_required <= set(tree.providers[0].traits)
+                and not wanted.root_forbidden & set(tree.providers[0].traits)
+            }
+            self.assertEqual(expected, read)
+
     def test_a_provider_is_read_with_all_that_it_has(self) -> None:
         child = Provider(
             "child",

@@ -10,9 +10,9 @@ from testtools.content import text_content
 
 from kilonova.compute import builder
 from kilonova.compute.driver import Guest
-from kilonova.compute.libvirt.domain_xml import domain_name
 from kilonova.core.context import service_context
 from kilonova.core.errors import BusUnavailable, NotFound
+from kilonova.core.ids import domain_name
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db import instances

@@ -6,7 +6,7 @@ import testtools
 
 from kilonova.core.host import Service
 from kilonova.core.ids import HostName
-from kilonova.core.scheduling import Inventory, NoHost, Reason, Room
+from kilonova.core.scheduling import Inventory, NoHost, Reason
 
 NOW = datetime(2026, 5, 1, 12, 0, 0)
 
@@ -47,10 +47,6 @@ class FiguresTest(testtools.TestCase):
             (Inventory(total=4, reserved=4), 0),
         ):
             self.assertEqual(capacity, inventory.capacity)
-
-    def test_free_room_is_negative_where_a_ratio_was_lowered_below_the_use(self) -> None:
-        self.assertEqual(3, Room(capacity=8, used=5).free)
-        self.assertEqual(-2, Room(capacity=8, used=10).free)
 
     def test_the_sentence_for_no_host_counts_the_reasons_and_names_no_host(self) -> None:
         self.assertEqual("0 of 0 hosts fit", NoHost(considered=0, reasons=()).sentence())

@@ -65,6 +65,33 @@ class EngineTest(testtools.TestCase):
         self.assertEqual([], found(Request(groups=groups), [host("h", VCPU=3)]))
         self.assertEqual([], found(Request(groups=groups, isolate=True), [host("h", VCPU=4)]))
 
+    def test_what_is_used_already_counts_for_both_and_so_does_the_most_of_a_claim(self) -> None:
+        groups = tuple(Group(suffix=s, resources={"VCPU": 2}) for s in ("_A", "_B"))
+        for full in (stock(5, used=2), stock(8, max_unit=3)):
+            self.assertEqual([], found(Request(groups=groups), [lone("h", stock={"VCPU": full})]))
+            self.assertEqual(
+                1, len(found(Request(groups=groups[:1]), [lone("h", stock={"VCPU": full})]))
+            )
+
+    def test_a_group_without_resources_is_served_by_what_it_names_and_not_by_anything(self) -> None:
+        asking = Group(suffix="_A", resources={"VCPU": 1})
+        fleet = [lone("h", stock={"VCPU": stock(4)}, traits=("COMPUTE_NODE",))]
+        for other, number in (
+            (Group(suffix="_B", required=(frozenset({"COMPUTE_NODE"}),)), 1),
+            (Group(suffix="_B", required=(frozenset({"HW_CPU_X86_AVX"}),)), 0),
+            (Group(suffix="_B", forbidden=frozenset({"HW_CPU_X86_AVX"})), 0),
+        ):
+            self.assertEqual(number, len(found(Request(groups=(asking, other)), fleet)))
+
+    def test_a_pool_that_is_named_as_the_tree_is_used_in_its_own_tree_only(self) -> None:
+        disk = {"DISK_GB": stock(100)}
+        pool = lone("pool", stock=disk, traits=(SHARES,), aggregates=("rack",))
+        node = lone("host", traits=("COMPUTE_NODE",), aggregates=("rack",))
+        group = Group(resources={"DISK_GB": 1}, in_tree="pool")
+        self.assertEqual(1, len(found(Request(groups=(group,)), [pool, node])))
+        under = Request(groups=(group,), root_required=frozenset({"COMPUTE_NODE"}))
+        self.assertEqual([], found(under, [pool, node]))
+
     def test_a_host_takes_its_disk_from_a_pool_in_its_aggregate_only(self) -> None:
         disk = {"DISK_GB": stock(100)}
         pools = [
@@ -131,8 +158,10 @@ class LookAheadTest(testtools.TestCase):
 
     def _timed(self, request: Request, tree: Tree, most: int = 10) -> list[Candidate]:
         began = time.process_time()
-        got = list(islice(Engine(request).candidates([[tree]]), most))
+        engine = Engine(request)
+        got = list(islice(engine.candidates([[tree]]), most))
         self.assertLess(time.process_time() - began, 1.0)
+        self.assertEqual(0, engine.given_up)
         return got
 
     def _cards(self, *units: int) -> Tree:
@@ -153,6 +182,10 @@ class LookAheadTest(testtools.TestCase):
             got = self._timed(self._groups([1] * places), self._cards(*[1] * places))
             self.assertEqual(10, len({shown(candidate) for candidate in got}))
 
+    def test_all_are_found_however_many_there_are(self) -> None:
+        got = self._timed(self._groups([1] * 4), self._cards(*[1] * 12), most=100_000)
+        self.assertEqual(12 * 11 * 10 * 9, len(got))
+
     def test_one_group_too_many(self) -> None:
         for places in (8, 16, 32):
             for isolate in (False, True):
@@ -161,6 +194,10 @@ class LookAheadTest(testtools.TestCase):
 
     def test_places_that_are_each_too_small_for_two(self) -> None:
         self.assertEqual([], self._timed(self._groups([2] * 13), self._cards(*[3] * 12)))
+
+    def test_more_in_all_than_there_is(self) -> None:
+        request = self._groups([5] * 10 + [3] * 10)
+        self.assertEqual([], self._timed(request, self._cards(*[7] * 10)))
 
     def test_groups_that_compete_for_the_few_places_that_suit_them(self) -> None:
         tree = self._cards(*[1] * 20)

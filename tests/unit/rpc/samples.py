@@ -31,6 +31,7 @@ from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Decision,
     Destination,
+    GroupRule,
     Inventory,
     NoHost,
     Reason,
@@ -173,6 +174,8 @@ SPEC = RequestSpec(
     forced_host=HOST,
     forced_node=NODE,
     boots_from_volume=True,
+    group=GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2),
+    moves_from=CELL,
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
 NO_HOST = NoHost(

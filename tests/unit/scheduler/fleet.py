@@ -17,9 +17,9 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
-from kilonova.core.scheduling import HostState, RequestSpec, Room
+from kilonova.core.scheduling import HostState, RequestSpec
 from kilonova.scheduler.filters import Moment
-from kilonova.scheduler.pipeline import Fit
+from kilonova.scheduler.fit import Fit
 
 NOW = datetime(2026, 5, 1, 12, 0, 0)
 MOMENT = Moment(now=NOW, down_after=15)
@@ -57,17 +57,17 @@ def spec(**changed: Any) -> RequestSpec:
     return RequestSpec(project_id=ProjectId("p"), user_id=UserId("u"), **fields | changed)
 
 
-def rooms(vcpu: int = 8, memory: int = 8192, disk: int = 100) -> dict[str, Room]:
-    """Return room in which so much is free, of twice as much."""
-    free = {"VCPU": vcpu, "MEMORY_MB": memory, "DISK_GB": disk}
-    return {name: Room(capacity=2 * n, used=n) for name, n in free.items()}
+def rooms(vcpu: int = 8, memory: int = 8192, disk: int = 100) -> dict[str, int]:
+    """Return what is free of each class."""
+    return {"VCPU": vcpu, "MEMORY_MB": memory, "DISK_GB": disk}
 
 
 def fit(name: str, *, cell: str = CELL, request: RequestSpec | None = None, **free: int) -> Fit:
     """Return a host on which a request fits, with so much free."""
     state = host(name, cell_uuid=CellUuid(cell))
     wanted = flavors.resources((request or spec()).flavor)
-    return Fit(host=state, allocation={state.provider_uuid: wanted}, rooms=rooms(**free))
+    allocation = {state.provider_uuid: wanted}
+    return Fit(host=state, allocation=allocation, amounts=wanted, free=rooms(**free))
 
 
 def uuids(count: int) -> list[InstanceUuid]:

@@ -7,8 +7,8 @@ import testtools
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Allocation
 from kilonova.scheduler import in_flight
+from kilonova.scheduler.fit import Fit
 from kilonova.scheduler.in_flight import InFlight
-from kilonova.scheduler.pipeline import Fit
 from tests.unit.scheduler.fleet import fit
 
 A, B = InstanceUuid("a"), InstanceUuid("b")
@@ -29,7 +29,7 @@ class InFlightTest(testtools.TestCase):
     def _free(self, asked_at: float) -> int:
         seen = fit("h1", vcpu=8)
         self.picks.deduct_from([seen], asked_at)
-        return seen.rooms["VCPU"].free
+        return seen.free["VCPU"]
 
     def test_a_pick_that_is_not_claimed_yet_is_deducted_from_every_picture(self) -> None:
         self.picks.add([(A, takes(2)), (B, takes(1))])

@@ -3,35 +3,35 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import testtools
 
-from kilonova.core.ids import ProviderUuid
-from kilonova.core.scheduling import Decision, Reason, Room
-from kilonova.scheduler import filters, weighers
-from kilonova.scheduler.pipeline import (
-    Fit,
-    Recipe,
-    Refusals,
-    deduct,
-    filter_hosts,
-    lacking,
-    pick,
-)
-from tests.unit.scheduler.fleet import MOMENT, NOW, fit, flavor, host, rooms, spec, uuids
+from kilonova.core.scheduling import Decision, GroupRule, HostState, Reason, RequestSpec
+from kilonova.scheduler import host_filters, weighers
+from kilonova.scheduler.filters import Moment, about
+from kilonova.scheduler.fit import Fit, amounts_of
+from kilonova.scheduler.pipeline import Question, Recipe, Refusals, Sifted, pick, sift
+from tests.unit.scheduler.fleet import CELL, MOMENT, NOW, fit, flavor, host, spec, uuids
 
 
 def recipe(*, ram: float = 1.0, subset_size: int = 1) -> Recipe:
     """Return the usual filters, and weighers of which memory counts so much."""
     return Recipe(
         filters=(
-            ("requested host", filters.forced),
-            ("ComputeFilter", filters.compute),
-            ("AvailabilityZoneFilter", filters.availability_zone),
+            ("requested host", host_filters.forced),
+            ("ComputeFilter", host_filters.compute),
+            ("AvailabilityZoneFilter", host_filters.availability_zone),
         ),
-        weighers=((weighers.ram, ram), (weighers.cpu, 0.0)),
+        weighers=(("RAM", weighers.ram, ram), ("CPU", weighers.cpu, 0.0)),
         subset_size=subset_size,
     )
+
+
+def ask(count: int, request: RequestSpec | None = None, **changed: Any) -> Question:
+    """Return the question where so many servers go."""
+    usual = {"moment": MOMENT, "seed": 1}
+    return Question(spec=request or spec(), instances=uuids(count), **usual | changed)
 
 
 def choose(
@@ -43,7 +43,8 @@ def choose(
     how: Recipe | None = None,
 ) -> list[Decision]:
     """Pick hosts for so many servers."""
-    return pick(spec(), uuids(count), fits, how or recipe(), alternates=alternates, seed=seed)
+    question = ask(count, alternates=alternates, seed=seed)
+    return pick(question, fits, how or recipe()).decisions
 
 
 def hosts_of(decisions: Sequence[Decision]) -> list[str]:
@@ -119,7 +120,7 @@ class PickTest(testtools.TestCase):
 
     def test_a_host_with_no_figure_for_what_is_wanted_has_no_room(self) -> None:
         without = fit("h1")
-        del without.rooms["DISK_GB"]
+        del without.free["DISK_GB"]
         self.assertEqual([], hosts_of(choose([without], 1)))
 
     def test_nothing_to_pick_from_decides_for_nobody(self) -> None:
@@ -133,7 +134,9 @@ class PickTest(testtools.TestCase):
     def test_weighers_count_by_their_multipliers(self) -> None:
         by_ram, by_cpu = fit("ram", vcpu=1, memory=8192), fit("cpu", vcpu=8, memory=1024)
         for ram, cpu, best in ((1.0, 0.5, "ram"), (0.5, 1.0, "cpu"), (0.0, 1.0, "cpu")):
-            how = Recipe(filters=(), weighers=((weighers.ram, ram), (weighers.cpu, cpu)))
+            how = Recipe(
+                filters=(), weighers=(("RAM", weighers.ram, ram), ("CPU", weighers.cpu, cpu))
+            )
             self.assertEqual([best], hosts_of(choose([by_ram, by_cpu], 1, how=how)))
 
     def test_the_pick_is_among_the_best_few_when_so_configured(self) -> None:
@@ -185,6 +188,14 @@ class AlternatesTest(testtools.TestCase):
         )
 
 
+def look(
+    fleet: Sequence[HostState], request: RequestSpec | None = None, *, count: int = 1
+) -> Sifted:
+    """Ask the usual filters about hosts."""
+    candidates = [Fit(host=state) for state in fleet]
+    return sift(ask(count, request), candidates, recipe())
+
+
 class RefusalsTest(testtools.TestCase):
     """Why hosts were refused, counted."""
 
@@ -196,9 +207,10 @@ class RefusalsTest(testtools.TestCase):
             host("off and away", availability_zone="z2", enabled=False),
             host("lost and away", availability_zone="z2", last_seen=NOW - timedelta(seconds=60)),
         ]
-        passed, refusals = filter_hosts(spec(availability_zone="z1"), fleet, recipe(), MOMENT)
-        self.assertEqual(["good"], [state.host for state in passed])
-        no_host = refusals.total(5)
+        sifted = look(fleet, spec(availability_zone="z1"))
+        self.assertEqual(["good"], [one.host.host for one in sifted.fits])
+        self.assertEqual(5, sifted.considered)
+        no_host = sifted.refusals.total(5)
         self.assertEqual(5, no_host.considered)
         self.assertEqual(
             {
@@ -218,8 +230,7 @@ class RefusalsTest(testtools.TestCase):
             (fleet[:2], "last heard of 900 s ago, down after 15 s"),
             (fleet[:1], "never heard of"),
         ):
-            _, refusals = filter_hosts(spec(), some, recipe(), MOMENT)
-            (reason,) = refusals.total(len(some)).reasons
+            (reason,) = look(some).refusals.total(len(some)).reasons
             self.assertEqual((len(some), miss), (reason.hosts, reason.nearest_miss))
 
     def test_reasons_are_counted_most_frequent_first(self) -> None:
@@ -236,48 +247,51 @@ class RefusalsTest(testtools.TestCase):
             ),
         )
 
-    def test_hosts_without_room_are_counted_by_what_they_lack_with_the_nearest_miss(self) -> None:
-        a, b, c, d = (ProviderUuid(name) for name in "abcd")
-        held = {
-            a: rooms(vcpu=8, memory=100, disk=100),
-            b: rooms(vcpu=8, memory=400, disk=100),
-            c: rooms(vcpu=0, memory=9, disk=100),
-            d: rooms(vcpu=1, memory=512, disk=10),
-        }
-        refusals = Refusals()
-        wanted = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": 10}
-        lacking(wanted, held, refusals, [a, b, c, d])
-        self.assertEqual(
-            (
-                ("MEMORY_MB", "lack MEMORY_MB", 2, "needs 512, the best has 400 free"),
-                ("VCPU", "lack VCPU", 1, "needs 1, the best has 0 free"),
-            ),
-            tuple(
-                (r.refused_by, r.sentence, r.hosts, r.nearest_miss)
-                for r in refusals.total(4).reasons
-            ),
-        )
+    def test_no_more_hosts_are_looked_at_than_are_enough(self) -> None:
+        fleet = [host(f"h{n}", enabled=n % 2 == 0) for n in range(1000)]
+        for count, most in ((1, 100), (2, 104), (100, 496)):
+            sifted = look(fleet, count=count)
+            self.assertEqual((most, 2 * most - 1), (len(sifted.fits), sifted.considered))
 
-    def test_a_provider_without_any_figure_lacks_the_first_class(self) -> None:
-        refusals = Refusals()
-        lacking({"VCPU": 2}, {}, refusals, [ProviderUuid("a")])
-        (reason,) = refusals.total(1).reasons
-        self.assertEqual(("lack VCPU", 1), (reason.sentence, reason.hosts))
-        self.assertEqual("needs 2, the best has 0 free", reason.nearest_miss)
+    def test_all_hosts_are_looked_at_where_a_server_belongs_to_some(self) -> None:
+        fleet = [host(f"h{n}") for n in range(300)]
+        group = GroupRule(group_uuid="g", policy="soft-affinity")
+        for request in (spec(group=group), spec(moves_from=CELL)):
+            self.assertEqual(300, look(fleet, request).considered)
+        self.assertEqual(300, look(fleet, count=0).considered)
+
+    def test_filters_that_cannot_refuse_the_request_are_not_asked(self) -> None:
+        asked = []
+
+        @about(lambda request: request.forced_host is not None)
+        def picky(_spec: RequestSpec, state: HostState, _moment: Moment) -> None:
+            asked.append(state.host)
+
+        for request in (spec(), spec(forced_host="h1")):
+            candidates = [Fit(host=host("h1"))]
+            sift(ask(1, request), candidates, Recipe(filters=(("x", picky),), weighers=()))
+        self.assertEqual(["h1"], asked)
 
 
 class DeductTest(testtools.TestCase):
     """Taking amounts out of a picture."""
 
-    def test_amounts_are_added_to_what_is_used(self) -> None:
-        held = {"VCPU": Room(capacity=8, used=1), "DISK_GB": Room(capacity=5, used=5)}
-        deduct(held, {"VCPU": 3, "CUSTOM_GPU": 1})
-        self.assertEqual(
-            {"VCPU": Room(capacity=8, used=4), "DISK_GB": Room(capacity=5, used=5)}, held
-        )
+    def test_amounts_are_taken_out_of_what_is_free(self) -> None:
+        held = Fit(host=host(), free={"VCPU": 7, "DISK_GB": 0})
+        held.deduct({"VCPU": 3, "CUSTOM_GPU": 1})
+        self.assertEqual({"VCPU": 4, "DISK_GB": 0}, held.free)
+
+    def test_what_providers_under_a_host_give_counts_together(self) -> None:
+        both = {"host": {"VCPU": 2}, "under": {"VGPU": 1, "VCPU": 1}}
+        amounts = amounts_of(both)
+        self.assertEqual({"VCPU": 3, "VGPU": 1}, amounts)
+        nested = Fit(host=host(), allocation=both, amounts=amounts, free={"VCPU": 3, "VGPU": 1})
+        self.assertTrue(nested.has_room())
+        nested.deduct({"VGPU": 1})
+        self.assertFalse(nested.has_room())
 
     def test_a_request_of_a_bigger_flavor_takes_more(self) -> None:
         request = spec(flavor=flavor(vcpus=4))
         fits = [fit("h1", request=request, vcpu=9)]
-        decisions = pick(request, uuids(3), fits, recipe(), alternates=0, seed=1)
+        decisions = pick(ask(3, request), fits, recipe()).decisions
         self.assertEqual(["h1", "h1"], hosts_of(decisions))

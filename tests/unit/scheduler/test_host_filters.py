@@ -5,18 +5,10 @@ from datetime import timedelta
 
 import testtools
 
-from kilonova.core.scheduling import HostState, RequestSpec
-from kilonova.scheduler import filters
-from kilonova.scheduler.filters import Filter
-from tests.unit.scheduler.fleet import MOMENT, NOW, flavor, host, image, spec
-
-Case = tuple[str, RequestSpec, HostState, tuple[str, str] | None]
-"""What is tried, a request, a host, and the sentence and nearest miss, or None where it fits."""
-
-
-def specs(**extra: str) -> RequestSpec:
-    """Return a request whose flavor has extra specs; ``__`` in a key stands for a colon."""
-    return spec(flavor=flavor(extra_specs={k.replace("__", ":"): v for k, v in extra.items()}))
+from kilonova.core.scheduling import HostState
+from kilonova.scheduler import host_filters
+from tests.unit.scheduler.filter_case import Case, FilterCase, specs
+from tests.unit.scheduler.fleet import MOMENT, NOW, host, image, spec
 
 
 def silent(seconds: float, **changed: object) -> HostState:
@@ -128,35 +120,47 @@ FORCED: Sequence[Case] = (
     ),
 )
 
+IO_OPS: Sequence[Case] = (
+    ("idle", spec(), host(), None),
+    ("one less than allowed", spec(), host(busy=7), None),
+    ("as many as allowed", spec(), host(busy=8), ("too busy", "at most 8 busy, host has 8")),
+    ("more than allowed", spec(), host(busy=11), ("too busy", "at most 8 busy, host has 11")),
+)
+SERVERS: Sequence[Case] = (
+    ("empty", spec(), host(), None),
+    ("one less than allowed", spec(), host(servers=49), None),
+    (
+        "as many as allowed",
+        spec(),
+        host(servers=50),
+        ("with too many servers", "at most 50 servers, host has 50"),
+    ),
+)
 
-class FiltersTest(testtools.TestCase):
+
+class HostFiltersTest(FilterCase):
     """Each filter against its table."""
 
-    def _check(self, name: str, ask: Filter, cases: Sequence[Case]) -> None:
-        for what, request, state, expected in cases:
-            reason = ask(request, state, MOMENT)
-            if expected is None:
-                self.assertIsNone(reason, what)
-            else:
-                self.assertIsNotNone(reason, what)
-                self.assertEqual((name, 1), (reason.refused_by, reason.hosts), what)
-                self.assertEqual(expected, (reason.sentence, reason.nearest_miss), what)
-                self.assertNotIn(state.host, reason.sentence, what)
-
     def test_a_host_that_is_not_alive_or_not_wanted_is_refused(self) -> None:
-        self._check("ComputeFilter", filters.compute, COMPUTE)
+        self.check("ComputeFilter", host_filters.compute, COMPUTE)
 
     def test_a_host_in_another_zone_is_refused(self) -> None:
-        self._check("AvailabilityZoneFilter", filters.availability_zone, ZONE)
+        self.check("AvailabilityZoneFilter", host_filters.availability_zone, ZONE)
 
     def test_a_host_without_what_the_flavor_demands_is_refused(self) -> None:
-        self._check("ComputeCapabilitiesFilter", filters.compute_capabilities, CAPABILITIES)
+        self.check("ComputeCapabilitiesFilter", host_filters.compute_capabilities, CAPABILITIES)
 
     def test_a_host_that_cannot_run_the_image_is_refused(self) -> None:
-        self._check("ImagePropertiesFilter", filters.image_properties, IMAGE)
+        self.check("ImagePropertiesFilter", host_filters.image_properties, IMAGE)
 
     def test_a_host_that_was_not_asked_for_is_refused(self) -> None:
-        self._check("requested host", filters.forced, FORCED)
+        self.check("requested host", host_filters.forced, FORCED)
+
+    def test_a_host_with_too_much_under_way_is_refused(self) -> None:
+        self.check("IoOpsFilter", host_filters.io_ops, IO_OPS)
+
+    def test_a_host_with_too_many_servers_is_refused(self) -> None:
+        self.check("NumInstancesFilter", host_filters.num_instances, SERVERS)
 
 
 class SilentFleetTest(testtools.TestCase):
@@ -173,4 +177,4 @@ class SilentFleetTest(testtools.TestCase):
             ("all are disabled", [silent(60, enabled=False)], False),
             ("all are forced down", [silent(60, forced_down=True)], False),
         ):
-            self.assertEqual(expected, filters.all_fell_silent(hosts, MOMENT), what)
+            self.assertEqual(expected, host_filters.all_fell_silent(hosts, MOMENT), what)

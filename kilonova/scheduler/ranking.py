@@ -1,0 +1,128 @@
+"""The hosts that passed, best first, kept in order while servers are placed on them. Pure.
+
+Placing a server changes one host's score, so that a pick costs a little more than a look at the first: no
+host but the chosen is weighed again. For that, the scale to which each weigher's scores are brought (0 for
+the least, 1 for the most) is that of the picture before the first pick.
+"""
+
+import random
+from bisect import insort
+from collections.abc import Sequence
+
+from kilonova.core.decision_record import Scored
+from kilonova.core.ids import CellUuid
+from kilonova.core.scheduling import Destination, RequestSpec
+from kilonova.scheduler.filters import Moment
+from kilonova.scheduler.fit import Fit
+from kilonova.scheduler.weighers import Weigher, concerns
+
+_Key = tuple[float, float, int]
+"""The negated score, a random number that decides among equals, the index of the fit."""
+
+
+class _Scale:
+    """One weigher with the scale of its scores: ``(score - low) * factor`` is its part of the total."""
+
+    __slots__ = ("factor", "is_flat", "low", "name", "weigh")
+
+    def __init__(self, name: str, weigh: Weigher, multiplier: float, scores: list[float]) -> None:
+        self.name, self.weigh = name, weigh
+        self.low, high = min(scores), max(scores)
+        self.is_flat = high == self.low
+        # Where all are equal, servers that are placed tell them apart: by the size of the scores then.
+        self.factor = multiplier / (high - self.low or abs(high) or 1.0)
+
+
+class Ranking:
+    """Hosts in order of score; among equals ``chance`` decides."""
+
+    def __init__(
+        self,
+        spec: RequestSpec,
+        fits: Sequence[Fit],
+        moment: Moment,
+        weighers: Sequence[tuple[str, Weigher, float]],
+        chance: random.Random,
+    ) -> None:
+        self._spec, self._fits, self._moment = spec, fits, moment
+        self._scales: list[_Scale] = []
+        totals = self._weigh_all(weighers)
+        decide = chance.random
+        self._keys: list[_Key] = [(-t, decide(), index) for index, t in enumerate(totals)]
+        self._order = sorted(self._keys)
+        self._destinations: dict[int, Destination] = {}
+
+    def _weigh_all(self, weighers: Sequence[tuple[str, Weigher, float]]) -> list[float]:
+        spec, fits, moment = self._spec, self._fits, self._moment
+        totals = [0.0] * len(fits)
+        if not fits:
+            return totals
+        for name, weigh, multiplier in weighers:
+            if not multiplier or not concerns(weigh, spec):
+                continue
+            scores = weigh(spec, fits, moment)
+            scale = _Scale(name, weigh, multiplier, scores)
+            self._scales.append(scale)
+            if not scale.is_flat:
+                low, factor = scale.low, scale.factor
+                totals = [t + (s - low) * factor for t, s in zip(totals, scores, strict=True)]
+        return totals
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def best(self, count: int) -> tuple[Scored, ...]:
+        """Return the first hosts with each weigher's part of their scores."""
+        found = []
+        for _, _, index in self._order[:count]:
+            fit = self._fits[index]
+            parts = {s.name: self._part(s, fit) for s in self._scales}
+            host = fit.host
+            total = sum(parts.values())
+            found.append(Scored(host=host.host, node=host.node, total=total, parts=parts))
+        return tuple(found)
+
+    def _part(self, scale: _Scale, fit: Fit) -> float:
+        (score,) = scale.weigh(self._spec, (fit,), self._moment)
+        return (score - scale.low) * scale.factor
+
+    def take(self, place: int) -> Fit:
+        """Take a host out of the order, by its place in it."""
+        key = self._order.pop(place)
+        self._taken = key[2]
+        return self._fits[self._taken]
+
+    def put_back(self) -> None:
+        """Put the host that was taken last where its score is now."""
+        index = self._taken
+        fit = self._fits[index]
+        total = 0.0
+        for scale in self._scales:
+            total += self._part(scale, fit)
+        key = (-total, self._keys[index][1], index)
+        self._keys[index] = key
+        insort(self._order, key)
+
+    def keep(self, passes: Sequence[bool]) -> None:
+        """Keep only the hosts, by their index among the fits, that still pass."""
+        self._order = [key for key in self._order if passes[key[2]]]
+
+    def first_of(self, cell: CellUuid, count: int) -> tuple[Destination, ...]:
+        """Return the best hosts of a cell."""
+        found: list[Destination] = []
+        for _, _, index in self._order:
+            if len(found) == count:
+                break
+            if self._fits[index].host.cell_uuid == cell:
+                found.append(self._destination(index))
+        return tuple(found)
+
+    def taken(self) -> Destination:
+        """Return the host that was taken last as where a server goes."""
+        return self._destination(self._taken)
+
+    def _destination(self, index: int) -> Destination:
+        found = self._destinations.get(index)
+        if found is None:
+            found = self._destinations[index] = self._fits[index].destination()
+        return found

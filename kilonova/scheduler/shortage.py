@@ -1,0 +1,42 @@
+"""Why Placement did not offer a host: what it lacks of what was asked for. Pure."""
+
+from collections.abc import Collection, Mapping
+
+from kilonova.core.candidates import Request
+from kilonova.core.ids import ProviderUuid
+from kilonova.core.scheduling import Reason
+
+
+def lacks(resources: Mapping[str, int], free: Mapping[str, int]) -> Reason | None:
+    """Return the first resource class of which a host has too little left."""
+    for name, amount in resources.items():
+        left = free.get(name, 0)
+        if left < amount:
+            return Reason(
+                refused_by=name,
+                sentence=f"lack {name}",
+                nearest_miss=f"needs {amount}, the best has {left} free",
+                short_by=amount - left,
+            )
+    return None
+
+
+def unsuited(asked: Request, provider: ProviderUuid, traits: Collection[str]) -> Reason:
+    """Return what else than room a host has not, as far as the request without a suffix tells."""
+    for group in asked.groups:
+        if group.in_tree not in (None, provider):
+            return Reason(refused_by="requested host", sentence="not the host that was asked for")
+        if group.suffix:
+            continue
+        for wanted in group.required:
+            if wanted.isdisjoint(traits):
+                return Reason(
+                    refused_by="traits", sentence=f"without trait {' or '.join(sorted(wanted))}"
+                )
+        for unwanted in sorted(group.forbidden.intersection(traits)):
+            return Reason(refused_by="traits", sentence=f"with trait {unwanted}")
+        if group.member_of:
+            return Reason(
+                refused_by="aggregates", sentence="in none of the aggregates that were asked for"
+            )
+    return Reason(refused_by="placement", sentence="unable to give it in one piece")

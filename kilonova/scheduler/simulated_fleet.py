@@ -1,0 +1,245 @@
+"""A described fleet in memory, which answers as Placement would: who has room, and claims.
+
+Knows no trees of providers: what a host gives, it gives itself.
+"""
+
+import random
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+
+import msgspec
+
+from kilonova.core.aggregate import ZONE, HostAggregate
+from kilonova.core.candidates import Request
+from kilonova.core.ids import CellUuid, HostName, NodeName, ProviderUuid
+from kilonova.core.scheduling import HostState, Inventory
+from kilonova.scheduler.fit import Fit, Free
+from kilonova.scheduler.prefilters import resources
+
+_NAMESPACE = uuid.UUID("0e0b7f0e-7d6c-5a52-9f2b-6f0a2d0f9a11")
+_ALWAYS = datetime.max
+_BEGINNING = datetime(2000, 1, 1)
+
+
+class HostKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So many hosts that are alike. Memory is MiB, disk GiB.
+
+    They are dealt out evenly to ``cells`` cells and to ``zones``. All are in an aggregate of ``metadata``,
+    if there is any.
+    """
+
+    count: int
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    name: str = "host"
+    cpu_allocation_ratio: float = 4.0
+    ram_allocation_ratio: float = 1.0
+    disk_allocation_ratio: float = 1.0
+    reserved_host_memory_mb: int = 512
+    cells: int = 1
+    zones: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    traits: tuple[str, ...] = ()
+    capabilities: dict[str, str] = {}
+    supported: tuple[tuple[str, str, str], ...] = (
+        ("x86_64", "qemu", "hvm"),
+        ("x86_64", "kvm", "hvm"),
+    )
+
+    def capacity(self) -> Free:
+        """Return what one of them can give of each class."""
+        inventories = {
+            "VCPU": Inventory(total=self.vcpus, allocation_ratio=self.cpu_allocation_ratio),
+            "MEMORY_MB": Inventory(
+                total=self.memory_mb,
+                reserved=self.reserved_host_memory_mb,
+                allocation_ratio=self.ram_allocation_ratio,
+            ),
+            "DISK_GB": Inventory(total=self.disk_gb, allocation_ratio=self.disk_allocation_ratio),
+        }
+        return {name: inventory.capacity for name, inventory in inventories.items()}
+
+
+class FleetPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What FLEET.yaml describes."""
+
+    hosts: tuple[HostKind, ...]
+
+
+class Fleet:
+    """Hosts, what is free on each, and the order in which they are offered.
+
+    Hosts that lack even ``least`` of something are not looked at until something is given back, so that a
+    full fleet is searched no longer than an empty one.
+    """
+
+    def __init__(self, plan: FleetPlan, *, seed: int, least: Mapping[str, int]) -> None:
+        self.aggregates: list[HostAggregate] = []
+        self.hosts: list[HostState] = []
+        self.capacities: list[Free] = []
+        self._traits: list[frozenset[str]] = []
+        for kind in plan.hosts:
+            self._add(kind)
+        self.free = [dict(capacity) for capacity in self.capacities]
+        self._least = tuple(least.items())
+        self._index = {host.provider_uuid: n for n, host in enumerate(self.hosts)}
+        # A shuffled order of all hosts; those that are looked at stand before the others.
+        self._order = list(range(len(self.hosts)))
+        random.Random(seed).shuffle(self._order)
+        self._place = [0] * len(self._order)
+        for place, index in enumerate(self._order):
+            self._place[index] = place
+        self._open = len(self._order)
+        for index in range(len(self.hosts)):
+            self._look_or_not(index)
+
+    def _add(self, kind: HostKind) -> None:
+        capacity = kind.capacity()
+        joined = self._aggregates_of(kind)
+        traits = frozenset({"COMPUTE_NODE", *kind.traits})
+        for number in range(kind.count):
+            name = f"{kind.name}-{number:06}"
+            zone = kind.zones[number % len(kind.zones)] if kind.zones else "nova"
+            self.hosts.append(
+                HostState(
+                    host=HostName(name),
+                    node=NodeName(name),
+                    cell_uuid=CellUuid(f"cell{number % kind.cells}"),
+                    provider_uuid=ProviderUuid(str(uuid.uuid5(_NAMESPACE, name))),
+                    last_seen=_ALWAYS,
+                    availability_zone=zone,
+                    capabilities=kind.capabilities,
+                    supported=kind.supported,
+                    aggregates=joined.get(zone, ()),
+                )
+            )
+            self.capacities.append(capacity)
+            self._traits.append(traits)
+
+    def _aggregates_of(self, kind: HostKind) -> dict[str, tuple[HostAggregate, ...]]:
+        """Return the aggregates of a kind's hosts by zone."""
+        described = [(zone, {ZONE: zone}) for zone in kind.zones]
+        if kind.metadata:
+            described.append((kind.name, dict(kind.metadata)))
+        made = [
+            HostAggregate(
+                number=len(self.aggregates) + n,
+                uuid=str(uuid.uuid5(_NAMESPACE, f"{kind.name}/{name}")),
+                name=name,
+                created_at=_BEGINNING,
+                metadata=metadata,
+            )
+            for n, (name, metadata) in enumerate(described)
+        ]
+        self.aggregates += made
+        return {
+            zone: tuple(one for one in made if one.zone in (None, zone))
+            for zone in kind.zones or ("nova",)
+        }
+
+    def candidates(self, asked: Request, chance: random.Random) -> Iterator[Fit]:
+        """Yield the hosts that have room for a request, each once, beginning anywhere."""
+        if not self._open:
+            return
+        amounts = resources(asked)
+        wanted = tuple(amounts.items())
+        special = self._is_special(asked)
+        start = chance.randrange(self._open)
+        hosts, frees, order = self.hosts, self.free, self._order
+        for place in chain(range(start, self._open), range(start)):
+            index = order[place]
+            free = frees[index]
+            for name, amount in wanted:
+                if name not in free or free[name] < amount:
+                    break
+            else:
+                host = hosts[index]
+                if special and not self._suits(asked, index):
+                    continue
+                yield Fit(
+                    host=host,
+                    allocation={host.provider_uuid: amounts},
+                    amounts=amounts,
+                    free=free.copy(),
+                )
+
+    @staticmethod
+    def _is_special(asked: Request) -> bool:
+        # No host of a described fleet is disabled.
+        return any(
+            group.required
+            or group.forbidden - {"COMPUTE_STATUS_DISABLED"}
+            or group.member_of
+            or group.in_tree
+            for group in asked.groups
+        )
+
+    def _suits(self, asked: Request, index: int) -> bool:
+        host, traits = self.hosts[index], self._traits[index]
+        member_of = {aggregate.uuid for aggregate in host.aggregates}
+        return all(
+            group.in_tree in (None, host.provider_uuid)
+            and traits.isdisjoint(group.forbidden)
+            and all(not names.isdisjoint(traits) for names in group.required)
+            and all(not uuids.isdisjoint(member_of) for uuids in group.member_of)
+            for group in asked.groups
+        )
+
+    def claim(self, provider: ProviderUuid, amounts: Mapping[str, int]) -> int | None:
+        """Take a server's amounts from a host and return its index; None if they are not there."""
+        index = self._index[provider]
+        free = self.free[index]
+        if any(free.get(name, 0) < amount for name, amount in amounts.items()):
+            return None
+        for name, amount in amounts.items():
+            free[name] -= amount
+        self._count(index, servers=1, busy=1)
+        self._look_or_not(index)
+        return index
+
+    def built(self, index: int) -> None:
+        """A server on a host is no longer being built."""
+        self._count(index, servers=0, busy=-1)
+
+    def give_back(self, index: int, amounts: Mapping[str, int]) -> None:
+        """A server on a host is gone."""
+        free = self.free[index]
+        for name, amount in amounts.items():
+            free[name] += amount
+        self._count(index, servers=-1, busy=0)
+        self._look_or_not(index)
+
+    def _count(self, index: int, *, servers: int, busy: int) -> None:
+        host = self.hosts[index]
+        self.hosts[index] = msgspec.structs.replace(
+            host, servers=host.servers + servers, busy=host.busy + busy
+        )
+
+    def _look_or_not(self, index: int) -> None:
+        """Keep a host before or behind the border in the order, by whether it has the least there is."""
+        free = self.free[index]
+        has_room = all(free.get(name, 0) >= amount for name, amount in self._least)
+        place = self._place[index]
+        if has_room == (place < self._open):
+            return
+        border = self._open if has_room else self._open - 1
+        other = self._order[border]
+        self._order[place], self._order[border] = other, index
+        self._place[index], self._place[other] = border, place
+        self._open += 1 if has_room else -1
+
+    def least_hosts(self, demand: Mapping[str, int]) -> int:
+        """Return how many hosts a demand needs at least, if its servers could be cut to any size."""
+        return max((self._needed(name, amount) for name, amount in demand.items()), default=0)
+
+    def _needed(self, name: str, amount: int) -> int:
+        left = amount
+        largest: Sequence[int] = sorted((c.get(name, 0) for c in self.capacities), reverse=True)
+        for count, capacity in enumerate(largest):
+            if left <= 0:
+                return count
+            left -= capacity
+        return len(largest)

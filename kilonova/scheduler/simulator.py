@@ -1,0 +1,238 @@
+"""The simulator: a workload on a fleet, decided by the real pipeline, with no bus and no database.
+
+Time is simulated, so hours take seconds. The same seed places the same servers on the same hosts.
+"""
+
+import hashlib
+import heapq
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from kilonova.core.ids import InstanceUuid
+from kilonova.core.scheduling import Destination, RequestSpec
+from kilonova.scheduler import prefilters
+from kilonova.scheduler.filters import Moment
+from kilonova.scheduler.pipeline import Question, Recipe, pick, sift
+from kilonova.scheduler.prefilters import AVAILABILITY_ZONE, TENANT_ISOLATION, Known
+from kilonova.scheduler.simulated_fleet import Fleet
+from kilonova.scheduler.workload import Asked
+
+_MOMENT = Moment(now=datetime(2000, 1, 1), down_after=15)
+_SAMPLES = 100
+"""Points of the curves over time."""
+_ALTERNATES = 2
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet at one moment: servers in all, on the fullest and on the emptiest host."""
+
+    at: float
+    servers: int
+    most: int
+    fewest: int
+    placed_per_cpu_second: float
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a simulation.
+
+    ``cpu_seconds`` were spent on decisions alone. ``balance`` is the servers on the fullest host less those
+    on the emptiest, at the end. ``hosts_used`` have servers at the end; ``hosts_at_least`` would be needed
+    for these if they could be cut to any size. ``used`` is the part of the fleet that is in use by class,
+    ``used_by_host`` the same by host, in their order. ``placements`` is a digest of all that was decided.
+    """
+
+    seed: int
+    hosts: int
+    requests: int
+    servers: int
+    placed: int
+    refused: int
+    reasons: dict[str, int]
+    nearest_miss: dict[str, str]
+    cpu_seconds: float
+    placements_per_cpu_second: float
+    considered_per_decision: float
+    balance: int
+    hosts_used: int
+    hosts_at_least: int
+    used: dict[str, float]
+    used_by_host: dict[str, list[float]]
+    samples: list[Sample]
+    placements: str
+
+
+class Simulation:
+    """One run. ``batch`` servers that are alike and arrive at the same moment are decided together."""
+
+    def __init__(self, fleet: Fleet, recipe: Recipe, *, seed: int, batch: int = 1) -> None:
+        self._fleet, self._recipe, self._seed, self._batch = fleet, recipe, seed, batch
+        self._chance = random.Random(seed)
+        self._known = Known(
+            enabled=(AVAILABILITY_ZONE, TENANT_ISOLATION), aggregates=tuple(fleet.aggregates)
+        )
+        self._digest = hashlib.sha256()
+        self._reasons: Counter[str] = Counter()
+        self._misses: dict[str, str] = {}
+        self._cpu_seconds = 0.0
+        self._requests = self._servers = self._placed = self._decisions = self._considered = 0
+        # (when, order, what happens): builds that end and servers that go.
+        self._coming: list[tuple[float, int, Callable[[], None]]] = []
+        self._samples: list[Sample] = []
+
+    def run(
+        self, workload: Iterable[Asked], *, build_seconds: float, progress: Callable[[int], None]
+    ) -> Results:
+        """Decide every request; ``progress`` is told of each group how many requests it was."""
+        every = 1
+        for number, group in enumerate(_alike(workload, self._batch)):
+            now = group[0].at
+            while self._coming and self._coming[0][0] <= now:
+                heapq.heappop(self._coming)[2]()
+            self._requests += len(group)
+            self._place(group, build_seconds)
+            if number % every == 0:
+                self._sample(now)
+                if len(self._samples) > _SAMPLES:
+                    self._samples = self._samples[::2]
+                    every *= 2
+            progress(len(group))
+        return self._results()
+
+    def decide(
+        self, spec: RequestSpec, servers: Sequence[InstanceUuid]
+    ) -> list[Destination | None]:
+        """Return where servers go, and take their room."""
+        began = time.process_time()
+        asked = prefilters.request(spec, self._known)
+        question = Question(
+            spec=spec,
+            instances=servers,
+            moment=_MOMENT,
+            alternates=_ALTERNATES,
+            seed=self._chance.getrandbits(32),
+        )
+        sifted = sift(question, self._fleet.candidates(asked, self._chance), self._recipe)
+        decisions = pick(question, sifted.fits, self._recipe).decisions
+        self._cpu_seconds += time.process_time() - began
+        self._decisions += 1
+        self._considered += sifted.considered
+        if decisions[-1].destination is None:
+            missing = sum(1 for decision in decisions if decision.destination is None)
+            for reason in sifted.refusals.total(sifted.considered).reasons:
+                self._reasons[reason.sentence] += missing
+                if reason.nearest_miss:
+                    self._misses.setdefault(reason.sentence, reason.nearest_miss)
+            if not sifted.considered:
+                self._reasons["no room on any host"] += missing
+        return [decision.destination for decision in decisions]
+
+    def _place(self, group: Sequence[Asked], build_seconds: float) -> None:
+        asked = [one for one in group for _ in range(one.count)]
+        numbers = range(self._servers, self._servers + len(asked))
+        self._servers += len(asked)
+        chosen: list[Destination | None] = []
+        for first in range(0, len(asked), self._batch):
+            some = numbers[first : first + self._batch]
+            chosen += self.decide(asked[0].spec, [InstanceUuid(str(number)) for number in some])
+        for number, one, destination in zip(numbers, asked, chosen, strict=True):
+            host = destination.host if destination else "-"
+            self._digest.update(f"{number} {host}\n".encode())
+            if destination is not None:
+                self._claim(number, one, destination, build_seconds)
+
+    def _claim(
+        self, number: int, one: Asked, destination: Destination, build_seconds: float
+    ) -> None:
+        fleet = self._fleet
+        amounts = destination.allocation[destination.provider_uuid]
+        index = fleet.claim(destination.provider_uuid, amounts)
+        if index is None:
+            raise AssertionError(f"{destination.host} was promised more than it has")
+        self._placed += 1
+        end = one.at + build_seconds
+        heapq.heappush(self._coming, (end, 2 * number, lambda: fleet.built(index)))
+        if one.lifetime is not None:
+            # Whoever goes earlier than it is built goes then.
+            gone = max(one.at + one.lifetime, end)
+            give_back = (gone, 2 * number + 1, lambda: fleet.give_back(index, amounts))
+            heapq.heappush(self._coming, give_back)
+
+    def _sample(self, now: float) -> None:
+        counts = [host.servers for host in self._fleet.hosts]
+        self._samples.append(
+            Sample(
+                at=now,
+                servers=sum(counts),
+                most=max(counts),
+                fewest=min(counts),
+                placed_per_cpu_second=self._rate(),
+            )
+        )
+
+    def _rate(self) -> float:
+        return self._placed / self._cpu_seconds if self._cpu_seconds else 0.0
+
+    def _results(self) -> Results:
+        fleet = self._fleet
+        counts = [host.servers for host in fleet.hosts]
+        used_of = {
+            name: [
+                c.get(name, 0) - f.get(name, 0)
+                for c, f in zip(fleet.capacities, fleet.free, strict=True)
+            ]
+            for name in fleet.capacities[0]
+        }
+        room_of = {name: [c.get(name, 0) for c in fleet.capacities] for name in used_of}
+        return Results(
+            seed=self._seed,
+            hosts=len(counts),
+            requests=self._requests,
+            servers=self._servers,
+            placed=self._placed,
+            refused=self._servers - self._placed,
+            reasons=dict(self._reasons.most_common()),
+            nearest_miss=self._misses,
+            cpu_seconds=self._cpu_seconds,
+            placements_per_cpu_second=self._rate(),
+            considered_per_decision=self._considered / max(1, self._decisions),
+            balance=max(counts) - min(counts),
+            hosts_used=sum(1 for count in counts if count),
+            hosts_at_least=fleet.least_hosts({name: sum(used) for name, used in used_of.items()}),
+            used={n: sum(used) / max(1, sum(room_of[n])) for n, used in used_of.items()},
+            used_by_host=_parts(used_of, room_of),
+            samples=self._samples,
+            placements=self._digest.hexdigest(),
+        )
+
+
+def _parts(
+    used: Mapping[str, Sequence[int]], room: Mapping[str, Sequence[int]]
+) -> dict[str, list[float]]:
+    return {
+        name: [round(u / r, 4) if r else 0.0 for u, r in zip(used[name], room[name], strict=True)]
+        for name in used
+    }
+
+
+def _alike(workload: Iterable[Asked], most: int) -> Iterator[list[Asked]]:
+    """Group requests that arrive at the same moment for servers that are alike, up to so many servers.
+
+    Of what arrives at one moment, what is alike goes together, in the order in which the first came.
+    """
+    moment: dict[int, list[Asked]] = {}
+    now: float | None = None
+    for one in workload:
+        if one.at != now:
+            yield from moment.values()
+            moment, now = {}, one.at
+        group = moment.setdefault(id(one.spec), [])
+        group.append(one)
+        if sum(asked.count for asked in group) >= most:
+            yield moment.pop(id(one.spec))
+    yield from moment.values()
