@@ -29,6 +29,7 @@ _NAMES = {
     "os-hypervisors": "Hypervisors",
     "os-instance-actions": "InstanceActions",
     "os-keypairs": "Keypairs",
+    "os-migrations": "Migrations",
     "os-multiple-create": "MultipleCreate",
     "os-quota-class-sets": "QuotaClasses",
     "os-quota-sets": "Quotas",

@@ -16,7 +16,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid, KilonovaError
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance, Located
-from kilonova.core.states import Action, PowerState, VmState
+from kilonova.core.states import Action, VmState
 from kilonova.db import build_requests, instance_lists, instances
 from kilonova.rpc.messages import DeleteInstance
 
@@ -50,17 +50,7 @@ def _unknown(asked: Asked, server_id: str) -> dict[str, Any]:
     mapped, spec = instance_lists.outline(asked.services.api_db, server_id)
     if mapped.project_id != asked.context.project_id and not asked.context.is_admin:
         raise missing(server_id)
-    return (
-        views.unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight_of(asked))
-        | {
-            "user_id": mapped.user_id,
-            "flavor": views.flavor(spec.flavor, sight_of(asked)),
-            "image": views.image(spec.image, sight_of(asked)),
-            "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
-            "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
-        }
-        | ({"server_groups": []} if asked.version >= (2, 71) else {})
-    )
+    return views.unknown_full(mapped, spec, sight_of(asked))
 
 
 def fault_of(asked: Asked, located: Located) -> Fault | None:

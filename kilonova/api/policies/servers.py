@@ -1,6 +1,6 @@
 """Rules of servers, their actions, metadata and instance actions."""
 
-from kilonova.api.policies.base import ADMIN, MEMBER, READER, Rule
+from kilonova.api.policies.base import ADMIN, MANAGER, MEMBER, READER, Rule
 
 _S = "os_compute_api:servers"
 _ACTION = (("POST", "/servers/{server_id}/action"),)
@@ -146,6 +146,24 @@ RULES = (
     Rule(f"{_TAG}:update", MEMBER, "Add a tag.", (("PUT", _TAGS + "/{tag}"),)),
     Rule(f"{_TAG}:delete_all", MEMBER, "Remove all tags.", (("DELETE", _TAGS),)),
     Rule(f"{_TAG}:delete", MEMBER, "Remove a tag.", (("DELETE", _TAGS + "/{tag}"),)),
+    Rule(
+        "os_compute_api:os-migrations:index",
+        MANAGER,
+        "List migrations.",
+        (("GET", "/os-migrations"),),
+    ),
+    Rule(
+        "os_compute_api:servers:migrations:index",
+        MANAGER,
+        "List a server's live migrations that are in progress.",
+        (("GET", "/servers/{server_id}/migrations"),),
+    ),
+    Rule(
+        "os_compute_api:servers:migrations:show",
+        ADMIN,
+        "Show a live migration that is in progress.",
+        (("GET", "/servers/{server_id}/migrations/{migration_id}"),),
+    ),
     Rule(
         "compute:server:topology:index",
         READER,

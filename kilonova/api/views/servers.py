@@ -13,6 +13,9 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import domain_name
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance
+from kilonova.core.scheduling import RequestSpec
+from kilonova.core.states import PowerState
+from kilonova.db.instance_lists import Mapped
 
 Links = Callable[[str], list[dict[str, str]]]
 
@@ -122,17 +125,28 @@ def unknown(uuid: str, project: str, created_at: datetime, sight: Sight) -> dict
     return unknown_brief(uuid, sight) | {"tenant_id": project, "created": moment(created_at)}
 
 
+def unknown_full(mapped: Mapped, spec: RequestSpec, sight: Sight) -> dict[str, Any]:
+    """Return the same of one server that is shown by itself, with what its request says."""
+    view = unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight) | {
+        "user_id": mapped.user_id,
+        "flavor": flavor(spec.flavor, sight),
+        "image": _image_link(spec.image, sight) if spec.image else "",
+        "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
+        "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
+    }
+    return view | {"server_groups": []} if sight.version >= (2, 71) else view
+
+
+def _image_link(shown: Image, sight: Sight) -> dict[str, Any]:
+    return {"id": shown.image_id, "links": sight.links(f"/images/{shown.image_id}")[1:]}
+
+
 def image(shown: Image | None, sight: Sight) -> Any:
     """Return a server's image: an object, or an empty text if there is none."""
     if shown is None:
         return ""
-    view: dict[str, Any] = {
-        "id": shown.image_id,
-        "links": sight.links(f"/images/{shown.image_id}")[1:],
-    }
-    if sight.version >= (2, 98):
-        view["properties"] = shown.properties
-    return view
+    view = _image_link(shown, sight)
+    return view | {"properties": shown.properties} if sight.version >= (2, 98) else view
 
 
 def flavor(shown: Flavor, sight: Sight) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class DeadDatabaseTest(ApiCase):
 
     def test_reads_answer_503_and_name_no_url(self) -> None:
         for route in ROUTES:
-            if route.method != "GET" or route.path.startswith("/extensions"):
+            if route.method != "GET" or route.path.startswith(("/extensions", "/os-migrations")):
                 continue
             path = re.sub(r"{\w+}", "aaaaaaaa-0000-4000-8000-000000000001", route.path)
             # Aggregates, and below 2.53 hypervisors, are named by numbers.

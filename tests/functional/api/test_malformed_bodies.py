@@ -19,7 +19,7 @@ from tests.functional.api.population import ACTIVE, Populated
 from tests.functional.compute.image_store import ServedImages
 
 NEWEST = ".".join(map(str, MAXIMUM))
-EXAMPLES = 100
+EXAMPLES = 50
 """Bodies for each route, twice: some that may still be good, and some that are surely not."""
 
 _SCALARS = (

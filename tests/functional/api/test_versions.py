@@ -18,6 +18,7 @@ _NAMES = {
     "request_id": (REQUEST,),
     "server_id": SERVERS,
     "network": ("public",),
+    "migration_id": ("1",),
     "tag": ("red",),
 }
 

@@ -49,19 +49,10 @@ _FLAVOR = Shape(
     Field("original_name", NAME, since=(2, 47)),
     optional("extra_specs", ITEMS, since=(2, 47)),
 )
+_IMAGE_LINK = Shape(Field("id", UUID), Field("links", BOOKMARK))
+_PROPERTIES = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
 _IMAGE = {
-    "anyOf": [
-        {"const": ""},
-        Shape(
-            Field("id", UUID),
-            Field("links", BOOKMARK),
-            Field(
-                "properties",
-                {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
-                since=(2, 98),
-            ),
-        ),
-    ]
+    "anyOf": [{"const": ""}, _IMAGE_LINK.but(Field("properties", _PROPERTIES, since=(2, 98)))]
 }
 _FAULT = Shape(
     Field("code", WHOLE),
@@ -154,7 +145,7 @@ _SILENT_LISTED = _SILENT_BRIEF.but(Field("tenant_id", NAME), Field("created", SE
 _SILENT_SHOWN = _SILENT_LISTED.but(
     Field("user_id", NAME),
     Field("flavor", _FLAVOR),
-    Field("image", _IMAGE),
+    Field("image", {"anyOf": [{"const": ""}, _IMAGE_LINK]}),
     Field("OS-EXT-AZ:availability_zone", NAME),
     Field("OS-EXT-STS:power_state", _POWER),
     Field("server_groups", _GROUPS, since=(2, 71)),
@@ -199,6 +190,7 @@ _EVENTS = array(_EVENT)
 _SERVER = "/servers/{server_id}"
 _ACTIONS = _SERVER + "/os-instance-actions"
 _TAGS = Shape(Field("tags", {"type": "array", "items": NAME, "maxItems": 50}))
+_NO_MIGRATIONS = Shape(Field("migrations", {"type": "array", "maxItems": 0}))
 _METADATA = Shape(Field("metadata", ITEMS))
 _META = Shape(
     Field("meta", {**ITEMS, "minProperties": 1, "maxProperties": 1}),
@@ -221,6 +213,9 @@ ANSWERS = {
     f"GET {_SERVER}/tags/{{tag}}": Told(204),
     f"PUT {_SERVER}/tags/{{tag}}": Told(201, or_else=204),
     f"DELETE {_SERVER}/tags/{{tag}}": Told(204),
+    "GET /os-migrations": Told(200, _NO_MIGRATIONS),
+    f"GET {_SERVER}/migrations": Told(200, _NO_MIGRATIONS),
+    f"GET {_SERVER}/migrations/{{migration_id}}": Told(200, Shape()),
     f"GET {_SERVER}/topology": Told(
         200, Shape(Field("nodes", {"type": "array", "maxItems": 0}), Field("pagesize_kb", NULL))
     ),
