@@ -128,7 +128,7 @@ class Simulation:
                 self._reasons[reason.sentence] += missing
                 if reason.nearest_miss:
                     self._misses.setdefault(reason.sentence, reason.nearest_miss)
-            if not sifted.considered:
+            if sifted.fits or not sifted.considered:
                 self._reasons["no room on any host"] += missing
         return [decision.destination for decision in decisions]
 
