@@ -44,7 +44,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     ``cpu_seconds`` were spent on decisions alone. ``balance`` is the servers on the fullest host less those
     on the emptiest, at the end. ``hosts_used`` have servers at the end; ``hosts_at_least`` would be needed
     for these if they could be cut to any size. ``used`` is the part of the fleet that is in use by class,
-    ``used_by_host`` the same by host, in their order. ``placements`` is a digest of all that was decided.
+    ``used_by_host`` the same by host, in order of name. ``placements`` is a digest of all that was decided.
     """
 
     seed: int
@@ -181,14 +181,10 @@ class Simulation:
     def _results(self) -> Results:
         fleet = self._fleet
         counts = [host.servers for host in fleet.hosts]
-        used_of = {
-            name: [
-                c.get(name, 0) - f.get(name, 0)
-                for c, f in zip(fleet.capacities, fleet.free, strict=True)
-            ]
-            for name in fleet.capacities[0]
-        }
-        room_of = {name: [c.get(name, 0) for c in fleet.capacities] for name in used_of}
+        in_order = sorted(range(len(counts)), key=lambda index: fleet.hosts[index].host)
+        held = [(fleet.capacities[index], fleet.free[index]) for index in in_order]
+        used_of = {n: [has.get(n, 0) - free.get(n, 0) for has, free in held] for n in held[0][0]}
+        room_of = {n: [has.get(n, 0) for has, _ in held] for n in used_of}
         return Results(
             seed=self._seed,
             hosts=len(counts),

@@ -25,7 +25,6 @@ from kilonova.scheduler import recipe, workload
 from kilonova.scheduler.simulated_fleet import Fleet, FleetPlan, HostKind
 from kilonova.scheduler.simulator import Simulation
 from kilonova.scheduler.workload import Arrival, ServerKind, Size, WorkloadPlan
-from tests.performance.boot import machine
 
 _SEED = 1
 _TURNS = 5
@@ -120,6 +119,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.hosts is None:
+        # Imported here: what it brings with it is no part of a scheduler's memory.
+        from tests.performance.boot import machine  # noqa: PLC0415
+
         print(f"{machine()}\n\n{table(options.servers)}")
         return 0
     profile = cProfile.Profile()

@@ -131,7 +131,7 @@ class SimulatorTest(testtools.TestCase):
         )
         results = simulate_it(hosts, asked)
         self.assertEqual((8, 2), (results.placed, results.refused))
-        self.assertEqual([0.0, 0.0, 1.0], results.used_by_host["VCPU"])
+        self.assertEqual([1.0, 0.0, 0.0], results.used_by_host["VCPU"])
 
 
 class WorkloadTest(testtools.TestCase):
