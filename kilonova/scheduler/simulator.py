@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -117,7 +118,8 @@ class Simulation:
             alternates=_ALTERNATES,
             seed=self._chance.getrandbits(32),
         )
-        sifted = sift(question, self._fleet.candidates(asked, self._chance), self._recipe)
+        candidates = islice(self._fleet.candidates(asked, self._chance), self._recipe.most)
+        sifted = sift(question, candidates, self._recipe)
         decisions = pick(question, sifted.fits, self._recipe).decisions
         self._cpu_seconds += time.process_time() - began
         self._decisions += 1
