@@ -159,8 +159,7 @@ def _query(
     query = falcon.uri.parse_query_string(request.query_string, keep_blank=True, csv=False)
     listed = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
     _refuse_nul(listed, "query")
-    if route.query is not None:
-        route.query.check(listed, version, "query parameters")
+    route.query.check(listed, version, "query parameters")
     return listed
 
 

@@ -1,6 +1,6 @@
 """Availability zones: ``/os-availability-zone``."""
 
-from kilonova.api.compute_services import fleet_of, is_up, zone_of
+from kilonova.api.compute_services import fleet_of, seen
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.views import hosts as views
 from kilonova.db import aggregates
@@ -21,12 +21,7 @@ def list_detailed(asked: Asked) -> Answer:
 def _list(asked: Asked, *, detail: bool) -> Answer:
     services, _silent = fleet_of(asked).services()
     zones = aggregates.zones_of_hosts(asked.services.api_db)
-    states = [
-        views.ServiceState(
-            service=service, zone=zone_of(asked, service, zones), up=is_up(asked, service)
-        )
-        for service in services
-    ]
+    states = (seen(asked, service, zones) for service in services)
     return Answer(views.zones(states, detail=detail))
 
 

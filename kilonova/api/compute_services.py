@@ -58,6 +58,12 @@ def zone_of(asked: Asked, service: Service, zones: dict[HostName, str]) -> str:
     return zones.get(service.host, default)
 
 
+def seen(asked: Asked, service: Service, zones: dict[HostName, str]) -> views.SeenService:
+    """Return a service with its zone and whether it is up."""
+    zone = zone_of(asked, service, zones)
+    return views.SeenService(service=service, zone=zone, up=is_up(asked, service))
+
+
 def list_services(asked: Asked) -> Answer:
     """Answer the services; from 2.69 on, of cells that do not answer, what is known of them."""
     binary, host = asked.one("binary") or None, asked.one("host") or None
@@ -70,8 +76,7 @@ def list_services(asked: Asked) -> Answer:
 
 
 def _view(asked: Asked, service: Service, zones: dict[HostName, str]) -> dict[str, Any]:
-    zone = zone_of(asked, service, zones)
-    return views.service(service, zone, asked.version, up=is_up(asked, service))
+    return views.service(seen(asked, service, zones), asked.version)
 
 
 def act(asked: Asked, service_id: str) -> Answer:

@@ -11,6 +11,7 @@ from kilonova.api.views import flavors as views
 from kilonova.core.errors import Invalid
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import FlavorId, ProjectId
+from kilonova.core.name_pattern import NamePattern
 from kilonova.db import flavors
 from kilonova.db.flavors import FlavorQuery, SortKey
 
@@ -46,6 +47,8 @@ _FIELDS = {
     "os-flavor-access:is_public": BOOLEAN,
 }
 
+_LATE_FIELDS = {key: field for key, field in _FIELDS.items() if key != "rxtx_factor"}
+
 
 def _create_schema(fields: parameters.Schema) -> parameters.Schema:
     return closed({"flavor": closed(fields, "name", "ram", "vcpus", "disk")}, "flavor")
@@ -55,6 +58,7 @@ _CREATE = Schemas(
     {
         (2, 1): _create_schema(_FIELDS),
         (2, 55): _create_schema(_FIELDS | {"description": _DESCRIPTION}),
+        (2, 102): _create_schema(_LATE_FIELDS | {"description": _DESCRIPTION}),
     }
 )
 _UPDATE = Schemas(
@@ -79,16 +83,19 @@ _SORT_KEYS: dict[str, SortKey] = {
     "updated_at": "id",
     "vcpu_weight": "id",
 }
+_LISTED_BY = parameters.PAGE | {
+    "is_public": values(TEXT),
+    "minRam": values(TEXT),
+    "minDisk": values(TEXT),
+    "sort_key": values({"enum": list(_SORT_KEYS)}),
+    "sort_dir": values({"enum": ["asc", "desc"]}),
+}
+_LATE_SORT_KEYS = [key for key in _SORT_KEYS if key != "rxtx_factor"]
 _LIST_QUERY = parameters.queries(
     {
-        (2, 1): parameters.PAGE
-        | {
-            "is_public": values(TEXT),
-            "minRam": values(TEXT),
-            "minDisk": values(TEXT),
-            "sort_key": values({"enum": list(_SORT_KEYS)}),
-            "sort_dir": values({"enum": ["asc", "desc"]}),
-        }
+        (2, 1): _LISTED_BY,
+        (2, 102): _LISTED_BY
+        | {"name": values(TEXT), "sort_key": values({"enum": _LATE_SORT_KEYS})},
     },
     strict=(2, 75),
 )
@@ -132,7 +139,7 @@ def _page(
 
 def _listed(asked: Asked) -> tuple[Flavor, ...]:
     limit, marker = page(asked)
-    admin = asked.context.is_admin
+    admin, name = asked.context.is_admin, asked.one("name")
     # Only administrators may ask for others than the public ones and those of their project.
     public = _is_public(asked.one("is_public")) if admin else True
     wanted = FlavorQuery(
@@ -141,6 +148,7 @@ def _listed(asked: Asked) -> tuple[Flavor, ...]:
         disabled=None if admin else False,
         min_ram=_least(asked, "minRam"),
         min_disk=_least(asked, "minDisk"),
+        name=NamePattern(name) if name and asked.version >= (2, 102) else None,
         sort_key=_SORT_KEYS[asked.one("sort_key") or "flavorid"],
         descending=asked.one("sort_dir") == "desc",
         marker=None if marker is None else FlavorId(marker),

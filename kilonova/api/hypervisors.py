@@ -58,17 +58,15 @@ def _list(asked: Asked, path: str, *, detail: bool) -> Answer:
 
 
 def _shown(asked: Asked, nodes: Sequence[StoredNode], *, detail: bool) -> list[dict[str, Any]]:
-    now = utcnow()
-    shown = []
-    for node in nodes:
-        up = is_up(asked, node.service)
-        if detail:
-            shown.append(views.hypervisor_detail(node, asked.version, now, up=up))
-        else:
-            shown.append(views.hypervisor(node, asked.version, up=up))
+    view = views.hypervisor_detail if detail else views.hypervisor
+    shown = [view(_seen(asked, node), asked.version) for node in nodes]
     if asked.version >= (2, 53) and parameters.is_true(asked.one("with_servers")):
         return _with_servers(asked, nodes, shown)
     return shown
+
+
+def _seen(asked: Asked, node: StoredNode) -> views.SeenNode:
+    return views.SeenNode(node=node, up=is_up(asked, node.service), now=utcnow())
 
 
 def _with_servers(
@@ -122,15 +120,13 @@ def show(asked: Asked, hypervisor_id: str) -> Answer:
 
 def uptime(asked: Asked, hypervisor_id: str) -> Answer:
     """Answer how long a host has been up (up to 2.87; it is in the details from then on)."""
-    node = _found(asked, hypervisor_id)
-    if not is_up(asked, node.service):
-        raise Invalid(f"Compute service of {node.host} is unavailable at this time.")
-    known = views.uptime(node.report, utcnow())
+    seen = _seen(asked, _found(asked, hypervisor_id))
+    if not seen.up:
+        raise Invalid(f"Compute service of {seen.node.host} is unavailable at this time.")
+    known = views.uptime(seen.node.report, seen.now)
     if known is None:
         raise NotSupported("The hypervisor's driver does not know its uptime.")
-    return Answer(
-        {"hypervisor": views.hypervisor(node, asked.version, up=True) | {"uptime": known}}
-    )
+    return Answer({"hypervisor": views.hypervisor(seen, asked.version) | {"uptime": known}})
 
 
 def statistics(asked: Asked) -> Answer:

@@ -104,13 +104,14 @@ def _event(event: ActionEvent, instance: Instance, asked: Asked) -> dict[str, An
         "finish_time": _moment(event.finished_at),
         "result": event.result,
     }
-    if asked.allows(f"{_RULE}:events"):
+    sees_all = asked.allows(f"{_RULE}:events")
+    if sees_all:
         view["traceback"] = event.traceback
     if asked.version >= (2, 62):
-        view["hostId"] = host_id(instance)
-        if asked.allows(f"{_RULE}:events:details"):
-            view["host"] = event.host
-    if asked.version >= (2, 84):
+        view["hostId"] = host_id(instance.project_id, event.host)
+        if sees_all:
+            view["host"] = event.host or ""
+    if asked.version >= (2, 84) and asked.allows(f"{_RULE}:events:details"):
         view["details"] = event.details
     return view
 

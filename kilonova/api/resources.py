@@ -12,7 +12,10 @@ from kilonova.api import (
     key_pairs,
     limits,
     quotas,
+    server_addresses,
     server_metadata,
+    server_tags,
+    server_topology,
     servers,
     usages,
 )
@@ -30,7 +33,10 @@ ROUTES: tuple[Route, ...] = (
     *key_pairs.ROUTES,
     *limits.ROUTES,
     *quotas.ROUTES,
+    *server_addresses.ROUTES,
     *server_metadata.ROUTES,
+    *server_tags.ROUTES,
+    *server_topology.ROUTES,
     *servers.ROUTES,
     *usages.ROUTES,
 )

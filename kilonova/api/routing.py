@@ -19,7 +19,8 @@ matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../acti
 of ``Act`` as its handler, and no rule of its own.
 
 ``body`` and ``query`` are ``Schemas``: the schema that counts is the newest that is not newer than the
-microversion. Where routes share a path and a method, the first that is served at the microversion answers.
+microversion. A route without ``query`` takes no parameters, and says so from 2.102. Where routes share a
+path and a method, the first that is served at the microversion answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +46,8 @@ class Schemas:
         ]
 
     def check(self, value: object, version: Version, what: str, *, lenient: bool = False) -> None:
-        """Check a body or a query. ``lenient`` removes keys that are unknown instead of refusing them.
+        """Check a body or a query. ``lenient`` removes unknown keys, and spaces around names, instead of
+        refusing them.
 
         Raises:
             Invalid: naming the field that is wrong.
@@ -53,7 +55,9 @@ class Schemas:
         for since, validator in self._validators:
             if since <= version:
                 for error in validator.iter_errors(value):
-                    if not (lenient and _forget_unknown(error)):
+                    if not (
+                        lenient and (_forget_unknown(error) or _strip(error, value, validator))
+                    ):
                         raise Invalid(_sentence(error, what))
                 return
 
@@ -65,6 +69,23 @@ def _forget_unknown(error: Any) -> bool:
     known = error.schema.get("properties", {})
     for key in [key for key in error.instance if key not in known]:
         del error.instance[key]
+    return True
+
+
+_NAMES = frozenset({"name", "availability_zone", "key_name"})
+
+
+def _strip(error: Any, whole: Any, validator: Any) -> bool:
+    """Remove the spaces around a name; False if the error is another, or remains."""
+    path = list(error.absolute_path)
+    if error.validator != "pattern" or not path or path[-1] not in _NAMES:
+        return False
+    name = error.instance.strip()
+    if not validator.evolve(schema=error.schema).is_valid(name):
+        return False
+    for step in path[:-1]:
+        whole = whole[step]
+    whole[path[-1]] = name
     return True
 
 
@@ -82,6 +103,9 @@ def _sentence(error: Any, what: str) -> str:
 
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+NO_QUERY = Schemas({(2, 102): {"type": "object", "additionalProperties": False}})
 
 
 class Answer:
@@ -168,7 +192,7 @@ class Route:
         handler: Callable[..., Answer],
         *,
         body: Schemas | None = None,
-        query: Schemas | None = None,
+        query: Schemas = NO_QUERY,
         since: Version = MINIMUM,
         until: Version = MAXIMUM,
     ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from kilonova.api.find import find_server, missing
+from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, Answer, Asked, Route, act_on
 from kilonova.api.schemas import servers as schemas
 from kilonova.core import states
@@ -143,8 +144,8 @@ def console_output(asked: Asked, server_id: str) -> Answer:
     """``os-getConsoleOutput``: asks the host and waits for its answer."""
     located = find_server(asked, server_id)
     cell, host = _host_of(located, "get_console_output")
-    length = (asked.body["os-getConsoleOutput"] or {}).get("length")
-    lines = None if length is None or int(length) < 0 else int(length)
+    length = asked.body["os-getConsoleOutput"].get("length")
+    lines = None if length is None or int(length) < 0 else min(int(length), MOST)
     message = GetConsoleOutput(instance_uuid=located.instance.uuid, length=lines)
     answer = asked.services.cell_bus(cell).call(
         asked.context, message, ConsoleOutput, host=host, timeout=_CONSOLE_TIMEOUT

@@ -116,6 +116,9 @@ def _accept(
     """
     low, count = counts
     several = count > 1
+    if count > low:
+        # So that nothing is written in vain for a maximum far beyond the quota.
+        count = max(low, min(count, _room(asked, template.flavor, limits)))
     while True:
         accepted = [
             Accepted(

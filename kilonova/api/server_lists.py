@@ -17,7 +17,7 @@ from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.states import VmState
 from kilonova.db import instance_lists, instances
-from kilonova.db.instance_lists import NEWEST_FIRST, ServerQuery, sort_value
+from kilonova.db.instance_lists import NEWEST_FIRST, Mapped, ServerQuery, sort_value
 
 Found = tuple[Instance, CellUuid | None]
 """A server, and its cell, if it has one yet."""
@@ -47,7 +47,11 @@ def _list(asked: Asked, kind: str) -> Answer:
     path = "/servers/detail" if kind == "detail" else "/servers"
     links = next_links(asked, path, wanted.limit, [i.uuid for i, _ in found])
     if silent and asked.version >= (2, 69):
-        shown += _unknown(asked, wanted, silent, wanted.limit - len(shown))
+        unknown = _unknown(asked, wanted, silent, wanted.limit - len(shown))
+        if kind == "detail":
+            shown += [views.unknown(m.uuid, m.project_id, m.created_at, sight) for m in unknown]
+        else:
+            shown += [views.unknown_brief(m.uuid, sight) for m in unknown]
     return Answer({"servers": shown, "servers_links": links} if links else {"servers": shown})
 
 
@@ -125,11 +129,9 @@ def _faults(asked: Asked, found: list[Found]) -> dict[InstanceUuid, Fault]:
 
 def _unknown(
     asked: Asked, wanted: ServerQuery, silent: frozenset[CellUuid], room: int
-) -> list[dict[str, Any]]:
+) -> list[Mapped]:
     """Return what is known of the servers of cells that do not answer, behind an unfiltered first page."""
     plain = ServerQuery(project_id=wanted.project_id, limit=wanted.limit)
     if msgspec.structs.replace(wanted, sort=NEWEST_FIRST) != plain or room <= 0:
         return []
-    mapped = instance_lists.mapped_to(asked.services.api_db, silent, wanted.project_id, room)
-    sight = sight_of(asked, show=False)
-    return [views.unknown(m.uuid, m.project_id, m.created_at, sight) for m in mapped]
+    return instance_lists.mapped_to(asked.services.api_db, silent, wanted.project_id, room)

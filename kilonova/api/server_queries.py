@@ -21,6 +21,8 @@ from kilonova.db.instance_lists import NEWEST_FIRST, SORT_COLUMNS, ServerQuery
 
 _PRIVILEGED = "os_compute_api:servers:allow_all_filters"
 _NEVER: Version = (99, 0)
+_YES = frozenset({"1", "true", "t", "yes", "on", "y"})
+_NO = frozenset({"0", "false", "f", "no", "off", "n"})
 _BUSY = tuple((str(vm), str(task)) for vm, task in states.STATUS_WHILE)
 
 
@@ -70,6 +72,34 @@ _TAGS = (
 )
 """(parameter, whether all of its tags are needed or any will do, whether that must hold or must not)."""
 
+_INNER = frozenset(
+    {
+        "block_device_mapping",
+        "services",
+        "metadata",
+        "system_metadata",
+        "info_cache",
+        "security_groups",
+        "pci_devices",
+    }
+)
+"""What clients must not filter by, although it sounds as if they could."""
+
+_UNSORTED = frozenset(
+    {"auto_disk_config", "config_drive", "kernel_id", "launch_index", "ramdisk_id"}
+)
+"""Sort keys that are taken and say nothing of the order: no column has them, or all servers the same."""
+
+_ONCE_SORTED = frozenset(
+    {
+        "architecture", "cell_name", "cleaned", "default_ephemeral_device", "default_swap_device",
+        "deleted", "deleted_at", "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "id",
+        "key_data", "launched_on", "locked", "memory_mb", "os_type", "reservation_id", "root_gb",
+        "shutdown_terminate", "user_data", "vcpus", "vm_mode",
+    }
+)  # fmt: skip
+"""Sort keys that were ignored before they were refused (2.75), or came to mean something (locked, 2.73)."""
+
 _OTHERS = (
     "all_tenants", "tenant_id", "project_id", "name", "display_name", "status", "locked", "deleted",
     "soft_deleted", "changes-since", "changes-before", "ip", "ip6", "config_drive", "sort_key", "sort_dir",
@@ -96,6 +126,9 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
         Forbidden: it is for administrators.
     """
     privileged = asked.allows(_PRIVILEGED)
+    for name in asked.query if privileged else ():
+        if name in _INNER or name.startswith("_"):
+            raise Invalid(f"Invalid filter field: {name}.")
     wanted: dict[str, Any] = {
         "project_id": _project(asked, rule, privileged=privileged),
         "equal": dict(_equal(asked, privileged=privileged)),
@@ -139,9 +172,9 @@ def _flag(
         return None
     if text == "" and empty is not None:
         return empty
-    if text.lower() in ("1", "true", "t", "yes", "on", "y"):
+    if text.lower() in _YES:
         return True
-    if text.lower() in ("0", "false", "f", "no", "off", "n"):
+    if text.lower() in _NO:
         return False
     raise Invalid(f"{name}: {text!r} is neither true nor false")
 
@@ -154,10 +187,14 @@ def _equal(asked: Asked, *, privileged: bool) -> Iterable[tuple[str, list[Any]]]
 
 
 def _deleted(asked: Asked, *, privileged: bool) -> bool | None:
-    chosen = _flag(asked, "deleted") if privileged else None
-    if chosen is None and asked.one("changes-since") is None:
-        return False
-    return chosen
+    text = asked.one("deleted")
+    if privileged and text is not None:
+        # What is no boolean asks for what is there.
+        return text.lower() in _YES
+    changes = asked.one("changes-since") or (
+        asked.version >= (2, 66) and asked.one("changes-before")
+    )
+    return None if changes else False
 
 
 def _name(asked: Asked) -> NamePattern | None:
@@ -210,6 +247,10 @@ def _read_status(asked: Asked, wanted: dict[str, Any], *, privileged: bool) -> b
     return True
 
 
+def _refused_since(key: str) -> Version:
+    return (2, 73) if key == "locked" else (2, 75)
+
+
 def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
     keys = asked.query.get("sort_key", [])
     directions = asked.query.get("sort_dir", [])
@@ -218,13 +259,15 @@ def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
             raise Invalid(f"sort_dir: {direction!r} is neither asc nor desc")
     sort: dict[str, bool] = {}
     for number, key in enumerate(keys or ["created_at"]):
+        if key in _UNSORTED or (key in _ONCE_SORTED and asked.version < _refused_since(key)):
+            continue
         if key not in SORT_COLUMNS:
             raise Invalid(f"sort_key: {key!r} is not a key to sort by")
         if key in ("host", "node") and not privileged:
             raise Forbidden(f"sort_key: sorting by {key} is for administrators")
         descending = directions[number] == "desc" if number < len(directions) else True
         sort.setdefault(key, descending)
-    if tuple(sort.items()) == NEWEST_FIRST[:1]:
+    if not sort or tuple(sort.items()) == NEWEST_FIRST[:1]:
         return NEWEST_FIRST
     last = next(reversed(sort.values()))
     sort.setdefault("uuid", last)

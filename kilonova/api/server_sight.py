@@ -4,6 +4,7 @@ from kilonova.api.routing import Asked
 from kilonova.api.views.servers import Sight
 
 _ADMIN_FIELDS = "os_compute_api:os-extended-server-attributes"
+_EXTRA_SPECS = "os_compute_api:servers:show:flavor-extra-specs"
 _HOST_STATUS = "os_compute_api:servers:show:host_status"
 
 
@@ -14,6 +15,7 @@ def sight_of(asked: Asked, *, show: bool = True) -> Sight:
         version=asked.version,
         links=asked.links,
         admin_fields=asked.allows(_ADMIN_FIELDS),
+        extra_specs=asked.version >= (2, 47) and asked.allows(_EXTRA_SPECS),
         host_status=asked.services.host_statuses.of if sees_status else None,
         show=show,
     )

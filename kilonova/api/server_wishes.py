@@ -104,13 +104,16 @@ def _image_id(body: Body) -> ImageId:
     image_ref = body.get("imageRef") or next(iter(named), "")
     if not image_ref:
         raise Invalid("Missing imageRef attribute")
-    if named - {image_ref}:
+    if {_canonical(one) for one in named} - {_canonical(image_ref)}:
         raise Invalid("block_device_mapping_v2: its image is not the one in imageRef")
+    return _canonical(image_ref)
+
+
+def _canonical(image_ref: str) -> ImageId:
     try:
-        uuid.UUID(image_ref)
+        return ImageId(str(uuid.UUID(image_ref)))
     except ValueError as error:
         raise Invalid(f"imageRef: Can not find requested image {image_ref}.") from error
-    return ImageId(image_ref)
 
 
 def check_metadata(body: Body, limits: Limits) -> None:
@@ -169,10 +172,11 @@ def _networks(body: Body) -> str:
 
 
 def _device(device: Body) -> BlockDevice:
+    index = device.get("boot_index")
     return BlockDevice(
-        source_type=device["source_type"],
+        source_type=device.get("source_type", ""),
         destination_type=device.get("destination_type", "local"),
-        boot_index=int(device["boot_index"]),
+        boot_index=None if index is None else int(index),
         uuid=device.get("uuid"),
         delete_on_termination=is_true(device.get("delete_on_termination")),
         tag=device.get("tag"),

@@ -13,8 +13,9 @@ from kilonova.api.server_queries import QUERY
 from kilonova.api.server_sight import sight_of
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import DatabaseUnavailable, Invalid, KilonovaError
-from kilonova.core.instance import Fault, Located
+from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid, KilonovaError
+from kilonova.core.ids import CellUuid
+from kilonova.core.instance import Fault, Instance, Located
 from kilonova.core.states import Action, PowerState, VmState
 from kilonova.db import build_requests, instance_lists, instances
 from kilonova.rpc.messages import DeleteInstance
@@ -49,13 +50,17 @@ def _unknown(asked: Asked, server_id: str) -> dict[str, Any]:
     mapped, spec = instance_lists.outline(asked.services.api_db, server_id)
     if mapped.project_id != asked.context.project_id and not asked.context.is_admin:
         raise missing(server_id)
-    return views.unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight_of(asked)) | {
-        "user_id": mapped.user_id,
-        "flavor": views.flavor(spec.flavor, sight_of(asked)),
-        "image": views.image(spec.image, sight_of(asked)),
-        "OS-EXT-AZ:availability_zone": spec.availability_zone or "",
-        "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
-    }
+    return (
+        views.unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight_of(asked))
+        | {
+            "user_id": mapped.user_id,
+            "flavor": views.flavor(spec.flavor, sight_of(asked)),
+            "image": views.image(spec.image, sight_of(asked)),
+            "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
+            "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
+        }
+        | ({"server_groups": []} if asked.version >= (2, 71) else {})
+    )
 
 
 def fault_of(asked: Asked, located: Located) -> Fault | None:
@@ -66,6 +71,28 @@ def fault_of(asked: Asked, located: Located) -> Fault | None:
     return instances.newest_faults(asked.services.cells.database(cell), [instance.uuid]).get(
         instance.uuid
     )
+
+
+def _pin(asked: Asked, instance: Instance, cell: CellUuid, zone: str | None) -> None:
+    """Pin a server to the zone that it is in, or to none.
+
+    Raises:
+        Conflict: it is pinned to another zone, or is in another.
+    """
+    pinned = instance.wishes.pinned_zone
+    if zone == pinned:
+        return
+    if zone is not None and pinned is not None:
+        raise Conflict(
+            f"pinned_availability_zone: The server is pinned to {pinned}; unpin it first (null)."
+        )
+    if zone is not None and zone != instance.availability_zone:
+        raise Conflict(
+            f"pinned_availability_zone: The server is in {instance.availability_zone}, not in {zone}."
+        )
+    # First where the scheduler reads it: a pin that is shown is one that holds.
+    build_requests.pin(asked.services.api_db, instance.uuid, zone)
+    instances.pin(asked.services.cells.database(cell), instance.uuid, zone)
 
 
 _FIELD_OF = {
@@ -84,8 +111,10 @@ def update(asked: Asked, server_id: str) -> Answer:
     instance, cell = placed(located, "update")
     if body.get("OS-DCF:diskConfig", instance.wishes.disk_config) != instance.wishes.disk_config:
         raise Invalid("OS-DCF:diskConfig: it cannot be changed")
-    # An address that is taken away is an empty text or null.
+    # A description that is taken away is an empty text or null.
     values = {field: body[key] or None for key, field in _FIELD_OF.items() if key in body}
+    if "pinned_availability_zone" in body:
+        _pin(asked, instance, cell, body["pinned_availability_zone"])
     values["updated_at"] = utcnow()
     if not instances.update(asked.services.cells.database(cell), instance.uuid, values):
         raise missing(server_id)
@@ -122,12 +151,6 @@ def delete(asked: Asked, server_id: str) -> Answer:
     return Answer(status=204)
 
 
-def addresses(asked: Asked, server_id: str) -> Answer:
-    """``GET /servers/{server_id}/ips``."""
-    find_server(asked, server_id)
-    return Answer({"addresses": {}})
-
-
 ROUTES = (
     Route("GET", "/servers", f"{_S}:index", server_lists.index, query=QUERY),
     Route("POST", "/servers", f"{_S}:create", server_create.create, body=schemas.CREATE),
@@ -135,6 +158,5 @@ ROUTES = (
     Route("GET", "/servers/{server_id}", f"{_S}:show", show),
     Route("PUT", "/servers/{server_id}", f"{_S}:update", update, body=schemas.UPDATE),
     Route("DELETE", "/servers/{server_id}", f"{_S}:delete", delete),
-    Route("GET", "/servers/{server_id}/ips", "os_compute_api:ips:index", addresses),
     *ACTION_ROUTES,
 )

@@ -13,7 +13,7 @@ from kilonova.api.views import usages as views
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid
 from kilonova.core.ids import InstanceUuid, ProjectId
-from kilonova.core.usage import Ran, Total, totals
+from kilonova.core.usage import Ran, totals
 from kilonova.db import usages
 from kilonova.db.cells import mapping_of
 from kilonova.db.usages import Period
@@ -43,13 +43,14 @@ def list_usages(asked: Asked) -> Answer:
 
 
 def show(asked: Asked, project_id: str) -> Answer:
-    """Answer what one project used in a period, server by server."""
+    """Answer what one project used in a period, server by server; an empty object for nothing."""
     asked.authorize(f"{_RULE}:show", project_id)
     now, project = utcnow(), ProjectId(project_id)
     period = _period(asked, project, now)
     servers = _servers(asked, period)
-    total = totals(servers, period.begin, period.end).get(project, Total())
-    body: dict[str, Any] = {"tenant_usage": views.project(project, total, period, now, detail=True)}
+    total = totals(servers, period.begin, period.end).get(project)
+    usage = {} if total is None else views.project(project, total, period, now, detail=True)
+    body: dict[str, Any] = {"tenant_usage": usage}
     _add_links(asked, body, "tenant_usage_links", f"/{project_id}", servers)
     return Answer(body)
 
@@ -67,7 +68,8 @@ def _add_links(
 
 def _period(asked: Asked, project: ProjectId | None, now: datetime) -> Period:
     begin, end = _moment(asked, "start", now), _moment(asked, "end", now)
-    if begin >= end:
+    # Without a start nothing is asked for, which is no mistake.
+    if begin > end or (begin == end and asked.one("start")):
         raise Invalid("Invalid start time. The start time must be before the end time.")
     limit, marker = asked.services.conf.api.max_limit, None
     if asked.version >= (2, 40):

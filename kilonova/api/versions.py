@@ -114,6 +114,10 @@ VERSIONS: Mapping[Version, str] = {
             "Servers show their image's properties.",
             "Consoles of the protocol SPICE, direct.",
             "Servers show their scheduler hints.",
+            "Volumes are attached without waiting for them.",
+            "Flavors are found by name and lose two fields; no route takes unknown query parameters.",
+            "The other name of servers that boot from volumes is gone.",
+            "The zone that a server is pinned to can be changed.",
         ),
         start=1,
     )

@@ -1,13 +1,15 @@
-"""``kilonova-manage``: databases, cells and a check of the deployment."""
+"""``kilonova-manage``: databases, cells, Placement and a check of the deployment."""
 
 import argparse
 import sys
 import uuid
 from collections.abc import Callable
+from pathlib import PurePath
 
 import sqlalchemy as sa
 from oslo_config import cfg
 
+from kilonova.cli import placement_commands
 from kilonova.cli.service import configure
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError, NotFound
@@ -36,8 +38,8 @@ def cell0_url(url: str) -> str:
     parsed = sa.make_url(url)
     name = parsed.database or ""
     if parsed.get_backend_name() == "sqlite":
-        stem, dot, suffix = name.rpartition(".")
-        name = f"{stem}_cell0{dot}{suffix}" if dot else f"{suffix}_cell0"
+        path = PurePath(name)
+        name = str(path.with_name(f"{path.stem}_cell0{path.suffix}"))
     else:
         name = f"{name}_cell0"
     return parsed.set(database=name).render_as_string(hide_password=False)
@@ -217,7 +219,7 @@ def check_status(conf: cfg.ConfigOpts, _options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=_PROG, description=__doc__)
     parser.add_argument("--config-file", action="append", default=[])
-    groups = parser.add_subparsers(required=True, metavar="db | cell | status")
+    groups = parser.add_subparsers(required=True, metavar="db | cell | placement | status")
     db = groups.add_parser("db").add_subparsers(required=True)
     db.add_parser("sync", help=sync.__doc__).set_defaults(command=sync)
     cell = groups.add_parser("cell").add_subparsers(required=True)
@@ -237,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     delete = cell.add_parser("delete", help=delete_cell.__doc__)
     delete.add_argument("cell_uuid")
     discover = cell.add_parser("discover-hosts", help=discover_hosts.__doc__)
+    placement_commands.add_commands(groups)
     status = groups.add_parser("status").add_subparsers(required=True)
     check = status.add_parser("check", help=check_status.__doc__)
     for one, command in (

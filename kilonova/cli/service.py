@@ -34,11 +34,20 @@ def configure(arguments: Sequence[str], prog: str) -> cfg.ConfigOpts:
     """Read the configuration and set up logging. A wrong file or option ends the process."""
     try:
         conf = settings.read_config(arguments, prog=prog)
-    except cfg.Error as error:
+    except (cfg.Error, KilonovaError) as error:
         sys.exit(f"{prog}: {error}")
     log.set_defaults(default_log_levels=list(_QUIET))
     log.setup(conf, "kilonova")
     return conf
+
+
+def configure_again(conf: cfg.ConfigOpts, arguments: Sequence[str], prog: str) -> cfg.ConfigOpts:
+    """Read the configuration as it is now; if something is wrong with it, return ``conf``."""
+    try:
+        return settings.read_config(arguments, prog=prog)
+    except (cfg.Error, KilonovaError) as error:
+        LOG.warning("The configuration stays as it was: %s", error)
+        return conf
 
 
 def required(value: str | None, option: str, prog: str) -> str:

@@ -73,7 +73,11 @@ class Builder:
             whole = stages.begin(BUILD)
             if not self._begins(context, instance, whole):
                 return
-            error = self._attempt(instance, stages)
+            try:
+                error = self._attempt(instance, stages)
+            except _Abandoned:
+                LOG.warning("%s is left to the next start of this host", instance.uuid)
+                return
             stages.finish(whole, error)
             if error is None:
                 self._report_success(context, instance, stages)
@@ -90,10 +94,18 @@ class Builder:
             task_state=TaskState.SPAWNING,
             events=(event,),
         )
-        try:
-            taken = self._reporter.send(report).result()
-        except CancelledError:
-            return False
+        answer = self._reporter.send(report)
+        while True:
+            try:
+                taken = answer.result(_PAUSE)
+            except TimeoutError:
+                if self._stopped.is_set():
+                    answer.cancel()
+            except CancelledError:
+                # The service ends, and the cell does not know of it: the build is sent again.
+                return False
+            else:
+                break
         if not taken:
             LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
         return taken
@@ -135,10 +147,14 @@ class Builder:
         LOG.info("%s runs", instance.uuid)
 
     def _prepare(self, instance: Instance, stages: Stages) -> None:
+        """Prepare networks beside disks; in turn where there is no network, and nothing to wait for."""
+        if instance.wishes.networks == "none":
+            self._prepare_networks(instance, stages)
+            self._prepare_disks(instance, stages)
+            return
         plugged = self._beside.submit(self._prepare_networks, instance, stages)
         try:
-            with stages.stage("compute_block_devices"):
-                self._prepare_disks(instance)
+            self._prepare_disks(instance, stages)
         finally:
             plugged.exception()
         plugged.result()
@@ -147,7 +163,11 @@ class Builder:
         with stages.stage("compute_networks"):
             self._driver.prepare_networks(instance)
 
-    def _prepare_disks(self, instance: Instance) -> None:
+    def _prepare_disks(self, instance: Instance, stages: Stages) -> None:
+        with stages.stage("compute_block_devices"):
+            self._await_disks(instance)
+
+    def _await_disks(self, instance: Instance) -> None:
         """Make the disks; an image store that is away may come back."""
         deadline = time.monotonic() + _IMAGE_SECONDS
         pause = _PAUSE

@@ -1,10 +1,11 @@
 """Reports to the cell conductor: one thread, in order, whatever is queued in one message, until taken."""
 
+import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 
 import msgspec
 
@@ -66,7 +67,8 @@ class Reporter:
     def send(self, report: InstanceReport) -> "Future[bool]":
         """Queue a report; the future tells whether it was taken (False: refused).
 
-        It is cancelled if the reporter ends before that is known.
+        It is cancelled if the reporter ends before that is known. Who cancels it takes the report back,
+        unless it is on its way.
         """
         answer: Future[bool] = Future()
         with self._lock:
@@ -132,18 +134,23 @@ class Reporter:
             future.cancel()
 
     def _offer(self, batch: Sequence[_Entry]) -> None:
-        reports = tuple(report for report, _, _ in batch)
+        wanted = [entry for entry in batch if not entry[1].cancelled()]
+        if not wanted:
+            return
+        reports = tuple(report for report, _, _ in wanted)
         message = ReportInstances(host=self._host, reports=reports)
         answer = self._bus.call(service_context(), message, ReportsTaken, timeout=_TIMEOUT)
         refused = frozenset(answer.refused)
-        for index, entry in enumerate(batch):
+        for index, entry in enumerate(wanted):
             self._answer(entry, taken=index not in refused)
 
     def _answer(self, entry: _Entry, *, taken: bool) -> None:
         report, future, told = entry
         if not taken and told is not None and self._told.get(report.instance_uuid) is told:
             del self._told[report.instance_uuid]
-        future.set_result(taken)
+        with contextlib.suppress(InvalidStateError):
+            # Nobody may wait for it any more.
+            future.set_result(taken)
 
     def _give_up(self, batch: Sequence[_Entry], error: KilonovaError) -> None:
         """One report of several may be what cannot be handled: offer each by itself, then let it go."""

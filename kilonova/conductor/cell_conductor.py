@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
@@ -57,7 +59,9 @@ class CellConductor:
         self._bury([report for report in taken if report.gone])
         for report in taken:
             if report.failure is not None:
-                self._try_next(context, report, report.failure)
+                # Under the request that the build is for, not under that of the report.
+                building = msgspec.structs.replace(context, request_id=report.request_id)
+                self._try_next(building, report, report.failure)
         return ReportsTaken(refused=refused)
 
     def _bury(self, gone: Sequence[InstanceReport]) -> None:
@@ -113,8 +117,9 @@ class CellConductor:
 
     def give_up(self, report: InstanceReport, fault: Fault) -> None:
         """Put a server whose build failed for good into ERROR and free its claim."""
+        # First, because when Placement is away the host reports again, and this is done again.
+        self._placement.free([report.instance_uuid])
         if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault):
             reports.finish_action(
                 self._cell_db, report.instance_uuid, report.request_id, "Error", utcnow()
             )
-            self._placement.free([report.instance_uuid])

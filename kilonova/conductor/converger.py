@@ -17,14 +17,14 @@ from prometheus_client import Counter
 from kilonova.conductor import plan
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
-from kilonova.core.context import service_context
+from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Destination
-from kilonova.core.states import TaskState
-from kilonova.db import build_requests, hosts, instances, leases, reports, unfinished
-from kilonova.db.cells import Cells, map_hosts
+from kilonova.core.states import Action, TaskState
+from kilonova.db import actions, build_requests, hosts, instances, leases, reports, unfinished
+from kilonova.db.cells import Cells, map_hosts, mapping_of
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -148,6 +148,14 @@ class Converger:
     def _send_again(self, cell: CellUuid) -> None:
         database = self._cells.database(cell)
         for waiting in unfinished.never_begun(database, utcnow() - _NOT_BEGUN):
+            mapping = mapping_of(self._api_db, waiting.uuid)
+            if mapping is None or mapping.cell_uuid is None:
+                # Its build request is still there: it is settled, or cleared away, by who drives that.
+                continue
+            if mapping.cell_uuid != cell:
+                # It lives elsewhere: who placed it here had lost it to another conductor by then.
+                instances.remove(database, [waiting.uuid])
+                continue
             chosen = self._destination(waiting, cell)
             to = (chosen.host, chosen.node, chosen.availability_zone)
             if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
@@ -156,7 +164,8 @@ class Converger:
             if again is not None:
                 self._note("build", again)
                 message = BuildInstance(instance=again, destination=chosen)
-                self._bus(cell).cast(service_context(), message, host=chosen.host)
+                context = self._context(cell, again, Action.CREATE)
+                self._bus(cell).cast(context, message, host=chosen.host)
 
     def _destination(self, instance: Instance, cell: CellUuid) -> Destination:
         held = self._placement.held_by(instance.uuid)
@@ -175,18 +184,27 @@ class Converger:
         deleting = unfinished.in_task(database, [TaskState.DELETING], now - _NOT_DELETED)
         for instance in deleting:
             self._note("delete", instance)
+            # Again, because the API may have got no further than to begin.
+            build_requests.queue_for_delete(self._api_db, instance.uuid)
             if instance.host is None:
                 self._placement.free([instance.uuid])
                 instances.mark_deleted(database, [instance.uuid], now)
             else:
                 message = DeleteInstance(instance=instance)
-                self._bus(cell).cast(service_context(), message, host=instance.host)
+                context = self._context(cell, instance, Action.DELETE)
+                self._bus(cell).cast(context, message, host=instance.host)
 
     def _give_up_tasks(self, cell: CellUuid) -> None:
         database = self._cells.database(cell)
         for instance in unfinished.in_task(database, _GIVEN_UP, utcnow() - _NOT_DONE):
             self._note("task", instance)
             instances.update(database, instance.uuid, {"task_state": None})
+
+    def _context(self, cell: CellUuid, instance: Instance, action: Action) -> RequestContext:
+        """Return the context in which an action is carried on, so that its events stay together."""
+        return service_context(
+            actions.request_of(self._cells.database(cell), instance.uuid, action)
+        )
 
     def _bus(self, cell: CellUuid) -> Bus:
         return self._buses.at(self._cells.get(cell).transport_url)

@@ -96,7 +96,11 @@ class SuperConductor:
         """
         now = utcnow()
         pending = build_requests.take(self._api_db, uuids, self._token, now)
-        fresh = [p for p in pending if not (p.redriven and self._finish_earlier(p))]
+        withdrawn = [p for p in pending if p.withdrawn]
+        if withdrawn:
+            self._or_give_back(self._clear_away, withdrawn)
+        kept = [p for p in pending if not p.withdrawn]
+        fresh = [p for p in kept if not (p.redriven and self._finish_earlier(p))]
         groups: defaultdict[bytes, list[Pending]] = defaultdict(list)
         late = []
         for one in fresh:
@@ -159,19 +163,20 @@ class SuperConductor:
             instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
         settled = build_requests.settle(self._api_db, chosen, self._token)
-        self._undo(settled.lost, chosen)
+        if settled.lost:
+            self._clear_away([p for p in group if p.instance.uuid in settled.lost])
         for cell_uuid, here in placed.items():
             if cell_uuid != CELL0:
                 sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
                 self._send(cell_uuid, sent, by_uuid)
 
-    def _undo(self, lost: frozenset[InstanceUuid], chosen: dict[InstanceUuid, CellUuid]) -> None:
-        """Remove what was placed for servers that their owners deleted meanwhile."""
-        for cell_uuid in {chosen[gone] for gone in lost}:
-            here = [gone for gone in lost if chosen[gone] == cell_uuid]
-            instances.remove(self._cells.database(cell_uuid), here)
-        if lost:
-            self._placement.free(sorted(lost))
+    def _clear_away(self, withdrawn: Sequence[Pending]) -> None:
+        """Remove whatever was placed and claimed for servers that their owners deleted meanwhile."""
+        uuids = [p.instance.uuid for p in withdrawn]
+        for cell in self._cells.all():
+            instances.remove(self._cells.database(cell.uuid), uuids)
+        self._placement.free(uuids)
+        build_requests.forget(self._api_db, uuids, self._token)
 
     def _send(
         self,

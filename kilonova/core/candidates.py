@@ -1,4 +1,7 @@
-"""A request for allocation candidates, the trees of providers that are searched, and what is found."""
+"""A request for allocation candidates, the trees of providers that are searched, and what is found.
+
+There are many of these values for a moment, and no cycles among them: the collector need not track them.
+"""
 
 import msgspec
 
@@ -38,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a candidate may use several providers of one tree."""
 
 
-class Stock(msgspec.Struct, frozen=True, array_like=True):
+class Stock(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How much of one resource class a provider has and gives."""
 
     capacity: int
@@ -61,7 +64,7 @@ class Stock(msgspec.Struct, frozen=True, array_like=True):
         return min(self.capacity - self.used, self.max_unit)
 
 
-class Provider(msgspec.Struct, frozen=True):
+class Provider(msgspec.Struct, frozen=True, gc=False):
     """One node of a tree of resource providers."""
 
     uuid: str
@@ -72,14 +75,14 @@ class Provider(msgspec.Struct, frozen=True):
     aggregates: tuple[str, ...] = ()
 
 
-class Tree(msgspec.Struct, frozen=True):
+class Tree(msgspec.Struct, frozen=True, gc=False):
     """A root provider and all that stand under it, the root among them."""
 
     root: str
     providers: tuple[Provider, ...]
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One way to serve a request: what to allocate, and which providers serve which group (by suffix).
 
     ``roots`` are those of the trees that it takes from.

@@ -33,9 +33,12 @@ def new_request_id() -> RequestId:
     return RequestId(f"req-{uuid.uuid4()}")
 
 
-def service_context() -> RequestContext:
-    """Return the context under which a service acts for itself (heartbeats, convergence)."""
-    return RequestContext(request_id=new_request_id(), roles=("admin", "service"))
+def service_context(request_id: RequestId | None = None) -> RequestContext:
+    """Return the context under which a service acts for itself (heartbeats, convergence).
+
+    With ``request_id`` it carries on what that request asked for.
+    """
+    return RequestContext(request_id=request_id or new_request_id(), roles=("admin", "service"))
 
 
 def log_under(context: RequestContext) -> None:

@@ -284,6 +284,6 @@ class HypervisorUnavailable(Unavailable):
 
 
 class HostsUnavailable(Unavailable):
-    """No host at all gives a sign of life, so it is not the hosts that are at fault."""
+    """No host gives a sign of life, or those of a cell were never read: it is not the hosts' fault."""
 
     code = "hosts_unavailable"

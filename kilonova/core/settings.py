@@ -10,6 +10,8 @@ from pathlib import Path
 from oslo_config import cfg, types
 from oslo_log import log
 
+from kilonova.core.errors import Invalid
+
 DEFAULT_FILES = ("/etc/kilonova/kilonova.conf",)
 
 _DEFAULT = [
@@ -302,12 +304,14 @@ def read_config(
 ) -> cfg.ConfigOpts:
     """Parse ``--config-file`` and the like and return the configuration.
 
-    Without ``--config-file`` the files of ``default_files`` that exist are read. Raises
-    ``oslo_config.cfg.Error`` for a file that is missing or malformed.
+    Without ``--config-file`` the files of ``default_files`` that exist are read.
+
+    Raises:
+        oslo_config.cfg.Error: a file is missing or malformed.
+        Invalid: an option has a value that it cannot have; the sentence names it.
     """
     conf = new_config()
     # Libraries register what they own (logging, messaging) before the command line is parsed.
-
     log.register_options(conf)
     conf(
         list(arguments),
@@ -315,11 +319,22 @@ def read_config(
         prog=prog,
         default_config_files=_existing(default_files),
     )
+    _check(conf)
     return conf
 
 
-def _existing(files: Sequence[str]) -> list[str]:
+def _check(conf: cfg.ConfigOpts) -> None:
+    """Read every option once: a wrong value is told when a service starts, not when it is needed."""
+    for group, options in GROUPS.items():
+        for option in options:
+            try:
+                getattr(conf if group == "DEFAULT" else conf[group], option.dest)
+            except cfg.Error as error:
+                reason = error.__context__ or error
+                raise Invalid(f"[{group}] {option.name}: {reason}") from error
 
+
+def _existing(files: Sequence[str]) -> list[str]:
     return [name for name in files if Path(name).exists()]
 
 

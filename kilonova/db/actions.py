@@ -113,6 +113,17 @@ def list_actions(
     return tuple(_action(row, ()) for row in cell_db.query(work))
 
 
+def request_of(cell_db: Database, uuid: InstanceUuid, action: str) -> RequestId | None:
+    """Return the request that asked for an action last, or None."""
+    query = (
+        sa.select(_actions.c.request_id)
+        .where(_actions.c.instance_uuid == uuid, _actions.c.action == action)
+        .order_by(_actions.c.started_at.desc(), _actions.c.id.desc())
+        .limit(1)
+    )
+    return cell_db.query(lambda c: c.execute(query).scalar())
+
+
 def get_action(
     cell_db: Database, uuid: InstanceUuid, request_id: RequestId
 ) -> InstanceAction | None:

@@ -2,7 +2,7 @@
 
 Owns the API database's transactions of a boot: ``accept`` (the API), ``take`` and ``settle`` (the super
 conductor), ``stale`` and ``release`` (the converger and a conductor that cannot go on), ``withdraw`` (a
-delete that comes first).
+delete that comes first) and ``forget`` (when what a withdrawn one left is removed).
 """
 
 import functools
@@ -41,6 +41,7 @@ _FREE = (
         _requests.c.instance_uuid,
         _requests.c.driver,
         _requests.c.request_id,
+        _requests.c.withdrawn,
         _requests.c.instance,
         _specs.c.spec,
     )
@@ -51,7 +52,7 @@ _FREE = (
 )
 _TAKE = sa.update(_requests).where(_these)
 _OWNERS = (
-    sa.select(_requests.c.instance_uuid, _requests.c.driver)
+    sa.select(_requests.c.instance_uuid, _requests.c.driver, _requests.c.withdrawn)
     .where(_these)
     .order_by(_requests.c.instance_uuid)
     .with_for_update()
@@ -73,12 +74,13 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """A build request that a conductor owns. With ``redriven`` somebody began before and may have
-    written the instance into a cell already."""
+    written the instance into a cell already; one that is ``withdrawn`` is only to be cleared away."""
 
     instance: Instance
     spec: RequestSpec
     request_id: RequestId
     redriven: bool
+    withdrawn: bool = False
 
 
 def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> None:
@@ -106,6 +108,7 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
             "created_at": a.instance.created_at,
             "driver": "",
             "driven_at": a.instance.created_at,
+            "withdrawn": False,
             "instance": _encode(a.instance),
         }
         for a in accepted
@@ -190,12 +193,14 @@ def _pending(row: Any) -> Pending:
         spec=_decode_spec(row.spec),
         request_id=row.request_id,
         redriven=bool(row.driver),
+        withdrawn=row.withdrawn,
     )
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of build requests: ``mapped`` have a cell now; ``lost`` were deleted by their owner,
-    and ``taken_over`` by another conductor, who may have settled them already, in the meantime."""
+    """What became of build requests: ``mapped`` have a cell now; ``lost`` were withdrawn by their owner,
+    and are the driver's to clear away and forget; ``taken_over`` are another conductor's, who may have
+    settled or forgotten them already."""
 
     mapped: frozenset[InstanceUuid]
     lost: frozenset[InstanceUuid]
@@ -207,29 +212,18 @@ def settle(api_db: Database, placed: dict[InstanceUuid, CellUuid], driver: str) 
 
     def work(connection: sa.Connection) -> Settled:
         owners = connection.execute(_OWNERS, {"uuids": list(placed)})
-        driver_of = {row[0]: row[1] for row in owners}
-        mapped = frozenset(uuid for uuid, owner in driver_of.items() if owner == driver)
+        mine = {row.instance_uuid: row.withdrawn for row in owners if row.driver == driver}
+        mapped = frozenset(uuid for uuid, withdrawn in mine.items() if not withdrawn)
         for cell in set(placed.values()):
             here = [uuid for uuid in mapped if placed[uuid] == cell]
             if here:
                 connection.execute(_MAP, {"uuids": here, "cell_uuid": cell})
         if mapped:
             connection.execute(_DONE, {"uuids": list(mapped)})
-        rest = frozenset(placed) - mapped
-        there = _still_mapped(connection, rest)
-        return Settled(mapped=mapped, lost=rest - there, taken_over=there)
+        lost = frozenset(mine) - mapped
+        return Settled(mapped=mapped, lost=lost, taken_over=frozenset(placed) - frozenset(mine))
 
     return api_db.write(work)
-
-
-def _still_mapped(
-    connection: sa.Connection, uuids: Collection[InstanceUuid]
-) -> frozenset[InstanceUuid]:
-    """Return those that are mapped: their build requests were settled or taken over, not withdrawn."""
-    if not uuids:
-        return frozenset()
-    there = sa.select(_mappings.c.instance_uuid).where(_mappings.c.instance_uuid.in_(uuids))
-    return frozenset(connection.execute(there).scalars())
 
 
 def release(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:
@@ -258,18 +252,43 @@ def stale(
 
 
 def withdraw(api_db: Database, uuid: InstanceUuid) -> bool:
-    """Remove a server that has no cell yet, and what it counts for; False if it was no longer there."""
-    gone = sa.delete(_requests).where(_requests.c.instance_uuid == uuid)
+    """Remove a server that has no cell yet, and what it counts for; False if it was no longer there.
+
+    If a conductor has begun, its build request stays, withdrawn, until that is cleared away.
+    """
+    mine = _requests.c.instance_uuid == uuid
+    begun = sa.select(_requests.c.driver).where(mine, _requests.c.withdrawn.is_(False))
 
     def work(connection: sa.Connection) -> bool:
-        if not connection.execute(gone).rowcount:
+        driver = connection.execute(begun.with_for_update()).scalar()
+        if driver is None:
             return False
-        connection.execute(sa.delete(_specs).where(_specs.c.instance_uuid == uuid))
+        if driver:
+            connection.execute(sa.update(_requests).where(mine).values(withdrawn=True))
+        else:
+            connection.execute(sa.delete(_requests).where(mine))
+            connection.execute(sa.delete(_specs).where(_specs.c.instance_uuid == uuid))
         uncount(connection, uuid)
         connection.execute(sa.delete(_mappings).where(_mappings.c.instance_uuid == uuid))
         return True
 
     return api_db.write(work)
+
+
+def forget(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:
+    """Remove a driver's withdrawn build requests: nothing of their servers is left anywhere."""
+    mine = sa.select(_requests.c.instance_uuid).where(
+        _requests.c.instance_uuid.in_(uuids),
+        _requests.c.driver == driver,
+        _requests.c.withdrawn.is_(True),
+    )
+
+    def work(connection: sa.Connection) -> None:
+        gone = connection.execute(mine.with_for_update()).scalars().all()
+        for table in (_requests, _specs):
+            connection.execute(sa.delete(table).where(table.c.instance_uuid.in_(gone)))
+
+    api_db.write(work)
 
 
 def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
@@ -293,6 +312,19 @@ def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
         )
     )
     return True
+
+
+def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
+    """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
+    mine = _specs.c.instance_uuid == uuid
+
+    def work(connection: sa.Connection) -> None:
+        row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
+        if row is not None:
+            spec = msgspec.structs.replace(_decode_spec(row.spec), availability_zone=zone)
+            connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
+
+    api_db.write(work)
 
 
 def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:

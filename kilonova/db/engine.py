@@ -40,6 +40,8 @@ class Database:
                 "connect_timeout": 5,
                 "read_timeout": 60,
                 "charset": "utf8mb4",
+                # MySQL would cut GROUP_CONCAT off after 1024 bytes, and say nothing.
+                "init_command": "SET SESSION group_concat_max_len = 16777216",
             }
         elif self.url.get_backend_name() == "postgresql":
             common["connect_args"] = {"connect_timeout": 5}

@@ -14,6 +14,7 @@ from sqlalchemy import exc
 from kilonova.core.errors import Conflict, Invalid, NotFound
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import FlavorId, ProjectId
+from kilonova.core.name_pattern import NamePattern
 from kilonova.db.api_schema import FlavorProject, StoredFlavor
 from kilonova.db.engine import Database
 from kilonova.db.statements import table_of
@@ -62,6 +63,7 @@ class FlavorQuery(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool | None = None
     min_ram: int | None = None
     min_disk: int | None = None
+    name: NamePattern | None = None
     sort_key: SortKey = "flavor_id"
     descending: bool = False
     marker: FlavorId | None = None
@@ -129,6 +131,8 @@ def _conditions(wanted: FlavorQuery) -> list[sa.ColumnElement[bool]]:
         conditions.append(_flavors.c.memory_mb >= wanted.min_ram)
     if wanted.min_disk is not None:
         conditions.append(_flavors.c.root_gb >= wanted.min_disk)
+    if wanted.name is not None:
+        conditions.append(_flavors.c.name.regexp_match(wanted.name.text))
     return conditions
 
 

@@ -50,6 +50,7 @@ SORT_COLUMNS: Mapping[str, sa.Column[Any]] = {
         "access_ip_v4": "access_ipv4",
         "access_ip_v6": "access_ipv6",
         "locked": "locked_by",
+        "locked_by": "locked_by",
         "progress": "progress",
         "root_device_name": "root_device_name",
     }.items()
@@ -183,7 +184,8 @@ def sort_value(instance: Instance, key: str) -> Any:
 def requested(api_db: Database, project_id: str | None) -> Iterator[Instance]:
     """Yield every server that has no cell yet, newest first, in queries of bounded size."""
     columns = (_requests.c.created_at, _requests.c.instance_uuid)
-    query = sa.select(_requests.c.instance, *columns).order_by(*(c.desc() for c in columns))
+    query = sa.select(_requests.c.instance, *columns).where(_requests.c.withdrawn.is_(False))
+    query = query.order_by(*(c.desc() for c in columns))
     if project_id is not None:
         query = query.where(_requests.c.project_id == project_id)
     query = query.limit(_CHUNK)
@@ -201,7 +203,8 @@ def requested(api_db: Database, project_id: str | None) -> Iterator[Instance]:
 
 def get_requested(api_db: Database, uuid: str) -> Instance | None:
     """Return a server that has no cell yet, or None."""
-    query = sa.select(_requests.c.instance).where(_requests.c.instance_uuid == uuid)
+    mine = sa.and_(_requests.c.instance_uuid == uuid, _requests.c.withdrawn.is_(False))
+    query = sa.select(_requests.c.instance).where(mine)
     row = api_db.query(lambda c: c.execute(query).scalar())
     return None if row is None else _decode_instance(row)
 

@@ -289,6 +289,16 @@ def change_tags(
     return _change(cell_db, uuid, _instances.c.tags, (_split, change, joined))
 
 
+def pin(cell_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
+    """Note the zone that a server is pinned to, or that it is pinned to none."""
+
+    def pinned(fixed: _Fixed) -> _Fixed:
+        wishes = msgspec.structs.replace(fixed.wishes, pinned_zone=zone)
+        return msgspec.structs.replace(fixed, wishes=wishes)
+
+    _change(cell_db, uuid, _instances.c.fixed, (_decode_fixed, pinned, _encode))
+
+
 def _change(
     cell_db: Database,
     uuid: InstanceUuid,

@@ -8,6 +8,7 @@ needed is rare; then all its few holders are read instead of walking on.
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,12 +17,12 @@ import sqlalchemy as sa
 from kilonova.core.candidates import Need, Provider, Stock, Tree
 from kilonova.db import placement_candidates_statements as statements
 from kilonova.db.engine import Database
-from kilonova.db.placement_candidates_statements import Kind
+from kilonova.db.placement_candidates_statements import Kind, Where
 from kilonova.db.placement_schema import LAST_SPOT
 from kilonova.db.placement_schema import Provider as StoredProvider
 from kilonova.db.statements import table_of
 
-_FEWEST = 32
+_FEWEST = 64
 """Roots in the first stretch at least. With fewer, those behind a gap in the spots would be favoured."""
 _MOST = 2048
 """Roots in a stretch at most: what is in memory at once."""
@@ -47,29 +48,40 @@ def trees(
 
     ``few`` is how many of them are likely to do; None means all. With ``chance`` they start anywhere.
     """
-    size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
-    start = chance.randint(0, LAST_SPOT) if chance else -1
-    first: Sequence[Tree] = ()
-    for number, (after, until) in enumerate(_stretches(database, start, size)):
-        if number == 1 and (rare := _roots_of_rarest(database, wanted)) is not None:
-            left = sorted(rare - {tree.root for tree in first})
-            if chance:
-                chance.shuffle(left)
+    size = max(_FEWEST, _enough(few))
+    stretches = _stretches(database, chance.randint(0, LAST_SPOT) if chance else -1, size)
+    first = next(stretches)
+    some = _enough(few)
+    if chance and some < size:
+        # The stretch is as long as it is for the sake of fairness: most often a few of it are enough.
+        look = _read(database, wanted, "some", _bounds(first) | {"some": some})
+        stretches = chain([first], stretches)
+    else:
+        look = _read(database, wanted, "between", _bounds(first))
+    yield look
+    second = next(stretches, None)
+    if second is None:
+        return
+    seen = {tree.root for tree in look}
+    rarest = _rarest(database, wanted)
+    if rarest is not None:
+        for roots in rarest.roots(database, some, chance):
+            left = [root for root in roots if root not in seen]
+            seen.update(left)
             yield from trees_under(database, wanted, left, few=few)
-            return
-        window = _read(database, wanted, {"after": after, "until": until})
-        if not number:
-            first = window
-        yield window
+        return
+    for stretch in chain([second], stretches):
+        window = _read(database, wanted, "between", _bounds(stretch))
+        yield [tree for tree in window if tree.root not in seen]
 
 
 def trees_under(
     database: Database, wanted: Wanted, roots: Sequence[str], *, few: int | None
 ) -> Iterator[Sequence[Tree]]:
     """Yield those trees under some roots that are wanted, in the order of the roots."""
-    size = _MOST if few is None else max(_FEWEST, min(few, _MOST))
+    size = _enough(few)
     while roots:
-        yield _read(database, wanted, {"roots": list(roots[:size])})
+        yield _read(database, wanted, "named", {"roots": list(roots[:size])})
         roots = roots[size:]
         size = min(4 * size, _MOST)
 
@@ -115,17 +127,28 @@ def _stretches(database: Database, start: int, size: int) -> Iterator[tuple[int,
         size = min(4 * size, _MOST)
 
 
-def _read(database: Database, wanted: Wanted, where: Mapping[str, Any]) -> tuple[Tree, ...]:
+def _enough(few: int | None) -> int:
+    """Return how many trees to read where so few will do: some may not, and to ask again costs more."""
+    return _MOST if few is None else min(few + few // 8 + 2, _MOST)
+
+
+def _bounds(stretch: tuple[int, int]) -> dict[str, int]:
+    return {"after": stretch[0], "until": stretch[1]}
+
+
+def _read(
+    database: Database, wanted: Wanted, where: Where, which: Mapping[str, Any]
+) -> tuple[Tree, ...]:
     query = statements.trees(
         tuple(statements.need_form(need) for need in wanted.needs),
         (bool(wanted.root_required), bool(wanted.root_forbidden)),
-        named="roots" in where,
+        where,
     )
     values = {
         "root_required": sorted(wanted.root_required),
         "root_count": len(wanted.root_required),
         "root_forbidden": sorted(wanted.root_forbidden),
-        **where,
+        **which,
     }
     for n, need in enumerate(wanted.needs):
         values |= statements.need_values(n, need)
@@ -147,8 +170,27 @@ def _grouped(rows: Sequence[Any]) -> tuple[Tree, ...]:
     return tuple(Tree(root, tuple(providers)) for root, providers in trees.items())
 
 
-def _roots_of_rarest(database: Database, wanted: Wanted) -> set[str] | None:
-    """Return the roots above all that have the rarest thing needed, or None if nothing is rare."""
+class _Rarest(msgspec.Struct, frozen=True):
+    """Something that every tree must have which is wanted, and that few have."""
+
+    kind: Kind
+    number: int
+    holders: int
+    values: dict[str, Any]
+
+    def roots(
+        self, database: Database, some: int, chance: random.Random | None
+    ) -> Iterator[list[str]]:
+        """Yield the roots above some of its holders, and then above all."""
+        for only_some in (True, False) if chance and some < self.holders else (False,):
+            query = statements.roots_of_holders(self.kind, self.number, some=only_some)
+            values = self.values | {"some": some}
+            roots = database.query(lambda c, q=query, v=values: list(c.execute(q, v).scalars()))  # type: ignore[misc]
+            yield chance.sample(roots, len(roots)) if chance else sorted(roots)
+
+
+def _rarest(database: Database, wanted: Wanted) -> _Rarest | None:
+    """Return what is rarest of what is needed, or None if nothing is rare."""
     kinds: list[Kind] = []
     values: dict[str, Any] = {"rare": _RARE}
     for kind, what, amount in _sources(wanted):
@@ -158,11 +200,8 @@ def _roots_of_rarest(database: Database, wanted: Wanted) -> set[str] | None:
         return None
     query = statements.holders_counts(tuple(kinds))
     counts = database.query(lambda c: c.execute(query, values).all())
-    n, holders = min(counts, key=lambda count: count[1])
-    if holders >= _RARE:
-        return None
-    fetch = statements.roots_of_holders(kinds[n], n)
-    return set(database.query(lambda c: c.execute(fetch, values).scalars().all()))
+    number, holders = min(counts, key=lambda count: count[1])
+    return _Rarest(kinds[number], number, holders, values) if holders < _RARE else None
 
 
 def _sources(wanted: Wanted) -> Iterator[tuple[Kind, Any, int]]:

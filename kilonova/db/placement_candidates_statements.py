@@ -29,6 +29,7 @@ _FORMS = 256
 """Statements that are kept of each kind: nobody fills the memory by asking in ever new forms."""
 
 Kind = Literal["class", "required", "member_of"]
+Where = Literal["named", "between", "some"]
 
 
 class NeedForm(NamedTuple):
@@ -73,20 +74,23 @@ def need_values(n: int, need: Need) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=_FORMS)
-def trees(needs: tuple[NeedForm, ...], root: tuple[bool, bool], *, named: bool) -> sa.Select[Any]:
-    """Select the providers of the trees that meet the needs, whose roots are ``:roots`` or else have spots
-    in (:after, :until].
+def trees(needs: tuple[NeedForm, ...], root: tuple[bool, bool], where: Where) -> sa.Select[Any]:
+    """Select the providers of the trees that meet the needs, whose roots are ``:roots``, or have spots in
+    (:after, :until], or are ``:some`` of those at random.
 
     ``root`` says whether traits of the root are required (all of ``:root_required``, which are
     ``:root_count``), and whether some are forbidden.
     """
-    top, node = _providers.alias("top"), _providers.alias("node")
+    top: sa.FromClause = _providers.alias("top")
+    node = _providers.alias("node")
+    between = sa.and_(top.c.root_spot > _bound("after"), top.c.root_spot <= _bound("until"))
+    if where == "some":
+        picked = sa.select(top.c.uuid).where(between).order_by(sa.func.random())
+        top = picked.limit(_bound("some")).subquery("top")
     query = _described(node).join(top, top.c.uuid == node.c.root_uuid)
-    query = query.where(top.c.parent_uuid.is_(None))
-    if named:
-        query = query.where(top.c.uuid.in_(_some("roots")))
-    else:
-        query = query.where(top.c.spot > _bound("after"), top.c.spot <= _bound("until"))
+    if where != "some":
+        named = top.c.uuid.in_(_some("roots"))
+        query = query.where(named if where == "named" else between)
     if root[0]:
         count = sa.select(sa.func.count()).where(*_has_trait(top.c.uuid, "root_required"))
         query = query.where(count.scalar_subquery() == _bound("root_count"))
@@ -114,16 +118,14 @@ def sharing_trees(*, any_class: bool) -> sa.Select[Any]:
 def ends() -> sa.CompoundSelect[Any]:
     """Select where a stretch of ``:size`` roots ends: above ``:high``, and below ``:low``, with their
     numbers."""
-    parent, spot = _providers.c.parent_uuid, _providers.c.spot
-    root = parent.is_(None)
-    # All have the same parent, none. To order by it too tells PostgreSQL that the index has this order.
-    above = sa.select(spot).where(root, spot > _bound("high")).order_by(parent, spot)
-    below = sa.select(spot).where(root, spot <= _bound("low")).order_by(parent.desc(), spot.desc())
+    spot = _providers.c.root_spot
+    above = sa.select(spot).where(spot > _bound("high")).order_by(spot)
+    below = sa.select(spot).where(spot <= _bound("low")).order_by(spot.desc())
     up = above.limit(_bound("size")).subquery()
     down = below.limit(_bound("size")).subquery()
     return sa.union_all(
-        sa.select(sa.literal(1).label("way"), sa.func.max(up.c.spot), sa.func.count(up.c.spot)),
-        sa.select(sa.literal(2).label("way"), sa.func.min(down.c.spot), sa.func.count(down.c.spot)),
+        sa.select(sa.literal(1).label("way"), sa.func.max(up.c.root_spot), sa.func.count()),
+        sa.select(sa.literal(2).label("way"), sa.func.min(down.c.root_spot), sa.func.count()),
     ).order_by("way")
 
 
@@ -138,9 +140,12 @@ def holders_counts(kinds: tuple[Kind, ...]) -> sa.CompoundSelect[Any]:
 
 
 @lru_cache(maxsize=_FORMS)
-def roots_of_holders(kind: Kind, n: int) -> sa.Select[Any]:
-    """Select the roots above the holders of the ``n``-th source."""
+def roots_of_holders(kind: Kind, n: int, *, some: bool) -> sa.Select[Any]:
+    """Select the roots above the holders of the ``n``-th source: above all, or ``:some`` at random."""
     holders = _holders(kind, n).limit(_bound("rare")).subquery()
+    if some:
+        picked = sa.select(holders).order_by(sa.func.random()).limit(_bound("some"))
+        holders = picked.subquery()
     query = sa.select(_providers.c.root_uuid).distinct()
     return query.join(holders, holders.c.provider_uuid == _providers.c.uuid)
 
@@ -148,8 +153,11 @@ def roots_of_holders(kind: Kind, n: int) -> sa.Select[Any]:
 def _holders(kind: Kind, n: int) -> sa.Select[Any]:
     match kind:
         case "class":
-            conditions = _gives(_inventories, f"source_{n}", f"source_amount_{n}")
-            return sa.select(_inventories.c.provider_uuid).where(*conditions)
+            of, free = _inventories.c.resource_class, _inventories.c.free
+            # No more than the index knows, and in its order: PostgreSQL, which expects to find many
+            # soon, would read the table itself.
+            room = sa.and_(of == _name(f"source_{n}"), free >= _bound(f"source_amount_{n}"))
+            return sa.select(_inventories.c.provider_uuid).where(room).order_by(free)
         case "required":
             has = _traits.c.trait.in_(_some(f"source_{n}"))
             return sa.select(_traits.c.provider_uuid).where(has)
@@ -215,7 +223,7 @@ def _has(node: sa.FromClause, n: int, need: NeedForm) -> Iterator[sa.ColumnEleme
 def _gives(stock: sa.FromClause, name: str, amount: str) -> tuple[sa.ColumnElement[bool], ...]:
     wanted = _bound(amount)
     return (
-        stock.c.resource_class == sa.bindparam(name, type_=sa.String),
+        stock.c.resource_class == _name(name),
         stock.c.free >= wanted,
         stock.c.min_unit <= wanted,
         stock.c.max_unit >= wanted,
@@ -240,6 +248,10 @@ def _exists(*conditions: sa.ColumnElement[bool]) -> sa.Exists:
 
 def _bound(name: str) -> sa.BindParameter[int]:
     return sa.bindparam(name, type_=sa.BigInteger)
+
+
+def _name(name: str) -> sa.BindParameter[str]:
+    return sa.bindparam(name, type_=sa.String)
 
 
 def _some(name: str) -> sa.BindParameter[Any]:

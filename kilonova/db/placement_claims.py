@@ -247,12 +247,12 @@ def _rewrite_consumers(
         connection.execute(sa.delete(_allocations).where(_allocations.c.consumer_uuid.in_(mine)))
         connection.execute(sa.delete(_consumers).where(_consumers.c.uuid.in_(mine)))
     now = utcnow()
-    rows = [
-        _row(claim, held.get(claim.consumer, _NEW), now) for claim in claims if claim.allocation
-    ]
+    # In one order, so that they never deadlock.
+    staying = sorted((c for c in claims if c.allocation), key=lambda claim: claim.consumer)
+    rows = [_row(claim, held.get(claim.consumer, _NEW), now) for claim in staying]
     if rows:
-        # In one order, so that they never deadlock.
-        connection.execute(_INSERT_CONSUMERS, sorted(rows, key=lambda row: row["uuid"]))
+        # One row is no batch: psycopg would complain of a batch that it had to break off.
+        connection.execute(_INSERT_CONSUMERS, rows if len(rows) > 1 else rows[0])
 
 
 def _row(claim: Claim, before: _Held, now: datetime) -> dict[str, Any]:

@@ -144,14 +144,14 @@ def _misfit(demand: Demand, row: Any) -> str:
         return "There is none."
     if demand.change > 0 and row.used + demand.change > row.capacity:
         return (
-            "The requested amount would exceed the capacity: "
+            "It would exceed the capacity: "
             f"asked {demand.change}, capacity {row.capacity}, used {row.used}."
         )
     if not demand.most:
         return ""
     if demand.least < row.min_unit or demand.most > row.max_unit or demand.divisor % row.step_size:
         return (
-            "The requested amount would violate inventory constraints: "
+            "It would break the bounds of an amount: "
             f"min_unit {row.min_unit}, max_unit {row.max_unit}, step_size {row.step_size}."
         )
     return ""

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from kilonova.core.errors import Conflict, DuplicateName, Invalid, NotFound
 from kilonova.db.engine import Database
@@ -90,7 +91,10 @@ def rename_class(database: Database, old: str, new: str) -> None:
             mine = table.c.resource_class == old
             connection.execute(sa.update(table).where(mine).values(resource_class=new))
 
-    database.write(work)
+    try:
+        database.write(work)
+    except exc.IntegrityError as error:
+        raise DuplicateName(f"Resource class already exists: {new}") from error
 
 
 def delete(database: Database, kind: Kind, name: str) -> None:
@@ -114,3 +118,20 @@ def delete(database: Database, kind: Kind, name: str) -> None:
             raise Conflict(f"The trait {name} is in use by a resource provider.")
 
     database.write(work)
+
+
+def missing(database: Database) -> tuple[tuple[Kind, str], ...]:
+    """Return the custom names that providers or consumers use and that are not there, in order."""
+    found: list[tuple[Kind, str]] = []
+    uses: tuple[tuple[Kind, sa.ColumnElement[str]], ...] = (
+        ("class", _inventories.c.resource_class),
+        ("class", _allocations.c.resource_class),
+        ("trait", _traits.c.trait),
+    )
+    for kind, column in uses:
+        there = sa.select(_custom.c.name).where(_custom.c.kind == kind)
+        custom = column.startswith("CUSTOM_", autoescape=True)
+        query = sa.select(column).distinct().where(custom, column.not_in(there))
+        with database.read() as connection:
+            found += [(kind, name) for name in connection.execute(query).scalars()]
+    return tuple(sorted(set(found)))

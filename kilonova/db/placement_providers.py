@@ -130,7 +130,7 @@ def create(
             found = connection.execute(query.with_for_update()).scalar()
             if found is None:
                 raise NoSuchProvider(
-                    f"parent_provider_uuid: parent provider UUID does not exist: {parent_uuid}"
+                    f"parent_provider_uuid: there is no resource provider {parent_uuid}"
                 )
             root = found
         made = StoredProvider(
@@ -207,14 +207,12 @@ def delete(database: Database, uuid: str) -> None:
         children = sa.select(_providers.c.uuid).where(_providers.c.parent_uuid == uuid)
         if connection.execute(children.limit(1)).first():
             raise ProviderHasChildren(
-                f"Unable to delete parent resource provider {uuid}: It has child resource providers."
+                f"Unable to delete resource provider {uuid}: it is the parent of others."
             )
         mine = _inventories.c.provider_uuid == uuid
         used = sa.select(_inventories.c.resource_class).where(mine, _inventories.c.used > 0)
         if connection.execute(used.limit(1)).first():
-            raise ProviderInUse(
-                f"Unable to delete resource provider {uuid}: Resource provider has allocations."
-            )
+            raise ProviderInUse(f"Unable to delete resource provider {uuid}: it has allocations.")
         for table in (_inventories, _traits, _aggregates):
             connection.execute(sa.delete(table).where(table.c.provider_uuid == uuid))
         connection.execute(sa.delete(_providers).where(_providers.c.uuid == uuid))
@@ -223,7 +221,7 @@ def delete(database: Database, uuid: str) -> None:
         database.write(work)
     except exc.IntegrityError as error:
         raise ProviderInUse(
-            f"Unable to delete resource provider {uuid}: Resource provider has allocations."
+            f"Unable to delete resource provider {uuid}: it has allocations."
         ) from error
 
 

@@ -28,21 +28,25 @@ class Provider(PlacementBase):
 
     ``root_uuid`` names the top of its tree, itself where it has no parent, so that a tree is one look-up.
     ``generation`` grows, and ``updated_at`` (UTC) is set, whenever it, what it offers or what is used of
-    it is changed. ``spot`` is a random number that it keeps: those who look for a few roots begin at a
-    random spot of the index, so that nobody sorts the fleet and no root is always the first.
+    it is changed. ``spot`` is a random number that it keeps, and ``root_spot`` the same of a root alone:
+    those who look for a few roots begin anywhere in its index, so that nobody sorts the fleet and no root
+    is always the first.
     """
 
     __tablename__ = "resource_providers"
-    __table_args__ = (Index("resource_providers_spot", "parent_uuid", "spot", "uuid"),)
+    __table_args__ = (Index("resource_providers_roots", "root_spot", "uuid"),)
 
     uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(Name, unique=True)
     generation: Mapped[int] = mapped_column(default=0)
     parent_uuid: Mapped[str | None] = mapped_column(
-        ForeignKey("resource_providers.uuid"), default=None
+        ForeignKey("resource_providers.uuid"), default=None, index=True
     )
     root_uuid: Mapped[str] = mapped_column(Uuid, index=True)
     spot: Mapped[int] = mapped_column(BigId, default=random_spot)
+    root_spot: Mapped[int | None] = mapped_column(
+        BigId, Computed("CASE WHEN root_uuid = uuid THEN spot END", persisted=True)
+    )
     updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
 
 

@@ -143,16 +143,14 @@ def _movable(uuid: str, parent_uuid: str | None, tree: _Tree, *, again: bool) ->
     if uuid not in tree:
         raise NotFound(f"No resource provider with uuid {uuid} found")
     if parent_uuid is not None and parent_uuid not in tree:
-        raise NoSuchProvider(
-            f"parent_provider_uuid: parent provider UUID does not exist: {parent_uuid}"
-        )
-    refused = f"Unable to save resource provider {uuid}: parent_provider_uuid:"
+        raise NoSuchProvider(f"parent_provider_uuid: there is no resource provider {parent_uuid}")
+    refused = f"Unable to move resource provider {uuid}: parent_provider_uuid:"
     if tree[uuid][0] not in (None, parent_uuid) and not again:
         what = "un-parenting" if parent_uuid is None else "re-parenting"
-        raise Invalid(f"{refused} {what} a provider is not currently allowed.")
+        raise Invalid(f"{refused} {what} comes with microversion 1.37.")
     below = _below(uuid, tree)
     if parent_uuid in below:
-        raise Invalid(f"{refused} creating loop in the provider tree is not allowed.")
+        raise Invalid(f"{refused} that would make a loop in its tree.")
     return below
 
 

@@ -5,7 +5,7 @@ is being deleted: so a late, repeated or reordered report changes nothing. What 
 refused, too, while something else is under way with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,11 +38,13 @@ _GONE = sa.update(_instances).where(_current)
 _CHANGE = _GONE.where(_stays)
 _CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
 _BEGIN = _CHANGE.where(
+    # Not once it has ended: this question may come again long after it was answered.
+    _instances.c.vm_state == VmState.BUILDING,
     # The same builder may ask again, because the answer to its first question was lost.
     sa.or_(
         _instances.c.begun_epoch < sa.bindparam("b_epoch"),
         _instances.c.builder == sa.bindparam("b_builder"),
-    )
+    ),
 )
 _FINISH = sa.update(_events).where(
     _events.c.instance_uuid == sa.bindparam("b_uuid"),
@@ -111,7 +113,7 @@ def _change_of(report: InstanceReport) -> sa.Update:
 
 def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:
     """Finish an event that an earlier report started; False if none did."""
-    if report.builder or event.name not in _STARTED_EARLIER:
+    if report.builder or event.name != _STARTED_EARLIER:
         return False
     values = {
         "b_uuid": report.instance_uuid,
@@ -125,8 +127,8 @@ def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEven
     return bool(connection.execute(_FINISH, values).rowcount)
 
 
-_STARTED_EARLIER = frozenset({"compute__do_build_and_run_instance", "compute_spawn"})
-"""Events whose start is reported by itself; the others come finished, in one row."""
+_STARTED_EARLIER = "compute__do_build_and_run_instance"
+"""The event whose start is reported by itself; the others come finished, in one row."""
 
 
 def move(
@@ -141,25 +143,26 @@ def move(
     False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
     """
     host, node, zone = to
-    change = (
-        sa.update(_instances)
-        .where(
-            _instances.c.uuid == uuid,
-            _instances.c.epoch == epoch,
-            _instances.c.deleted.is_(False),
-            _stays,
-        )
-        .values(
-            epoch=epoch + 1,
-            host=host,
-            node=node,
-            availability_zone=zone,
-            vm_state=VmState.BUILDING,
-            task_state=TaskState.SCHEDULING,
-            updated_at=now,
-        )
+    change = _raise_epoch(
+        uuid,
+        epoch,
+        {
+            "host": host,
+            "node": node,
+            "availability_zone": zone,
+            "vm_state": VmState.BUILDING,
+            "task_state": TaskState.SCHEDULING,
+            "updated_at": now,
+        },
     )
     return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+
+def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
+    """Return the UPDATE that ends an epoch, if it still counts and the server is not being deleted."""
+    current = sa.and_(_instances.c.uuid == uuid, _instances.c.epoch == epoch)
+    there = _instances.c.deleted.is_(False)
+    return sa.update(_instances).where(current, there, _stays).values(epoch=epoch + 1, **values)
 
 
 def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> bool:
@@ -167,23 +170,17 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
 
     The epoch is raised, so that nothing of the failed build can change the server again.
     """
-    change = (
-        sa.update(_instances)
-        .where(
-            _instances.c.uuid == uuid,
-            _instances.c.epoch == epoch,
-            _instances.c.deleted.is_(False),
-            _stays,
-        )
-        .values(
-            epoch=epoch + 1,
-            host=None,
-            node=None,
-            vm_state=VmState.ERROR,
-            task_state=None,
-            power_state=PowerState.NOSTATE,
-            updated_at=fault.created_at,
-        )
+    change = _raise_epoch(
+        uuid,
+        epoch,
+        {
+            "host": None,
+            "node": None,
+            "vm_state": VmState.ERROR,
+            "task_state": None,
+            "power_state": PowerState.NOSTATE,
+            "updated_at": fault.created_at,
+        },
     )
 
     def work(connection: sa.Connection) -> bool:

@@ -5,10 +5,11 @@ from sqlalchemy.dialects import mysql, postgresql
 
 Uuid = (
     String(36)
-    .with_variant(mysql.CHAR(36, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+    .with_variant(mysql.CHAR(36, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
     .with_variant(postgresql.VARCHAR(36, collation="C"), "postgresql")
 )
-"""A UUID as its 36 characters, as every API shows it."""
+"""A UUID as its 36 characters, as every API shows it. Not ``ascii`` on MariaDB, which refuses to compare
+such a column with a text that has other characters, instead of finding nothing."""
 
 Name = (
     String(255)

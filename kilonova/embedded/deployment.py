@@ -1,7 +1,7 @@
 """Every service of a deployment in one process, on loopback, with its state in one directory."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from kilonova.embedded import identity, images
 from kilonova.embedded.hypervisor import Hypervisor
 from kilonova.embedded.image_files import ImageFiles
 from kilonova.http import images as image_client
-from kilonova.http.identity import NoAuth
+from kilonova.http.identity import NoAuth, Wsgi
 from kilonova.http.server import ThreadedServer, check_free
 from kilonova.placement import client
 from kilonova.placement import wsgi as placement_api
@@ -116,12 +116,13 @@ _CLOUD = """\
 
 
 class Deployment:
-    """A deployment that this process is."""
+    """A deployment that this process is. Each part may be stopped and started again by itself."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.accounts: identity.Accounts
-        self._stops: list[Callable[[], None]] = []
+        self._parts: dict[str, Callable[[], Service]] = {}
+        self._running: dict[str, Service] = {}
 
     @property
     def clouds_yaml(self) -> Path:
@@ -143,15 +144,24 @@ class Deployment:
         self._write_clouds()
         conf = self._configuration()
         _create_databases(conf, state)
-        self._serve(conf)
-        buses = Buses(conf)
-        placement = client.load(conf)
-        self._run_services(conf, buses, placement)
+        self._parts = self._plan(conf)
+        for name in self._parts:
+            self.start_part(name)
 
     def stop(self) -> None:
         """Stop every service, the first started last. Guests live on."""
-        while self._stops:
-            self._stops.pop()()
+        for name in reversed(tuple(self._running)):
+            self.stop_part(name)
+
+    def start_part(self, name: str) -> None:
+        """Start one of identity, compute-api, placement, image, conductor, scheduler and compute."""
+        service = self._parts[name]()
+        service.start()
+        self._running[name] = service
+
+    def stop_part(self, name: str) -> None:
+        """Stop one part; what others ask of it waits or fails, as when its process has ended."""
+        self._running.pop(name).stop()
 
     def _configuration(self) -> cfg.ConfigOpts:
         options = self.options
@@ -187,35 +197,49 @@ class Deployment:
         self.clouds_yaml.touch(mode=0o600)
         self.clouds_yaml.write_text(_CLOUDS.format(clouds=clouds))
 
-    def _serve(self, conf: cfg.ConfigOpts) -> None:
+    def _plan(self, conf: cfg.ConfigOpts) -> dict[str, Callable[[], Service]]:
+        """Return what starts each part, in the order in which they start."""
         store = ImageFiles(self.options.state_dir / "images")
         guarded = NoAuth(
             images.create_app(store), public=images.is_public, default_roles=("member", "reader")
         )
-        apps = (
-            identity.create_app(self.accounts, self.options.urls),
-            compute_api.build(conf),
-            placement_api.build(conf),
-            guarded,
-        )
-        for app, port in zip(apps, self.options.ports, strict=True):
-            server = ThreadedServer(app, "127.0.0.1", port)
-            server.start()
-            self._stops.append(server.stop)
-
-    def _run_services(
-        self, conf: cfg.ConfigOpts, buses: Buses, placement: client.Placement
-    ) -> None:
-        api_db = Database(conf.api_database.connection)
+        buses = Buses(conf)
         bus = buses.default()
-        services: list[Service] = [
-            ConductorService(conf, buses, placement),
-            SchedulerService(conf, bus, api_db, Cells(api_db), placement),
-            *create_services(conf, bus, placement, image_client.load(conf)),
-        ]
-        for service in services:
+        placement = client.load(conf)
+        api_db = Database(conf.api_database.connection)
+        identity_port, compute_port, placement_port, image_port = self.options.ports
+        return {
+            "identity": lambda: _served(
+                identity.create_app(self.accounts, self.options.urls), identity_port
+            ),
+            "compute-api": lambda: _served(compute_api.build(conf), compute_port),
+            "placement": lambda: _served(placement_api.build(conf), placement_port),
+            "image": lambda: _served(guarded, image_port),
+            "conductor": lambda: ConductorService(conf, buses, placement),
+            "scheduler": lambda: SchedulerService(conf, bus, api_db, Cells(api_db), placement),
+            "compute": lambda: _Hosts(
+                create_services(conf, bus, placement, image_client.load(conf))
+            ),
+        }
+
+
+class _Hosts:
+    """The compute hosts, which start and stop together."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+
+    def start(self) -> None:
+        for service in self._services:
             service.start()
-            self._stops.append(service.stop)
+
+    def stop(self) -> None:
+        for service in self._services:
+            service.stop()
+
+
+def _served(app: Wsgi, port: int) -> ThreadedServer:
+    return ThreadedServer(app, "127.0.0.1", port)
 
 
 def _create_databases(conf: cfg.ConfigOpts, state: Path) -> None:

@@ -96,7 +96,7 @@ class ImageStore:
                 path, raise_exc=False, stream=stream, timeout=_TIMEOUT, connect_retries=1
             )
         except exceptions.ClientException as error:
-            raise ImageStoreUnavailable(f"The image store does not answer: {error}") from error
+            raise ImageStoreUnavailable("The image store does not answer.") from error
         if answer.status_code >= 500 or answer.status_code in (401, 403):
             raise ImageStoreUnavailable(f"The image store answered {answer.status_code}.")
         return answer
@@ -106,7 +106,7 @@ def _chunks(answer: Any, image_id: ImageId) -> Iterator[bytes]:
     try:
         yield from answer.iter_content(_CHUNK)
     except requests.RequestException as error:
-        raise ImageStoreUnavailable(f"Downloading {image_id} broke off: {error}") from error
+        raise ImageStoreUnavailable(f"Downloading {image_id} broke off.") from error
 
 
 def image_of(document: Mapping[str, Any]) -> Image:

@@ -1,5 +1,6 @@
 """How an application is served: gunicorn for a service of its own, threads for many in one process."""
 
+import gc
 import os
 import signal
 import socket
@@ -70,13 +71,19 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "proc_name": self._name,
             "default_proc_name": self._name,
             "loglevel": "warning",
+            # Its most: a query for allocation candidates names many aggregates and traits.
+            "limit_request_line": 8190,
             "control_socket_disable": True,
         }.items():
             if key in self.cfg.settings:
                 self.cfg.set(key, value)
 
     def load(self) -> Wsgi:
-        return self._create_app()
+        app = self._create_app()
+        # What is loaded by now stays, so the collector need not go through it again and again.
+        gc.collect()
+        gc.freeze()
+        return app
 
     def run(self) -> None:
         _Arbiter(self).run()

@@ -1,5 +1,6 @@
 """``GET /allocation_candidates``: who has room for what is asked, and how it could be allocated there."""
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,6 +15,8 @@ from kilonova.placement import candidates_needs, candidates_query
 from kilonova.placement.candidates_engine import Engine
 from kilonova.placement.names import check_classes, check_traits
 from kilonova.placement.wire import Answer, Asked, Version
+
+LOG = logging.getLogger(__name__)
 
 _append = msgspec.json.Encoder().encode_into
 _END = -1
@@ -35,6 +38,8 @@ def list_candidates(asked: Asked) -> Answer:
         engine = Engine(request, shared, chance)
         for candidate in islice(engine.candidates(found.watch(windows, shared)), min(limits)):
             found.add(candidate)
+        if engine.given_up:
+            LOG.warning("%s trees were not searched to the end: %s", engine.given_up, request)
     return Answer(found.body())
 
 

@@ -7,7 +7,7 @@ sharing providers (of other trees) that are in an aggregate with one of its node
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import os_traits
@@ -22,7 +22,7 @@ class Engine:
     """Finds candidates for one request.
 
     ``shared`` are the trees of the sharing providers. With ``chance``, trees and providers are taken in
-    random order.
+    random order, without it in that of their UUIDs.
     """
 
     def __init__(
@@ -44,6 +44,11 @@ class Engine:
         suffixed = sum(1 for group in request.groups if group.suffix)
         self._one_is_too_few = request.isolate and suffixed > 1
 
+    @property
+    def given_up(self) -> int:
+        """In how many trees the search was ended, because it went on too long in vain."""
+        return self._patience.given_up
+
     def candidates(self, windows: Iterable[Sequence[Tree]]) -> Iterator[Candidate]:
         """Yield each candidate once.
 
@@ -51,40 +56,37 @@ class Engine:
         few get them from many trees.
         """
         for window in windows:
-            trees = self._in_some_order(window)
-            for candidate in _in_turns([self._of_tree(tree) for tree in trees]):
+            trees = self._in_order(window, lambda tree: tree.root)
+            for candidate in _in_turns([iter(self._of_tree(tree)) for tree in trees]):
                 if self._is_new(candidate):
                     yield candidate
 
-    def _of_tree(self, tree: Tree) -> Iterator[Candidate]:
+    def _of_tree(self, tree: Tree) -> Iterable[Candidate]:
         if not self._has_right_root(tree):
-            return
+            return ()
         reached = self._reached(tree)
         if len(tree.providers) == 1 and not reached:
-            yield from self._of_one(tree.providers[0])
-            return
+            return self._of_one(tree.providers[0])
         slots = [
             slot for group in self._request.groups for slot in self._slots(group, tree, reached)
         ]
         if not all(slot.options for slot in slots):
-            return
-        lines = self._lines_above | _lines(tree)
-        for filling in Search(self._request, slots, lines).fillings(self._patience):
-            yield self._candidate(filling)
+            return ()
+        # Who stands above whom matters only where something asks for it.
+        lines = self._lines_above | _lines(tree) if self._request.same_subtree else {}
+        return map(self._candidate, Search(self._request, slots, lines).fillings(self._patience))
 
-    def _of_one(self, provider: Provider) -> Iterator[Candidate]:
+    def _of_one(self, provider: Provider) -> tuple[Candidate, ...]:
         """A tree of one provider gives one candidate or none, without a search."""
         groups = self._request.groups
-        if (
-            not self._one_is_too_few
-            and all(serves(provider, group) for group in groups)
-            and (
-                len(groups) == 1
-                or all(provider.stock[name].most >= n for name, n in self._totals.items())
-            )
+        if self._one_is_too_few or not all(serves(provider, group) for group in groups):
+            return ()
+        if len(groups) > 1 and any(
+            amount > provider.stock[name].most for name, amount in self._totals.items()
         ):
-            mappings: dict[str, tuple[str, ...]] = {g.suffix: (provider.uuid,) for g in groups}
-            yield Candidate({provider.uuid: self._totals}, mappings, (provider.root,))
+            return ()
+        mappings: dict[str, tuple[str, ...]] = {g.suffix: (provider.uuid,) for g in groups}
+        return (Candidate({provider.uuid: self._totals}, mappings, (provider.root,)),)
 
     def _has_right_root(self, tree: Tree) -> bool:
         required, forbidden = self._request.root_required, self._request.root_forbidden
@@ -107,7 +109,7 @@ class Engine:
     def _slots(self, group: Group, tree: Tree, reached: Sequence[Provider]) -> Iterator[Slot]:
         if group.suffix:
             able = [p for p in (*tree.providers, *reached) if serves(p, group)]
-            yield Slot(group.suffix, group.resources, tuple(self._in_some_order(able)))
+            yield Slot(group.suffix, group.resources, self._options(able))
             return
         root = _root_of(tree)
         usable = [p for p in tree.providers if is_usable(p, group, root)]
@@ -115,7 +117,7 @@ class Engine:
             usable += [p for p in reached if is_usable(p, group, root)]
         for name, amount in group.resources.items():
             able = [p for p in usable if name in p.stock and p.stock[name].gives(amount)]
-            yield Slot("", {name: amount}, tuple(self._in_some_order(able)))
+            yield Slot("", {name: amount}, self._options(able))
 
     def _candidate(self, filling: Sequence[tuple[Slot, Provider]]) -> Candidate:
         allocation: dict[str, dict[str, int]] = {}
@@ -145,8 +147,11 @@ class Engine:
         self._given.add(key)
         return True
 
-    def _in_some_order(self, items: Sequence[T]) -> Sequence[T]:
-        return self._chance.sample(items, len(items)) if self._chance else items
+    def _options(self, able: Sequence[Provider]) -> tuple[Provider, ...]:
+        return tuple(self._in_order(able, lambda provider: provider.uuid))
+
+    def _in_order(self, items: Sequence[T], name: Callable[[T], str]) -> Sequence[T]:
+        return self._chance.sample(items, len(items)) if self._chance else sorted(items, key=name)
 
 
 def shares(provider: Provider) -> bool:

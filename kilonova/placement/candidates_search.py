@@ -15,9 +15,9 @@ import msgspec
 
 from kilonova.core.candidates import Provider, Request
 
-_TRIES = 2_000
+_TRIES = 100
 """Providers that are tried in a tree in vain, before the reserve of the whole request is drawn on."""
-_RESERVE = 100_000
+_RESERVE = 20_000
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -37,13 +37,18 @@ class Patience:
 
     def __init__(self) -> None:
         self._reserve = _RESERVE
+        self.given_up = 0
+        """Trees in which there may be more."""
 
     def lasts(self, tries: int) -> bool:
         """Whether to try on, after ``tries`` in this tree since something was found."""
         if tries <= _TRIES:
             return True
         self._reserve -= 1
-        return self._reserve > 0
+        if self._reserve > 0:
+            return True
+        self.given_up += 1
+        return False
 
 
 class Search:

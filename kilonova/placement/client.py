@@ -47,6 +47,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str
     user_id: str
     allocation: Allocation
+    consumer_type: str = "INSTANCE"
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):

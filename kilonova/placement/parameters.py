@@ -17,8 +17,6 @@ _MOST_VALUES = 1000
 
 _WHOLE = re.compile(r"-?[0-9]{1,100}")
 
-_WRONG = "Invalid query string parameters:"
-
 
 class Sought(msgspec.Struct, frozen=True, kw_only=True):
     """What may be asked of traits, or of aggregates.
@@ -45,27 +43,12 @@ def resources(value: str, name: str = "resources") -> dict[str, int]:
     for part in _parts(value, name):
         kind, colon, amount = part.partition(":")
         if not kind or not colon:
-            raise Invalid(
-                f"Badly formed {name} parameter. Expected {name} query string parameter in form: "
-                f"?{name}=VCPU:2,MEMORY_MB:1024. Got: {part[:200] if value else 'empty string'}."
+            raise _wrong(name, "expected CLASS:AMOUNT, as in VCPU:2,MEMORY_MB:1024", part)
+        if not _WHOLE.fullmatch(amount.strip()) or not 1 <= int(amount) <= GREATEST:
+            raise _wrong(
+                name, f"the amount of {kind[:100]} is a number from 1 to {GREATEST}", amount
             )
-        if not _WHOLE.fullmatch(amount.strip()):
-            raise Invalid(
-                f"{_WRONG} {name}: Requested resource {kind[:100]} expected positive integer "
-                f"amount. Got: {amount[:100]}."
-            )
-        number = int(amount)
-        if number < 1:
-            raise Invalid(
-                f"{_WRONG} {name}: Requested resource {kind[:100]} requires amount >= 1. "
-                f"Got: {number}."
-            )
-        if number > GREATEST:
-            raise Invalid(
-                f"{_WRONG} {name}: Requested resource {kind[:100]} requires amount <= {GREATEST}. "
-                f"Got: {number}."
-            )
-        amounts[kind.strip()] = number
+        amounts[kind.strip()] = int(amount)
     return amounts
 
 
@@ -81,39 +64,26 @@ def traits(values: Sequence[str], version: Version, name: str = "required") -> S
         if value.startswith("in:"):
             wanted.append(_any_trait(value, version, name))
             continue
-        form = (
-            "HW_CPU_X86_VMX,!CUSTOM_MAGIC" if version >= (1, 22) else "HW_CPU_X86_VMX,CUSTOM_MAGIC"
-        )
-        expected = f"{_WRONG} Expected '{name}' parameter value of the form: {form}."
         for trait in _parts(value, name):
             if not trait.lstrip("!"):
-                raise Invalid(f"{expected} Got an empty trait in: {value[:200]}")
+                raise _wrong(name, "there is an empty trait", value)
             if not trait.startswith("!"):
                 wanted.append(frozenset({trait}))
             elif version >= (1, 22):
                 forbidden.add(trait.lstrip("!"))
             else:
-                raise Invalid(f"{expected} Got: {value[:200]}")
+                raise _wrong(name, "forbidden traits come with microversion 1.22", value)
     return Sought(any_of=tuple(wanted), forbidden=frozenset(forbidden))
 
 
 def _any_trait(value: str, version: Version, name: str) -> frozenset[str]:
     if version < (1, 39):
-        raise Invalid(
-            f"{_WRONG} The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' only supported since "
-            f"microversion 1.39. Got: {value[:200]}"
-        )
+        raise _wrong(name, "in: comes with microversion 1.39", value)
     found = frozenset(_parts(value.removeprefix("in:"), name))
     if "" in found:
-        raise Invalid(
-            f"{_WRONG} Expected '{name}' parameter value of the form: "
-            f"in:HW_CPU_X86_VMX,CUSTOM_MAGIC. Got an empty trait in: {value[:200]}"
-        )
+        raise _wrong(name, "there is an empty trait", value)
     if any(trait.startswith("!") for trait in found):
-        raise Invalid(
-            f"{_WRONG} The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' does not support forbidden "
-            f"traits. Got: {value[:200]}"
-        )
+        raise _wrong(name, "no trait is forbidden within in:", value)
     return found
 
 
@@ -125,32 +95,22 @@ def aggregates(values: Sequence[str], version: Version, name: str = "member_of")
         Invalid: naming the parameter.
     """
     if len(values) > 1 and version < (1, 24):
-        raise Invalid(f"Multiple {name} parameters are not supported")
+        raise _wrong(name, "more than one of it comes with microversion 1.24", values[-1])
     wanted: list[frozenset[str]] = []
     forbidden: set[str] = set()
     for value in values:
         plain = value.removeprefix("!")
-        listed = plain.startswith("in:")
-        if "," in plain and not listed:
-            raise Invalid(
-                f"Multiple values for '{name}' must be prefixed with the 'in:' or '!in:' keyword "
-                f"using the valid microversion. Got: {value[:200]}"
-            )
+        if "," in plain and not plain.startswith("in:"):
+            raise _wrong(name, "more than one aggregate is in:A,B or !in:A,B", value)
         found = frozenset(_parts(plain.removeprefix("in:"), name))
-        for uuid in sorted(found):
-            if not is_uuid(uuid):
-                raise Invalid(
-                    f"{_WRONG} Expected '{name}' parameter to contain valid UUID(s). Got: "
-                    f"{uuid[:200]}"
-                )
+        if not all(map(is_uuid, found)):
+            raise _wrong(name, "an aggregate is a UUID", value)
         if not value.startswith("!"):
             wanted.append(found)
         elif version >= (1, 32):
             forbidden |= found
         else:
-            raise Invalid(
-                f"Forbidden {name} parameters are not supported in the specified microversion"
-            )
+            raise _wrong(name, "forbidden aggregates come with microversion 1.32", value)
     return Sought(any_of=tuple(wanted), forbidden=frozenset(forbidden))
 
 
@@ -161,14 +121,17 @@ def tree(value: str, name: str = "in_tree") -> str:
         Invalid: naming the parameter.
     """
     if not is_uuid(value.strip()):
-        raise Invalid(
-            f"{_WRONG} Expected '{name}' parameter to be a format of uuid. Got: {value[:200]}"
-        )
+        raise _wrong(name, "a provider is named by its UUID", value)
     return value.strip()
 
 
 def _parts(value: str, name: str) -> list[str]:
     found = [part.strip() for part in value.split(",")]
     if len(found) > _MOST_VALUES:
-        raise Invalid(f"{_WRONG} {name} has more than {_MOST_VALUES} values")
+        raise _wrong(name, f"there are more than {_MOST_VALUES} values", value)
     return found
+
+
+def _wrong(name: str, why: str, value: str) -> Invalid:
+    got = f"got {value[:200]}" if value else "got nothing"
+    return Invalid(f"Invalid query string parameters: {name}: {why}; {got}")

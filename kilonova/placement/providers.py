@@ -70,8 +70,8 @@ def create(asked: Asked) -> Answer:
     parent = body.get("parent_provider_uuid")
     if parent == uuid:
         raise Invalid(
-            f'Unable to create resource provider "{body["name"]}", {uuid}: parent_provider_uuid: '
-            "parent provider UUID cannot be same as UUID."
+            f"Unable to create resource provider {uuid}: parent_provider_uuid: it would be its own "
+            "parent."
         )
     provider = placement_providers.create(asked.database, uuid, body["name"], parent)
     answer = _answer(asked, provider) if asked.version >= (1, 20) else Answer(status=201)

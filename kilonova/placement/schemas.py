@@ -159,7 +159,14 @@ _MAPPINGS: Schema = {
         "^[a-zA-Z0-9_-]{1,64}\\Z": {"type": "array", "minItems": 1, "items": _UUID}
     },
 }
-_TYPE: Schema = {"type": "string", "pattern": "^[A-Z0-9_]+$", "minLength": 1, "maxLength": 255}
+_TYPE: Schema = {
+    "type": "string",
+    "pattern": "^[A-Z0-9_]+$",
+    # Python's dollar also stands before a last newline.
+    "not": {"pattern": "\n"},
+    "minLength": 1,
+    "maxLength": 255,
+}
 
 
 def _all_but_mappings(properties: dict[str, Schema]) -> Schema:

@@ -19,7 +19,7 @@ def list_traits(asked: Asked) -> Answer:
     if "associated" in query:
         wanted = query["associated"].lower()
         if wanted not in ("true", "false"):
-            raise Invalid('The query parameter "associated" only accepts "true" or "false"')
+            raise Invalid(f"associated: expected true or false, got {wanted[:200]}")
         used = placement_providers.used_traits(asked.database)
         names = [name for name in names if (name in used) == (wanted == "true")]
     return Answer({"traits": names})
@@ -28,10 +28,7 @@ def list_traits(asked: Asked) -> Answer:
 def _chosen(wanted: str) -> Callable[[str], bool]:
     operator, colon, value = wanted.partition(":")
     if not colon or operator not in ("in", "startswith"):
-        raise Invalid(
-            "Badly formatted name parameter. Expected name query string parameter in form: "
-            f'?name=[in|startswith]:[name1,name2|prefix]. Got: "{wanted[:200]}"'
-        )
+        raise Invalid(f"name: expected in:NAME,NAME or startswith:PREFIX, got {wanted[:200]}")
     if operator == "startswith":
         return lambda name: name.startswith(value)
     return frozenset(value.split(",")).__contains__
@@ -52,8 +49,8 @@ def update(asked: Asked, name: str) -> Answer:
     """``PUT /traits/{name}``: makes sure that it is there."""
     if not TRAIT_NAME.is_valid(name):
         raise Invalid(
-            "The trait is invalid. A valid trait must be no longer than 255 characters, start with "
-            'the prefix "CUSTOM_" and use following characters: "A"-"Z", "0"-"9" and "_"'
+            f"name: a trait of one's own begins with CUSTOM_, goes on with A-Z, 0-9 and _, and has at "
+            f"most 255 characters; {name[:300]} does not"
         )
     created = placement_names.add(asked.database, "trait", name)
     return Answer(

@@ -31,7 +31,7 @@ MAXIMUM: Version = (1, 39)
 """The newest microversion; every change up to it holds."""
 
 VERSION_HEADER = "OpenStack-API-Version"
-_VERSION = re.compile(r"^(\d{1,9})\.(\d{1,9})$")
+_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 _UUID = re.compile(
     "[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\\1[0-9a-fA-F]{4}\\1[0-9a-fA-F]{4}\\1[0-9a-fA-F]{12}"
 )
@@ -64,7 +64,7 @@ def negotiate(header: str | None) -> Version:
         return MINIMUM
     if wanted == "latest":
         return MAXIMUM
-    match = _VERSION.match(wanted)
+    match = _VERSION.fullmatch(wanted)
     if match is None:
         raise Invalid(f"invalid version string: {wanted}")
     version = int(match[1]), int(match[2])

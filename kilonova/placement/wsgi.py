@@ -17,8 +17,13 @@ from kilonova.placement.policies import Policy, enforcer_for
 
 
 def build(conf: cfg.ConfigOpts) -> Wsgi:
-    """Return the application behind its authentication."""
-    database = Database(conf.placement_database.connection, pool_size=conf.placement_api.threads)
+    """Return the application of a configuration."""
+    threads = conf.placement_api.threads
+    return assemble(conf, Database(conf.placement_database.connection, pool_size=threads))
+
+
+def assemble(conf: cfg.ConfigOpts, database: Database) -> Wsgi:
+    """Return the application over a database, behind its authentication."""
     app: Any = create_app(database, Policy(enforcer_for(conf)), conf)
     guarded = authenticated(app, conf, public=is_public)
     conf.register_opts(cors.CORS_OPTS, group="cors")

@@ -30,6 +30,7 @@ class Hosts:
         self._api_db = api_db
         self._cells = cells
         self._states: dict[ProviderUuid, HostState] = {}
+        self._complete = False
         self.aggregates: tuple[HostAggregate, ...] = ()
         """All aggregates, as last read."""
         self._lock = threading.Lock()
@@ -62,6 +63,11 @@ class Hosts:
         """Return every host's state, as last read."""
         return self._states.values()
 
+    @property
+    def complete(self) -> bool:
+        """Whether the hosts of every cell are known; not so while one was away whenever it was read."""
+        return self._complete
+
     def _new(self, providers: Collection[ProviderUuid]) -> list[ProviderUuid]:
         recently = time.monotonic() - _STRANGER_PAUSE
         return [
@@ -80,6 +86,7 @@ class Hosts:
             return
         placed = aggregates_by_host(self.aggregates)
         states: dict[ProviderUuid, HostState] = {}
+        complete = True
         for cell in self._cells.all():
             if cell.uuid == CELL0 or cell.disabled:
                 continue
@@ -89,10 +96,12 @@ class Hosts:
             except KilonovaError as error:
                 self._note(f"cell {cell.name}", error)
                 found = tuple(s for s in self._states.values() if s.cell_uuid == cell.uuid)
+                complete = complete and bool(found)
             else:
                 self._silent.discard(f"cell {cell.name}")
             states |= {state.provider_uuid: state for state in found}
         self._states = states
+        self._complete = complete
 
     def _note(self, what: str, error: KilonovaError) -> None:
         if what not in self._silent:

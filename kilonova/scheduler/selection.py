@@ -114,7 +114,8 @@ class Selection:
 
         Raises:
             PlacementUnavailable: nothing was decided; what was claimed is claimed again the next time.
-            HostsUnavailable: no host gives a sign of life, so the request has to wait.
+            HostsUnavailable: no host gives a sign of life, or a cell's hosts were never read, so the
+                request has to wait.
         """
         return Destinations(decisions=self.select(message).decisions)
 
@@ -154,6 +155,8 @@ class Selection:
         decisions = course.decided
         no_host = None
         if course.waiting:
+            if not self._hosts.complete:
+                raise HostsUnavailable("The hosts of a cell could not be read yet.")
             if all_fell_silent(self._hosts.all(), moment):
                 raise HostsUnavailable("No host at all gives a sign of life.")
             no_host = self._why(spec, moment, course.sifted)

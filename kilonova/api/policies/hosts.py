@@ -1,6 +1,6 @@
 """Rules of hypervisors, services, host aggregates and availability zones."""
 
-from kilonova.api.policies.base import ADMIN, READER, Rule
+from kilonova.api.policies.base import ADMIN, ANYBODY, Rule
 
 _HYPERVISORS = "os_compute_api:os-hypervisors"
 _SERVICES = "os_compute_api:os-services"
@@ -70,7 +70,7 @@ RULES = (
     Rule(f"{_AGGREGATES}:set_metadata", ADMIN, "Change an aggregate's metadata.", _ACTION),
     Rule(
         f"{_ZONES}:list",
-        READER,
+        ANYBODY,
         "List availability zones.",
         (("GET", "/os-availability-zone"),),
     ),

@@ -6,6 +6,8 @@ _S = "os_compute_api:servers"
 _ACTION = (("POST", "/servers/{server_id}/action"),)
 _META = "/servers/{server_id}/metadata"
 _ACTIONS = "/servers/{server_id}/os-instance-actions"
+_TAG = "os_compute_api:os-server-tags"
+_TAGS = "/servers/{server_id}/tags"
 
 RULES = (
     Rule(f"{_S}:index", READER, "List servers.", (("GET", "/servers"),)),
@@ -69,6 +71,16 @@ RULES = (
         (("GET", "/servers/{server_id}"), ("GET", "/servers/detail")),
     ),
     Rule(
+        f"{_S}:show:flavor-extra-specs",
+        READER,
+        "See the extra specs of a server's flavor.",
+        (
+            ("GET", "/servers/{server_id}"),
+            ("GET", "/servers/detail"),
+            ("PUT", "/servers/{server_id}"),
+        ),
+    ),
+    Rule(
         f"{_S}:show:host_status",
         ADMIN,
         "See the status of a server's host.",
@@ -107,13 +119,13 @@ RULES = (
     Rule(
         "os_compute_api:os-instance-actions:events",
         ADMIN,
-        "See tracebacks of an action's events.",
+        "See tracebacks and hosts of an action's events.",
         (("GET", _ACTIONS + "/{request_id}"),),
     ),
     Rule(
         "os_compute_api:os-instance-actions:events:details",
         ADMIN,
-        "See details and hosts of an action's events.",
+        "See details of an action's events.",
         (("GET", _ACTIONS + "/{request_id}"),),
     ),
     Rule(
@@ -121,5 +133,23 @@ RULES = (
         READER,
         "List addresses.",
         (("GET", "/servers/{server_id}/ips"),),
+    ),
+    Rule(
+        "os_compute_api:ips:show",
+        READER,
+        "List addresses in one network.",
+        (("GET", "/servers/{server_id}/ips/{network}"),),
+    ),
+    Rule(f"{_TAG}:index", READER, "List tags.", (("GET", _TAGS),)),
+    Rule(f"{_TAG}:show", READER, "See whether a server has a tag.", (("GET", _TAGS + "/{tag}"),)),
+    Rule(f"{_TAG}:update_all", MEMBER, "Replace tags.", (("PUT", _TAGS),)),
+    Rule(f"{_TAG}:update", MEMBER, "Add a tag.", (("PUT", _TAGS + "/{tag}"),)),
+    Rule(f"{_TAG}:delete_all", MEMBER, "Remove all tags.", (("DELETE", _TAGS),)),
+    Rule(f"{_TAG}:delete", MEMBER, "Remove a tag.", (("DELETE", _TAGS + "/{tag}"),)),
+    Rule(
+        "compute:server:topology:index",
+        READER,
+        "Show the NUMA topology of a server.",
+        (("GET", "/servers/{server_id}/topology"),),
     ),
 )

@@ -21,7 +21,11 @@ from kilonova.api.versions import MAXIMUM, MINIMUM, Version
 
 Schema = dict[str, Any]
 
-_UUID: Schema = {"type": "string", "format": "uuid", "minLength": 32, "maxLength": 36}
+_UUID: Schema = {
+    "type": "string",
+    "pattern": r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z",
+    "description": "a UUID",
+}
 _DESCRIPTION: Schema = {
     "type": ["string", "null"],
     "maxLength": 255,
@@ -53,11 +57,6 @@ _LABEL: Schema = {
     "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?\Z",
     "description": "letters, digits and hyphens, with no hyphen at either end",
 }
-_FQDN: Schema = _LABEL | {
-    "maxLength": 255,
-    "pattern": r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?\Z",
-    "description": "letters, digits, hyphens and dots, with none but letters and digits at the ends",
-}
 
 _NETWORK: Schema = {
     "uuid": _UUID,
@@ -76,6 +75,8 @@ _DEVICE: Schema = {
         "maximum": MOST,
     },
     "image_id": _UUID,
+    "virtual_name": {"type": "string", "maxLength": 255},
+    "connection_info": TEXT,
     "volume_id": _UUID,
     "snapshot_id": _UUID,
     "device_name": SHORT | {"pattern": r"^[a-zA-Z0-9._/-]*\Z"},
@@ -111,16 +112,16 @@ _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
     ("OS-DCF:diskConfig", MINIMUM, MAXIMUM, _DISK_CONFIG),
     ("accessIPv4", MINIMUM, MAXIMUM, _IPV4),
     ("accessIPv6", MINIMUM, MAXIMUM, _IPV6),
-    ("availability_zone", MINIMUM, MAXIMUM, SHORT),
+    ("availability_zone", MINIMUM, MAXIMUM, NAME),
     ("config_drive", MINIMUM, MAXIMUM, BOOLEAN),
-    ("key_name", MINIMUM, MAXIMUM, {"type": ["string", "null"], "maxLength": 255}),
+    ("key_name", MINIMUM, MAXIMUM, NAME),
     ("min_count", MINIMUM, MAXIMUM, _COUNT),
     ("max_count", MINIMUM, MAXIMUM, _COUNT),
     ("return_reservation_id", MINIMUM, MAXIMUM, BOOLEAN),
-    ("security_groups", MINIMUM, MAXIMUM, _list_of({"name": SHORT})),
+    ("security_groups", MINIMUM, MAXIMUM, _list_of({"name": NAME})),
     ("user_data", MINIMUM, MAXIMUM, {"type": "string", "maxLength": 65535}),
-    ("networks", (2, 1), (2, 31), _list_of(_NETWORK)),
-    ("networks", (2, 32), (2, 36), _list_of(_NETWORK | _TAGGED)),
+    ("networks", (2, 1), (2, 31), _list_of(_NETWORK | {"uuid": TEXT})),
+    ("networks", (2, 32), (2, 36), _list_of(_NETWORK | {"uuid": TEXT} | _TAGGED)),
     ("networks", (2, 37), (2, 41), _or_word(_list_of(_NETWORK))),
     ("networks", (2, 42), MAXIMUM, _or_word(_list_of(_NETWORK | _TAGGED))),
     (
@@ -157,17 +158,20 @@ _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
     ("host", (2, 74), MAXIMUM, HOST),
     ("hypervisor_hostname", (2, 74), MAXIMUM, HOST),
     ("hostname", (2, 90), (2, 93), _LABEL),
-    ("hostname", (2, 94), MAXIMUM, _FQDN),
+    ("hostname", (2, 94), MAXIMUM, HOST),
 )
 """(key of ``server``, from, to, schema), for ``POST /servers``."""
 
 _NETWORKS_REQUIRED: Version = (2, 37)
 
+_ONE_OR_MANY: Schema = {"oneOf": [_UUID, {"type": "array", "items": _UUID}]}
 _HINTS: Schema = closed(
     {
-        "group": _UUID,
-        "different_host": {"oneOf": [_UUID, {"type": "array", "items": _UUID}]},
-        "same_host": {"oneOf": [_UUID, {"type": "array", "items": _UUID}]},
+        "group": _ONE_OR_MANY,
+        "different_host": _ONE_OR_MANY,
+        "same_host": {"type": ["string", "array"], "items": _UUID},
+        "target_cell": NAME,
+        "different_cell": {"type": ["string", "array"], "items": TEXT},
         "query": {"type": ["string", "object"]},
         "build_near_host_ip": {"oneOf": [_IPV4, _IPV6]},
         "cidr": {"type": "string", "pattern": r"^/[0-9a-f.:]+\Z"},
@@ -204,13 +208,14 @@ _CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
         {
             "name": NAME,
             "OS-DCF:diskConfig": _DISK_CONFIG,
-            "accessIPv4": {"oneOf": [_IPV4, {"enum": ["", None]}]},
-            "accessIPv6": {"oneOf": [_IPV6, {"enum": ["", None]}]},
+            "accessIPv4": _IPV4,
+            "accessIPv6": _IPV6,
         },
     ),
     ((2, 19), {"description": _DESCRIPTION}),
     ((2, 90), {"hostname": _LABEL}),
-    ((2, 94), {"hostname": _FQDN}),
+    ((2, 94), {"hostname": HOST}),
+    ((2, 104), {"pinned_availability_zone": {"anyOf": [NAME, {"type": "null"}]}}),
 )
 """(from, keys of ``server``) for ``PUT /servers/{server_id}``."""
 
@@ -220,25 +225,25 @@ def _update(version: Version) -> Schema:
     for since, more in _CHANGEABLE:
         if since <= version:
             keys |= more
-    return closed({"server": closed(keys, minProperties=1)}, "server")
+    return closed({"server": closed(keys)}, "server")
 
 
 UPDATE = Schemas({since: _update(since) for since, _ in _CHANGEABLE})
 
+NO_BODY = Schemas({(2, 1): {"type": "null"}})
 NO_ARGUMENTS = Schemas({(2, 1): {"type": "object"}})
 _KINDS = ["HARD", "SOFT", "Hard", "Soft", "hard", "soft"]
 REBOOT = Schemas({(2, 1): closed({"reboot": closed({"type": {"enum": _KINDS}}, "type")}, "reboot")})
 _LENGTH: Schema = {
     "type": ["integer", "string", "null"],
     "minimum": -1,
-    "maximum": MOST,
-    "pattern": r"^(-1|[0-9]{1,9})\Z",
+    "pattern": r"^(-1|[0-9]{1,100})\Z",
     "description": "a number of lines, or -1 for all of them",
 }
 CONSOLE = Schemas(
     {
         (2, 1): closed(
-            {"os-getConsoleOutput": closed({"length": _LENGTH}) | {"type": ["object", "null"]}},
+            {"os-getConsoleOutput": closed({"length": _LENGTH})},
             "os-getConsoleOutput",
         )
     }

@@ -2,31 +2,33 @@
 
 from typing import Any
 
+from kilonova.api.versions import Version
+from kilonova.api.views.fields import Field, shown
 from kilonova.api.views.moments import precise
 from kilonova.core.aggregate import HostAggregate
 
-Version = tuple[int, int]
+_CREATED: tuple[Field[HostAggregate], ...] = (
+    Field("id", lambda aggregate: aggregate.number),
+    Field("uuid", lambda aggregate: aggregate.uuid, since=(2, 41)),
+    Field("name", lambda aggregate: aggregate.name),
+    Field("availability_zone", lambda aggregate: aggregate.zone),
+    Field("created_at", lambda aggregate: precise(aggregate.created_at)),
+    Field("updated_at", lambda aggregate: precise(aggregate.updated_at)),
+    Field("deleted", lambda _: False),
+    Field("deleted_at", lambda _: None),
+)
+_FULL: tuple[Field[HostAggregate], ...] = (
+    *_CREATED,
+    Field("hosts", lambda aggregate: list(aggregate.hosts)),
+    Field("metadata", lambda aggregate: aggregate.metadata),
+)
 
 
 def full(aggregate: HostAggregate, version: Version) -> dict[str, Any]:
-    """Return a whole aggregate (2.41: its UUID)."""
-    return created(aggregate, version) | {
-        "hosts": list(aggregate.hosts),
-        "metadata": aggregate.metadata,
-    }
+    """Return a whole aggregate."""
+    return shown(_FULL, aggregate, version)
 
 
 def created(aggregate: HostAggregate, version: Version) -> dict[str, Any]:
     """Return an aggregate as it is answered to its creation, when it has nothing yet."""
-    view = {
-        "id": aggregate.number,
-        "name": aggregate.name,
-        "availability_zone": aggregate.zone,
-        "created_at": precise(aggregate.created_at),
-        "updated_at": precise(aggregate.updated_at),
-        "deleted": False,
-        "deleted_at": None,
-    }
-    if version >= (2, 41):
-        view["uuid"] = aggregate.uuid
-    return view
+    return shown(_CREATED, aggregate, version)

@@ -3,41 +3,47 @@
 from collections.abc import Iterable
 from typing import Any
 
+from kilonova.api.versions import Version
+from kilonova.api.views.fields import Field, shown
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import FlavorId, ProjectId
 
-Version = tuple[int, int]
 Links = list[dict[str, str]]
+
+_BRIEF: tuple[Field[Flavor], ...] = (
+    Field("id", lambda flavor: flavor.flavor_id),
+    Field("name", lambda flavor: flavor.name),
+    Field("description", lambda flavor: flavor.description, since=(2, 55)),
+)
+_FULL: tuple[Field[Flavor], ...] = (
+    *_BRIEF,
+    Field("ram", lambda flavor: flavor.memory_mb),
+    Field("disk", lambda flavor: flavor.root_gb),
+    Field("vcpus", lambda flavor: flavor.vcpus),
+    Field("swap", lambda flavor: flavor.swap_mb or "", until=(2, 74)),
+    Field("swap", lambda flavor: flavor.swap_mb, since=(2, 75)),
+    Field("rxtx_factor", lambda flavor: flavor.rxtx_factor, until=(2, 101)),
+    Field("OS-FLV-EXT-DATA:ephemeral", lambda flavor: flavor.ephemeral_gb),
+    Field("OS-FLV-DISABLED:disabled", lambda flavor: flavor.disabled, until=(2, 101)),
+    Field("os-flavor-access:is_public", lambda flavor: flavor.is_public),
+)
+_FULL_WITH_EXTRA_SPECS: tuple[Field[Flavor], ...] = (
+    *_FULL,
+    Field("extra_specs", lambda flavor: flavor.extra_specs, since=(2, 61)),
+)
 
 
 def brief(flavor: Flavor, version: Version, links: Links) -> dict[str, Any]:
-    """Return a flavor of a list without details (2.55: the description)."""
-    view: dict[str, Any] = {"id": flavor.flavor_id, "name": flavor.name, "links": links}
-    if version >= (2, 55):
-        view["description"] = flavor.description
-    return view
+    """Return a flavor of a list without details."""
+    return shown(_BRIEF, flavor, version) | {"links": links}
 
 
 def full(
     flavor: Flavor, version: Version, links: Links, *, with_extra_specs: bool
 ) -> dict[str, Any]:
-    """Return a whole flavor (2.55: the description; 2.61: the extra specs; 2.75: no swap is 0).
-
-    ``with_extra_specs`` says whether policy lets the asker see them.
-    """
-    view = brief(flavor, version, links) | {
-        "ram": flavor.memory_mb,
-        "disk": flavor.root_gb,
-        "vcpus": flavor.vcpus,
-        "swap": flavor.swap_mb if flavor.swap_mb or version >= (2, 75) else "",
-        "rxtx_factor": flavor.rxtx_factor,
-        "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
-        "OS-FLV-DISABLED:disabled": flavor.disabled,
-        "os-flavor-access:is_public": flavor.is_public,
-    }
-    if version >= (2, 61) and with_extra_specs:
-        view["extra_specs"] = flavor.extra_specs
-    return view
+    """Return a whole flavor. ``with_extra_specs`` says whether policy lets the asker see them."""
+    fields = _FULL_WITH_EXTRA_SPECS if with_extra_specs else _FULL
+    return shown(fields, flavor, version) | {"links": links}
 
 
 def access(flavor_id: FlavorId, projects: Iterable[ProjectId]) -> dict[str, Any]:

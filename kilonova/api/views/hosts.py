@@ -1,60 +1,68 @@
 """Hypervisors, services and availability zones as the API shows them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from kilonova.api.versions import Version
+from kilonova.api.views.fields import Field, shown
 from kilonova.api.views.moments import precise
 from kilonova.core.host import NodeReport, Service
 from kilonova.core.ids import HostName
 from kilonova.db.hosted import Hosted
 from kilonova.db.hosts import StoredNode
 
-Version = tuple[int, int]
 INTERNAL_ZONE = "internal"
 """The zone of services that are no compute hosts."""
 
-_FIGURES = (
-    "vcpus",
-    "vcpus_used",
-    "memory_mb",
-    "memory_mb_used",
-    "free_ram_mb",
-    "local_gb",
-    "local_gb_used",
-    "free_disk_gb",
-    "disk_available_least",
-    "current_workload",
-    "running_vms",
+_FIGURES: Mapping[str, Callable[[NodeReport], int]] = {
+    "vcpus": lambda report: report.vcpus,
+    "vcpus_used": lambda report: report.vcpus_used,
+    "memory_mb": lambda report: report.memory_mb,
+    "memory_mb_used": lambda report: report.memory_mb_used,
+    "free_ram_mb": lambda report: report.memory_mb - report.memory_mb_used,
+    "local_gb": lambda report: report.disk_gb,
+    "local_gb_used": lambda report: report.disk_gb_used,
+    "free_disk_gb": lambda report: report.disk_gb - report.disk_gb_used,
+    "disk_available_least": lambda report: report.disk_gb - report.disk_gb_used,
+    "current_workload": lambda _: 0,
+    "running_vms": lambda report: report.running_vms,
+}
+"""What hypervisors showed of their use before Placement was asked for it (up to 2.87)."""
+
+
+class SeenService(msgspec.Struct, frozen=True, kw_only=True):
+    """A service with the zone it is in, and whether it is alive."""
+
+    service: Service
+    zone: str
+    up: bool
+
+
+_SERVICE: tuple[Field[SeenService], ...] = (
+    Field("id", lambda seen: seen.service.id, until=(2, 52)),
+    Field("id", lambda seen: seen.service.uuid, since=(2, 53)),
+    Field("binary", lambda seen: seen.service.binary),
+    Field("host", lambda seen: seen.service.host),
+    Field("zone", lambda seen: seen.zone),
+    Field("status", lambda seen: _status(seen.service)),
+    Field("state", lambda seen: _state(seen.up)),
+    Field("updated_at", lambda seen: precise(seen.service.last_seen)),
+    Field("disabled_reason", lambda seen: seen.service.disabled_reason),
+    Field("forced_down", lambda seen: seen.service.forced_down, since=(2, 11)),
 )
 
 
-def service(known: Service, zone: str, version: Version, *, up: bool) -> dict[str, Any]:
-    """Return a service (2.11: forced_down; 2.53: its UUID as id)."""
-    view = {
-        "id": _id_of(known, version),
-        "binary": known.binary,
-        "host": known.host,
-        "zone": zone,
-        "status": _status(known),
-        "state": _state(up),
-        "updated_at": precise(known.last_seen),
-        "disabled_reason": known.disabled_reason,
-    }
-    if version >= (2, 11):
-        view["forced_down"] = known.forced_down
-    return view
+def service(seen: SeenService, version: Version) -> dict[str, Any]:
+    """Return a service."""
+    return shown(_SERVICE, seen, version)
 
 
 def unknown_service(binary: str, host: HostName) -> dict[str, Any]:
     """Return what is known of a service whose cell does not answer (2.69)."""
     return {"binary": binary, "host": host, "status": "UNKNOWN"}
-
-
-def _id_of(known: Service, version: Version) -> str | int:
-    return known.uuid if version >= (2, 53) else known.id
 
 
 def _status(known: Service) -> str:
@@ -65,56 +73,64 @@ def _state(up: bool) -> str:
     return "up" if up else "down"
 
 
-def hypervisor(node: StoredNode, version: Version, *, up: bool) -> dict[str, Any]:
-    """Return a hypervisor of a list without details (2.53: the provider's UUID as id)."""
-    return {
-        "id": node.report.provider_uuid if version >= (2, 53) else node.number,
-        "hypervisor_hostname": node.report.node,
-        "state": _state(up),
-        "status": _status(node.service),
-    }
+class SeenNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A hypervisor at a moment, and whether it is alive."""
+
+    node: StoredNode
+    up: bool
+    now: datetime
 
 
-def hypervisor_detail(
-    node: StoredNode, version: Version, now: datetime, *, up: bool
-) -> dict[str, Any]:
-    """Return a whole hypervisor.
-
-    2.28: cpu_info is an object; 2.88: what Placement knows better is gone, and the uptime comes.
-    """
-    report = node.report
-    view = hypervisor(node, version, up=up) | {
-        "hypervisor_type": report.hypervisor_type,
-        "hypervisor_version": report.hypervisor_version,
-        "host_ip": report.host_ip,
-        "service": {
-            "id": _id_of(node.service, version),
-            "host": node.host,
-            "disabled_reason": node.service.disabled_reason,
-        },
-    }
-    if version >= (2, 88):
-        return view | {"uptime": uptime(report, now) if up else None}
-    info = report.cpu_info
-    view["cpu_info"] = msgspec.json.decode(info or "{}") if version >= (2, 28) else info
-    return view | _figures(report)
+_HYPERVISOR: tuple[Field[SeenNode], ...] = (
+    Field("id", lambda seen: seen.node.number, until=(2, 52)),
+    Field("id", lambda seen: seen.node.report.provider_uuid, since=(2, 53)),
+    Field("hypervisor_hostname", lambda seen: seen.node.report.node),
+    Field("state", lambda seen: _state(seen.up)),
+    Field("status", lambda seen: _status(seen.node.service)),
+)
+_OF_ITS_SERVICE: tuple[Field[Service], ...] = (
+    Field("id", lambda service: service.id, until=(2, 52)),
+    Field("id", lambda service: service.uuid, since=(2, 53)),
+    Field("host", lambda service: service.host),
+    Field("disabled_reason", lambda service: service.disabled_reason),
+)
 
 
-def _figures(report: NodeReport) -> dict[str, int]:
-    free_disk = report.disk_gb - report.disk_gb_used
-    return {
-        "vcpus": report.vcpus,
-        "vcpus_used": report.vcpus_used,
-        "memory_mb": report.memory_mb,
-        "memory_mb_used": report.memory_mb_used,
-        "free_ram_mb": report.memory_mb - report.memory_mb_used,
-        "local_gb": report.disk_gb,
-        "local_gb_used": report.disk_gb_used,
-        "free_disk_gb": free_disk,
-        "disk_available_least": free_disk,
-        "current_workload": 0,
-        "running_vms": report.running_vms,
-    }
+def _of_report(figure: Callable[[NodeReport], int]) -> Callable[[SeenNode], int]:
+    return lambda seen: figure(seen.node.report)
+
+
+_DETAILED: tuple[Field[SeenNode], ...] = (
+    *_HYPERVISOR,
+    Field("hypervisor_type", lambda seen: seen.node.report.hypervisor_type),
+    Field("hypervisor_version", lambda seen: seen.node.report.hypervisor_version),
+    Field("host_ip", lambda seen: seen.node.report.host_ip),
+    # What Placement knows better is gone, and the uptime comes, with 2.88.
+    Field("cpu_info", lambda seen: seen.node.report.cpu_info, until=(2, 27)),
+    Field(
+        "cpu_info",
+        lambda seen: msgspec.json.decode(seen.node.report.cpu_info or "{}"),
+        since=(2, 28),
+        until=(2, 87),
+    ),
+    *(Field(name, _of_report(of), until=(2, 87)) for name, of in _FIGURES.items()),
+    Field(
+        "uptime",
+        lambda seen: uptime(seen.node.report, seen.now) if seen.up else None,
+        since=(2, 88),
+    ),
+)
+
+
+def hypervisor(seen: SeenNode, version: Version) -> dict[str, Any]:
+    """Return a hypervisor of a list without details."""
+    return shown(_HYPERVISOR, seen, version)
+
+
+def hypervisor_detail(seen: SeenNode, version: Version) -> dict[str, Any]:
+    """Return a whole hypervisor."""
+    of_its_service = shown(_OF_ITS_SERVICE, seen.node.service, version)
+    return shown(_DETAILED, seen, version) | {"service": of_its_service}
 
 
 def uptime(report: NodeReport, now: datetime) -> str | None:
@@ -129,12 +145,9 @@ def uptime(report: NodeReport, now: datetime) -> str | None:
 
 def statistics(reports: Iterable[NodeReport]) -> dict[str, Any]:
     """Return the sums over all hypervisors (up to 2.87)."""
-    total = {"count": 0}
-    for report in reports:
-        total["count"] += 1
-        for name, figure in _figures(report).items():
-            total[name] = total.get(name, 0) + figure
-    return {"hypervisor_statistics": dict.fromkeys(_FIGURES, 0) | total}
+    counted = tuple(reports)
+    sums = {name: sum(map(of, counted)) for name, of in _FIGURES.items()}
+    return {"hypervisor_statistics": {"count": len(counted)} | sums}
 
 
 def with_servers(
@@ -145,15 +158,7 @@ def with_servers(
     return {**view, "servers": servers} if servers or version >= (2, 75) else dict(view)
 
 
-class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
-    """A service with the zone it is in, and whether it is alive."""
-
-    service: Service
-    zone: str
-    up: bool
-
-
-def zones(states: Iterable[ServiceState], *, detail: bool) -> dict[str, Any]:
+def zones(states: Iterable[SeenService], *, detail: bool) -> dict[str, Any]:
     """Return the availability zones: those with an enabled host are available.
 
     With ``detail`` an available zone shows its enabled hosts and their services; without, the zone of

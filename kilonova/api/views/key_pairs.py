@@ -2,24 +2,24 @@
 
 from typing import Any
 
+from kilonova.api.versions import Version
+from kilonova.api.views.fields import Field, shown
 from kilonova.api.views.moments import precise
 from kilonova.core.ids import UserId
 from kilonova.core.instance import KeyPair
 from kilonova.db.key_pairs import OwnedKeyPair
 
-Version = tuple[int, int]
+_BRIEF: tuple[Field[KeyPair], ...] = (
+    Field("name", lambda key_pair: key_pair.name),
+    Field("public_key", lambda key_pair: key_pair.public_key),
+    Field("fingerprint", lambda key_pair: key_pair.fingerprint),
+    Field("type", lambda key_pair: key_pair.kind, since=(2, 2)),
+)
 
 
 def brief(key_pair: KeyPair, version: Version) -> dict[str, Any]:
-    """Return a key pair of a list (2.2: its type)."""
-    view = {
-        "name": key_pair.name,
-        "public_key": key_pair.public_key,
-        "fingerprint": key_pair.fingerprint,
-    }
-    if version >= (2, 2):
-        view["type"] = key_pair.kind
-    return view
+    """Return a key pair of a list."""
+    return shown(_BRIEF, key_pair, version)
 
 
 def created(

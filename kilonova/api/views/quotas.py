@@ -3,30 +3,48 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from kilonova.api.versions import MAXIMUM, MINIMUM, Version
+from kilonova.api.views.fields import Field, shown
 from kilonova.core.quota import UNLIMITED, Amount, Limits
-
-Version = tuple[int, int]
-
-_NETWORK = ("fixed_ips", "floating_ips", "security_group_rules", "security_groups")
-"""Limits of a network service that was once inside; they were always unlimited here."""
 
 _FILES = ("injected_file_content_bytes", "injected_file_path_bytes", "injected_files")
 _GROUPS = ("server_group_members", "server_groups")
+_NETWORK = ("fixed_ips", "floating_ips", "security_group_rules", "security_groups")
+"""Limits of a network service that was once inside; they were always unlimited here."""
+
+_ALWAYS = ("cores", "instances", "key_pairs", "metadata_items", "ram")
+
+Named = tuple[tuple[tuple[str, ...], Version, Version], ...]
+"""(names of resources, first and last microversion that names them)."""
+
+_SET: Named = (
+    (_ALWAYS, MINIMUM, MAXIMUM),
+    (_GROUPS, MINIMUM, MAXIMUM),
+    (_NETWORK, MINIMUM, (2, 35)),
+    (_FILES, MINIMUM, (2, 56)),
+)
+_CLASS: Named = (
+    (_ALWAYS, MINIMUM, MAXIMUM),
+    (_GROUPS, (2, 50), MAXIMUM),
+    (_NETWORK, MINIMUM, (2, 49)),
+    (_FILES, MINIMUM, (2, 56)),
+)
 
 
 def resources(version: Version) -> tuple[str, ...]:
-    """Return what quota sets name (2.36: no networks; 2.57: no injected files)."""
-    return _without(*(_NETWORK if version >= (2, 36) else ()), version=version)
+    """Return what quota sets name."""
+    return _named(_SET, version)
 
 
 def class_resources(version: Version) -> tuple[str, ...]:
-    """Return what quota class sets name (2.50: server groups but no networks; 2.57: no files)."""
-    return _without(*(_NETWORK if version >= (2, 50) else _GROUPS), version=version)
+    """Return what quota class sets name."""
+    return _named(_CLASS, version)
 
 
-def _without(*gone: str, version: Version) -> tuple[str, ...]:
-    known = {*Limits.__struct_fields__, *_NETWORK}.difference(gone)
-    return tuple(sorted(known.difference(_FILES) if version >= (2, 57) else known))
+def _named(table: Named, version: Version) -> tuple[str, ...]:
+    return tuple(n for names, since, until in table if since <= version <= until for n in names)
 
 
 def _limit(limits: Limits, name: str) -> int:
@@ -56,29 +74,41 @@ def class_set(limits: Limits, version: Version, name: str | None = None) -> dict
     return {"quota_class_set": view if name is None else {"id": name} | view}
 
 
+class _Seen(msgspec.Struct, frozen=True):
+    """Limits, and what is used of them."""
+
+    limits: Limits
+    used: Amount
+
+
+_ABSOLUTE: tuple[Field[_Seen], ...] = (
+    Field("maxServerMeta", lambda seen: seen.limits.metadata_items),
+    Field("maxTotalInstances", lambda seen: seen.limits.instances),
+    Field("maxTotalCores", lambda seen: seen.limits.cores),
+    Field("maxTotalRAMSize", lambda seen: seen.limits.ram),
+    Field("maxTotalKeypairs", lambda seen: seen.limits.key_pairs),
+    Field("maxServerGroups", lambda seen: seen.limits.server_groups),
+    Field("maxServerGroupMembers", lambda seen: seen.limits.server_group_members),
+    Field("totalInstancesUsed", lambda seen: seen.used.instances),
+    Field("totalCoresUsed", lambda seen: seen.used.cores),
+    Field("totalRAMUsed", lambda seen: seen.used.ram),
+    Field("totalServerGroupsUsed", lambda _: 0),
+    Field("maxTotalFloatingIps", lambda _: UNLIMITED, until=(2, 35)),
+    Field("maxSecurityGroups", lambda _: UNLIMITED, until=(2, 35)),
+    Field("maxSecurityGroupRules", lambda _: UNLIMITED, until=(2, 35)),
+    Field("totalFloatingIpsUsed", lambda _: 0, until=(2, 35)),
+    Field("totalSecurityGroupsUsed", lambda _: 0, until=(2, 35)),
+    Field("maxImageMeta", lambda seen: seen.limits.metadata_items, until=(2, 38)),
+    Field("maxPersonality", lambda seen: seen.limits.injected_files, until=(2, 56)),
+    Field(
+        "maxPersonalitySize",
+        lambda seen: seen.limits.injected_file_content_bytes,
+        until=(2, 56),
+    ),
+)
+
+
 def absolute_limits(limits: Limits, used: Amount, version: Version) -> dict[str, Any]:
-    """Return the limits document (2.36: no networks; 2.39: no image metadata; 2.57: no files)."""
-    view = {
-        "maxServerMeta": limits.metadata_items,
-        "maxTotalInstances": limits.instances,
-        "maxTotalCores": limits.cores,
-        "maxTotalRAMSize": limits.ram,
-        "maxTotalKeypairs": limits.key_pairs,
-        "maxServerGroups": limits.server_groups,
-        "maxServerGroupMembers": limits.server_group_members,
-        "totalInstancesUsed": used.instances,
-        "totalCoresUsed": used.cores,
-        "totalRAMUsed": used.ram,
-        "totalServerGroupsUsed": 0,
-    }
-    if version < (2, 36):
-        view |= dict.fromkeys(
-            ("maxTotalFloatingIps", "maxSecurityGroups", "maxSecurityGroupRules"), UNLIMITED
-        )
-        view |= {"totalFloatingIpsUsed": 0, "totalSecurityGroupsUsed": 0}
-    if version < (2, 39):
-        view["maxImageMeta"] = limits.metadata_items
-    if version < (2, 57):
-        view["maxPersonality"] = limits.injected_files
-        view["maxPersonalitySize"] = limits.injected_file_content_bytes
-    return {"limits": {"rate": [], "absolute": view}}
+    """Return the limits document."""
+    absolute = shown(_ABSOLUTE, _Seen(limits, used), version)
+    return {"limits": {"rate": [], "absolute": absolute}}

@@ -10,6 +10,7 @@ import msgspec
 from kilonova.api.versions import Version
 from kilonova.core import states
 from kilonova.core.flavor import Flavor
+from kilonova.core.ids import domain_name
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance
 
@@ -22,6 +23,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     version: Version
     links: Links
     admin_fields: bool
+    extra_specs: bool = True
     host_status: Callable[[Instance], str] | None = None
     show: bool = True
 
@@ -35,11 +37,9 @@ def _unzoned(value: datetime | None) -> str | None:
     return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-def host_id(instance: Instance) -> str:
+def host_id(project: str, host: str | None) -> str:
     """Return the id that shows a tenant which of his servers share a host, and nothing else."""
-    if not instance.host:
-        return ""
-    return hashlib.sha224(f"{instance.project_id}{instance.host}".encode()).hexdigest()
+    return hashlib.sha224(f"{project}{host}".encode()).hexdigest() if host else ""
 
 
 def brief(instance: Instance, sight: Sight) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         "tenant_id": instance.project_id,
         "user_id": instance.user_id,
         "metadata": instance.metadata,
-        "hostId": host_id(instance),
+        "hostId": host_id(instance.project_id, instance.host),
         "image": image(instance.image, sight),
         "flavor": flavor(instance.flavor, sight),
         "created": moment(instance.created_at),
@@ -112,15 +112,14 @@ def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, 
     return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
 
 
+def unknown_brief(uuid: str, sight: Sight) -> dict[str, Any]:
+    """Return what a list without details shows of a server whose cell does not answer (from 2.69)."""
+    return {"id": uuid, "status": "UNKNOWN", "links": sight.links(f"/servers/{uuid}")}
+
+
 def unknown(uuid: str, project: str, created_at: datetime, sight: Sight) -> dict[str, Any]:
     """Return what is known of a server whose cell does not answer (from 2.69)."""
-    return {
-        "id": uuid,
-        "tenant_id": project,
-        "created": moment(created_at),
-        "status": "UNKNOWN",
-        "links": sight.links(f"/servers/{uuid}"),
-    }
+    return unknown_brief(uuid, sight) | {"tenant_id": project, "created": moment(created_at)}
 
 
 def image(shown: Image | None, sight: Sight) -> Any:
@@ -140,15 +139,15 @@ def flavor(shown: Flavor, sight: Sight) -> dict[str, Any]:
     """Return a server's flavor: its id, or from 2.47 what it was when the server was made."""
     if sight.version < (2, 47):
         return {"id": shown.flavor_id, "links": sight.links(f"/flavors/{shown.flavor_id}")[1:]}
-    return {
+    view: dict[str, Any] = {
         "vcpus": shown.vcpus,
         "ram": shown.memory_mb,
         "disk": shown.root_gb,
         "ephemeral": shown.ephemeral_gb,
         "swap": shown.swap_mb,
         "original_name": shown.name,
-        "extra_specs": shown.extra_specs,
     }
+    return view | {"extra_specs": shown.extra_specs} if sight.extra_specs else view
 
 
 def _fault(fault: Fault, sight: Sight) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def _everybody(_sight: Sight) -> bool:
 def _where(instance: Instance) -> dict[str, Any]:
     return {
         "OS-EXT-SRV-ATTR:host": instance.host,
-        "OS-EXT-SRV-ATTR:instance_name": f"instance-{instance.uuid[:8]}",
+        "OS-EXT-SRV-ATTR:instance_name": domain_name(instance.uuid),
         "OS-EXT-SRV-ATTR:hypervisor_hostname": instance.node,
     }
 

@@ -8,13 +8,11 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from kilonova.core import flavor
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import domain_name
 from kilonova.core.instance import Instance
 
 NAMESPACE = "https://kilonova.invalid/xmlns/instance/1"
 """Marks what we say of a domain; it names nothing on any network."""
-
-_PREFIX = "instance-"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,16 +35,6 @@ class Record(msgspec.Struct, frozen=True):
 
     epoch: int = 0
     resources: dict[str, int] = {}
-
-
-def domain_name(uuid: InstanceUuid) -> str:
-    """Return a guest's name: the same for ever, whatever the server is called."""
-    return _PREFIX + uuid
-
-
-def uuid_of(name: str) -> InstanceUuid | None:
-    """Return whose domain has this name, None for one that is not ours."""
-    return InstanceUuid(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else None
 
 
 def domain_xml(instance: Instance, place: Place) -> str:

@@ -20,13 +20,12 @@ from kilonova.compute.libvirt.domain_xml import (
     Record,
     domain_xml,
     record_of,
-    uuid_of,
 )
 from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
 from kilonova.core.errors import BuildFailed, NotFound
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid, NodeName
+from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
@@ -168,7 +167,7 @@ class LibvirtDriver:
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
-            uuid = uuid_of(domain.name())
+            uuid = uuid_of_domain(domain.name())
             if uuid is not None:
                 record = self._records.get(uuid)
                 if record is None:
@@ -199,7 +198,7 @@ class _Listener:
 
     def happened(self, domain: Any, event: int, _detail: int) -> None:
         """See ``connection.Listener``."""
-        uuid = uuid_of(domain.name())
+        uuid = uuid_of_domain(domain.name())
         power = domains.POWER_AFTER.get(event)
         if uuid is not None and power is not None:
             self._watcher.power_changed(uuid, power)

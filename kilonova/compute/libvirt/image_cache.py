@@ -1,5 +1,6 @@
 """The images that guests of this host started from: each fetched once, checked, and never changed."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -20,6 +21,7 @@ LOG = logging.getLogger(__name__)
 
 _FORMATS = frozenset({"raw", "qcow2"})
 _CHUNK = 1 << 20
+_PARTIAL = ".part"
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -37,6 +39,8 @@ class ImageCache:
         self._directory = directory
         self._images = images
         self._known: dict[Path, Base] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+        self._remove_interrupted()
 
     def fetch(self, image: Image) -> Base:
         """Return an image, downloaded if it is not there yet, once however many builds want it.
@@ -63,10 +67,9 @@ class ImageCache:
         return base
 
     def _fetch(self, image: Image, path: Path) -> Base:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with _locked(self._directory / f"{image.image_id}.lock"):
+        with _locked(self._lock_of(path)):
             if not path.exists():
-                partial = path.with_suffix(".part")
+                partial = path.with_suffix(_PARTIAL)
                 try:
                     self._download(image, partial)
                     inspect(partial, image)
@@ -74,6 +77,15 @@ class ImageCache:
                 finally:
                     partial.unlink(missing_ok=True)
         return Base(path, image.disk_format, inspect(path, image))
+
+    def _remove_interrupted(self) -> None:
+        """Remove what a process was downloading when it was killed."""
+        for partial in self._directory.glob(f"*{_PARTIAL}"):
+            with contextlib.suppress(BlockingIOError), _locked(self._lock_of(partial), wait=False):
+                partial.unlink(missing_ok=True)
+
+    def _lock_of(self, path: Path) -> Path:
+        return path.with_suffix(".lock")
 
     def _download(self, image: Image, path: Path) -> None:
         LOG.info("Downloading image %s", image.image_id)
@@ -98,10 +110,14 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock: other processes of this host share the cache."""
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a file lock: other processes of this host share the cache.
+
+    Raises:
+        BlockingIOError: somebody else holds it, and ``wait`` is not wanted.
+    """
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 

@@ -8,6 +8,7 @@ import falcon.testing
 import testtools
 from oslo_config import cfg
 
+from kilonova.api.versions import negotiate
 from kilonova.api.wsgi import build
 from kilonova.core import settings
 from kilonova.core.clock import utcnow
@@ -17,6 +18,7 @@ from kilonova.db import hosts
 from kilonova.db.cells import Cell, create_cell, map_hosts
 from kilonova.db.engine import Database
 from kilonova.db.migrate import upgrade
+from tests.functional.api.answers import Answered, Asked, wrong_with
 
 CELL = CellUuid("11111111-1111-4111-8111-111111111111")
 ADMIN = "admin:operators"
@@ -90,11 +92,23 @@ class ApiCase(testtools.TestCase):
         map_hosts(self.api_db, CELL, [HostName(name)])
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, version: str = "2.96", token: str = ADMIN
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        version: str = "2.96",
+        token: str = ADMIN,
+        roles: str | None = None,
     ) -> falcon.testing.Result:
-        """Ask the API at a microversion under a token."""
+        """Ask the API at a microversion under a token, which may come with other roles than usual."""
         headers = {"X-Auth-Token": token, "OpenStack-API-Version": f"compute {version}"}
-        return self.client.simulate_request(method, f"/v2.1{path}", json=body, headers=headers)
+        headers |= {"X-Roles": roles} if roles is not None else {}
+        result = self.client.simulate_request(method, f"/v2.1{path}", json=body, headers=headers)
+        asked = Asked(method, path, body, negotiate(version))
+        wrong = wrong_with(asked, Answered(result.status_code, result.headers, result.content))
+        self.assertIsNone(wrong, f"{method} {path} at {version}: {wrong}")
+        return result
 
     def asked(
         self, status: int, method: str, path: str, body: Any = None, **how: str

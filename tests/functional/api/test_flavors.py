@@ -190,6 +190,26 @@ class FlavorsTest(ApiCase):
             self.refused(400, says, "GET", f"/flavors?{query}")
         self.assertEqual(3, len(self._ids("?colour=blue", version="2.74")))
 
+    def test_flavors_are_found_by_name_from_2_102_on(self) -> None:
+        for number, name in enumerate(("m1.tiny", "m1.small", "c1.big")):
+            flavor = {"id": f"f{number}", "name": name, "ram": 1, "vcpus": 1, "disk": 1}
+            self.asked(200, "POST", "/flavors", {"flavor": flavor})
+
+        def named(query: str, version: str = "2.102") -> set[str]:
+            listed = self.asked(200, "GET", f"/flavors{query}", version=version)["flavors"]
+            return {flavor["name"] for flavor in listed}
+
+        self.assertEqual({"m1.tiny", "m1.small"}, named("?name=m1"))
+        self.assertEqual({"c1.big"}, named("/detail?name=big$"))
+        self.refused(400, "name", "GET", "/flavors?name=m1", version="2.101")
+        self.assertLessEqual({"m1.tiny", "c1.big"}, named("?name=m1", "2.74"))
+        self.refused(400, "sort_key", "GET", "/flavors?sort_key=rxtx_factor", version="2.102")
+        self.assertLessEqual({"c1.big"}, named("?sort_key=rxtx_factor", "2.101"))
+        body = {"flavor": {"name": "x", "ram": 1, "vcpus": 1, "disk": 1, "rxtx_factor": 2.0}}
+        self.refused(400, "rxtx_factor", "POST", "/flavors", body, version="2.102")
+        made = self.asked(200, "POST", "/flavors", body, version="2.101")["flavor"]
+        self.assertEqual(2.0, made["rxtx_factor"])
+
     def test_extra_specs_are_added_set_shown_and_removed(self) -> None:
         self._create()
         specs = "/flavors/1/os-extra_specs"

@@ -5,22 +5,11 @@ import re
 from kilonova.api.policies import list_rules
 from kilonova.api.resources import ROUTES
 from kilonova.api.routing import Route
+from kilonova.api.server_actions import ACTS
 from tests.functional.api.api_case import ADMIN, ApiCase
+from tests.functional.api.bodies import ACTIONS
 
 RULES = {rule.name: rule for rule in list_rules()}
-
-ACTIONS = {
-    "/flavors/{flavor_id}/action": (
-        {"addTenantAccess": {"tenant": "p"}},
-        {"removeTenantAccess": {"tenant": "p"}},
-    ),
-    "/os-aggregates/{aggregate_id}/action": (
-        {"add_host": {"host": "h"}},
-        {"remove_host": {"host": "h"}},
-        {"set_metadata": {"metadata": {}}},
-    ),
-}
-"""Bodies of the actions that have rules of their own, on paths that need nothing to be there."""
 
 
 def _shape(path: str) -> str:
@@ -76,7 +65,12 @@ class RoutesTest(ApiCase):
 
     def test_routes_without_a_rule_are_those_of_actions(self) -> None:
         without = {route.path for route in ROUTES if route.rule is None}
-        self.assertEqual({*ACTIONS, "/servers/{server_id}/action"}, without)
+        self.assertEqual(ACTIONS.keys(), without)
+
+    def test_every_action_of_servers_has_a_rule_and_is_tried(self) -> None:
+        self.assertLessEqual({act.rule for act in ACTS.values()}, RULES.keys())
+        tried = {next(iter(body)) for body in ACTIONS["/servers/{server_id}/action"]}
+        self.assertEqual(ACTS.keys(), tried)
 
     def test_nothing_is_answered_without_a_token(self) -> None:
         for route in ROUTES:

@@ -91,8 +91,12 @@ class UsagesTest(ApiCase):
         self.refused(403, "list", "GET", URL, token=ANN)
 
     def test_a_project_that_used_nothing_has_an_empty_usage(self) -> None:
-        usage = self._list("/project-a")["tenant_usage"]
-        self.assertEqual((0, []), (usage["total_hours"], usage["server_usages"]))
+        self.assertEqual({}, self._list("/project-a")["tenant_usage"])
+
+    def test_without_a_start_there_is_no_usage(self) -> None:
+        self._ran(1, "project-a", 1)
+        self.assertEqual([], self.asked(200, "GET", URL)["tenant_usages"])
+        self.assertEqual({}, self.asked(200, "GET", f"{URL}/project-a")["tenant_usage"])
 
     def test_pages_begin_with_2_40(self) -> None:
         for number in (1, 2, 3):

@@ -20,7 +20,8 @@ from kilonova.db.api_schema import ApiBase
 from kilonova.db.cell_schema import CellBase
 from kilonova.db.engine import Database
 from kilonova.db.migrate import Schema, upgrade
-from kilonova.db.placement_schema import PlacementBase
+from kilonova.db.placement_schema import PlacementBase, Provider
+from kilonova.db.statements import table_of
 
 _SERVERS = {
     "SQLite": "",
@@ -83,6 +84,9 @@ def _administer(server_url: str, statement: str) -> None:
 
 
 def _empty(connection: sa.Connection, schema: Schema) -> None:
+    if schema == "placement":
+        # A provider that is another's parent would stay.
+        connection.execute(sa.update(table_of(Provider)).values(parent_uuid=None))
     for table in reversed(_TABLES[schema].sorted_tables):
         connection.execute(sa.delete(table))
 

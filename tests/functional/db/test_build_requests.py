@@ -13,6 +13,7 @@ from kilonova.core.quota import Amount, Limits
 from kilonova.db import build_requests, quotas
 from kilonova.db.build_requests import LEASE, Settled
 from kilonova.db.cells import Cell, create_cell, mapping_of
+from kilonova.db.instance_lists import get_requested, requested
 from tests.functional.db.api_database import NOW, ApiDatabaseTest, flavor
 from tests.functional.db.databases import statements_of
 from tests.functional.db.servers import PROJECT, REQUEST, accepted
@@ -304,6 +305,39 @@ class WithdrawTest(BuildRequestsCase):
         self.assertEqual((0, 0, 0), self.used())
         self.assertFalse(build_requests.withdraw(self.db, uuid))
         self.assertEqual((0, 0, 0), self.used())
+
+    def test_what_a_conductor_began_stays_withdrawn_until_it_is_cleared_away(self) -> None:
+        uuids = self.accept(2)
+        self.take(uuids)
+        self.assertTrue(build_requests.withdraw(self.db, uuids[0]))
+        self.assertFalse(build_requests.withdraw(self.db, uuids[0]))
+        self.assertEqual((1, 1, 512), self.used())
+        self.assertIsNone(mapping_of(self.db, uuids[0]))
+        self.assertIsNone(get_requested(self.db, uuids[0]))
+        listed = [one.uuid for one in requested(self.db, PROJECT)]
+        self.assertEqual([uuids[1]], listed)
+        again = build_requests.take(self.db, uuids, "two", NOW + LEASE + SECOND)
+        self.assertEqual(
+            {uuids[0]: True, uuids[1]: False}, {p.instance.uuid: p.withdrawn for p in again}
+        )
+
+    def test_only_who_drives_what_was_withdrawn_forgets_it(self) -> None:
+        uuids = self.accept(2)
+        self.take(uuids)
+        build_requests.withdraw(self.db, uuids[0])
+        later = NOW + 2 * LEASE
+        build_requests.forget(self.db, uuids, "two")
+        self.assertEqual(uuids, self.take(uuids, "one", later))
+        build_requests.forget(self.db, uuids, "one")
+        self.assertEqual([uuids[1]], self.take(uuids, "one", later + 2 * LEASE))
+
+    def test_what_was_withdrawn_is_found_stale_like_any_other(self) -> None:
+        uuids = self.accept()
+        self.take(uuids)
+        build_requests.withdraw(self.db, uuids[0])
+        build_requests.release(self.db, uuids, "one")
+        untouched = timedelta(seconds=15)
+        self.assertEqual(tuple(uuids), build_requests.stale(self.db, NOW, untouched=untouched))
 
     def test_a_server_that_has_a_cell_is_not_withdrawn_but_queued(self) -> None:
         uuids = self.accept()

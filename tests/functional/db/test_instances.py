@@ -12,6 +12,7 @@ from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance, InstanceAction, KeyPair, Wishes
 from kilonova.core.states import HARD_REBOOT, Action, PowerState, TaskState, VmState
 from kilonova.db import actions, hosted, instances
+from kilonova.db.actions import ActionQuery
 from kilonova.db.instances import Placed
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase, statements_of
@@ -19,6 +20,7 @@ from tests.functional.db.servers import H1, H2, PROJECT, REQUEST, USER, placed
 
 load_tests = testscenarios.load_tests_apply_scenarios
 
+EVERY = ActionQuery()
 LATER = NOW + timedelta(seconds=5)
 FAULT = Fault(code=500, message="No valid host was found.", created_at=NOW, details="9 x RAM")
 
@@ -80,7 +82,7 @@ class InsertTest(InstancesCase):
         instances.insert(self.cell, [other, new])
         uuid = first.instance.uuid
         self.assertEqual(first.instance, self.get(uuid))
-        self.assertEqual(1, len(actions.list_actions(self.cell, uuid)))
+        self.assertEqual(1, len(actions.list_actions(self.cell, uuid, EVERY)))
         action = actions.get_action(self.cell, uuid, REQUEST)
         assert action is not None
         self.assertEqual(1, len(action.events))
@@ -102,7 +104,7 @@ class InsertTest(InstancesCase):
         instances.remove(self.cell, [uuid])
         self.assertIsNone(instances.get(self.cell, uuid, with_deleted=True))
         self.assertEqual({}, instances.newest_faults(self.cell, [uuid]))
-        self.assertEqual((), actions.list_actions(self.cell, uuid))
+        self.assertEqual((), actions.list_actions(self.cell, uuid, EVERY))
         self.assertEqual(kept, self.get(kept.uuid))
 
     def test_the_servers_of_a_host_are_those_that_are_not_deleted(self) -> None:
@@ -155,7 +157,7 @@ class TaskTest(InstancesCase):
         self.assertTrue(self._begin(Action.STOP))
         after = self.get(self.server.uuid)
         self.assertEqual((TaskState.POWERING_OFF, LATER), (after.task_state, after.updated_at))
-        newest, creation = actions.list_actions(self.cell, self.server.uuid)
+        newest, creation = actions.list_actions(self.cell, self.server.uuid, EVERY)
         self.assertEqual(("stop", "create"), (newest.action, creation.action))
 
     def test_who_saw_another_state_begins_nothing_and_records_nothing(self) -> None:
@@ -163,7 +165,7 @@ class TaskTest(InstancesCase):
         self.assertFalse(self._begin(Action.START, seen=stopped))
         self._begin(Action.STOP)
         self.assertFalse(self._begin(Action.STOP, "req-3"))
-        self.assertEqual(2, len(actions.list_actions(self.cell, self.server.uuid)))
+        self.assertEqual(2, len(actions.list_actions(self.cell, self.server.uuid, EVERY)))
         self.assertEqual(TaskState.POWERING_OFF, self.get(self.server.uuid).task_state)
 
     def test_a_task_that_may_begin_during_another_does(self) -> None:
@@ -181,7 +183,7 @@ class TaskTest(InstancesCase):
         with ThreadPoolExecutor(8) as threads:
             begun = list(threads.map(lambda n: self._begin(Action.STOP, f"req-{n + 2}"), range(8)))
         self.assertEqual(1, sum(begun))
-        self.assertEqual(2, len(actions.list_actions(self.cell, self.server.uuid)))
+        self.assertEqual(2, len(actions.list_actions(self.cell, self.server.uuid, EVERY)))
 
     def test_a_task_is_undone_unless_another_took_its_place(self) -> None:
         self._begin(Action.STOP)
@@ -195,32 +197,24 @@ class TaskTest(InstancesCase):
 class ChangeTest(InstancesCase):
     """Metadata and tags change under the row's lock."""
 
-    def test_metadata_is_set_and_removed_and_all_of_it_is_returned(self) -> None:
+    def test_metadata_becomes_what_the_change_makes_of_it(self) -> None:
         one = self.place(metadata={"a": "1", "b": "2"})
-        wanted = {"b": "3", "c": "4"}
         after = instances.change_metadata(
-            self.cell, one.uuid, lambda items: {k: v for k, v in items.items() if k != "a"} | wanted
+            self.cell, one.uuid, lambda items: {"b": items["b"] * 2, "c": "3"}
         )
-        self.assertEqual(wanted, after)
+        self.assertEqual({"b": "22", "c": "3"}, after)
         self.assertEqual(after, self.get(one.uuid).metadata)
 
     def test_changes_at_once_lose_none_of_each_other(self) -> None:
         one = self.place()
+
+        def change(number: int) -> None:
+            add = {f"k{number}": "v"}
+            instances.change_metadata(self.cell, one.uuid, lambda items: items | add)
+            instances.change_tags(self.cell, one.uuid, lambda tags: (*tags, f"t{number}"))
+
         with ThreadPoolExecutor(8) as threads:
-            list(
-                threads.map(
-                    lambda n: instances.change_metadata(
-                        self.cell, one.uuid, lambda items: items | {f"k{n}": "v"}
-                    ),
-                    range(16),
-                )
-            )
-            list(
-                threads.map(
-                    lambda n: instances.change_tags(self.cell, one.uuid, lambda t: (*t, f"t{n}")),
-                    range(16),
-                )
-            )
+            list(threads.map(change, range(16)))
         after = self.get(one.uuid)
         self.assertEqual({f"k{n}": "v" for n in range(16)}, after.metadata)
         self.assertEqual({f"t{n}" for n in range(16)}, set(after.tags))
@@ -239,7 +233,7 @@ class ChangeTest(InstancesCase):
     def test_a_server_that_is_gone_is_not_changed(self) -> None:
         one = self.place()
         instances.mark_deleted(self.cell, [one.uuid], LATER)
-        self.assertIsNone(instances.change_metadata(self.cell, one.uuid, {"a": "1"}))
+        self.assertIsNone(instances.change_metadata(self.cell, one.uuid, dict))
         self.assertIsNone(instances.change_tags(self.cell, one.uuid, lambda _: ("a",)))
 
 
@@ -257,4 +251,4 @@ class PlacedTest(InstancesCase):
             list(threads.map(deliver, range(4)))
         self.assertEqual(10, len(instances.of_host(self.cell, H1)))
         for one in some:
-            self.assertEqual(1, len(actions.list_actions(self.cell, one.instance.uuid)))
+            self.assertEqual(1, len(actions.list_actions(self.cell, one.instance.uuid, EVERY)))

@@ -11,12 +11,14 @@ from typing import Any
 import requests
 import testtools
 
+from kilonova.api.versions import negotiate
 from kilonova.embedded.boot_sector import disk_image
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.first_boot import FirstBoot
 from kilonova.embedded.identity import project_id
+from tests.functional.api.answers import Answered, Asked, wrong_with
 
-MICROVERSION = "2.96"
+MICROVERSION = "2.104"
 
 
 def free_ports() -> tuple[int, int, int, int]:
@@ -60,14 +62,21 @@ class PipelineCase(testtools.TestCase):
         self.project = project_id("admin")
         self.image = self.get("image", "/v2/images")["images"][0]["id"]
 
-    def ask(self, service: str, method: str, path: str, body: Any = None) -> requests.Response:
-        """Ask a service as the admin user."""
+    def ask(
+        self, service: str, method: str, path: str, body: Any = None, version: str = MICROVERSION
+    ) -> requests.Response:
+        """Ask a service as the admin user, the Compute API at a microversion."""
         url = self.deployment.options.urls[service] + path
         headers = {
             "X-Auth-Token": f"admin:{self.project}",
-            "OpenStack-API-Version": f"compute {MICROVERSION}, placement 1.28",
+            "OpenStack-API-Version": f"compute {version}, placement 1.28",
         }
-        return requests.request(method, url, json=body, headers=headers, timeout=60)
+        answer = requests.request(method, url, json=body, headers=headers, timeout=60)
+        if service == "compute":
+            asked = Asked(method, path, body, negotiate(version))
+            wrong = wrong_with(asked, Answered(answer.status_code, answer.headers, answer.content))
+            self.assertIsNone(wrong, f"{method} {path}: {wrong}")
+        return answer
 
     def get(self, service: str, path: str) -> Any:
         """Return what a service answers to a GET, which must succeed."""
@@ -108,6 +117,20 @@ class PipelineCase(testtools.TestCase):
         """Wait until a server has a status and return it."""
         self.until(f"{uuid} is {status}", lambda: self.server(uuid)["status"] == status)
         return self.server(uuid)
+
+    def events(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
+        """Return the events of a server's action with their results, as they began."""
+        path = f"/servers/{uuid}/os-instance-actions"
+        listed = self.get("compute", path)["instanceActions"]
+        (request,) = [one["request_id"] for one in listed if one["action"] == action]
+        shown = self.get("compute", f"{path}/{request}")["instanceAction"]["events"]
+        begun = sorted(shown, key=lambda event: event["start_time"])
+        return [(event["event"], event["result"]) for event in begun]
+
+    def builds(self, uuid: str) -> list[str | None]:
+        """Return the results of a server's builds, on one host after the other."""
+        name = "compute__do_build_and_run_instance"
+        return [result for event, result in self.events(uuid, "create") if event == name]
 
     def delete(self, uuid: str) -> None:
         """Delete a server and wait until it is gone."""

@@ -10,32 +10,29 @@ import tempfile
 import unittest
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
 
+import testscenarios
 from gabbi import handlers, suitemaker, utils
 
 from kilonova.core import settings
 from kilonova.http.identity import Wsgi
-from kilonova.placement.wsgi import build
-from tests.functional.placement.backends import everywhere
+from kilonova.placement.wsgi import assemble
+from tests.functional.placement.placement_case import PlacementCase
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 _HERE = Path(__file__).parent / "conversations"
 
 
-def _test(name: str) -> Callable[["Conversations"], None]:
-    def test(self: "Conversations") -> None:
+def _test(name: str) -> Callable[["ConversationsTest"], None]:
+    def test(self: "ConversationsTest") -> None:
         self.hold(name)
 
     return test
 
 
-class Conversations:
+class ConversationsTest(PlacementCase):
     """One test a conversation."""
-
-    url: ClassVar[str]
-    addCleanup: Any
-    assertEqual: Any
-    assertGreater: Any
 
     for _file in sorted(_HERE.glob("*.yaml")):
         locals()[f"test_{_file.stem.replace('-', '_')}"] = _test(_file.stem)
@@ -72,10 +69,8 @@ class Conversations:
         rules.write_text(json.dumps(policy))
         conf = Path(scratch.name) / "kilonova.conf"
         conf.write_text(
-            f"[api]\nauth_strategy = noauth2\n[placement_database]\nconnection = {self.url}\n"
-            f"[oslo_policy]\npolicy_file = {rules}\n{more}"
+            f"[api]\nauth_strategy = noauth2\n[oslo_policy]\npolicy_file = {rules}\n{more}"
         )
-        return build(settings.read_config(["--config-file", str(conf)], prog="kilonova-placement"))
-
-
-globals().update(everywhere(Conversations))
+        return assemble(
+            settings.read_config(["--config-file", str(conf)], prog="kilonova-placement"), self.db
+        )

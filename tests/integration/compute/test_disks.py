@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -170,7 +171,6 @@ class DisksTest(testtools.TestCase):
     def test_a_full_disk_is_not_an_image_store_that_is_away(self) -> None:
         image = self.images.add(b"x" * (4 << 20))
         cache = self.root / "_base"
-        cache.mkdir()
         # Whatever is written there finds no space left.
         partial = cache / f"{image.image_id}-{image.hash_value[:16]}.part"
         partial.symlink_to("/dev/full")
@@ -178,6 +178,29 @@ class DisksTest(testtools.TestCase):
         self.assertIn("No space left", error.in_full)
         self.assertEqual([], self.cached())
         self.disks.prepare(self.server(image))
+
+    def test_what_a_killed_download_left_is_removed_by_the_next_start(self) -> None:
+        image = self.images.add(b"x" * 512)
+        self.disks.prepare(self.server(image))
+        partial = self.root / "_base" / f"{instance().uuid}-0123456789abcdef.part"
+        partial.write_bytes(b"half of")
+        Disks(self.root, self.images.client)
+        self.assertEqual([f"{image.image_id}-{image.hash_value[:16]}"], self.cached())
+
+    def test_a_download_that_goes_on_is_left_alone_by_another_start(self) -> None:
+        image = self.images.add(b"x" * 512)
+        server = self.server(image)
+        self.images.hold()
+        thread = threading.Thread(target=self.disks.prepare, args=(server,))
+        thread.start()
+        while not self.images.downloads:
+            time.sleep(0.01)
+        (partial,) = self.cached()
+        Disks(self.root, self.images.client)
+        self.assertEqual([partial], self.cached())
+        self.images.flow()
+        thread.join(20)
+        self.assertTrue(self.disks.disk(server.uuid).exists())
 
     def test_a_disk_that_cannot_be_written_may_be_built_elsewhere(self) -> None:
         server = self.server(self.images.add(b"x" * 512), wishes=Wishes(config_drive=True))

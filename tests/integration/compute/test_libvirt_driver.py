@@ -8,8 +8,8 @@ import msgspec
 import testtools
 
 from kilonova.compute.driver import Guest
-from kilonova.compute.libvirt.domain_xml import domain_name
-from kilonova.core.errors import BuildFailed
+from kilonova.core.errors import BuildAborted, BuildFailed
+from kilonova.core.ids import domain_name
 from kilonova.core.states import PowerState
 from tests.functional.compute.driver_contract import (
     DriverContract,
@@ -129,6 +129,12 @@ class QemuTest(EndsByItself, GoesAway, Outlives, LibvirtCase):
         self.driver.stop(server.uuid, 600, never)
         self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(PowerState.SHUTDOWN, self.power(server))
+
+    def test_a_broken_image_is_built_nowhere_and_leaves_nothing(self) -> None:
+        server = self.at.of_disk("vm", b"this is no qcow2" * 64, "qcow2")
+        self.assertRaises(BuildAborted, self.spawned, server)
+        self.assertEqual([], self.at.files())
+        self.assertEqual({}, dict(self.driver.guests()))
 
     def test_guests_live_on_while_the_daemon_is_away_and_changes_may_be_missed(self) -> None:
         server = self.spawned(self.server(epoch=3))

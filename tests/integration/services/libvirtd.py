@@ -106,7 +106,20 @@ class Libvirtd:
         """Kill the daemon alone: its guests run on."""
         if self.daemon:
             os.kill(self._daemon_pid(self.daemon), signal.SIGKILL)
+            # A daemon that was frozen has frozen its parent, too.
+            self.daemon.send(signal.SIGCONT)
             self.daemon.wait(10)
+
+    def freeze_daemon(self) -> None:
+        """Let the daemon not answer, though it is there."""
+        if self.daemon:
+            os.kill(self._daemon_pid(self.daemon), signal.SIGSTOP)
+
+    def thaw_daemon(self) -> None:
+        """Let it go on where it was."""
+        if self.daemon and self.daemon.returncode is None:
+            # Its parent, if it has one, passes it on.
+            self.daemon.send(signal.SIGCONT)
 
     def stop(self) -> None:
         """End every guest and the daemon."""

@@ -47,6 +47,11 @@ REPORT = NodeReport(
     booted_at=NOW - timedelta(days=3, hours=4, minutes=5),
 )
 NODE = StoredNode(number=3, host=HostName("h"), report=REPORT, service=SERVICE)
+SEEN = hosts.SeenService(service=SERVICE, zone="z", up=True)
+
+
+def _detail(version: tuple[int, int], *, up: bool) -> dict[str, Any]:
+    return hosts.hypervisor_detail(hosts.SeenNode(node=NODE, up=up, now=NOW), version)
 
 
 class FlavorViewTest(testtools.TestCase):
@@ -96,16 +101,16 @@ class HostViewTest(testtools.TestCase):
 
     def test_ids_are_numbers_and_from_2_53_uuids(self) -> None:
         for version, wanted in (((2, 52), (3, 7)), ((2, 53), ("p-uuid", "s-uuid"))):
-            view = hosts.hypervisor_detail(NODE, version, NOW, up=True)
+            view = _detail(version, up=True)
             self.assertEqual(wanted, (view["id"], view["service"]["id"]))
-            self.assertEqual(wanted[1], hosts.service(SERVICE, "z", version, up=True)["id"])
+            self.assertEqual(wanted[1], hosts.service(SEEN, version)["id"])
 
     def test_cpu_info_is_a_text_an_object_from_2_28_and_gone_from_2_88(self) -> None:
-        view = hosts.hypervisor_detail(NODE, (2, 27), NOW, up=True)
+        view = _detail((2, 27), up=True)
         self.assertEqual('{"arch": "x86_64"}', view["cpu_info"])
-        view = hosts.hypervisor_detail(NODE, (2, 28), NOW, up=True)
+        view = _detail((2, 28), up=True)
         self.assertEqual({"arch": "x86_64"}, view["cpu_info"])
-        view = hosts.hypervisor_detail(NODE, (2, 88), NOW, up=True)
+        view = _detail((2, 88), up=True)
         self.assertEqual(
             {
                 "id",
@@ -122,13 +127,13 @@ class HostViewTest(testtools.TestCase):
         )
 
     def test_what_is_free_is_what_is_not_used(self) -> None:
-        view = hosts.hypervisor_detail(NODE, (2, 87), NOW, up=True)
+        view = _detail((2, 87), up=True)
         self.assertEqual((7168, 90), (view["free_ram_mb"], view["free_disk_gb"]))
 
     def test_uptime_is_known_of_hosts_that_are_up_from_2_88(self) -> None:
-        up = hosts.hypervisor_detail(NODE, (2, 88), NOW, up=True)
+        up = _detail((2, 88), up=True)
         self.assertEqual(("up 3 days, 4:05", "up"), (up["uptime"], up["state"]))
-        down = hosts.hypervisor_detail(NODE, (2, 88), NOW, up=False)
+        down = _detail((2, 88), up=False)
         self.assertEqual((None, "down"), (down["uptime"], down["state"]))
 
     def test_statistics_are_sums_and_zero_without_hypervisors(self) -> None:
@@ -145,16 +150,16 @@ class HostViewTest(testtools.TestCase):
         self.assertEqual([{"uuid": "u", "name": "vm"}], shown["servers"])
 
     def test_forced_down_comes_with_2_11(self) -> None:
-        self.assertNotIn("forced_down", hosts.service(SERVICE, "z", (2, 10), up=True))
-        self.assertIs(False, hosts.service(SERVICE, "z", (2, 11), up=True)["forced_down"])
+        self.assertNotIn("forced_down", hosts.service(SEEN, (2, 10)))
+        self.assertIs(False, hosts.service(SEEN, (2, 11))["forced_down"])
 
     def test_a_zone_is_available_if_one_of_its_hosts_is_enabled(self) -> None:
         off = Service(uuid="x", binary="nova-compute", host=HostName("g"), topic="", enabled=False)
         boss = Service(uuid="y", binary="nova-conductor", host=HostName("c"), topic="")
         states = [
-            hosts.ServiceState(service=off, zone="a", up=True),
-            hosts.ServiceState(service=SERVICE, zone="b", up=False),
-            hosts.ServiceState(service=boss, zone=hosts.INTERNAL_ZONE, up=True),
+            hosts.SeenService(service=off, zone="a", up=True),
+            hosts.SeenService(service=SERVICE, zone="b", up=False),
+            hosts.SeenService(service=boss, zone=hosts.INTERNAL_ZONE, up=True),
         ]
         brief = hosts.zones(states, detail=False)["availabilityZoneInfo"]
         self.assertEqual(

@@ -10,12 +10,10 @@ from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
     Place,
     Record,
-    domain_name,
     domain_xml,
     record_of,
-    uuid_of,
 )
-from kilonova.core.ids import InstanceUuid, ProjectId
+from kilonova.core.ids import InstanceUuid, ProjectId, domain_name, uuid_of_domain
 from kilonova.core.instance import Instance
 from tests.instances import FLAVOR, IMAGE, instance
 
@@ -97,9 +95,9 @@ class DomainXmlTest(testtools.TestCase):
         self.assertEqual(HOSTILE, root.find("./devices/serial/source").get("path"))
 
     def test_a_domains_name_tells_whose_it_is(self) -> None:
-        self.assertEqual(UUID, uuid_of(domain_name(UUID)))
-        self.assertIsNone(uuid_of("test"))
-        self.assertIsNone(uuid_of(f"my-{domain_name(UUID)}"))
+        self.assertEqual(UUID, uuid_of_domain(domain_name(UUID)))
+        self.assertIsNone(uuid_of_domain("test"))
+        self.assertIsNone(uuid_of_domain(f"my-{domain_name(UUID)}"))
 
 
 class RecordTest(testtools.TestCase):

@@ -113,6 +113,13 @@ class ReporterTest(ReporterCase):
         self.reporter.stop(10)
         self.assertEqual([True, True], [answer.result(0) for answer in answers])
 
+    def test_a_report_can_be_taken_back_before_it_is_sent(self) -> None:
+        answers = [self.reporter.send(report(name)) for name in ("a", "b")]
+        self.assertTrue(answers[0].cancel())
+        self.start()
+        self.assertTrue(answers[1].result(10))
+        self.assertEqual(["b"], self.names())
+
     def test_what_could_not_be_sent_before_the_end_is_neither_taken_nor_refused(self) -> None:
         self.cell.judge = self.never
         answers = [self.reporter.send(report(name)) for name in ("a", "b")]

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("created_at", types.Moment, nullable=False),
         sa.Column("driver", types.Name, nullable=False),
         sa.Column("driven_at", types.Moment, nullable=False),
+        sa.Column("withdrawn", sa.Boolean(), nullable=False),
         sa.Column("instance", types.Json, nullable=False),
         sa.PrimaryKeyConstraint("instance_uuid"),
     )

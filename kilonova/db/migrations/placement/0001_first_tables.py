@@ -35,6 +35,12 @@ def upgrade() -> None:
         sa.Column("parent_uuid", types.Uuid, nullable=True),
         sa.Column("root_uuid", types.Uuid, nullable=False),
         sa.Column("spot", types.BigId, nullable=False),
+        sa.Column(
+            "root_spot",
+            types.BigId,
+            sa.Computed("CASE WHEN root_uuid = uuid THEN spot END", persisted=True),
+            nullable=True,
+        ),
         sa.Column("updated_at", types.Moment, nullable=False),
         sa.ForeignKeyConstraint(
             ["parent_uuid"],
@@ -47,10 +53,13 @@ def upgrade() -> None:
         op.f("ix_resource_providers_root_uuid"), "resource_providers", ["root_uuid"], unique=False
     )
     op.create_index(
-        "resource_providers_spot",
+        op.f("ix_resource_providers_parent_uuid"),
         "resource_providers",
-        ["parent_uuid", "spot", "uuid"],
+        ["parent_uuid"],
         unique=False,
+    )
+    op.create_index(
+        "resource_providers_roots", "resource_providers", ["root_spot", "uuid"], unique=False
     )
     op.create_table(
         "allocations",

@@ -1,0 +1,34 @@
+"""What the two services under gunicorn share: from the command line to the end."""
+
+import sys
+from collections.abc import Callable
+
+from oslo_config import cfg
+
+from kilonova.cli.service import configure, configure_again, required
+from kilonova.core.errors import KilonovaError
+from kilonova.http.identity import Wsgi, refuse_open_noauth
+from kilonova.http.server import Listener, serve_gunicorn
+
+
+def serve(prog: str, section: str, database: str, build: Callable[[cfg.ConfigOpts], Wsgi]) -> None:
+    """Serve what ``build`` makes of the configuration, as ``[section]`` says, until SIGTERM.
+
+    ``database`` is the section of the database that it cannot do without.
+    """
+    arguments = sys.argv[1:]
+    conf = configure(arguments, prog)
+    required(conf[database].connection, f"[{database}] connection", prog)
+    options = conf[section]
+    try:
+        refuse_open_noauth(conf, options.bind_host, section)
+        listener = Listener(
+            options.bind_host,
+            options.bind_port,
+            workers=options.workers,
+            threads=options.threads,
+            graceful_seconds=conf.graceful_shutdown_timeout,
+        )
+        serve_gunicorn(lambda: build(configure_again(conf, arguments, prog)), prog, listener)
+    except KilonovaError as error:
+        sys.exit(f"{prog}: {error}")

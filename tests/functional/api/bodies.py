@@ -1,0 +1,82 @@
+"""One good body for every route that takes one, and for every action."""
+
+from typing import Any
+
+from tests.functional.api.population import PUBLIC_KEY
+
+_FLAVOR = {"name": "new", "id": "new", "ram": 1, "vcpus": 1, "disk": 1, "description": "d"}
+_SERVER = "/servers/{server_id}"
+_QUOTA = {"cores": 30, "key_pairs": 5}
+
+
+def server(image: str) -> dict[str, Any]:
+    """Return what makes a server, with everything that needs no host."""
+    return {
+        "server": {
+            "name": "new",
+            "flavorRef": "1",
+            "imageRef": image,
+            "networks": "none",
+            "description": "d",
+            "metadata": {"a": "b"},
+            "tags": ["t"],
+            "user_data": "aGVsbG8=",
+            "min_count": 1,
+            "max_count": 1,
+            "config_drive": True,
+            "hostname": "web",
+            "availability_zone": "z1",
+            "block_device_mapping_v2": [
+                {
+                    "uuid": image,
+                    "boot_index": 0,
+                    "source_type": "image",
+                    "destination_type": "local",
+                    "delete_on_termination": True,
+                }
+            ],
+        },
+        "OS-SCH-HNT:scheduler_hints": {"k": "v"},
+    }
+
+
+BODIES: dict[str, Any] = {
+    f"PUT {_SERVER}": {"server": {"name": "renamed"}},
+    f"POST {_SERVER}/metadata": {"metadata": {"a": "b"}},
+    f"PUT {_SERVER}/metadata": {"metadata": {"a": "b"}},
+    f"PUT {_SERVER}/metadata/{{key}}": {"meta": {"colour": "red"}},
+    f"PUT {_SERVER}/tags": {"tags": ["blue"]},
+    f"PUT {_SERVER}/tags/{{tag}}": None,
+    "POST /flavors": {"flavor": _FLAVOR},
+    "PUT /flavors/{flavor_id}": {"flavor": {"description": "new"}},
+    "POST /flavors/{flavor_id}/os-extra_specs": {"extra_specs": {"hw:cpu_policy": "dedicated"}},
+    "PUT /flavors/{flavor_id}/os-extra_specs/{key}": {"hw:cpu_policy": "dedicated"},
+    "POST /os-keypairs": {"keypair": {"name": "new", "type": "ssh", "public_key": PUBLIC_KEY}},
+    "PUT /os-quota-sets/{project_id}": {"quota_set": _QUOTA | {"force": True}},
+    "PUT /os-quota-class-sets/{name}": {"quota_class_set": _QUOTA},
+    "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},
+    "PUT /os-aggregates/{aggregate_id}": {"aggregate": {"name": "renamed"}},
+    "PUT /os-services/{service_id}": {"status": "disabled", "disabled_reason": "r"},
+}
+"""Method and path -> a body. ``server`` makes that of ``POST /servers``."""
+
+ACTIONS: dict[str, tuple[dict[str, Any], ...]] = {
+    f"{_SERVER}/action": (
+        {"os-stop": None},
+        {"os-start": None},
+        {"reboot": {"type": "SOFT"}},
+        {"lock": {"locked_reason": "r"}},
+        {"unlock": None},
+        {"os-getConsoleOutput": {"length": 5}},
+    ),
+    "/flavors/{flavor_id}/action": (
+        {"addTenantAccess": {"tenant": "project-c"}},
+        {"removeTenantAccess": {"tenant": "project-a"}},
+    ),
+    "/os-aggregates/{aggregate_id}/action": (
+        {"set_metadata": {"metadata": {"ssd": "true"}}},
+        {"add_host": {"host": "h2"}},
+        {"remove_host": {"host": "h1"}},
+    ),
+}
+"""Path of actions -> a body of each."""

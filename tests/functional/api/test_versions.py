@@ -1,0 +1,127 @@
+"""Every route at every microversion that changed something: the client checks each answer."""
+
+import re
+from collections.abc import Iterator
+
+from kilonova.api.resources import ROUTES
+from kilonova.api.routing import Route
+from kilonova.api.versions import MAXIMUM, MINIMUM, VERSIONS
+from tests.functional.api.answers import ANSWERS
+from tests.functional.api.answers.shapes import Version, steps_of
+from tests.functional.api.api_case import ADMIN, ANN
+from tests.functional.api.population import PROVIDER, REQUEST, SERVERS, Populated
+
+_NAMES = {
+    "flavor_id": ("1", "2"),
+    "project_id": ("project-a",),
+    "alias": ("os-services",),
+    "request_id": (REQUEST,),
+    "server_id": SERVERS,
+    "network": ("public",),
+    "tag": ("red",),
+}
+
+
+def steps(route: Route) -> list[Version]:
+    """Return the microversions at which a route's answer changes, those just before, and the ends."""
+    told = ANSWERS[f"{route.method} {route.path}"]
+    changes = steps_of(told.body) | {route.since}
+    changes |= {(major, minor - 1) for major, minor in changes} | {route.until}
+    return sorted(version for version in changes if route.since <= version <= route.until)
+
+
+class VersionsTest(Populated):
+    """Reads of everything, by its owner and by an administrator."""
+
+    def _paths(self, route: Route, version: Version) -> Iterator[str]:
+        names = _NAMES | {
+            "aggregate_id": (str(self.aggregate),),
+            "hypervisor_id": (PROVIDER if version >= (2, 53) else "1",),
+            "key": ("colour" if "metadata" in route.path else "hw:cpu_policy",),
+            "name": ("k" if "keypairs" in route.path else "default",),
+        }
+        if route.path.endswith(("/search", "/servers")):
+            names |= {"hypervisor_id": ("h1",)}
+        paths = [route.path]
+        for name in re.findall(r"{(\w+)}", route.path):
+            paths = [path.replace(f"{{{name}}}", one) for path in paths for one in names[name]]
+        yield from paths
+
+    def test_every_read_answers_as_its_microversion_says(self) -> None:
+        served = 0
+        for route in ROUTES:
+            for version in steps(route) if route.method == "GET" else ():
+                shown = ".".join(map(str, version))
+                for path in self._paths(route, version):
+                    statuses = {
+                        self.ask("GET", path, version=shown, token=token).status_code
+                        for token in (ANN, ADMIN)
+                    }
+                    self.assertLessEqual(statuses, {200, 204, 403, 404}, path)
+                    served += bool(statuses & {200, 204})
+        self.assertGreater(served, 300)
+
+    def test_every_route_says_what_it_answers(self) -> None:
+        told = {" ".join(key.split(" ")[:2]) for key in ANSWERS}
+        self.assertEqual(set(), {f"{r.method} {r.path}" for r in ROUTES} ^ told)
+
+    def test_a_route_that_a_microversion_lacks_is_not_found(self) -> None:
+        for route in ROUTES:
+            others = [r for r in ROUTES if (r.method, r.path) == (route.method, route.path)]
+            for version in VERSIONS:
+                if any(r.since <= version <= r.until for r in others):
+                    continue
+                path = re.sub(r"{\w+}", "1", route.path)
+                answer = self.ask(route.method, path, version=".".join(map(str, version)))
+                self.assertEqual(404, answer.status_code, f"{route.method} {path} {version}")
+
+    def test_microversions_are_negotiated(self) -> None:
+        self.assertEqual((2, 1), MINIMUM)
+        document = self.client.simulate_get("/v2.1").json["version"]
+        newest = ".".join(map(str, MAXIMUM))
+        self.assertEqual(("2.1", newest), (document["min_version"], document["version"]))
+        for headers, spoken in (
+            ({}, "2.1"),
+            ({"OpenStack-API-Version": "compute latest"}, newest),
+            ({"OpenStack-API-Version": "placement 1.2, compute 2.7"}, "2.7"),
+            ({"X-OpenStack-Nova-API-Version": "2.60"}, "2.60"),
+            (
+                {"X-OpenStack-Nova-API-Version": "2.60", "OpenStack-API-Version": "compute 2.61"},
+                "2.61",
+            ),
+            (
+                {"X-OpenStack-Nova-API-Version": "2.60", "OpenStack-API-Version": "volume 3.1"},
+                "2.60",
+            ),
+        ):
+            answer = self.client.simulate_get(
+                "/v2.1/flavors", headers={"X-Auth-Token": ANN} | headers
+            )
+            self.assertEqual(200, answer.status_code)
+            self.assertEqual(f"compute {spoken}", answer.headers["openstack-api-version"])
+            self.assertEqual(spoken, answer.headers["x-openstack-nova-api-version"])
+
+    def test_versions_that_are_none_are_refused(self) -> None:
+        for asked, status, echo in (
+            ("2.9999", 406, "2.9999"),
+            ("1.0", 406, "1.0"),
+            ("3.0", 406, "3.0"),
+            ("2", 400, None),
+            ("2.01", 400, None),
+            ("two", 400, None),
+        ):
+            answer = self.client.simulate_get(
+                "/v2.1/flavors",
+                headers={"X-Auth-Token": ANN, "OpenStack-API-Version": f"compute {asked}"},
+            )
+            self.assertEqual(status, answer.status_code, asked)
+            self.assertEqual(echo, answer.headers.get("x-openstack-nova-api-version"))
+            (name,) = answer.json
+            self.assertEqual("computeFault" if status == 406 else "badRequest", name)
+
+    def test_no_route_takes_unknown_query_parameters_from_2_102_on(self) -> None:
+        for route in ROUTES:
+            if route.until < (2, 102) or route.rule is None:
+                continue
+            path = re.sub(r"{\w+}", "1", route.path) + "?colour=blue"
+            self.refused(400, "colour", route.method, path, {}, version="2.102")
