@@ -1,4 +1,7 @@
-"""What the scheduler is asked, what it looks at, and what it answers."""
+"""What the scheduler is asked, what it looks at, and what it answers.
+
+What there are many of is kept from the garbage collector (``gc=False``): these values hold no cycles.
+"""
 
 from datetime import datetime
 
@@ -84,7 +87,7 @@ class PciPool(msgspec.Struct, frozen=True, kw_only=True):
     numa_cell: int | None = None
 
 
-class HostState(msgspec.Struct, frozen=True, kw_only=True):
+class HostState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the scheduler knows of a compute node beyond Placement's figures.
 
     ``last_seen`` is UTC without a zone. ``capabilities`` are what ComputeCapabilities compares with:
@@ -138,7 +141,7 @@ Allocation = dict[str, dict[str, int]]
 """What a claim takes: provider UUID -> resource class -> amount."""
 
 
-class Destination(msgspec.Struct, frozen=True, kw_only=True):
+class Destination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A host for a server, with what is or would be allocated there."""
 
     host: HostName
@@ -175,7 +178,7 @@ class NoHost(msgspec.Struct, frozen=True, kw_only=True):
         return f"0 of {self.considered} hosts fit" + (f": {counted}" if counted else "")
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The scheduler's answer for one server: a claimed destination, or why there is none.
 
     ``alternates`` are in the destination's cell and hold no claim.

@@ -21,7 +21,7 @@ def amounts_of(allocation: Allocation) -> dict[str, int]:
     return total
 
 
-class Fit(msgspec.Struct, kw_only=True):
+class Fit(msgspec.Struct, kw_only=True, gc=False):
     """A candidate: a host, what a server would be allocated there, and what is free.
 
     ``amounts`` are those of the allocation. ``free`` and ``host`` change as servers are placed in the

@@ -26,11 +26,17 @@ _COMPARED_EACH = 4
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """Which filters are asked, in order, and which weighers count how much."""
+    """Which filters are asked, in order, and which weighers count how much.
+
+    No decision looks at more than ``most`` hosts. ``packs``: the fullest hosts are wanted, of which there
+    are few, and not the emptiest, of which a sample always has some.
+    """
 
     filters: tuple[tuple[str, Filter], ...]
     weighers: tuple[tuple[str, Weigher, float], ...]
     subset_size: int = 1
+    most: int = 1000
+    packs: bool = False
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,16 +52,19 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     explained: int = 0
 
-    @property
-    def enough(self) -> int | None:
-        """How many hosts that fit need be compared; None is all that there are.
 
-        Where nothing is to be placed, it is asked why; where a server belongs to certain hosts or to a
-        cell, no sample of the fleet will do.
-        """
-        if not self.instances or self.spec.group or self.spec.moves_from:
-            return None
-        return _COMPARED + _COMPARED_EACH * (len(self.instances) - 1)
+def enough(question: Question, recipe: Recipe) -> int | None:
+    """Return how many hosts that fit need be compared; None is all that there are.
+
+    Where nothing is to be placed, it is asked why. Where a server belongs to certain hosts or to a cell, or
+    where hosts are to be packed, no sample of the fleet will do.
+    """
+    spec, servers = question.spec, len(question.instances)
+    if not servers:
+        return None
+    if spec.group or spec.moves_from or recipe.packs:
+        return recipe.most
+    return min(recipe.most, _COMPARED + _COMPARED_EACH * (servers - 1))
 
 
 class Refusals:
@@ -95,7 +104,7 @@ def sift(question: Question, candidates: Iterable[Fit], recipe: Recipe) -> Sifte
 
     A host counts under the first filter that refuses it.
     """
-    spec, moment, enough = question.spec, question.moment, question.enough
+    spec, moment, wanted = question.spec, question.moment, enough(question, recipe)
     asks = [ask for _, ask in recipe.filters if concerns(ask, spec)]
     fits: list[Fit] = []
     refusals = Refusals()
@@ -109,7 +118,7 @@ def sift(question: Question, candidates: Iterable[Fit], recipe: Recipe) -> Sifte
                 break
         else:
             fits.append(fit)
-            if len(fits) == enough:
+            if len(fits) == wanted:
                 break
     return Sifted(fits=fits, considered=considered, refusals=refusals)
 

@@ -6,7 +6,7 @@ the least, 1 for the most) is that of the picture before the first pick.
 """
 
 import random
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from kilonova.core.decision_record import Scored
@@ -50,6 +50,8 @@ class Ranking:
         decide = chance.random
         self._keys: list[_Key] = [(-t, decide(), index) for index, t in enumerate(totals)]
         self._order = sorted(self._keys)
+        # The order within each cell, made when it is first asked for.
+        self._cells: dict[CellUuid, list[_Key]] = {}
         self._destinations: dict[int, Destination] = {}
 
     def _weigh_all(self, weighers: Sequence[tuple[str, Weigher, float]]) -> list[float]:
@@ -90,7 +92,11 @@ class Ranking:
         """Take a host out of the order, by its place in it."""
         key = self._order.pop(place)
         self._taken = key[2]
-        return self._fits[self._taken]
+        fit = self._fits[self._taken]
+        if self._cells:
+            cell = self._cells[fit.host.cell_uuid]
+            del cell[bisect_left(cell, key)]
+        return fit
 
     def put_back(self) -> None:
         """Put the host that was taken last where its score is now."""
@@ -102,20 +108,24 @@ class Ranking:
         key = (-total, self._keys[index][1], index)
         self._keys[index] = key
         insort(self._order, key)
+        if self._cells:
+            insort(self._cells[fit.host.cell_uuid], key)
 
     def keep(self, passes: Sequence[bool]) -> None:
         """Keep only the hosts, by their index among the fits, that still pass."""
         self._order = [key for key in self._order if passes[key[2]]]
+        self._cells = {}
 
     def first_of(self, cell: CellUuid, count: int) -> tuple[Destination, ...]:
         """Return the best hosts of a cell."""
-        found: list[Destination] = []
-        for _, _, index in self._order:
-            if len(found) == count:
-                break
-            if self._fits[index].host.cell_uuid == cell:
-                found.append(self._destination(index))
-        return tuple(found)
+        if not count:
+            return ()
+        if not self._cells:
+            for fit in self._fits:
+                self._cells[fit.host.cell_uuid] = []
+            for key in self._order:
+                self._cells[self._fits[key[2]].host.cell_uuid].append(key)
+        return tuple([self._destination(key[2]) for key in self._cells[cell][:count]])
 
     def taken(self) -> Destination:
         """Return the host that was taken last as where a server goes."""

@@ -18,6 +18,7 @@ from kilonova.scheduler.pipeline import Recipe
 FILTERS = "kilonova.scheduler.filters"
 WEIGHERS = "kilonova.scheduler.weighers"
 _ALL = "all_weighers"
+_ROOM = ("RAMWeigher", "CPUWeigher", "DiskWeigher")
 
 
 def load(conf: cfg.ConfigOpts) -> Recipe:
@@ -52,6 +53,8 @@ def load(conf: cfg.ConfigOpts) -> Recipe:
             )
         ),
         subset_size=options.host_subset_size,
+        most=conf.scheduler.max_placement_results,
+        packs=min(multipliers[name] for name in _ROOM) < 0,
     )
 
 

@@ -27,7 +27,7 @@ from kilonova.scheduler.host_filters import all_fell_silent
 from kilonova.scheduler.hosts import Hosts
 from kilonova.scheduler.in_flight import InFlight
 from kilonova.scheduler.neighbours import Neighbours
-from kilonova.scheduler.pipeline import Question, Refusals, Sifted, pick, sift
+from kilonova.scheduler.pipeline import Question, Refusals, Sifted, enough, pick, sift
 from kilonova.scheduler.prefilters import Known
 from kilonova.scheduler.shortage import lacks, unsuited
 
@@ -98,9 +98,9 @@ class Selection:
     def __init__(
         self, conf: cfg.ConfigOpts, hosts: Hosts, placement: Placement, neighbours: Neighbours
     ) -> None:
-        self._limit = conf.scheduler.max_placement_results
         self._prefilters = tuple(conf.scheduler.request_filters)
         self._recipe = recipe.load(conf)
+        self._limit = self._recipe.most
         self._moment = recipe.moment(conf, utcnow())
         self._hosts = hosts
         self._placement = placement
@@ -184,7 +184,7 @@ class Selection:
     def _sift(self, question: Question, course: _Course) -> None:
         """Look at as many candidates as are enough; where too few of these fit, at all that may be."""
         asked = prefilters.request(question.spec, self._known(question.spec))
-        few = min(question.enough or self._limit, self._limit)
+        few = enough(question, self._recipe) or self._limit
         for limit in dict.fromkeys((few, self._limit)):
             with course.stage("candidates"):
                 fits, complete = self._candidates(asked, limit)

@@ -81,43 +81,28 @@ class Fleet:
         self.hosts: list[HostState] = []
         self.capacities: list[Free] = []
         self._traits: list[frozenset[str]] = []
-        for kind in plan.hosts:
-            self._add(kind)
+        self._build(plan, random.Random(seed))
         self.free = [dict(capacity) for capacity in self.capacities]
         self._least = tuple(least.items())
         self._index = {host.provider_uuid: n for n, host in enumerate(self.hosts)}
-        # A shuffled order of all hosts; those that are looked at stand before the others.
+        # The hosts that are looked at stand before the others.
         self._order = list(range(len(self.hosts)))
-        random.Random(seed).shuffle(self._order)
-        self._place = [0] * len(self._order)
-        for place, index in enumerate(self._order):
-            self._place[index] = place
+        self._place = list(self._order)
         self._open = len(self._order)
         for index in range(len(self.hosts)):
             self._look_or_not(index)
 
-    def _add(self, kind: HostKind) -> None:
-        capacity = kind.capacity()
-        joined = self._aggregates_of(kind)
-        traits = frozenset({"COMPUTE_NODE", *kind.traits})
-        for number in range(kind.count):
-            name = f"{kind.name}-{number:06}"
-            zone = kind.zones[number % len(kind.zones)] if kind.zones else "nova"
-            self.hosts.append(
-                HostState(
-                    host=HostName(name),
-                    node=NodeName(name),
-                    cell_uuid=CellUuid(f"cell{number % kind.cells}"),
-                    provider_uuid=ProviderUuid(str(uuid.uuid5(_NAMESPACE, name))),
-                    last_seen=_ALWAYS,
-                    availability_zone=zone,
-                    capabilities=kind.capabilities,
-                    supported=kind.supported,
-                    aggregates=joined.get(zone, ()),
-                )
-            )
-            self.capacities.append(capacity)
-            self._traits.append(traits)
+    def _build(self, plan: FleetPlan, chance: random.Random) -> None:
+        """Make the hosts in random order, so that those that are looked at together are of all kinds."""
+        joined = [self._aggregates_of(kind) for kind in plan.hosts]
+        wanted = [(n, number) for n, kind in enumerate(plan.hosts) for number in range(kind.count)]
+        chance.shuffle(wanted)
+        capacities = [kind.capacity() for kind in plan.hosts]
+        traits = [frozenset({"COMPUTE_NODE", *kind.traits}) for kind in plan.hosts]
+        for n, number in wanted:
+            self.hosts.append(_host(plan.hosts[n], number, joined[n]))
+            self.capacities.append(capacities[n])
+            self._traits.append(traits[n])
 
     def _aggregates_of(self, kind: HostKind) -> dict[str, tuple[HostAggregate, ...]]:
         """Return the aggregates of a kind's hosts by zone."""
@@ -243,3 +228,21 @@ class Fleet:
                 return count
             left -= capacity
         return len(largest)
+
+
+def _host(
+    kind: HostKind, number: int, joined: Mapping[str, tuple[HostAggregate, ...]]
+) -> HostState:
+    name = f"{kind.name}-{number:06}"
+    zone = kind.zones[number % len(kind.zones)] if kind.zones else "nova"
+    return HostState(
+        host=HostName(name),
+        node=NodeName(name),
+        cell_uuid=CellUuid(f"cell{number % kind.cells}"),
+        provider_uuid=ProviderUuid(str(uuid.uuid5(_NAMESPACE, name))),
+        last_seen=_ALWAYS,
+        availability_zone=zone,
+        capabilities=kind.capabilities,
+        supported=kind.supported,
+        aggregates=joined[zone],
+    )

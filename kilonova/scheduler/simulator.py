@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -44,7 +45,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     ``cpu_seconds`` were spent on decisions alone. ``balance`` is the servers on the fullest host less those
     on the emptiest, at the end. ``hosts_used`` have servers at the end; ``hosts_at_least`` would be needed
     for these if they could be cut to any size. ``used`` is the part of the fleet that is in use by class,
-    ``used_by_host`` the same by host, in their order. ``placements`` is a digest of all that was decided.
+    ``used_by_host`` the same by host, in order of name. ``placements`` is a digest of all that was decided.
     """
 
     seed: int
@@ -117,7 +118,8 @@ class Simulation:
             alternates=_ALTERNATES,
             seed=self._chance.getrandbits(32),
         )
-        sifted = sift(question, self._fleet.candidates(asked, self._chance), self._recipe)
+        candidates = islice(self._fleet.candidates(asked, self._chance), self._recipe.most)
+        sifted = sift(question, candidates, self._recipe)
         decisions = pick(question, sifted.fits, self._recipe).decisions
         self._cpu_seconds += time.process_time() - began
         self._decisions += 1
@@ -128,7 +130,7 @@ class Simulation:
                 self._reasons[reason.sentence] += missing
                 if reason.nearest_miss:
                     self._misses.setdefault(reason.sentence, reason.nearest_miss)
-            if not sifted.considered:
+            if sifted.fits or not sifted.considered:
                 self._reasons["no room on any host"] += missing
         return [decision.destination for decision in decisions]
 
@@ -181,14 +183,10 @@ class Simulation:
     def _results(self) -> Results:
         fleet = self._fleet
         counts = [host.servers for host in fleet.hosts]
-        used_of = {
-            name: [
-                c.get(name, 0) - f.get(name, 0)
-                for c, f in zip(fleet.capacities, fleet.free, strict=True)
-            ]
-            for name in fleet.capacities[0]
-        }
-        room_of = {name: [c.get(name, 0) for c in fleet.capacities] for name in used_of}
+        in_order = sorted(range(len(counts)), key=lambda index: fleet.hosts[index].host)
+        held = [(fleet.capacities[index], fleet.free[index]) for index in in_order]
+        used_of = {n: [has.get(n, 0) - free.get(n, 0) for has, free in held] for n in held[0][0]}
+        room_of = {n: [has.get(n, 0) for has, _ in held] for n in used_of}
         return Results(
             seed=self._seed,
             hosts=len(counts),

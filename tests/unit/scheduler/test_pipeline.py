@@ -260,6 +260,11 @@ class RefusalsTest(testtools.TestCase):
             self.assertEqual(300, look(fleet, request).considered)
         self.assertEqual(300, look(fleet, count=0).considered)
 
+    def test_no_sample_will_do_where_hosts_are_packed(self) -> None:
+        candidates = [Fit(host=host(f"h{n}")) for n in range(300)]
+        how = Recipe(filters=(), weighers=(), packs=True, most=200)
+        self.assertEqual(200, len(sift(ask(1), candidates, how).fits))
+
     def test_filters_that_cannot_refuse_the_request_are_not_asked(self) -> None:
         asked = []
 

@@ -49,7 +49,7 @@ class RecipeTest(testtools.TestCase):
             ),
             made.weighers,
         )
-        self.assertEqual(1, made.subset_size)
+        self.assertEqual((1, 1000, False), (made.subset_size, made.most, made.packs))
 
     def test_filters_are_asked_in_the_order_that_is_configured(self) -> None:
         names = ["ImagePropertiesFilter", "ComputeFilter"]
@@ -68,7 +68,7 @@ class RecipeTest(testtools.TestCase):
             self.conf.set_override(name, value, "filter_scheduler")
         made = recipe.load(self.conf)
         self.assertEqual([-1.0, 0.0, 2.5], [multiplier for _, _, multiplier in made.weighers[:3]])
-        self.assertEqual(3, made.subset_size)
+        self.assertEqual((3, True), (made.subset_size, made.packs))
 
     def test_a_filter_that_is_not_there_is_refused_by_name(self) -> None:
         self.conf.set_override("enabled_filters", ["NoSuchFilter"], "filter_scheduler")
