@@ -3,8 +3,25 @@
 import argparse
 import os
 import sys
+from typing import Any, Protocol
 
 from kilonova import __version__
+
+
+class _Command(Protocol):
+    """A module of a command."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add its options."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Run it; return the exit status."""
+
+
+def _add(commands: Any, name: str, what: str, command: _Command) -> None:
+    parser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
 
 
 def main() -> None:
@@ -15,19 +32,11 @@ def main() -> None:
     # Imported here: each command pays only for what it uses.
     from kilonova.cli import bench, simulate, up  # noqa: PLC0415
 
-    up_parser = commands.add_parser("up", help=up.__doc__, description=up.__doc__)
-    up.add_arguments(up_parser)
-    up_parser.set_defaults(run=up.run)
+    _add(commands, "up", "a whole deployment in this process, and its first server", up)
     bench_parser = commands.add_parser("bench", help="measure a running cloud")
     subjects = bench_parser.add_subparsers(required=True, metavar="boot")
-    boot_parser = subjects.add_parser("boot", help=bench.__doc__, description=bench.__doc__)
-    bench.add_arguments(boot_parser)
-    boot_parser.set_defaults(run=bench.run)
-    simulate_parser = commands.add_parser(
-        "simulate", help=simulate.__doc__, description=simulate.__doc__
-    )
-    simulate.add_arguments(simulate_parser)
-    simulate_parser.set_defaults(run=simulate.run)
+    _add(subjects, "boot", "how fast it boots servers, and what that costs", bench)
+    _add(commands, "simulate", "how a fleet would take a workload, by the real scheduler", simulate)
     options = parser.parse_args()
     code = options.run(options)
     sys.stdout.flush()
