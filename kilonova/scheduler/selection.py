@@ -171,9 +171,9 @@ class Selection:
             decisions = decisions | {
                 uuid: Decision(instance_uuid=uuid, no_host=no_host) for uuid in course.waiting
             }
-        return Selected(
-            decisions=tuple(decisions[uuid] for uuid in asked), record=course.record(no_host)
-        )
+        record = course.record(no_host)
+        LOG.debug("Decided: %s", record)
+        return Selected(decisions=tuple(decisions[uuid] for uuid in asked), record=record)
 
     def _refused_by_placement(self, error: Invalid) -> NoHost:
         self._hosts.refresh()
