@@ -14,7 +14,13 @@ from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.candidates import Group, Request
-from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError, PlacementUnavailable
+from kilonova.core.errors import (
+    Conflict,
+    GenerationConflict,
+    Invalid,
+    KilonovaError,
+    PlacementUnavailable,
+)
 from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
 
@@ -137,7 +143,7 @@ class Placement:
 
         Raises:
             PlacementUnavailable: no answer.
-            KilonovaError: the request names a trait or a class that there is not.
+            Invalid: the request names a trait or a class that there is not.
         """
         query = "&".join(_query(request, limit))
         version = _ANY_OF_TRAITS if _wants_any_of(request) else None
@@ -291,4 +297,6 @@ def _error(method: str, path: str, answer: Any) -> KilonovaError:
         return GenerationConflict(detail)
     if answer.status_code == 409:
         return Conflict(detail)
+    if answer.status_code == 400:
+        return Invalid(detail)
     return KilonovaError(f"Placement refused {method} {path}: {detail}")

@@ -15,7 +15,7 @@ from kilonova.core.candidates import Group, Request
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.decision_record import DecisionRecord, Scored
-from kilonova.core.errors import HostsUnavailable
+from kilonova.core.errors import HostsUnavailable, Invalid
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.placement.client import Claim, Placement
@@ -58,6 +58,8 @@ class _Course:
         self.best: tuple[Scored, ...] = ()
         self.sifted = Sifted(fits=[], considered=0, refusals=Refusals())
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.never: NoHost | None = None
+        """Why nothing will ever fit."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -135,7 +137,12 @@ class Selection:
                 seed=random.getrandbits(32),
                 explained=_EXPLAINED if course.rounds == 1 else 0,
             )
-            self._sift(question, course)
+            try:
+                self._sift(question, course)
+            except Invalid as error:
+                # What the flavor names is not known to Placement, and waiting makes it no better.
+                course.never = self._refused_by_placement(error)
+                break
             with course.stage("pick"):
                 unseen = self._in_flight.deduct_from(course.sifted.fits, asked_at)
                 picked = pick(question, course.sifted.fits, self._recipe)
@@ -159,14 +166,21 @@ class Selection:
                 raise HostsUnavailable("The hosts of a cell could not be read yet.")
             if all_fell_silent(self._hosts.all(), moment):
                 raise HostsUnavailable("No host at all gives a sign of life.")
-            no_host = self._why(spec, moment, course.sifted)
+            no_host = course.never or self._why(spec, moment, course.sifted)
             LOG.info("%d servers have no host: %s", len(course.waiting), no_host.sentence())
             decisions = decisions | {
                 uuid: Decision(instance_uuid=uuid, no_host=no_host) for uuid in course.waiting
             }
-        return Selected(
-            decisions=tuple(decisions[uuid] for uuid in asked), record=course.record(no_host)
-        )
+        record = course.record(no_host)
+        LOG.debug("Decided: %s", record)
+        return Selected(decisions=tuple(decisions[uuid] for uuid in asked), record=record)
+
+    def _refused_by_placement(self, error: Invalid) -> NoHost:
+        self._hosts.refresh()
+        count = len(self._hosts.all())
+        sentence = f"refused by Placement ({error.message.rstrip('.')})"
+        reason = Reason(refused_by="placement", sentence=sentence, hosts=count)
+        return NoHost(considered=count, reasons=(reason,))
 
     def _known(self, spec: RequestSpec) -> Known:
         host, node = spec.forced_host, spec.forced_node

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import json
+import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import testtools
 
 from kilonova.cli import simulate
 from kilonova.core import settings
+from kilonova.core.candidates import Group, Request
 from kilonova.core.errors import Invalid
 from kilonova.scheduler import recipe, workload
 from kilonova.scheduler.simulated_fleet import Fleet, FleetPlan, HostKind
@@ -99,6 +101,23 @@ class SimulatorTest(testtools.TestCase):
         )
         results = simulate_it([kind(1)], longer)
         self.assertEqual((200, 0), (results.placed, results.refused))
+
+    def test_a_full_host_is_offered_again_when_something_is_given_back(self) -> None:
+        fleet = Fleet(FleetPlan(hosts=(kind(3),)), seed=1, least={"VCPU": 2})
+        asked = Request(groups=(Group(resources={"VCPU": 2}),))
+
+        def offered() -> set[str]:
+            return {fit.host.provider_uuid for fit in fleet.candidates(asked, random.Random(1))}
+
+        everything = offered()
+        self.assertEqual(3, len(everything))
+        full = fleet.hosts[1].provider_uuid
+        index = fleet.claim(full, {"VCPU": 7})
+        assert index is not None
+        self.assertEqual(everything - {full}, offered())
+        self.assertIsNone(fleet.claim(full, {"VCPU": 2}))
+        fleet.give_back(index, {"VCPU": 7})
+        self.assertEqual(everything, offered())
 
     def test_a_server_that_no_host_is_large_enough_for_is_refused(self) -> None:
         asked = WorkloadPlan(
