@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -21,8 +20,8 @@ MARKER = b"BOOT-OK"
 """What the console of a guest of ours says when it is up."""
 
 _QEMU_CONF = """\
-user = "{user}"
-group = "{user}"
+user = "+{user}"
+group = "+{group}"
 dynamic_ownership = 0
 remember_owner = 0
 security_driver = "none"
@@ -75,13 +74,11 @@ def find(state_dir: Path, guest: Path | None) -> Hypervisor:
 def _configure(root: Path) -> None:
     """Write the QEMU driver's configuration; guests run as whoever runs this."""
     (root / "etc").mkdir(parents=True, exist_ok=True)
-    user = pwd.getpwuid(os.geteuid()).pw_name
+    user = os.geteuid()
     cgroups = (
-        ""
-        if os.access("/sys/fs/cgroup", os.W_OK) and user == "root"
-        else "cgroup_controllers = []\n"
+        "" if user == 0 and os.access("/sys/fs/cgroup", os.W_OK) else "cgroup_controllers = []\n"
     )
-    text = _QEMU_CONF.format(user=user, cgroups=cgroups)
+    text = _QEMU_CONF.format(user=user, group=os.getegid(), cgroups=cgroups)
     (root / "etc/qemu.conf").write_text(text)
 
 
