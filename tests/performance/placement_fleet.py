@@ -64,12 +64,21 @@ def sharing(roots: int, shared: int) -> Iterator[Node]:
 
 
 def wipe(database: Database) -> None:
-    """Remove every provider and allocation."""
+    """Remove every provider and allocation, and what a server keeps of removed rows for a while."""
+    tables = schema.PlacementBase.metadata.sorted_tables
+    names = [table.name for table in reversed(tables)]
     with database.engine.begin() as connection:
-        for table in reversed(schema.PlacementBase.metadata.sorted_tables):
-            if table.name == "resource_providers":
-                connection.execute(sa.update(table).values(parent_uuid=None))
-            connection.execute(sa.delete(table))
+        match database.url.get_backend_name():
+            case "postgresql":
+                connection.execute(sa.text(f"TRUNCATE {', '.join(names)}"))
+            case "sqlite":
+                for table in reversed(tables):
+                    connection.execute(sa.delete(table))
+            case _:
+                connection.execute(sa.text("SET FOREIGN_KEY_CHECKS = 0"))
+                for name in names:
+                    connection.execute(sa.text(f"TRUNCATE {name}"))
+                connection.execute(sa.text("SET FOREIGN_KEY_CHECKS = 1"))
 
 
 def fill(database: Database, nodes: Iterable[Node]) -> list[str]:
@@ -95,10 +104,14 @@ def fill(database: Database, nodes: Iterable[Node]) -> list[str]:
             for mapped, listed in rows.items():
                 if listed:
                     connection.execute(sa.insert(table_of(mapped)), listed)
-    if database.url.get_backend_name() == "postgresql":
-        # What its own daemon does within minutes.
+    # What a server does by itself within minutes.
+    analyse = {
+        "postgresql": "VACUUM ANALYZE",
+        "mysql": "ANALYZE TABLE resource_providers, inventories",
+    }
+    if statement := analyse.get(database.url.get_backend_name()):
         with database.read() as connection:
-            connection.execute(sa.text("VACUUM ANALYZE"))
+            connection.execute(sa.text(statement))
     return uuids
 
 
