@@ -18,6 +18,7 @@ from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
+from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
@@ -33,15 +34,20 @@ class ComputeHandlers:
     """Handles ``Topic.COMPUTE``. Nothing is done before ``adopted`` is set: see ``adoption``."""
 
     def __init__(
-        self, host: HostName, driver: Driver, reporter: Reporter, *, concurrent_builds: int
+        self,
+        host: HostName,
+        collaborators: tuple[Driver, ImageStore],
+        reporter: Reporter,
+        *,
+        concurrent_builds: int,
     ) -> None:
         self._host = host
-        self._driver = driver
+        self._driver, _ = collaborators
         self._reporter = reporter
         self.turns = Turns()
         self.adopted = threading.Event()
-        self._builder = Builder(host, driver, reporter, self.turns)
-        self._actor = Actions(host, driver, reporter, self.turns)
+        self._builder = Builder(host, self._driver, reporter, self.turns)
+        self._actor = Actions(host, collaborators, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._in_hand: set[Future[None]] = set()

@@ -19,7 +19,8 @@ from kilonova.core.ids import HostName
 
 StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
-    "suspend", "resume", "console", "guests", "power-off",
+    "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
+    "console", "guests", "power-off",
 ]  # fmt: skip
 
 

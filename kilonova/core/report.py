@@ -35,6 +35,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
+    ``password`` is the administrator's, sealed for the owner's key.
     """
 
     instance_uuid: InstanceUuid
@@ -51,6 +52,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     gone: bool = False
     if_idle: bool = False
     events: tuple[ActionEvent, ...] = ()
+    password: str | UnsetType = UNSET
     worker: str = ""
     over: bool = False
     interrupted: str = ""

@@ -79,10 +79,15 @@ def unpause(domain: Any) -> None:
         domain.resume()
 
 
-def save(domain: Any) -> None:
-    """Write the memory of a domain that runs to a file of libvirt's, from which it starts the next time."""
-    if domain.isActive():
-        domain.managedSave()
+def save(domain: Any) -> bool:
+    """Write the memory of a domain that runs to a file of libvirt's, from which it starts the next time.
+
+    Returns whether it ran.
+    """
+    if not domain.isActive():
+        return False
+    domain.managedSave()
+    return True
 
 
 def shut_down(domain: Any, clean_seconds: float, hurry: Callable[[], bool]) -> None:

@@ -3,34 +3,42 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 from oslo_config import cfg
 
-from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, figures
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
+    LISTEN,
     NAMESPACE,
     Place,
     Record,
     domain_xml,
     record_of,
+    vnc_port,
 )
 from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
-from kilonova.core.errors import BuildFailed, NotFound
+from kilonova.core.console import ConsoleAddress
+from kilonova.core.diagnostics import Diagnostics
+from kilonova.core.errors import BuildFailed, Invalid, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class LibvirtDriver:
@@ -111,7 +119,7 @@ class LibvirtDriver:
         self._libvirt.use(make)
         self._records[instance.uuid] = _record(instance)
 
-    def _xml(self, connection: Any, instance: Instance) -> str:
+    def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
         drive = self._disks.config_drive(instance.uuid)
         place = Place(
             virt_type=self._virt_type,
@@ -119,6 +127,7 @@ class LibvirtDriver:
             console_log=str(self._disks.console_log(instance.uuid)),
             disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
             config_drive=str(drive) if drive.exists() else None,
+            rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
             direct=self._disks.direct,
         )
         return domain_xml(instance, place)
@@ -142,6 +151,10 @@ class LibvirtDriver:
 
     def reboot(self, instance: Instance) -> None:
         """See ``Driver``."""
+        self._restart(instance)
+
+    def _restart(self, instance: Instance, *, rescue: bool = False) -> None:
+        """Cut the guest's power, define it anew and start it from its disk."""
 
         def restart(connection: Any) -> None:
             domain = _find(connection, instance.uuid)
@@ -150,10 +163,77 @@ class LibvirtDriver:
                 domains.forget_saved(domain)
             elif not self._disks.has(instance.uuid):
                 raise NotFound(f"There is no guest {instance.uuid} on this host.")
-            domains.power_on(connection.defineXML(self._xml(connection, instance)))
+            domains.power_on(connection.defineXML(self._xml(connection, instance, rescue=rescue)))
 
         self._libvirt.use(restart)
         self._records[instance.uuid] = _record(instance)
+
+    def fetch_image(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        if not self._is_test:
+            self._disks.fetch(instance)
+
+    def rescue(self, instance: Instance, image: Image) -> None:
+        """See ``Driver``."""
+        self._on(instance.uuid, lambda domain: None)
+        if not self._is_test:
+            self._disks.prepare_rescue(instance.uuid, image)
+        self._restart(instance, rescue=not self._is_test)
+
+    def unrescue(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        self._on(instance.uuid, lambda domain: None)
+        self._restart(instance)
+        self._disks.end_rescue(instance.uuid)
+
+    @contextmanager
+    def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
+        """See ``Driver``. A guest that runs is suspended while its disk is copied: then all that it wrote
+        is there, and nothing is lost whatever ends this process. libvirt's test driver has no disks."""
+        uuid = instance.uuid
+        with ExitStack() as opened, ExitStack() as saved:
+            if self._on(uuid, domains.save):
+                saved.callback(self._on, uuid, domains.power_on)
+            if self._is_test:
+                copy = DiskCopy(BytesIO(), "raw")
+            else:
+                copy = DiskCopy(opened.enter_context(self._disks.copied(uuid)), "qcow2")
+            saved.close()
+            yield copy
+
+    def set_password(self, instance: Instance, password: str) -> None:
+        """See ``Driver``. It is the agent in the guest that does it."""
+        properties = instance.image.properties if instance.image else {}
+        user = properties.get("os_admin_user", "root")
+        self._on(instance.uuid, lambda domain: domain.setUserPassword(user, password, 0))
+
+    def crash_dump(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, lambda domain: domain.injectNMI(0))
+
+    def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
+        """See ``Driver``."""
+
+        def measure(connection: Any) -> Diagnostics:
+            domain = connection.lookupByUUIDString(uuid)
+            return figures.diagnostics(domain, connection.getType().lower())
+
+        return self._libvirt.use(measure)
+
+    def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
+        """See ``Driver``. Guests have a screen over VNC; their serial line goes to a file."""
+        if kind != "novnc" or self._is_test:
+            self._on(uuid, lambda domain: None)
+            raise Invalid(f"Unavailable console type {kind}.")
+
+        def find(connection: Any) -> ConsoleAddress:
+            domain = connection.lookupByUUIDString(uuid)
+            port = vnc_port(domain.XMLDesc(0))
+            if port is None:
+                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+            return ConsoleAddress(host=LISTEN, port=port)
+
+        return self._libvirt.use(find)
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -203,8 +283,8 @@ class LibvirtDriver:
         """See ``Driver``."""
         self._libvirt.close()
 
-    def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None:
-        self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
+    def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
+        return self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
 
 
 class _Listener:
