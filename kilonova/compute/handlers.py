@@ -8,14 +8,17 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from msgspec import UNSET
 
 from kilonova.compute.actions import Actions
+from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext, log_under
+from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import KilonovaError
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.http.images import ImageStore
@@ -24,7 +27,10 @@ from kilonova.rpc.messages import (
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
+    FindConsole,
     GetConsoleOutput,
+    Measure,
+    TakeExternalEvents,
 )
 
 LOG = logging.getLogger(__name__)
@@ -39,12 +45,14 @@ class ComputeHandlers:
         collaborators: tuple[Driver, ImageStore],
         reporter: Reporter,
         *,
+        looks: Callable[[InstanceUuid], None],
         concurrent_builds: int,
     ) -> None:
         self._host = host
         self._driver, _ = collaborators
         self._reporter = reporter
         self.turns = Turns()
+        self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
         self._builder = Builder(host, self._driver, reporter, self.turns)
         self._actor = Actions(host, collaborators, reporter, self.turns)
@@ -56,6 +64,19 @@ class ComputeHandlers:
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server."""
         self._submit(self._builds, context, lambda: self._builder.build(context, message))
+
+    def find_console(self, _context: RequestContext, message: FindConsole) -> ConsoleAddress:
+        """Say where a guest's console is."""
+        return self._driver.console(message.instance_uuid, message.kind)
+
+    def measure(self, _context: RequestContext, message: Measure) -> Diagnostics:
+        """Measure a guest."""
+        return self._driver.diagnostics(message.instance_uuid)
+
+    def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
+        """Pass on what other services say."""
+        for event in message.events:
+            self.arrivals.arrive(event)
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""

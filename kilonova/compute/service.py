@@ -16,7 +16,7 @@ from kilonova.compute.watch import Watch
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -49,7 +49,11 @@ class ComputeService:
         self._placement, images = peers
         self._reporter = Reporter(bus, host)
         self._handlers = ComputeHandlers(
-            host, (driver, images), self._reporter, concurrent_builds=conf.max_concurrent_builds
+            host,
+            (driver, images),
+            self._reporter,
+            looks=self._look_at,
+            concurrent_builds=conf.max_concurrent_builds,
         )
         self._adoption = Adoption(driver, self._reporter, self._handlers)
         self._watch = Watch(host, driver, self._reporter, self._handlers.turns)
@@ -78,6 +82,9 @@ class ComputeService:
         self._handlers.stop(_FINISHES)
         self._reporter.stop(2)
         self._driver.close()
+
+    def _look_at(self, uuid: InstanceUuid) -> None:
+        self._watch.look_at(uuid)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from tests.functional.api.answers.shapes import FIRST, Node, Version, schema_at
+from tests.functional.api.answers.shapes import FIRST, Node, Successive, Version, schema_at
 
 
 class Told:
@@ -29,6 +29,11 @@ class Told:
         """Return the statuses that may come at a microversion."""
         known = max(since for since in self._statuses if since <= version)
         return {self._statuses[known], self._or_else}
+
+    def has_body_at(self, version: Version) -> bool:
+        """Whether a body comes at a microversion."""
+        body = self.body
+        return (body.at(version) if isinstance(body, Successive) else body) is not None
 
     def _compiled(self, version: Version) -> Draft202012Validator:
         return Draft202012Validator(schema_at(self.body, version))
