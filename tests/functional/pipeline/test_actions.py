@@ -1,6 +1,7 @@
 """Every action that stays on one host, from the user through each service to the guest and back."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import requests
@@ -8,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from kilonova.conductor import converger
 from tests.functional.pipeline.case import PipelineCase
 
 
@@ -310,3 +312,29 @@ class FailingActions(ActionCase):
         self.refused(uuid, {"pause": None}, "task_state suspending")
         self.delete(uuid)
         self.assert_nothing_left()
+
+
+class DeadHost(ActionCase):
+    """A host that ends with what it was told."""
+
+    more = "[DEFAULT]\nservice_down_time = 2\nreport_interval = 1\n"
+    script = [{"step": "stop", "server": "vm", "seconds": 20.0}]
+
+    def test_what_a_dead_host_was_told_is_over_with_a_reason(self) -> None:
+        self.patch(converger, "_NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        uuid = self.boot()
+        self.deployment.stop_part("compute")
+        self.do(uuid, {"rebuild": {"imageRef": self.image}})
+        server = self.server(uuid)
+        self.assertEqual("ERROR", server["status"])
+        self.assertIn("does not answer", server["fault"]["message"])
+        listed = self.get("compute", f"/servers/{uuid}/os-instance-actions")["instanceActions"]
+        self.assertEqual(("rebuild", "Error"), (listed[0]["action"], listed[0]["message"]))
+
+    def test_what_a_living_host_says_nothing_of_is_over_after_a_while(self) -> None:
+        self.patch(converger, "_NOT_DONE", timedelta(seconds=2))
+        self.patch(converger, "_NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        uuid = self.boot()
+        self.do(uuid, {"os-stop": None})
+        self.assertEqual("ACTIVE", self.server(uuid)["status"])
+        self.assertEqual([("compute_stop_instance", "Error")], self.events(uuid, "stop"))
