@@ -23,7 +23,16 @@ from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action, TaskState
-from kilonova.db import actions, build_requests, hosts, instances, leases, reports, unfinished
+from kilonova.db import (
+    actions,
+    build_requests,
+    decisions,
+    hosts,
+    instances,
+    leases,
+    reports,
+    unfinished,
+)
 from kilonova.db.cells import Cells, map_hosts, mapping_of
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -42,6 +51,8 @@ _NOT_BEGUN = timedelta(seconds=30)
 _NOT_DELETED = timedelta(seconds=30)
 _NOT_DONE = timedelta(seconds=300)
 """A stop, start or reboot that its host did not answer for so long is given up."""
+_PRUNING = timedelta(seconds=60)
+"""Between two looks at whether old decisions are to be forgotten."""
 
 _GIVEN_UP = (
     TaskState.POWERING_OFF,
@@ -63,6 +74,8 @@ class Converger:
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._interval = conf.converge_interval
         self._build_timeout = conf.instance_build_timeout
+        self._decisions_kept = conf.scheduler.decisions_kept
+        self._next_pruning = utcnow()
         self._conductor = conductor
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
@@ -99,6 +112,7 @@ class Converger:
         if not held or held[0] is None:
             return
         self._attempt("build requests", self._drive_stale)
+        self._attempt("decisions", self._forget_decisions)
         for cell in self._cells.all():
             if cell.uuid == CELL0:
                 continue
@@ -129,6 +143,12 @@ class Converger:
             LOG.info("Driving again: %s", ", ".join(stale))
             REPAIRS.labels("drive").inc(len(stale))
             self._conductor.build_servers(service_context(), BuildServers(instance_uuids=stale))
+
+    def _forget_decisions(self) -> None:
+        now = utcnow()
+        if now >= self._next_pruning:
+            self._next_pruning = now + _PRUNING
+            decisions.prune(self._api_db, now, self._decisions_kept)
 
     def _map_hosts(self, cell: CellUuid) -> None:
         map_hosts(self._api_db, cell, hosts.hosts_of(self._cells.database(cell)))

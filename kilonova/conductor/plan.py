@@ -1,16 +1,19 @@
 """What follows from a decision or from a failed build. Pure: values in, values out."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
-from kilonova.core.ids import CELL0
+from kilonova.core.decision_record import Decided
+from kilonova.core.ids import CELL0, InstanceUuid
 from kilonova.core.instance import ActionEvent, Fault, Instance, InstanceAction
 from kilonova.core.report import BuildFailure
 from kilonova.core.scheduling import Decision, Destination, NoHost
 from kilonova.core.states import Action, TaskState, VmState
-from kilonova.db.build_requests import Pending
+from kilonova.db.build_requests import Outcome, Pending
 from kilonova.db.instances import Placed
+from kilonova.rpc.messages import Destinations
 
 FIRST_EPOCH = 1
 SCHEDULED = "schedule_instances"
@@ -66,6 +69,23 @@ def at(instance: Instance, chosen: Destination, epoch: int, now: datetime) -> In
         epoch=epoch,
         updated_at=now,
     )
+
+
+def outcome(
+    pending: Mapping[InstanceUuid, Pending], answer: Destinations, now: datetime
+) -> Outcome | None:
+    """Return what is kept of a scheduling pass, or None if the scheduler told nothing of it."""
+    if answer.record is None:
+        return None
+    servers = tuple(
+        Decided(
+            instance_uuid=decision.instance_uuid,
+            request_id=pending[decision.instance_uuid].request_id,
+            host=decision.destination.host if decision.destination else None,
+        )
+        for decision in answer.decisions
+    )
+    return Outcome(record=answer.record, servers=servers, decided_at=now)
 
 
 def cell_of(decision: Decision) -> str:

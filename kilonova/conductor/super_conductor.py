@@ -162,7 +162,8 @@ class SuperConductor:
         for cell_uuid, here in placed.items():
             instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
-        settled = build_requests.settle(self._api_db, chosen, self._token)
+        decided = plan.outcome(by_uuid, answer, now)
+        settled = build_requests.settle(self._api_db, chosen, self._token, decided)
         if settled.lost:
             self._clear_away([p for p in group if p.instance.uuid in settled.lost])
         for cell_uuid, here in placed.items():

@@ -53,7 +53,7 @@ class OneHost(PipelineCase):
         self.ask("compute", "PUT", f"/os-quota-sets/{self.project}", {"quota_set": {"ram": -1}})
         server = self.until_status(self.create("vm", flavorRef="9"), "ERROR")
         self.assertEqual(
-            "No valid host was found. 0 of 1 hosts fit: 1 lack MEMORY_MB.",
+            "No valid host was found. 0 of 1 hosts fit: 1 lacks MEMORY_MB.",
             server["fault"]["message"],
         )
         self.assertIn(f"needs {1 << 29}", server["fault"]["details"])

@@ -63,7 +63,7 @@ REASONS = (
         hosts=9,
         nearest_miss="needs 512, the best has 256 free",
     ),
-    Reason(refused_by="ComputeFilter", sentence="disabled", hosts=2),
+    Reason(refused_by="ComputeFilter", sentence="are disabled", hosts=2),
 )
 NO_HOST = NoHost(considered=11, reasons=REASONS)
 
@@ -121,7 +121,7 @@ class PlaceTest(testtools.TestCase):
             ),
         )
         assert fault is not None
-        sentence = "No valid host was found. 0 of 11 hosts fit: 9 lack MEMORY_MB, 2 disabled."
+        sentence = "No valid host was found. 0 of 11 hosts fit: 9 lack MEMORY_MB, 2 are disabled."
         self.assertEqual((500, sentence, NOW), (fault.code, fault.message, fault.created_at))
         (event,) = placed.action.events
         self.assertEqual(("Error", sentence), (event.result, event.details))
@@ -178,14 +178,16 @@ class FaultsTest(testtools.TestCase):
         fault = plan.no_valid_host(NO_HOST, NOW)
         self.assertEqual(
             "9 x MEMORY_MB: lack MEMORY_MB (needs 512, the best has 256 free)\n"
-            "2 x ComputeFilter: disabled",
+            "2 x ComputeFilter: are disabled",
             fault.details,
         )
         self.assertNotIn("256", fault.message)
 
     def test_a_decision_without_reasons_is_told_as_having_no_hosts(self) -> None:
         fault = plan.no_valid_host(None, NOW)
-        self.assertEqual("No valid host was found. 0 of 0 hosts fit.", fault.message)
+        self.assertEqual(
+            "No valid host was found. 0 of 0 hosts fit: there is no host yet.", fault.message
+        )
         self.assertEqual("", fault.details)
 
     def test_a_build_that_failed_everywhere_says_what_the_last_host_said(self) -> None:
