@@ -60,3 +60,14 @@ class Versioned:
         media = [{"base": "application/json", "type": _TYPE}]
         response.data = msgspec.json.encode({"version": version | {"media-types": media}})
         response.content_type = falcon.MEDIA_JSON
+
+
+class Own:
+    """``GET /kilonova/v1``: what is no part of the Compute API."""
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer 200."""
+        links = [{"rel": "self", "href": f"{request.prefix}/kilonova/v1/"}]
+        document = {"version": {"id": "v1", "status": "CURRENT", "links": links}}
+        response.data = msgspec.json.encode(document)
+        response.content_type = falcon.MEDIA_JSON

@@ -21,6 +21,7 @@ from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
+from kilonova.core.report import Tried
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action, TaskState
 from kilonova.db import (
@@ -161,7 +162,9 @@ class Converger:
         before = now - timedelta(seconds=self._build_timeout)
         for late in unfinished.building_since(database, before):
             fault = plan.timed_out(self._build_timeout, now)
-            if reports.fail(database, late.uuid, late.epoch, fault):
+            request = actions.request_of(database, late.uuid, Action.CREATE)
+            tried = Tried(request_id=request, events=()) if request else None
+            if reports.fail(database, late.uuid, late.epoch, fault, tried):
                 self._note("late", late)
                 self._placement.free([late.uuid])
 
@@ -178,13 +181,15 @@ class Converger:
                 continue
             chosen = self._destination(waiting, cell)
             to = (chosen.host, chosen.node, chosen.availability_zone)
-            if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
+            now = utcnow()
+            context = self._context(cell, waiting, Action.CREATE)
+            tried = Tried(request_id=context.request_id, events=(plan.sent_again(chosen, now),))
+            if not reports.move(database, waiting.uuid, waiting.epoch, to, now, tried):
                 continue
             again = instances.get(database, waiting.uuid)
             if again is not None:
                 self._note("build", again)
                 message = BuildInstance(instance=again, destination=chosen)
-                context = self._context(cell, again, Action.CREATE)
                 self._bus(cell).cast(context, message, host=chosen.host)
 
     def _destination(self, instance: Instance, cell: CellUuid) -> Destination:

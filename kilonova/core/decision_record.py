@@ -77,7 +77,11 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
         why = NoHost(considered=self.considered, reasons=self.refused).sentence()
         if self.placed == self.servers:
             return f"{self.placed} of {self.servers} servers placed"
-        return f"{self.placed} of {self.servers} servers placed; then {why}" if self.placed else why
+        return (
+            f"{self.placed} of {self.servers} servers placed; for the others {why}"
+            if self.placed
+            else why
+        )
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
