@@ -1,5 +1,6 @@
 """A decision in words and lines for people, from what the API tells of it. Pure."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -36,19 +37,23 @@ def _refused(reasons: Sequence[Document]) -> str:
 
 
 def _servers(servers: Sequence[Document]) -> str:
-    lines = [_server(one) for one in servers[:_MOST]]
+    if servers and "fits" in servers[0]:
+        counted = Counter(_place(one) for one in servers)
+        return "\n".join(f"{count} {where}" for where, count in counted.items())
+    lines = [
+        f"{one['id']} {'on ' + one['host'] if one['host'] else 'has no host'}"
+        for one in servers[:_MOST]
+    ]
     if len(servers) > _MOST:
         lines.append(f"and {len(servers) - _MOST} more")
     return "\n".join(lines)
 
 
-def _server(server: Document) -> str:
-    if "fits" in server:
-        if not server["fits"]:
-            return "fits nowhere"
-        on = f" on {server['host']}" if "host" in server else ""
-        return f"fits{on} in zone {server['availability_zone']}"
-    return f"{server['id']} {'on ' + server['host'] if server['host'] else 'has no host'}"
+def _place(planned: Document) -> str:
+    if not planned["fits"]:
+        return "nowhere"
+    on = f"on {planned['host']} " if "host" in planned else ""
+    return f"{on}in zone {planned['availability_zone']}"
 
 
 def _best(hosts: Sequence[Document]) -> str:

@@ -52,7 +52,11 @@ def main() -> None:
     _add_shown(commands, "why a server is where it is, or why no host fits", explain.Explain())
     _add_shown(commands, "whether servers would find a host, and where", plan.Plan())
     options = parser.parse_args()
-    code = options.run(options)
-    sys.stdout.flush()
+    try:
+        code = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads it, such as head, has read enough.
+        code = 1
     # Threads of libraries may still wait for a broker or a hypervisor; nothing of ours is left to do.
     os._exit(code)

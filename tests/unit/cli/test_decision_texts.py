@@ -44,13 +44,22 @@ class DecisionTextsTest(testtools.TestCase):
         for server, line in (
             ({"id": "u", "host": "h1"}, "u on h1"),
             ({"id": "u", "host": None}, "u has no host"),
-            ({"fits": True, "availability_zone": "z1"}, "fits in zone z1"),
-            ({"fits": True, "availability_zone": "z1", "host": "h1"}, "fits on h1 in zone z1"),
-            ({"fits": False, "availability_zone": None}, "fits nowhere"),
+            ({"fits": True, "availability_zone": "z1"}, "1 in zone z1"),
+            ({"fits": True, "availability_zone": "z1", "host": "h1"}, "1 on h1 in zone z1"),
+            ({"fits": False, "availability_zone": None}, "1 nowhere"),
         ):
             self.assertEqual(line, text("servers", [server]))
         lines = text("servers", [{"id": "u", "host": None}] * 500).splitlines()
         self.assertEqual((11, "and 490 more"), (len(lines), lines[-1]))
+
+    def test_planned_servers_are_counted_by_where_they_go(self) -> None:
+        there = {"fits": True, "availability_zone": "z1", "host": "h1"}
+        nowhere = {"fits": False, "availability_zone": None}
+        planned = [there, there | {"host": "h2"}, there, nowhere]
+        self.assertEqual(
+            ["2 on h1 in zone z1", "1 on h2 in zone z1", "1 nowhere"],
+            text("servers", planned).splitlines(),
+        )
 
     def test_a_score_is_told_with_the_weighers_that_made_it(self) -> None:
         best = [
