@@ -271,8 +271,9 @@ def _unexpected(
 
 def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
+    mounts = {_MOUNT: resources.ROUTES, f"/{_OWN}": resources.OWN_ROUTES}
     by_path: defaultdict[str, list[Route]] = defaultdict(list)
-    for mount, routes in ((_MOUNT, resources.ROUTES), (f"/{_OWN}", resources.OWN_ROUTES)):
+    for mount, routes in mounts.items():
         for route in routes:
             by_path[mount + route.path].append(route)
     known = frozenset(route.path.split("/")[1] for route in resources.ROUTES)
@@ -285,6 +286,7 @@ def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     app.add_route("/", documents.Root())
     app.add_route(_MOUNT, documents.Versioned())
     app.add_route(f"/{_OWN}", documents.Own())
+    app.add_route(f"/{_OWN}/openapi.json", documents.OpenApi(mounts))
     for path, same_path in by_path.items():
         app.add_route(path, _Resource(same_path, services))
     return app
