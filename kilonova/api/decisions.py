@@ -28,15 +28,21 @@ _QUERY = Schemas(
 
 
 def list_decisions(asked: Asked) -> Answer:
-    """``GET /kilonova/v1/decisions``, newest first: those about a server, or for a request."""
+    """``GET /kilonova/v1/decisions``, newest first: those about a server, or for a request.
+
+    Beside them, which servers wait for their first decision, and for what.
+    """
     server, request = asked.one("server"), asked.one("request_id")
     wanted = DecisionQuery(
         server=None if server is None else InstanceUuid(server),
         request_id=None if request is None else RequestId(request),
         limit=whole(asked.one("limit") or _USUAL, "limit", low=1, high=_MOST),
     )
+    # First who waits: what is decided meanwhile is told twice rather than not at all.
+    waiting = decisions.waiting(asked.services.api_db, wanted)
     found = decisions.list_decisions(asked.services.api_db, wanted)
-    return Answer({"decisions": [views.kept(one) for one in found]})
+    told = {"waiting": [views.waiting(one) for one in waiting]}
+    return Answer({"decisions": [views.kept(one) for one in found]} | told)
 
 
 def show(asked: Asked, decision_id: str) -> Answer:

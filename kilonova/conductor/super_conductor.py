@@ -122,7 +122,7 @@ class SuperConductor:
         except KilonovaError as error:
             LOG.warning("%d build requests are given back: %s", len(group), error)
             given_back = [p.instance.uuid for p in group]
-            build_requests.release(self._api_db, given_back, self._token)
+            build_requests.release(self._api_db, given_back, self._token, str(error))
 
     def _give_up(self, late: Sequence[Pending]) -> None:
         """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""

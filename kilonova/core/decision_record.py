@@ -76,9 +76,9 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Return the tenant's sentence: how many servers were placed, or why none is."""
         why = NoHost(considered=self.considered, reasons=self.refused).sentence()
         if self.placed == self.servers:
-            return f"{self.placed} of {self.servers} servers placed"
+            return f"{self.placed} of {self.servers} servers fit"
         return (
-            f"{self.placed} of {self.servers} servers placed; for the others {why}"
+            f"{self.placed} of {self.servers} servers fit; for the others {why}"
             if self.placed
             else why
         )
@@ -90,6 +90,18 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     instance_uuid: InstanceUuid
     request_id: RequestId
     host: HostName | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that waits for its first decision since ``since`` (UTC without a zone).
+
+    ``because`` is what stood in the way the last time that one was tried, or empty.
+    """
+
+    instance_uuid: InstanceUuid
+    request_id: RequestId
+    since: datetime
+    because: str = ""
 
 
 class KeptDecision(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,7 +58,8 @@ class BuildRequest(ApiBase):
 
     ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet).
     One that is ``withdrawn`` is nobody's server any more: its owner deleted it after a conductor had
-    begun, and what that left in a cell and in Placement is still to be removed.
+    begun, and what that left in a cell and in Placement is still to be removed. ``waits_for`` is what stood
+    in the way when it was driven last.
     """
 
     __tablename__ = "build_requests"
@@ -71,6 +72,7 @@ class BuildRequest(ApiBase):
     driver: Mapped[str] = mapped_column(Name, default="")
     driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
     withdrawn: Mapped[bool] = mapped_column(default=False)
+    waits_for: Mapped[str | None] = mapped_column(LongText)
     instance: Mapped[bytes] = mapped_column(Json)
 
 

@@ -251,13 +251,15 @@ def settle(
     return api_db.write(work)
 
 
-def release(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:
+def release(
+    api_db: Database, uuids: Collection[InstanceUuid], driver: str, why: str | None = None
+) -> None:
     """Give build requests back, so that the converger re-drives them without waiting for the lease.
 
     The driver's token stays: whoever takes them next must know that somebody began.
     """
     mine = sa.and_(_requests.c.instance_uuid.in_(uuids), _requests.c.driver == driver)
-    past = sa.update(_requests).where(mine).values(driven_at=datetime(1970, 1, 1))
+    past = sa.update(_requests).where(mine).values(driven_at=datetime(1970, 1, 1), waits_for=why)
     api_db.write(lambda connection: connection.execute(past))
 
 

@@ -12,15 +12,16 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from kilonova.core.decision_record import Decided, DecisionRecord, KeptDecision
+from kilonova.core.decision_record import Decided, DecisionRecord, KeptDecision, Waiting
 from kilonova.core.ids import InstanceUuid, RequestId
-from kilonova.db.api_schema import StoredDecision
+from kilonova.db.api_schema import BuildRequest, StoredDecision
 from kilonova.db.engine import Database
 from kilonova.db.statements import among, table_of
 
 LONGEST_KEPT = timedelta(days=30)
 
 _decisions = table_of(StoredDecision)
+_requests = table_of(BuildRequest)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(DecisionRecord).decode
 _INSERT = sa.insert(_decisions)
@@ -98,6 +99,26 @@ def _kept(rows: Sequence[Any]) -> KeptDecision:
             Decided(instance_uuid=row.instance_uuid, request_id=row.request_id, host=row.host)
             for row in rows
         ),
+    )
+
+
+def waiting(api_db: Database, wanted: DecisionQuery) -> tuple[Waiting, ...]:
+    """Return the servers that a query is about and that wait for their first decision, oldest first."""
+    columns = (_requests.c.instance_uuid, _requests.c.request_id, _requests.c.created_at)
+    query = sa.select(*columns, _requests.c.waits_for).where(_requests.c.withdrawn.is_(False))
+    if wanted.server is not None:
+        query = query.where(_requests.c.instance_uuid == wanted.server)
+    if wanted.request_id is not None:
+        query = query.where(_requests.c.request_id == wanted.request_id)
+    query = query.order_by(_requests.c.created_at, _requests.c.instance_uuid).limit(wanted.limit)
+    return tuple(
+        Waiting(
+            instance_uuid=row.instance_uuid,
+            request_id=row.request_id,
+            since=row.created_at,
+            because=row.waits_for or "",
+        )
+        for row in api_db.query(lambda c: c.execute(query).all())
     )
 
 

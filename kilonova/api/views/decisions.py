@@ -3,7 +3,7 @@
 from typing import Any
 
 from kilonova.api.views.moments import precise
-from kilonova.core.decision_record import DecisionRecord, KeptDecision
+from kilonova.core.decision_record import DecisionRecord, KeptDecision, Waiting
 from kilonova.core.scheduling import Decision, Reason
 
 
@@ -32,8 +32,8 @@ def in_full(record: DecisionRecord) -> dict[str, Any]:
             {
                 "host": one.host,
                 "node": one.node,
-                "total": round(one.total, 4),
-                "parts": {name: round(part, 4) for name, part in one.parts.items()},
+                "total": _short(one.total),
+                "parts": {name: _short(part) for name, part in one.parts.items()},
             }
             for one in record.best
         ],
@@ -52,6 +52,11 @@ def in_full(record: DecisionRecord) -> dict[str, Any]:
     }
 
 
+def _short(score: float) -> float:
+    # Without the sign of a negative nothing.
+    return round(score, 4) + 0.0
+
+
 def _reason(reason: Reason) -> dict[str, Any]:
     return {"refused_by": reason.refused_by, "hosts": reason.hosts, "sentence": reason.sentence}
 
@@ -64,6 +69,16 @@ def kept(decision: KeptDecision) -> dict[str, Any]:
     ]
     named = {"id": decision.id, "created_at": precise(decision.created_at), "servers": servers}
     return named | in_full(decision.record)
+
+
+def waiting(server: Waiting) -> dict[str, Any]:
+    """Return a server that waits for its first decision; ``because`` is None where nothing is known."""
+    return {
+        "id": server.instance_uuid,
+        "request_id": server.request_id,
+        "since": precise(server.since),
+        "because": server.because or None,
+    }
 
 
 def place(decision: Decision, *, with_host: bool) -> dict[str, Any]:

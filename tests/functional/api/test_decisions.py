@@ -54,8 +54,7 @@ RECORD = DecisionRecord(
     stages=(Stage(name="claim", began_at=BEGAN, seconds=0.0123456789),),
 )
 SENTENCE = (
-    "1 of 2 servers placed; for the others 0 of 12 hosts fit: "
-    "9 lack MEMORY_MB, 3 are in another zone"
+    "1 of 2 servers fit; for the others 0 of 12 hosts fit: 9 lack MEMORY_MB, 3 are in another zone"
 )
 
 

@@ -56,7 +56,7 @@ class ExplainedTest(PipelineCase):
         request = self.action(uuid, "create")["request_id"]
         self.assertEqual([{"id": uuid, "request_id": request, "host": host}], told["servers"])
         self.assertEqual([told], self.decisions(f"?request_id={request}"))
-        self.assertEqual("1 of 1 servers placed", told["sentence"])
+        self.assertEqual("1 of 1 servers fit", told["sentence"])
         self.assertEqual({"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}, told["resources"])
         self.assertEqual((3, 3, []), (told["considered"], told["passed"], told["refused"]))
         self.assertEqual([{"asked": 1, "granted": 1, "refused": {}}], told["claims"])
@@ -77,7 +77,7 @@ class ExplainedTest(PipelineCase):
         placed = {one["id"] for one in told["servers"] if one["host"]}
         self.assertEqual((14, 12, 12), (told["asked"], told["placed"], len(placed)))
         self.assertEqual(
-            "12 of 14 servers placed; for the others 0 of 3 hosts fit: 3 lack MEMORY_MB",
+            "12 of 14 servers fit; for the others 0 of 3 hosts fit: 3 lack MEMORY_MB",
             told["sentence"],
         )
         for server in self.servers():

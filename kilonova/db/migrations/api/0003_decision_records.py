@@ -1,4 +1,4 @@
-"""How decisions came about."""
+"""How decisions came about, and why a build request waits for its own."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,3 +26,4 @@ def upgrade() -> None:
         op.f("ix_decisions_instance_uuid"), "decisions", ["instance_uuid"], unique=False
     )
     op.create_index(op.f("ix_decisions_request_id"), "decisions", ["request_id"], unique=False)
+    op.add_column("build_requests", sa.Column("waits_for", types.LongText, nullable=True))
