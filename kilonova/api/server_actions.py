@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from kilonova.api import remote_consoles, server_delete, server_networks, server_passwords
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
-from kilonova.api.routing import Act, Answer, Asked, Route, act_on
+from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as actions_schemas
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_images import create_backup, create_image
@@ -130,4 +130,4 @@ ACTS = {
     "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),
 }
 
-ROUTES = (Route("POST", "/servers/{server_id}/action", None, act_on(ACTS)),)
+ROUTES = (Route("POST", "/servers/{server_id}/action", None, ActOn(ACTS)),)

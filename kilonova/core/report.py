@@ -56,3 +56,10 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     worker: str = ""
     over: bool = False
     interrupted: str = ""
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What a conductor did about a failed build, as further events of the request's action."""
+
+    request_id: RequestId
+    events: tuple[ActionEvent, ...]

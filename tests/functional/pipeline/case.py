@@ -39,6 +39,8 @@ class PipelineCase(testtools.TestCase):
 
     hosts = 1
     script: list[dict[str, Any]] = []
+    plays: dict[str, Any] = {}
+    """What else the file of the fake hosts says."""
     more = ""
 
     def setUp(self) -> None:
@@ -49,7 +51,7 @@ class PipelineCase(testtools.TestCase):
         self.state = Path(scratch.name)
         script = self.state / "script.yaml"
         # JSON is YAML.
-        script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script}))
+        script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script} | self.plays))
         more = f"[fake]\nscript = {script}\n[DEFAULT]\nconverge_interval = 1\n{self.more}"
         options = Options(state_dir=self.state, ports=free_ports(), hosts=self.hosts, more=more)
         self.deployment = Deployment(options)
@@ -119,12 +121,17 @@ class PipelineCase(testtools.TestCase):
         self.until(f"{uuid} is {status}", lambda: self.server(uuid)["status"] == status)
         return self.server(uuid)
 
-    def events(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
-        """Return the events of a server's action with their results, as they began."""
+    def action(self, uuid: str, action: str) -> dict[str, Any]:
+        """Return the only action of a server that is called so."""
         path = f"/servers/{uuid}/os-instance-actions"
         listed = self.get("compute", path)["instanceActions"]
         (request,) = [one["request_id"] for one in listed if one["action"] == action]
-        shown = self.get("compute", f"{path}/{request}")["instanceAction"]["events"]
+        shown: dict[str, Any] = self.get("compute", f"{path}/{request}")["instanceAction"]
+        return shown
+
+    def events(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
+        """Return the events of a server's action with their results, as they began."""
+        shown = self.action(uuid, action)["events"]
         begun = sorted(shown, key=lambda event: event["start_time"])
         return [(event["event"], event["result"]) for event in begun]
 

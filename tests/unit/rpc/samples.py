@@ -3,10 +3,8 @@
 from datetime import datetime
 
 from kilonova.core import orders
-from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext
-from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
-from kilonova.core.external_event import ExternalEvent
+from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
 from kilonova.core.flavor import Flavor
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import (
@@ -43,6 +41,7 @@ from kilonova.core.scheduling import (
 )
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc import messages as m
+from tests.unit.rpc import guest_samples as guests
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -196,6 +195,18 @@ NO_HOST = NoHost(
         ),
     ),
 )
+RECORD = DecisionRecord(
+    servers=2,
+    placed=1,
+    considered=3,
+    passed=1,
+    flavor="m1.odd",
+    wanted={"MEMORY_MB": 2048},
+    refused=NO_HOST.reasons,
+    best=(Scored(host=HOST, node=NODE, total=1.5, parts={"RAMWeigher": 1.5}),),
+    claims=(ClaimRound(asked=2, granted=1, refused={"no room": 1}),),
+    stages=(Stage(name="claim", began_at=NOON, seconds=0.25),),
+)
 EVENT = ActionEvent(
     name="compute_spawn",
     started_at=MORNING,
@@ -296,7 +307,7 @@ FULL = (
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     m.BuildServers(instance_uuids=(UUID, OTHER)),
-    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5),
+    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, dry_run=True),
     m.Destinations(
         decisions=(
             Decision(
@@ -305,7 +316,8 @@ FULL = (
                 alternates=(DESTINATION,),
                 no_host=NO_HOST,
             ),
-        )
+        ),
+        record=RECORD,
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
     m.DeleteInstance(instance=INSTANCE),
@@ -313,49 +325,9 @@ FULL = (
     *PLAIN_ORDERS,
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
-    ConsoleAddress(host="192.0.2.9", port=5900, path="vm", tls_port=5901),
     m.Measure(instance_uuid=UUID),
-    Diagnostics(
-        state="running",
-        driver="libvirt",
-        hypervisor="qemu",
-        hypervisor_os="other",
-        uptime=5,
-        cpu_times=(7,),
-        memory_maximum=512,
-        memory_used=256,
-        nics=(
-            NicFigures(
-                name="vnet0",
-                mac_address="fa:16:3e:00:00:01",
-                rx_octets=1,
-                rx_packets=2,
-                rx_errors=3,
-                rx_drop=4,
-                tx_octets=5,
-                tx_packets=6,
-                tx_errors=7,
-                tx_drop=8,
-            ),
-        ),
-        disks=(
-            DiskFigures(
-                name="vda",
-                read_bytes=1,
-                read_requests=2,
-                write_bytes=3,
-                write_requests=4,
-                errors_count=5,
-            ),
-        ),
-    ),
-    m.TakeExternalEvents(
-        events=(
-            ExternalEvent(
-                server_uuid=UUID, name="network-vif-plugged", tag="port", status="failed"
-            ),
-        )
-    ),
+    m.TakeExternalEvents(events=(guests.EVENT,)),
+    *guests.FULL,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
@@ -378,10 +350,9 @@ LEAST = (
     *PLAIN_ORDERS,
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
-    ConsoleAddress(host="192.0.2.9", port=5900),
     m.Measure(instance_uuid=UUID),
-    Diagnostics(state="running", driver="libvirt", hypervisor="qemu"),
-    m.TakeExternalEvents(events=(ExternalEvent(server_uuid=UUID, name="network-changed"),)),
+    m.TakeExternalEvents(events=(guests.LEAST_EVENT,)),
+    *guests.LEAST,
     m.GetConsoleOutput(instance_uuid=UUID),
     m.ConsoleOutput(text=""),
     m.ReportInstances(host=HOST, reports=(LEAST_REPORT,)),
