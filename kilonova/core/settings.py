@@ -204,8 +204,10 @@ _FILTER_SCHEDULER = [
             "AvailabilityZoneFilter",
             "ComputeCapabilitiesFilter",
             "ImagePropertiesFilter",
+            "ServerGroupAntiAffinityFilter",
+            "ServerGroupAffinityFilter",
         ],
-        help="The filters, in the order in which they are asked.",
+        help="The filters, in the order in which they are asked. Those of server groups are always asked.",
     ),
     cfg.ListOpt(
         "weight_classes",

@@ -18,6 +18,7 @@ from kilonova.core.decision_record import DecisionRecord, Scored
 from kilonova.core.errors import HostsUnavailable, Invalid
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
+from kilonova.core.server_group import Policy
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.messages import Destinations, SelectDestinations
 from kilonova.scheduler import prefilters, recipe
@@ -35,6 +36,8 @@ LOG = logging.getLogger(__name__)
 
 _ROUNDS = 5
 """Times that refused claims are picked anew before the server counts as one that no host fits."""
+_ROUNDS_OF_GROUP = 20
+"""The same for servers of a group, whose hosts other members may take, too."""
 _EXPLAINED = 5
 """Hosts whose scores a decision's record tells."""
 _ANYTHING = Request(groups=(Group(resources={"VCPU": 1}),))
@@ -70,13 +73,15 @@ class _Course:
         finally:
             self.seconds[name] += time.perf_counter() - began
 
-    def settle(self, picked: Iterable[Decision], refused: Collection[InstanceUuid]) -> None:
-        """Take over the picks whose claims stand."""
+    def settle(self, picked: Iterable[Decision], refused: Collection[InstanceUuid]) -> int:
+        """Take over the picks whose claims stand, and return how many do."""
         self.claims_refused += len(refused)
+        before = len(self.decided)
         for decision in picked:
             if decision.destination and decision.instance_uuid not in refused:
                 self.decided[decision.instance_uuid] = decision
         self.waiting = [uuid for uuid in self.waiting if uuid not in self.decided]
+        return len(self.decided) - before
 
     def record(self, why: NoHost | None) -> DecisionRecord:
         """Return how it came about; ``why`` there is no host for those that wait."""
@@ -126,8 +131,12 @@ class Selection:
         spec = message.spec
         course = _Course(message.instance_uuids)
         moment = replace(self._moment, now=utcnow(), host_of=self._neighbours.hosts_named_by(spec))
-        while course.rounds < _ROUNDS and course.waiting:
+        group = self._neighbours.group_of(spec)
+        rounds = _ROUNDS_OF_GROUP if group else _ROUNDS
+        while course.rounds < rounds and course.waiting:
             course.rounds += 1
+            if group is not None:
+                moment = moment.with_members(group.look(besides=course.waiting))
             asked_at = time.monotonic()
             question = Question(
                 spec=spec,
@@ -148,10 +157,14 @@ class Selection:
                 picked = pick(question, course.sifted.fits, self._recipe)
             course.best = course.best or picked.best
             with course.stage("claim"):
-                refused = self._claim(spec, picked.decisions)
-            course.settle(picked.decisions, refused)
-            if not (refused or unseen):
+                refused = group.choose(picked.decisions) if group else frozenset()
+                refused = refused.union(self._claim(spec, picked.decisions, refused))
+            placed = course.settle(picked.decisions, refused)
+            # Another look tells those of a group for whom nothing was left that the others were in the way.
+            if not (refused or unseen or (group and placed)):
                 break
+        if group is not None and course.waiting:
+            group.let_go(course.waiting)
         return self._close(spec, moment, course, message.instance_uuids)
 
     def _close(
@@ -182,9 +195,12 @@ class Selection:
         reason = Reason(refused_by="placement", sentence=sentence, hosts=count)
         return NoHost(considered=count, reasons=(reason,))
 
-    def _known(self, spec: RequestSpec) -> Known:
+    def _known(self, spec: RequestSpec, moment: Moment) -> Known:
         host, node = spec.forced_host, spec.forced_node
         mine = []
+        if spec.group and spec.group.policy == Policy.AFFINITY and len(moment.members) == 1:
+            # No other host will do, and an answer of some of many hosts may be without this one.
+            host = host or next(iter(moment.members))
         if host is not None or node is not None:
             mine = [
                 s for s in self._hosts.all() if host in (None, s.host) and node in (None, s.node)
@@ -197,7 +213,7 @@ class Selection:
 
     def _sift(self, question: Question, course: _Course) -> None:
         """Look at as many candidates as are enough; where too few of these fit, at all that may be."""
-        asked = prefilters.request(question.spec, self._known(question.spec))
+        asked = prefilters.request(question.spec, self._known(question.spec, question.moment))
         few = enough(question, self._recipe) or self._limit
         for limit in dict.fromkeys((few, self._limit)):
             with course.stage("candidates"):
@@ -225,7 +241,10 @@ class Selection:
         ]
         return fits, len(found) < limit
 
-    def _claim(self, spec: RequestSpec, picked: Sequence[Decision]) -> dict[InstanceUuid, str]:
+    def _claim(
+        self, spec: RequestSpec, picked: Sequence[Decision], late: Collection[InstanceUuid]
+    ) -> dict[InstanceUuid, str]:
+        """Claim the picks, but for those that came too ``late``; return the refused ones with reasons."""
         claims = [
             Claim(
                 consumer=decision.instance_uuid,
@@ -234,7 +253,7 @@ class Selection:
                 allocation=decision.destination.allocation,
             )
             for decision in picked
-            if decision.destination
+            if decision.destination and decision.instance_uuid not in late
         ]
         if not claims:
             return {}
@@ -248,7 +267,7 @@ class Selection:
 
     def _why(self, spec: RequestSpec, moment: Moment, sifted: Sifted) -> NoHost:
         """Count also the hosts that Placement did not offer. Only for requests that nothing fits."""
-        asked = prefilters.request(spec, self._known(spec))
+        asked = prefilters.request(spec, self._known(spec, moment))
         offered = self._placement.allocation_candidates(asked, limit=self._limit)
         some = self._placement.allocation_candidates(_ANYTHING, limit=self._limit)
         figures = {candidate.provider_uuid: candidate for candidate in some}

@@ -6,7 +6,8 @@ from dataclasses import replace
 import testtools
 
 from kilonova.core.ids import HostName
-from kilonova.core.scheduling import GroupRule, RequestSpec
+from kilonova.core.scheduling import RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.scheduler import host_filters, neighbour_filters, weighers
 from kilonova.scheduler.pipeline import Recipe, pick
 from tests.unit.scheduler.fleet import MOMENT, fit, spec

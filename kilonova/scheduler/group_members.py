@@ -1,0 +1,81 @@
+"""Where the members of a request's server group are, and the agreement of all schedulers on new ones.
+
+Made only for requests that have a group. A member is where its cell says, or on its way to the host that a
+scheduler chose for it. Choices are noted in the API database under the group's lock, before anything is
+claimed: of schedulers that choose at once the second sees what the first chose, whatever their cells.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from kilonova.core.ids import CELL0, HostName, InstanceUuid
+from kilonova.core.scheduling import Decision
+from kilonova.core.server_group import GroupRule, Member, by_host
+from kilonova.db import grouped, server_groups
+from kilonova.db.cells import Cells
+from kilonova.db.engine import Database
+from kilonova.db.server_groups import Place
+
+
+class GroupMembers:
+    """The members of one group, while a request for more of them is decided."""
+
+    def __init__(self, api_db: Database, cells: Cells, rule: GroupRule) -> None:
+        self._api_db = api_db
+        self._cells = cells
+        self._rule = rule
+        self._found: tuple[Member, ...] = ()
+
+    def look(self, besides: Collection[InstanceUuid]) -> dict[HostName, int]:
+        """Read how many members, but for some, are on each host. A group that is deleted has none.
+
+        Raises:
+            DatabaseUnavailable: a cell that has members does not answer, so nothing can be decided.
+        """
+        places = server_groups.places_of(self._api_db, self._rule)
+        # After the places, so that who was mapped to a cell meanwhile is found in one of the two.
+        cells = {place.cell_uuid for place in places} - {None, CELL0}
+        self._found = tuple(
+            member
+            for cell in sorted(filter(None, cells))
+            for member in grouped.members_in(self._cells.database(cell), self._rule.group_uuid)
+        )
+        return by_host(self._rule, standing(self._found, places, besides))
+
+    def choose(self, picked: Sequence[Decision]) -> frozenset[InstanceUuid]:
+        """Note the picks that the group's rule still allows; return those that others were quicker than."""
+        wanted = {d.instance_uuid: d.destination.host for d in picked if d.destination}
+        if not wanted:
+            return frozenset()
+
+        def judge(places: tuple[Place, ...]) -> dict[InstanceUuid, HostName | None]:
+            others = by_host(self._rule, standing(self._found, places, wanted))
+            return admitted(self._rule, wanted, others)
+
+        return server_groups.choose(self._api_db, self._rule, judge)
+
+    def let_go(self, uuids: Sequence[InstanceUuid]) -> None:
+        """Forget what was chosen for servers that got no host."""
+        server_groups.choose(self._api_db, self._rule, lambda _: dict.fromkeys(uuids))
+
+
+def standing(
+    found: Iterable[Member], places: Iterable[Place], besides: Collection[InstanceUuid]
+) -> list[Member]:
+    """Return the members, but for some, each where its cell says, or else where it was to go."""
+    members = {p.uuid: Member(p.uuid, p.chosen_host) for p in places if p.cell_uuid != CELL0}
+    members |= {member.uuid: member for member in found}
+    return [member for member in members.values() if member.uuid not in besides]
+
+
+def admitted(
+    rule: GroupRule, wanted: Mapping[InstanceUuid, HostName], others: Mapping[HostName, int]
+) -> dict[InstanceUuid, HostName | None]:
+    """Return each server's wanted host, or None where the rule is against it, one after the other."""
+    members = dict(others)
+    admitted: dict[InstanceUuid, HostName | None] = {}
+    for uuid, host in wanted.items():
+        allowed = rule.allows(host, members)
+        admitted[uuid] = host if allowed else None
+        if allowed:
+            members[host] = members.get(host, 0) + 1
+    return admitted
