@@ -8,8 +8,8 @@ claimed: of schedulers that choose at once the second sees what the first chose,
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kilonova.core.ids import CELL0, HostName, InstanceUuid
-from kilonova.core.scheduling import Decision
-from kilonova.core.server_group import GroupRule, Member, by_host
+from kilonova.core.scheduling import Decision, RequestSpec
+from kilonova.core.server_group import GroupRule, Member, Policy, by_host
 from kilonova.db import grouped, server_groups
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
@@ -56,6 +56,23 @@ class GroupMembers:
     def let_go(self, uuids: Sequence[InstanceUuid]) -> None:
         """Forget what was chosen for servers that got no host."""
         server_groups.choose(self._api_db, self._rule, lambda _: dict.fromkeys(uuids))
+
+
+_NEAR = 3
+
+
+def only_host(spec: RequestSpec, members: Mapping[HostName, int]) -> HostName | None:
+    """Return the one host that the rule of a request's group leaves, if there is one."""
+    if spec.group and spec.group.policy == Policy.AFFINITY and len(members) == 1:
+        return next(iter(members))
+    return None
+
+
+def near_hosts(spec: RequestSpec, members: Mapping[HostName, int]) -> list[HostName]:
+    """Return the hosts that a request's group would like best; a sample of many hosts may lack them."""
+    if spec.group is None or spec.group.policy != Policy.SOFT_AFFINITY:
+        return []
+    return sorted(members, key=lambda host: -members[host])[:_NEAR]
 
 
 def standing(

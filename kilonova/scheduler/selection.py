@@ -16,14 +16,14 @@ from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.decision_record import DecisionRecord, Scored
 from kilonova.core.errors import HostsUnavailable, Invalid
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import HostName, InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
-from kilonova.core.server_group import Policy
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.messages import Destinations, SelectDestinations
 from kilonova.scheduler import prefilters, recipe
 from kilonova.scheduler.filters import Moment
 from kilonova.scheduler.fit import Fit, amounts_of
+from kilonova.scheduler.group_members import near_hosts, only_host
 from kilonova.scheduler.host_filters import all_fell_silent
 from kilonova.scheduler.hosts import Hosts
 from kilonova.scheduler.in_flight import InFlight
@@ -48,6 +48,15 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
 
     decisions: tuple[Decision, ...]
     record: DecisionRecord
+
+
+def _joined(candidates: Iterable[list[Fit]]) -> list[Fit]:
+    """Return candidates in order, each host once."""
+    once: dict[ProviderUuid, Fit] = {}
+    for fits in candidates:
+        for fit in fits:
+            once.setdefault(fit.host.provider_uuid, fit)
+    return list(once.values())
 
 
 class _Course:
@@ -195,29 +204,32 @@ class Selection:
         reason = Reason(refused_by="placement", sentence=sentence, hosts=count)
         return NoHost(considered=count, reasons=(reason,))
 
-    def _known(self, spec: RequestSpec, moment: Moment) -> Known:
-        host, node = spec.forced_host, spec.forced_node
+    def _asked(self, spec: RequestSpec, only: HostName | None = None) -> Request:
+        """Return what Placement is asked, of one host if one is named or given."""
+        host, node = spec.forced_host or only, spec.forced_node
         mine = []
-        if spec.group and spec.group.policy == Policy.AFFINITY and len(moment.members) == 1:
-            # No other host will do, and an answer of some of many hosts may be without this one.
-            host = host or next(iter(moment.members))
         if host is not None or node is not None:
             mine = [
                 s for s in self._hosts.all() if host in (None, s.host) and node in (None, s.node)
             ]
-        return Known(
+        known = Known(
             enabled=self._prefilters,
             aggregates=self._hosts.aggregates,
             only=mine[0].provider_uuid if len(mine) == 1 else None,
         )
+        return prefilters.request(spec, known)
 
     def _sift(self, question: Question, course: _Course) -> None:
         """Look at as many candidates as are enough; where too few of these fit, at all that may be."""
-        asked = prefilters.request(question.spec, self._known(question.spec, question.moment))
+        spec, members = question.spec, question.moment.members
+        asked = self._asked(spec, only_host(spec, members))
         few = enough(question, self._recipe) or self._limit
         for limit in dict.fromkeys((few, self._limit)):
             with course.stage("candidates"):
                 fits, complete = self._candidates(asked, limit)
+                if not complete:
+                    near = [self._asked(spec, host) for host in near_hosts(spec, members)]
+                    fits = _joined([*(self._candidates(one, 1)[0] for one in near), fits])
             with course.stage("filter"):
                 course.sifted = sift(question, fits, self._recipe)
             if complete or len(course.sifted.fits) >= len(question.instances):
@@ -267,7 +279,7 @@ class Selection:
 
     def _why(self, spec: RequestSpec, moment: Moment, sifted: Sifted) -> NoHost:
         """Count also the hosts that Placement did not offer. Only for requests that nothing fits."""
-        asked = prefilters.request(spec, self._known(spec, moment))
+        asked = self._asked(spec, only_host(spec, moment.members))
         offered = self._placement.allocation_candidates(asked, limit=self._limit)
         some = self._placement.allocation_candidates(_ANYTHING, limit=self._limit)
         figures = {candidate.provider_uuid: candidate for candidate in some}
