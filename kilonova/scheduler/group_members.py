@@ -15,6 +15,11 @@ from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.db.server_groups import Place
 
+_NEAR = 3
+"""Hosts with most members that a soft affinity looks at in any case."""
+_PATIENCE = 5
+"""Times that those with a soft wish give way to others who choose at once."""
+
 
 class GroupMembers:
     """The members of one group, while a request for more of them is decided."""
@@ -24,6 +29,8 @@ class GroupMembers:
         self._cells = cells
         self._rule = rule
         self._found: tuple[Member, ...] = ()
+        self._looked: tuple[Place, ...] = ()
+        self._patience = _PATIENCE
 
     def look(self, besides: Collection[InstanceUuid]) -> dict[HostName, int]:
         """Read how many members, but for some, are on each host. A group that is deleted has none.
@@ -31,7 +38,7 @@ class GroupMembers:
         Raises:
             DatabaseUnavailable: a cell that has members does not answer, so nothing can be decided.
         """
-        places = server_groups.places_of(self._api_db, self._rule)
+        places = self._looked = server_groups.places_of(self._api_db, self._rule)
         # After the places, so that who was mapped to a cell meanwhile is found in one of the two.
         cells = {place.cell_uuid for place in places} - {None, CELL0}
         self._found = tuple(
@@ -42,23 +49,28 @@ class GroupMembers:
         return by_host(self._rule, standing(self._found, places, besides))
 
     def choose(self, picked: Sequence[Decision]) -> frozenset[InstanceUuid]:
-        """Note the picks that the group's rule still allows; return those that others were quicker than."""
+        """Note the picks that the group's rule still allows; return those that others were quicker than.
+
+        A soft wish forbids nothing; but if others chose since the look, it is better met by another.
+        """
         wanted = {d.instance_uuid: d.destination.host for d in picked if d.destination}
         if not wanted:
             return frozenset()
 
         def judge(places: tuple[Place, ...]) -> dict[InstanceUuid, HostName | None]:
             others = by_host(self._rule, standing(self._found, places, wanted))
+            seen = by_host(self._rule, standing(self._found, self._looked, wanted))
+            if others != seen and self._patience and not self._rule.is_hard:
+                return dict.fromkeys(wanted)
             return admitted(self._rule, wanted, others)
 
-        return server_groups.choose(self._api_db, self._rule, judge)
+        refused = server_groups.choose(self._api_db, self._rule, judge)
+        self._patience -= bool(refused and self._patience)
+        return refused
 
     def let_go(self, uuids: Sequence[InstanceUuid]) -> None:
         """Forget what was chosen for servers that got no host."""
         server_groups.choose(self._api_db, self._rule, lambda _: dict.fromkeys(uuids))
-
-
-_NEAR = 3
 
 
 def only_host(spec: RequestSpec, members: Mapping[HostName, int]) -> HostName | None:

@@ -179,3 +179,63 @@ class FailingHosts(GroupCase):
         self.create_in(group, 2, name="others")
         others = [server for server in self.ended(3) if server["name"] != "never"]
         self.assertEqual([2], list(self.hosts_of(others).values()))
+
+
+class ManySchedulers(GroupCase):
+    """Twelve hosts, and four conductors and schedulers that know nothing of each other's picks."""
+
+    hosts = 12
+
+    def setUp(self) -> None:
+        """Start the others."""
+        super().setUp()
+        for part in ("scheduler", "conductor") * 3:
+            another = self.deployment._parts[part]()
+            another.start()
+            self.addCleanup(another.stop)
+
+    def test_requests_at_once_fill_all_hosts_and_no_host_twice(self) -> None:
+        groups = [self.group("anti-affinity") for _ in range(3)]
+        with ThreadPoolExecutor(12) as clients:
+            list(clients.map(lambda n: self.create_in(groups[n % 3]), range(36)))
+        self.hosts_of(self.ended(36))
+        for group in groups:
+            members = [self.server(uuid) for uuid in self.members(group)]
+            self.assertEqual([1] * 12, list(self.hosts_of(members).values()))
+
+    def test_more_requests_than_hosts_leave_as_many_as_are_too_many(self) -> None:
+        group = self.group("anti-affinity")
+        self.create_at_once(group, 15)
+        servers = self.ended(15)
+        active = [server for server in servers if server["status"] == "ACTIVE"]
+        self.assertEqual([1] * 12, list(self.hosts_of(active).values()))
+        sentences = {server["fault"]["message"] for server in servers if server not in active}
+        self.assertEqual(
+            {
+                "No valid host was found. 0 of 12 hosts fit: "
+                "12 with as many servers of the group as may be."
+            },
+            sentences,
+        )
+        self.until("only what runs is allocated", lambda: self.held().get("VCPU") == 12)
+
+    def test_those_that_belong_together_meet_whoever_schedules_them(self) -> None:
+        group = self.group("affinity")
+        self.create_at_once(group, 8)
+        self.assertEqual([8], list(self.hosts_of(self.ended(8)).values()))
+
+
+class LargeFleet(GroupCase):
+    """More hosts than a decision looks at."""
+
+    hosts = 8
+    more = f"{_QUOTA}[scheduler]\nmax_placement_results = 1\n"
+
+    def test_the_hosts_of_the_members_are_looked_at_in_any_case(self) -> None:
+        for policy in ("affinity", "soft-affinity"):
+            group = self.group(policy)
+            for _ in range(4):
+                self.create_in(group)
+                self.until("it has ended", lambda: self._ended() == len(self.servers()))
+            members = [self.server(uuid) for uuid in self.members(group)]
+            self.assertEqual([4], list(self.hosts_of(members).values()), policy)

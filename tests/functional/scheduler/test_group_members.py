@@ -165,6 +165,27 @@ class ChooseTest(GroupMembersCase):
         for host in ("h1", "h1", "h2"):
             self.assertEqual(frozenset(), self.choose(scheduler, {a: host}))
 
+    def test_a_soft_wish_gives_way_to_who_chose_since_the_look_but_not_for_ever(self) -> None:
+        rule = self.group("soft-anti-affinity")
+        mine, *others = self.join(rule, 10)
+        scheduler = self.scheduler(rule)
+        answers = []
+        for other in others[:7]:
+            scheduler.look(besides=[mine])
+            another = self.scheduler(rule)
+            another.look(besides=[other])
+            self.choose(another, {other: "h1"})
+            answers.append(self.choose(scheduler, {mine: "h1"}) == {mine})
+        self.assertEqual([True] * 5 + [False] * 2, answers)
+
+    def test_a_soft_wish_that_nobody_came_before_is_taken_at_once(self) -> None:
+        rule = self.group("soft-anti-affinity")
+        first, second = self.join(rule, 2)
+        for uuid in (first, second):
+            scheduler = self.scheduler(rule)
+            scheduler.look(besides=[uuid])
+            self.assertEqual(frozenset(), self.choose(scheduler, {uuid: "h1"}))
+
     def test_at_once_each_host_goes_to_one_of_those_that_are_to_be_apart(self) -> None:
         for number in range(3):
             rule = self.group("anti-affinity", number)
