@@ -74,11 +74,15 @@ class ServerGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A server of a group and its host, if it has one. One that is ``leaving`` is being deleted."""
+    """A server of a group and its host, if it has one.
+
+    One that is ``leaving`` is being deleted. One that is ``busy`` may be on its way elsewhere, or back.
+    """
 
     uuid: InstanceUuid
     host: HostName | None
     leaving: bool = False
+    busy: bool = False
 
 
 def by_host(rule: GroupRule, members: Iterable[Member]) -> dict[HostName, int]:

@@ -7,6 +7,7 @@ once, whatever host and conductor each goes through, the second sees the first.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,10 +21,9 @@ from kilonova.db.statements import among, table_of
 
 _instances = table_of(StoredInstance)
 
-_leaving = sa.func.coalesce(_instances.c.task_state == TaskState.DELETING, sa.false())
-_OF_GROUP = sa.select(_instances.c.uuid, _instances.c.host, _leaving).where(
-    _instances.c.group_uuid == sa.bindparam("group"), _instances.c.deleted.is_(False)
-)
+_OF_GROUP = sa.select(
+    _instances.c.uuid, _instances.c.host, _instances.c.vm_state, _instances.c.task_state
+).where(_instances.c.group_uuid == sa.bindparam("group"), _instances.c.deleted.is_(False))
 _HOLD = (
     sa.select(
         _instances.c.group_uuid,
@@ -44,7 +44,17 @@ def members_in(cell_db: Database, group_uuid: str) -> tuple[Member, ...]:
     """Return a group's members in this cell, whether they are built on their hosts yet or not."""
     asked = {"group": group_uuid}
     rows = cell_db.query(lambda c: c.execute(_OF_GROUP, asked).all())
-    return tuple(Member(row[0], row[1], bool(row[2])) for row in rows)
+    return tuple(_member(row) for row in rows)
+
+
+def _member(row: Any) -> Member:
+    at_work = row.task_state is not None and row.vm_state != VmState.BUILDING
+    return Member(
+        uuid=row.uuid,
+        host=row.host,
+        leaving=row.task_state == TaskState.DELETING,
+        busy=at_work or row.vm_state == VmState.RESIZED,
+    )
 
 
 def disband(cell_db: Database, group_uuid: str) -> None:
@@ -68,8 +78,7 @@ class Beginnings:
         for row in connection.execute(_HOLD, {"groups": sorted(groups)}):
             # One that waits to begin holds no place: it is checked when it does.
             if row.vm_state != VmState.BUILDING or row.begun_epoch == row.epoch:
-                member = Member(row.uuid, row.host, row.task_state == TaskState.DELETING)
-                self._members[row.group_uuid][row.uuid] = member
+                self._members[row.group_uuid][row.uuid] = _member(row)
 
     def refusal(self, host: HostName, report: InstanceReport) -> str | None:
         """Return why a build must not begin on a host, or None if its group has nothing against it."""

@@ -90,10 +90,18 @@ def near_hosts(spec: RequestSpec, members: Mapping[HostName, int]) -> list[HostN
 def standing(
     found: Iterable[Member], places: Iterable[Place], besides: Collection[InstanceUuid]
 ) -> list[Member]:
-    """Return the members, but for some, each where its cell says, or else where it was to go."""
-    members = {p.uuid: Member(p.uuid, p.chosen_host) for p in places if p.cell_uuid != CELL0}
-    members |= {member.uuid: member for member in found}
-    return [member for member in members.values() if member.uuid not in besides]
+    """Return the members, but for some, each where its cell says, or else where it was to go.
+
+    One that may be moving counts in both places.
+    """
+    chosen = {p.uuid: Member(p.uuid, p.chosen_host) for p in places if p.cell_uuid != CELL0}
+    members = chosen | {member.uuid: member for member in found}
+    targets = [
+        chosen[member.uuid]
+        for member in found
+        if member.busy and member.uuid in chosen and chosen[member.uuid].host != member.host
+    ]
+    return [member for member in (*members.values(), *targets) if member.uuid not in besides]
 
 
 def admitted(

@@ -149,13 +149,19 @@ class BeginningsTest(GroupedCase):
         self.assertEqual(Applied(()), self.begin(H1, APART, second))
 
     def test_a_cell_tells_where_its_members_are(self) -> None:
-        here, there, leaving, gone = self.place(APART, H1, H2, H1, H2)
+        here, there, leaving, gone, moving = self.place(APART, H1, H2, H1, H2, H1)
         self.place(rule("anti-affinity", number=2), H1)
         instances.update(self.cell, leaving, {"task_state": TaskState.DELETING})
         instances.update(self.cell, there, {"host": None})
+        instances.update(self.cell, moving, {"vm_state": VmState.RESIZED, "task_state": None})
         instances.mark_deleted(self.cell, [gone], NOW)
         found = grouped.members_in(self.cell, APART.group_uuid)
-        expected = {Member(here, H1), Member(there, None), Member(leaving, H1, leaving=True)}
+        expected = {
+            Member(here, H1),
+            Member(there, None),
+            Member(leaving, H1, leaving=True),
+            Member(moving, H1, busy=True),
+        }
         self.assertEqual(expected, set(found))
 
     def test_a_group_costs_one_statement_and_no_group_costs_none(self) -> None:

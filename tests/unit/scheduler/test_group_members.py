@@ -1,5 +1,7 @@
 """Where members of a group count, and who may go where when several are wanted there."""
 
+from collections import Counter
+
 import testtools
 
 from kilonova.core.ids import CELL0, CellUuid, HostName, InstanceUuid
@@ -31,6 +33,13 @@ class StandingTest(testtools.TestCase):
         # The third was mapped after the cell was asked.
         expected = [Member(A, H2), Member(B, None), Member(C, H1)]
         self.assertEqual(expected, standing(found, places, ()))
+
+    def test_one_that_may_be_moving_is_in_both_places(self) -> None:
+        places = [Place(A, CELL, H2), Place(B, CELL, H1), Place(C, CELL, None)]
+        found = [Member(uuid, H1, busy=True) for uuid in (A, B, C, D)]
+        expected = Counter({H1: 4, H2: 1, None: 1})
+        self.assertEqual(expected, Counter(m.host for m in standing(found, places, ())))
+        self.assertEqual([], standing(found[:1], places[:1], (A,)))
 
     def test_one_that_never_got_a_host_is_nowhere(self) -> None:
         self.assertEqual([], standing([], [Place(A, CELL0, H1)], ()))
