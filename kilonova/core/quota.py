@@ -53,3 +53,13 @@ def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:
         f"Quota exceeded for {names}: Requested {of(asked)}, "
         f"but already used {of(used)} of {of(limits)} {names}"
     )
+
+
+def crowded(asked: int, used: int, limit: int) -> str | None:
+    """Return the sentence for a server group that would have too many members, or None if it has room."""
+    if limit == UNLIMITED or used + asked <= limit:
+        return None
+    name = "server_group_members"
+    return (
+        f"Quota exceeded for {name}: Requested {asked}, but already used {used} of {limit} {name}"
+    )

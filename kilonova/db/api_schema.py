@@ -216,6 +216,25 @@ class AggregateHost(ApiBase):
     host: Mapped[str] = mapped_column(Name, primary_key=True, index=True)
 
 
+class StoredDecision(ApiBase):
+    """A server that a scheduling pass decided on, with its host, if it got one.
+
+    ``record`` tells how the decision came about; it stands in the row of the pass's first server
+    (``place`` 0) alone. All rows of a pass have one ``created_at``.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("decisions_age", "created_at", "place"),)
+
+    decision_id: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    instance_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    request_id: Mapped[str] = mapped_column(Name, index=True)
+    host: Mapped[str | None] = mapped_column(Name)
+    record: Mapped[bytes | None] = mapped_column(Json)
+
+
 class Lease(ApiBase):
     """Who leads. ``token`` grows with each change of holder, so a late holder is known by its own."""
 

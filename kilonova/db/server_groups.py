@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from kilonova.core.errors import Invalid, NotFound, QuotaExceeded
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid, ProjectId
-from kilonova.core.quota import UNLIMITED, Amount, Limits
+from kilonova.core.quota import UNLIMITED, Amount, Limits, crowded
 from kilonova.core.server_group import GroupRule, Policy, ServerGroup
 from kilonova.db import api_schema, quotas
 from kilonova.db.engine import Database
@@ -152,12 +152,9 @@ def admit(connection: sa.Connection, rule: GroupRule, count: int, limit: int) ->
         raise Invalid(f"group: {missing(rule.group_uuid)}")
     if limit == UNLIMITED:
         return
-    used = connection.execute(_COUNT, asked).scalar_one()
-    if used + count > limit:
-        raise QuotaExceeded(
-            f"Quota exceeded for server_group_members: Requested {count}, "
-            f"but already used {used} of {limit} server_group_members"
-        )
+    sentence = crowded(count, connection.execute(_COUNT, asked).scalar_one(), limit)
+    if sentence is not None:
+        raise QuotaExceeded(sentence)
 
 
 class Place(msgspec.Struct, frozen=True):
