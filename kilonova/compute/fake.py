@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from oslo_config import cfg
 
 from kilonova.compute.driver import Guest, Watcher
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.inventory import Capacity, count_properties, inventory, provider_uuid
 from kilonova.compute.machine import booted_at
 from kilonova.compute.script import Script
 from kilonova.core import flavor
@@ -61,7 +61,7 @@ class FakeDriver:
         node = NodeName(self._host)
         with self._lock:
             used = dict(self._used)
-            running = sum(guest.power == PowerState.RUNNING for guest in self._guests.values())
+            guests = tuple(self._guests.values())
         report = NodeReport(
             node=node,
             provider_uuid=provider_uuid(self._host, node),
@@ -74,7 +74,9 @@ class FakeDriver:
             vcpus_used=used["VCPU"],
             memory_mb_used=used["MEMORY_MB"],
             disk_gb_used=used["DISK_GB"],
-            running_vms=running,
+            running_vms=sum(guest.power == PowerState.RUNNING for guest in guests),
+            servers=len(guests),
+            image_properties=count_properties(guest.instance.image for guest in guests),
             inventory=self._inventory,
             traits=("COMPUTE_NODE",),
             capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"},

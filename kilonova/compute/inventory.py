@@ -1,11 +1,14 @@
-"""What a host offers to Placement: pure arithmetic on what it has and what is kept back."""
+"""What a host offers to Placement, and what it counts of its servers: pure arithmetic."""
 
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 from oslo_config import cfg
 
 from kilonova.core.ids import HostName, NodeName, ProviderUuid
+from kilonova.core.image import Image
 from kilonova.core.scheduling import Inventory
 
 _NAMESPACE = uuid.UUID("e3e7c6b2-6a43-5d5e-8f6e-5a3f9b1f2c77")
@@ -42,3 +45,11 @@ def inventory(conf: cfg.ConfigOpts, has: Capacity) -> dict[str, Inventory]:
         for name, (total, reserved, ratio) in wanted.items()
         if total > 0
     }
+
+
+def count_properties(images: Iterable[Image | None]) -> dict[str, int]:
+    """Return how many servers' images have each property, by ``name=value``, in order."""
+    found = Counter(
+        f"{name}={value}" for image in images if image for name, value in image.properties.items()
+    )
+    return dict(sorted(found.items()))

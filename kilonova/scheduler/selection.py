@@ -16,7 +16,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.decision_record import DecisionRecord, Scored
 from kilonova.core.errors import HostsUnavailable, Invalid
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.messages import Destinations, SelectDestinations
@@ -70,13 +70,18 @@ class _Course:
         finally:
             self.seconds[name] += time.perf_counter() - began
 
-    def settle(self, picked: Iterable[Decision], refused: Collection[InstanceUuid]) -> None:
-        """Take over the picks whose claims stand."""
+    def settle(
+        self, picked: Iterable[Decision], refused: Collection[InstanceUuid]
+    ) -> list[ProviderUuid]:
+        """Take over the picks whose claims stand, and return the host of each."""
         self.claims_refused += len(refused)
+        taken = []
         for decision in picked:
             if decision.destination and decision.instance_uuid not in refused:
                 self.decided[decision.instance_uuid] = decision
+                taken.append(decision.destination.provider_uuid)
         self.waiting = [uuid for uuid in self.waiting if uuid not in self.decided]
+        return taken
 
     def record(self, why: NoHost | None) -> DecisionRecord:
         """Return how it came about; ``why`` there is no host for those that wait."""
@@ -149,7 +154,7 @@ class Selection:
             course.best = course.best or picked.best
             with course.stage("claim"):
                 refused = self._claim(spec, picked.decisions)
-            course.settle(picked.decisions, refused)
+            self._hosts.occupy(spec, course.settle(picked.decisions, refused))
             if not (refused or unseen):
                 break
         return self._close(spec, moment, course, message.instance_uuids)

@@ -1,0 +1,31 @@
+"""Multipliers of weighers that an aggregate's metadata sets for its hosts. Pure.
+
+Keys and their meaning: Compute documentation, "Utilization-aware scheduling" and "Weights". A key is named
+as the option that it stands in for, such as ``ram_weight_multiplier``.
+"""
+
+import math
+from collections.abc import Sequence
+
+from kilonova.core.aggregate import HostAggregate
+
+_END = "_weight_multiplier"
+
+
+def multipliers_of(aggregates: Sequence[HostAggregate]) -> dict[str, float]:
+    """Return the multipliers that a host's aggregates set, by key.
+
+    Where several set one, the least of them counts. What is no number sets nothing.
+    """
+    found: dict[str, float] = {}
+    for aggregate in aggregates:
+        for key, text in aggregate.metadata.items():
+            if not key.endswith(_END):
+                continue
+            try:
+                number = float(text)
+            except ValueError:
+                continue
+            if math.isfinite(number):
+                found[key] = min(number, found.get(key, number))
+    return found
