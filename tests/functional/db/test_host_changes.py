@@ -49,7 +49,9 @@ class HostChangesTest(DatabaseCase):
         self.known: dict[ProviderUuid, Any] = {}
         self.since: Any = None
 
-    def beat(self, number: int, nodes: Sequence[NodeReport] | None = None, seconds: float = 0) -> None:
+    def beat(
+        self, number: int, nodes: Sequence[NodeReport] | None = None, seconds: float = 0
+    ) -> None:
         """Give a sign of life, so many seconds after the beginning by the conductor's clock."""
         service = (hosts.COMPUTE, HostName(f"h{number}"), "compute")
         hosts.beat(self.db, service, nodes, NOW + timedelta(seconds=seconds))
@@ -158,7 +160,7 @@ class HostChangesTest(DatabaseCase):
         self.look()
         moved = sa.update(_nodes).values(updated_at=NOW)
         self.db.write(lambda c: c.execute(moved))
-        self.known = {uuid: NOW for uuid in self.known}
+        self.known = dict.fromkeys(self.known, NOW)
         for _ in range(2):
             costs.append(len(statements_of(self.db, self.look)))
         self.assertEqual([3, 3], costs)
