@@ -33,8 +33,9 @@ from kilonova.scheduler.shortage import lacks, unsuited
 
 LOG = logging.getLogger(__name__)
 
-_ROUNDS = 5
-"""Times that refused claims are picked anew before the server counts as one that no host fits."""
+_ROUNDS = 20
+"""Times that refused claims are picked anew before the server counts as one that no host fits. Each time,
+somebody else's claim stood instead, so that it takes a crowd to need more than two or three."""
 _EXPLAINED = 5
 """Hosts whose scores a decision's record tells."""
 _ANYTHING = Request(groups=(Group(resources={"VCPU": 1}),))
