@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 
+import msgspec
 from oslo_config import cfg
 
 from kilonova.core.aggregate import HostAggregate, aggregates_by_host
@@ -130,12 +131,16 @@ class Hosts:
         return self._cells_read and all(cell.answers or cell.nodes for cell in cells)
 
     def occupy(self, spec: RequestSpec, providers: Iterable[ProviderUuid]) -> None:
-        """Count servers that are claimed for, each until its host reports anew."""
+        """Count servers that are claimed for, each until its host reports anew.
+
+        How busy a host is, only it can say: a build may be over long before it reports.
+        """
         with self._lock:
             for provider in providers:
                 state = self._states.get(provider)
                 if state is not None:
-                    self._states[provider] = occupied(spec, state)
+                    now = occupied(spec, state)
+                    self._states[provider] = msgspec.structs.replace(now, busy=state.busy)
 
     def _new(self, providers: Collection[ProviderUuid]) -> list[ProviderUuid]:
         recently = time.monotonic() - _STRANGER_PAUSE
