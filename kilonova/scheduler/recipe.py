@@ -69,8 +69,8 @@ def _found(namespace: str, names: Sequence[str], option: str) -> list[Any]:
 
 def _multipliers(options: Any) -> dict[str, float]:
     """Return the multiplier of each weigher that comes with kilonova, in the order of asking."""
-    # MetricsWeigher has none of its own: each metric has one in weight_setting.
-    return {name: options.get(key, 1.0) for name, key in KEYS.items()}
+    # MetricsWeigher has no option: each metric has a multiplier in weight_setting.
+    return {name: getattr(options, key, 1.0) for name, key in KEYS.items()}
 
 
 def moment(conf: cfg.ConfigOpts, now: datetime) -> Moment:
