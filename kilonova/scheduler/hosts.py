@@ -91,8 +91,9 @@ class Hosts:
         """All aggregates, as last read."""
         self._mark: object = None
         self._placed: dict[HostName, tuple[HostAggregate, ...]] = {}
-        # Held to look for strangers, and to change what is known.
-        self._asking, self._lock = threading.Lock(), threading.RLock()
+        # Held to look for strangers, to refresh, and to change what is known.
+        self._asking, self._refreshing = threading.Lock(), threading.Lock()
+        self._lock = threading.RLock()
         self._strangers: dict[ProviderUuid, float] = {}
         self._silent: set[str] = set()
         self._looks = ThreadPoolExecutor(_LOOKS, thread_name_prefix="look")
@@ -152,6 +153,10 @@ class Hosts:
 
     def refresh(self) -> None:
         """Look at every cell, and return when all have answered that answer soon."""
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         try:
             self._cells.refresh()
             self._read_aggregates()

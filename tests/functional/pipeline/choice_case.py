@@ -44,6 +44,16 @@ class ChoiceCase(PipelineCase):
         assert isinstance(scheduler, SchedulerService)
         scheduler.hosts.refresh()
 
+    def reported(self) -> dict[str, tuple[int, int, int, dict[str, int]]]:
+        """Return what the scheduler knows of each host: servers, busy, failed builds, images."""
+        self.see()
+        scheduler = self.deployment.part("scheduler")
+        assert isinstance(scheduler, SchedulerService)
+        return {
+            state.host: (state.servers, state.busy, state.failed_builds, state.image_properties)
+            for state in scheduler.hosts.all()
+        }
+
     def set_enabled(self, host: str, *, enabled: bool) -> None:
         """Enable or disable a host."""
         status = "enabled" if enabled else "disabled"

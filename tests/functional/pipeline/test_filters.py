@@ -219,10 +219,7 @@ class FullHosts(ChoiceCase):
 
     def _reported(self, host: str, servers: int, busy: int) -> bool:
         """Whether the scheduler knows by now that so much is on a host."""
-        self.see()
-        scheduler: Any = self.deployment.part("scheduler")
-        found = {s.host: (s.servers, s.busy) for s in scheduler.hosts.all()}
-        return bool(found[host] == (servers, busy))
+        return self.reported()[host][:2] == (servers, busy)
 
     def test_compute_filter_leaves_the_one_host_that_is_not_disabled(self) -> None:
         for host in OTHERS:
