@@ -17,6 +17,7 @@ from tests.functional.compute.driver_contract import (
     GoesAway,
     Notes,
     never,
+    unmeasured,
 )
 from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
 
