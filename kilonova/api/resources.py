@@ -4,6 +4,7 @@ from kilonova.api import (
     aggregates,
     availability_zones,
     compute_services,
+    decisions,
     extensions,
     flavor_details,
     flavors,
@@ -12,8 +13,10 @@ from kilonova.api import (
     key_pairs,
     limits,
     migrations,
+    plans,
     quotas,
     server_addresses,
+    server_groups,
     server_metadata,
     server_tags,
     server_topology,
@@ -36,9 +39,13 @@ ROUTES: tuple[Route, ...] = (
     *migrations.ROUTES,
     *quotas.ROUTES,
     *server_addresses.ROUTES,
+    *server_groups.ROUTES,
     *server_metadata.ROUTES,
     *server_tags.ROUTES,
     *server_topology.ROUTES,
     *servers.ROUTES,
     *usages.ROUTES,
 )
+
+OWN_ROUTES: tuple[Route, ...] = (*decisions.ROUTES, *plans.ROUTES)
+"""What is served below ``/kilonova/v1``, with no microversions."""

@@ -16,14 +16,13 @@ from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
-from kilonova.core.instance import ActionEvent, Instance
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc.messages import BuildInstance
 
 LOG = logging.getLogger(__name__)
 
-BUILD = "compute__do_build_and_run_instance"
 _ROOT_DEVICE = "/dev/vda"
 _PAUSE = 1.0
 _LONGEST_PAUSE = 10.0
@@ -72,11 +71,15 @@ class Builder:
         instance = message.instance
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
-            whole = stages.begin(BUILD)
-            if not self._begins(context, instance, whole):
-                return
+            whole = stages.begin(BUILD_EVENT)
+            error: KilonovaError | None
             try:
+                if not self._begins(context, instance, whole):
+                    return
                 error = self._attempt(instance, stages)
+            except BuildFailed as unfit:
+                LOG.info("%s must not be built here: %s", instance.uuid, unfit)
+                error = unfit
             except _Abandoned:
                 LOG.warning("%s is left to the next start of this host", instance.uuid)
                 return
@@ -94,13 +97,18 @@ class Builder:
             self.failed_in_a_row += 1
 
     def _begins(self, context: RequestContext, instance: Instance, event: ActionEvent) -> bool:
-        """Tell the cell that the build begins; False if it must not."""
+        """Tell the cell that the build begins; False if it must not.
+
+        Raises:
+            BuildFailed: it must not begin on this host, but may on another.
+        """
         report = InstanceReport(
             instance_uuid=instance.uuid,
             epoch=instance.epoch,
             request_id=context.request_id,
             builder=str(uuid.uuid4()),
             task_state=TaskState.SPAWNING,
+            group=instance.wishes.group,
             events=(event,),
         )
         answer = self._reporter.send(report)

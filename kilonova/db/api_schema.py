@@ -37,7 +37,9 @@ class InstanceMapping(ApiBase):
     """Which cell a server is in (none while it is a build request), and what it counts for in quotas.
 
     The project's row of ``quota_usages`` is the sum over its mappings that are not queued for delete;
-    both change in one transaction.
+    both change in one transaction. ``group_uuid`` makes the server a member of a server group, until it is
+    queued for delete; ``chosen_host`` is where a scheduler last wanted a member to go, for the others to
+    see until its cell tells where it is.
     """
 
     __tablename__ = "instance_mappings"
@@ -51,6 +53,24 @@ class InstanceMapping(ApiBase):
     memory_mb: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(Moment)
     queued_for_delete: Mapped[bool] = mapped_column(default=False)
+    group_uuid: Mapped[str | None] = mapped_column(Uuid, index=True)
+    chosen_host: Mapped[str | None] = mapped_column(Name)
+
+
+class ServerGroup(ApiBase):
+    """A server group. Whoever adds a member, or chooses a host for one, holds its row."""
+
+    __tablename__ = "server_groups"
+    __table_args__ = (Index("server_groups_project", "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    policy: Mapped[str] = mapped_column(Name)
+    max_server_per_host: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class BuildRequest(ApiBase):
@@ -58,7 +78,8 @@ class BuildRequest(ApiBase):
 
     ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet).
     One that is ``withdrawn`` is nobody's server any more: its owner deleted it after a conductor had
-    begun, and what that left in a cell and in Placement is still to be removed.
+    begun, and what that left in a cell and in Placement is still to be removed. ``waits_for`` is what stood
+    in the way when it was driven last.
     """
 
     __tablename__ = "build_requests"
@@ -71,6 +92,7 @@ class BuildRequest(ApiBase):
     driver: Mapped[str] = mapped_column(Name, default="")
     driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
     withdrawn: Mapped[bool] = mapped_column(default=False)
+    waits_for: Mapped[str | None] = mapped_column(LongText)
     instance: Mapped[bytes] = mapped_column(Json)
 
 
@@ -160,6 +182,7 @@ class QuotaUsage(ApiBase):
     instances: Mapped[int] = mapped_column(default=0)
     cores: Mapped[int] = mapped_column(default=0)
     ram: Mapped[int] = mapped_column(BigId, default=0)
+    server_groups: Mapped[int] = mapped_column(default=0)
 
 
 class KeyPairUsage(ApiBase):
@@ -193,6 +216,25 @@ class AggregateHost(ApiBase):
         ForeignKey("aggregates.id", ondelete="CASCADE"), primary_key=True
     )
     host: Mapped[str] = mapped_column(Name, primary_key=True, index=True)
+
+
+class StoredDecision(ApiBase):
+    """A server that a scheduling pass decided on, with its host, if it got one.
+
+    ``record`` tells how the decision came about; it stands in the row of the pass's first server
+    (``place`` 0) alone. All rows of a pass have one ``created_at``.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("decisions_age", "created_at", "place"),)
+
+    decision_id: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    instance_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    request_id: Mapped[str] = mapped_column(Name, index=True)
+    host: Mapped[str | None] = mapped_column(Name)
+    record: Mapped[bytes | None] = mapped_column(Json)
 
 
 class Lease(ApiBase):

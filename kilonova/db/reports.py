@@ -2,23 +2,26 @@
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
 is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
-refused, too, while something else is under way with it.
+refused, too, while something else is under way with it; and a build that would break its server group's
+rule does not begin.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
-from kilonova.core.instance import ActionEvent, Fault
-from kilonova.core.report import InstanceReport
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
+from kilonova.core.report import InstanceReport, Tried
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
+from kilonova.db.grouped import Beginnings
 from kilonova.db.instances import fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 
@@ -56,30 +59,44 @@ _FINISH = sa.update(_events).where(
 _SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
 
 
+class Applied(msgspec.Struct, frozen=True):
+    """The indexes of the reports that were refused; of those that begin a build in vain, also why their
+    host is ``unfit``."""
+
+    refused: tuple[int, ...]
+    unfit: dict[int, str] = {}
+
+
 def apply(
     cell_db: Database, host: HostName, reports: Sequence[InstanceReport], now: datetime
-) -> tuple[int, ...]:
-    """Apply a host's reports in order; return the indexes of those that were refused.
+) -> Applied:
+    """Apply a host's reports in order.
 
     Reports with ``gone`` or ``failure`` get their events written here; what else follows from them
     (freeing the claim, trying the next host) is the cell conductor's.
     """
 
-    def work(connection: sa.Connection) -> tuple[int, ...]:
-        refused = []
+    def work(connection: sa.Connection) -> Applied:
+        beginnings = Beginnings(connection, reports)
+        refused: list[int] = []
+        unfit: dict[int, str] = {}
         # By what is unique of them: an event that ends in the batch it began in is one row.
         events: dict[tuple[Any, ...], dict[str, Any]] = {}
         for index, report in enumerate(reports):
-            if not _apply_one(connection, host, report, now):
+            why = beginnings.refusal(host, report)
+            if why is not None:
+                unfit[index] = why
+            if why is not None or not _apply_one(connection, host, report, now):
                 refused.append(index)
                 continue
+            beginnings.note(host, report)
             for event in report.events:
                 if not (event.finished_at and _finish(connection, report, event)):
                     one = (report.instance_uuid, report.request_id, event.name, event.started_at)
                     events[one] = event_row(report.instance_uuid, report.request_id, event)
         # A report that is repeated, because its answer was lost, finds its events there.
         insert_if_absent(connection, _events, list(events.values()), "name")
-        return tuple(refused)
+        return Applied(tuple(refused), unfit)
 
     return cell_db.write(work)
 
@@ -127,7 +144,7 @@ def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEven
     return bool(connection.execute(_FINISH, values).rowcount)
 
 
-_STARTED_EARLIER = "compute__do_build_and_run_instance"
+_STARTED_EARLIER = BUILD_EVENT
 """The event whose start is reported by itself; the others come finished, in one row."""
 
 
@@ -137,8 +154,9 @@ def move(
     epoch: int,
     to: tuple[HostName, NodeName, str],
     now: datetime,
+    tried: Tried | None = None,
 ) -> bool:
-    """Give a build to another host (host, node, zone) under the next epoch.
+    """Give a build to another host (host, node, zone) under the next epoch, noting what was tried.
 
     False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
     """
@@ -155,7 +173,20 @@ def move(
             "updated_at": now,
         },
     )
-    return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+    def work(connection: sa.Connection) -> bool:
+        if not connection.execute(change).rowcount:
+            return False
+        _note(connection, uuid, tried)
+        return True
+
+    return cell_db.write(work)
+
+
+def _note(connection: sa.Connection, uuid: InstanceUuid, tried: Tried | None) -> None:
+    if tried is not None:
+        rows = [event_row(uuid, tried.request_id, event) for event in tried.events]
+        insert_if_absent(connection, _events, rows, "name")
 
 
 def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
@@ -165,10 +196,13 @@ def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> s
     return sa.update(_instances).where(current, there, _stays).values(epoch=epoch + 1, **values)
 
 
-def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> bool:
+def fail(
+    cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault, tried: Tried | None = None
+) -> bool:
     """Put a build that no host could do into ERROR, with no host; False if ``epoch`` no longer counts.
 
-    The epoch is raised, so that nothing of the failed build can change the server again.
+    The epoch is raised, so that nothing of the failed build can change the server again. What was tried is
+    noted, and that the action failed.
     """
     change = _raise_epoch(
         uuid,
@@ -187,6 +221,9 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
         if not connection.execute(change).rowcount:
             return False
         connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, fault)])
+        if tried is not None:
+            _note(connection, uuid, tried)
+            connection.execute(_finished(uuid, tried.request_id, fault.message, fault.created_at))
         return True
 
     return cell_db.write(work)
@@ -196,9 +233,12 @@ def finish_action(
     cell_db: Database, uuid: InstanceUuid, request_id: str, message: str | None, now: datetime
 ) -> None:
     """Note on an action when it was last heard of and, with ``message``, that it failed."""
-    change = (
+    cell_db.write(lambda c: c.execute(_finished(uuid, request_id, message, now)))
+
+
+def _finished(uuid: InstanceUuid, request_id: str, message: str | None, now: datetime) -> sa.Update:
+    return (
         sa.update(_actions)
         .where(_actions.c.instance_uuid == uuid, _actions.c.request_id == request_id)
         .values(updated_at=now, message=message)
     )
-    cell_db.write(lambda c: c.execute(change))

@@ -6,37 +6,44 @@ Hints and their meaning: Compute documentation, "Compute schedulers".
 import ipaddress
 
 from kilonova.core.scheduling import HostState, Reason, RequestSpec
-from kilonova.scheduler.filters import Moment, about, hints
+from kilonova.core.server_group import Policy
+from kilonova.scheduler.filters import Concerns, Moment, about, hints
 
 DIFFERENT, SAME = "different_host", "same_host"
 """The hints that name servers."""
 _NEAR, _CIDR = "build_near_host_ip", "cidr"
 
 
-@about(lambda spec: spec.group is not None and spec.group.policy == "anti-affinity", steady=False)
+def _of(policy: Policy) -> Concerns:
+    return lambda spec: spec.group is not None and spec.group.policy == policy
+
+
+@about(_of(Policy.ANTI_AFFINITY), steady=False)
 def group_anti_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """The host has fewer servers of the group than the group allows on one host."""
-    if spec.group is None or spec.group.policy != "anti-affinity":
+    group = spec.group
+    if group is None or group.policy != Policy.ANTI_AFFINITY:
         return None
-    limit, held = spec.group.max_server_per_host, moment.members.get(host.host, 0)
-    if held < limit:
+    if group.allows(host.host, moment.members):
         return None
+    limit, held = group.max_server_per_host, moment.members.get(host.host, 0)
     return Reason(
         refused_by="ServerGroupAntiAffinityFilter",
-        sentence="with as many servers of the group as may be",
+        sentence="have as many servers of the group as may be",
         nearest_miss=f"at most {limit} of the group on a host, host has {held}",
         short_by=held + 1 - limit,
     )
 
 
-@about(lambda spec: spec.group is not None and spec.group.policy == "affinity", steady=False)
+@about(_of(Policy.AFFINITY), steady=False)
 def group_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """The host has the servers of the group, if there are any yet."""
-    if spec.group is None or spec.group.policy != "affinity":
+    group = spec.group
+    if group is None or group.policy != Policy.AFFINITY:
         return None
-    if not any(moment.members.values()) or moment.members.get(host.host, 0):
+    if group.allows(host.host, moment.members):
         return None
-    return Reason(refused_by="ServerGroupAffinityFilter", sentence="without servers of the group")
+    return Reason(refused_by="ServerGroupAffinityFilter", sentence="have no server of the group")
 
 
 @about(lambda spec: DIFFERENT in spec.hints)
@@ -45,7 +52,7 @@ def different_host(spec: RequestSpec, host: HostState, moment: Moment) -> Reason
     if all(moment.host_of.get(uuid) != host.host for uuid in hints(spec, DIFFERENT)):
         return None
     return Reason(
-        refused_by="DifferentHostFilter", sentence="with a server that it should be apart from"
+        refused_by="DifferentHostFilter", sentence="have a server that it should be apart from"
     )
 
 
@@ -55,9 +62,7 @@ def same_host(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | No
     named = hints(spec, SAME)
     if not named or any(moment.host_of.get(uuid) == host.host for uuid in named):
         return None
-    return Reason(
-        refused_by="SameHostFilter", sentence="without the servers that it should be beside"
-    )
+    return Reason(refused_by="SameHostFilter", sentence="lack the servers that it should be beside")
 
 
 @about(lambda spec: _NEAR in spec.hints)
@@ -74,7 +79,7 @@ def simple_cidr_affinity(spec: RequestSpec, host: HostState, _moment: Moment) ->
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return Reason(refused_by=name, sentence=f"refused, as {text[:50]} is no network")
+        return Reason(refused_by=name, sentence=f"cannot be judged, as {text[:50]} is no network")
     try:
         inside = ipaddress.ip_address(host.host_ip) in network
     except ValueError:
@@ -83,6 +88,6 @@ def simple_cidr_affinity(spec: RequestSpec, host: HostState, _moment: Moment) ->
         return None
     return Reason(
         refused_by=name,
-        sentence=f"outside of {network}",
+        sentence=f"are outside of {network}",
         nearest_miss=f"host has address {host.host_ip or 'unknown'}",
     )

@@ -88,7 +88,7 @@ def choose(file: str, servers: int, batch: int) -> Pace:
         request = spec(flavor=flavor(root_gb=1))
         found = selection.select(SelectDestinations(spec=request, instance_uuids=wanted))
         placed += sum(1 for decision in found.decisions if decision.destination)
-        refused += found.record.claims_refused
+        refused += sum(one.asked - one.granted for one in found.record.claims)
 
     one(1)
     print("ready", flush=True)

@@ -45,57 +45,57 @@ class Row(NamedTuple):
 ROWS = (
     Row(
         "AvailabilityZoneFilter: the zone that is asked for",
-        "in another zone",
+        "are in another zone",
         server={"availability_zone": "z1"},
     ),
     Row(
         "ComputeCapabilitiesFilter: what the host can do",
-        "without cooling liquid",
+        "lack cooling liquid",
         flavor={"capabilities:cooling": "liquid"},
     ),
     Row(
         "ImagePropertiesFilter: the architecture that the image is made for",
-        "unable to run aarch64",
+        "cannot run aarch64",
         image={"hw_architecture": "aarch64"},
     ),
     Row(
         "AggregateInstanceExtraSpecsFilter: an aggregate that the flavor demands",
-        "in no aggregate with ssd true",
+        "are in no aggregate with ssd true",
         flavor={"aggregate_instance_extra_specs:ssd": "true"},
     ),
     Row(
         "AggregateImagePropertiesIsolation: hosts that are kept for other images",
-        "set apart for other images than os_distro=debian",
+        "are set apart for other images than os_distro=debian",
         image={"os_distro": "debian"},
     ),
     Row(
         "AggregateMultiTenancyIsolation: hosts that are kept for other projects",
-        "set apart for other projects",
+        "are set apart for other projects",
         user="demo",
     ),
     Row(
         "AggregateTypeAffinityFilter: hosts that are kept for other flavors",
-        "set apart for other flavors",
+        "are set apart for other flavors",
         flavor={"own:flavor": "of this row"},
     ),
     Row(
         "DifferentHostFilter: apart from servers that are on the others",
-        "with a server that it should be apart from",
+        "have a server that it should be apart from",
         hints={"different_host": "{others}"},
     ),
     Row(
         "SameHostFilter: beside a server that is on this one",
-        "without the servers that it should be beside",
+        "lack the servers that it should be beside",
         hints={"same_host": "{fits}"},
     ),
     Row(
         "SimpleCIDRAffinityFilter: near an address",
-        "outside of 192.0.2.0/24",
+        "are outside of 192.0.2.0/24",
         hints={"build_near_host_ip": "192.0.2.200", "cidr": "/24"},
     ),
     Row(
         "JsonFilter: what the query wants",
-        "not as the query wants",
+        "are not as the query wants",
         hints={"query": '[">=", "$hypervisor_version", 7]'},
     ),
     Row(
@@ -105,23 +105,23 @@ ROWS = (
     ),
     Row(
         "NUMATopologyFilter: two NUMA cells",
-        "without NUMA cells that hold it",
+        "lack NUMA cells that hold it",
         flavor={"hw:numa_nodes": "2"},
         sizes={"vcpus": 2},
     ),
     Row(
         "NUMATopologyFilter: huge pages",
-        "without NUMA cells that hold it",
+        "lack NUMA cells that hold it",
         flavor={"hw:mem_page_size": "2MB"},
     ),
     Row(
         "NUMATopologyFilter: CPUs of its own, which are PCPU in Placement",
-        "without NUMA cells that hold it",
+        "lack NUMA cells that hold it",
         flavor={"hw:cpu_policy": "dedicated"},
     ),
     Row(
         "no filter, but Placement: a trait",
-        "without trait HW_CPU_X86_AVX2",
+        "lack trait HW_CPU_X86_AVX2",
         flavor={"trait:HW_CPU_X86_AVX2": "required"},
     ),
     Row(
@@ -197,7 +197,7 @@ class FiltersTest(ChoiceCase):
         self.see()
         asked = [self._ask(number) for number in range(len(ROWS))]
         for row, uuid in zip(ROWS, asked, strict=True):
-            expected = f"0 of 3 hosts fit: 2 {row.refused}, 1 disabled."
+            expected = f"0 of 3 hosts fit: 2 {row.refused}, 1 is disabled."
             self.assertEqual(expected, self.why_not(uuid), row.what)
         dedicated = next(n for n, row in enumerate(ROWS) if "hw:cpu_policy" in row.flavor)
         self.assertEqual(1, self.held().get("PCPU"), ROWS[dedicated].what)
@@ -228,7 +228,7 @@ class FullHosts(ChoiceCase):
         self.assertEqual(FITS, self.host_of(self.request({}, {})))
         self.set_enabled(FITS, enabled=False)
         self.see()
-        self.assertEqual("0 of 3 hosts fit: 3 disabled.", self.why_not(self.request({}, {})))
+        self.assertEqual("0 of 3 hosts fit: 3 are disabled.", self.why_not(self.request({}, {})))
 
     def test_io_ops_filter_leaves_the_one_host_on_which_nothing_is_built(self) -> None:
         for host in OTHERS:
@@ -238,7 +238,7 @@ class FullHosts(ChoiceCase):
         self.assertEqual(FITS, self.host_of(self.request({}, {})))
         self._put(FITS, "slow")
         self.until("it is busy", lambda: self._reported(FITS, 2, 1))
-        self.assertEqual("0 of 3 hosts fit: 3 too busy.", self.why_not(self.request({}, {})))
+        self.assertEqual("0 of 3 hosts fit: 3 are too busy.", self.why_not(self.request({}, {})))
 
     def test_num_instances_filter_leaves_the_one_host_that_is_not_full(self) -> None:
         for host in OTHERS:
@@ -250,4 +250,4 @@ class FullHosts(ChoiceCase):
         for _ in range(3):
             self.assertEqual(FITS, self.host_of(self.request({}, {})))
         refused = self.why_not(self.request({}, {}))
-        self.assertEqual("0 of 3 hosts fit: 3 with too many servers.", refused)
+        self.assertEqual("0 of 3 hosts fit: 3 have too many servers.", refused)

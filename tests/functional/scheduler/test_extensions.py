@@ -22,7 +22,7 @@ def rack(spec, host, moment):
     """The host is in the rack that the hint names."""
     if host.host.startswith(spec.hints["rack"]):
         return None
-    return Reason(refused_by="RackFilter", sentence="in another rack")
+    return Reason(refused_by="RackFilter", sentence="are in another rack")
 
 
 def newest(spec, fits, moment):
@@ -88,7 +88,7 @@ class ExtensionsTest(testtools.TestCase):
     def test_an_installed_filter_and_weigher_decide(self) -> None:
         self._install()
         done = self._run()
-        self.assertEqual("r1-7 0 of 4 hosts fit: 1 in another rack\n", done.stdout, done.stderr)
+        self.assertEqual("r1-7 0 of 4 hosts fit: 1 is in another rack\n", done.stdout, done.stderr)
 
     def test_one_that_is_not_installed_is_told_by_its_name(self) -> None:
         done = self._run()

@@ -130,7 +130,7 @@ class HostsTest(HostsCase):
         self.change(A, 1, enabled=False, disabled_reason="new disks")
         self.change(B, 2, forced_down=True)
         self.hosts.refresh()
-        self.assertEqual(["down", "disabled", "forced down"], [self.refused(n) for n in range(3)])
+        self.assertEqual(["are down", "are disabled", "are forced down"], [self.refused(n) for n in range(3)])
         self.beat(A, 0)
         self.change(A, 1, enabled=True, disabled_reason=None)
         self.change(B, 2, forced_down=False)
@@ -216,7 +216,7 @@ class AwayTest(HostsCase):
         moment = Moment(now=utcnow(), down_after=0)
         reason = host_filters.compute(spec(), self.state(0), moment)
         assert reason is not None
-        self.assertEqual("down", reason.sentence)
+        self.assertEqual("are down", reason.sentence)
         self.hosts._down_after = timedelta(seconds=15)
         self.outage.away.clear()
         self.hosts.refresh()

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from kilonova.core.context import RequestContext
+from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
 from kilonova.core.flavor import Flavor
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import (
@@ -31,7 +32,6 @@ from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Decision,
     Destination,
-    GroupRule,
     Inventory,
     NoHost,
     NumaCell,
@@ -39,6 +39,7 @@ from kilonova.core.scheduling import (
     Reason,
     RequestSpec,
 )
+from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc import messages as m
 
@@ -99,6 +100,7 @@ DEVICE = BlockDevice(
 NETWORK = RequestedNetwork(
     network_id="net", port_id="port", fixed_ip="192.0.2.7", tag="front"
 )  # fmt: skip
+GROUP = GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2)
 WISHES = Wishes(
     networks=(NETWORK,),
     block_devices=(DEVICE,),
@@ -115,6 +117,7 @@ WISHES = Wishes(
     reservation_id="r-abc",
     launch_index=3,
     admin_pass="secret",
+    group=GROUP,
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -176,7 +179,7 @@ SPEC = RequestSpec(
     forced_host=HOST,
     forced_node=NODE,
     boots_from_volume=True,
-    group=GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2),
+    group=GROUP,
     moves_from=CELL,
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
@@ -191,6 +194,18 @@ NO_HOST = NoHost(
             short_by=1024.0,
         ),
     ),
+)
+RECORD = DecisionRecord(
+    servers=2,
+    placed=1,
+    considered=3,
+    passed=1,
+    flavor="m1.odd",
+    wanted={"MEMORY_MB": 2048},
+    refused=NO_HOST.reasons,
+    best=(Scored(host=HOST, node=NODE, total=1.5, parts={"RAMWeigher": 1.5}),),
+    claims=(ClaimRound(asked=2, granted=1, refused={"no room": 1}),),
+    stages=(Stage(name="claim", began_at=NOON, seconds=0.25),),
 )
 EVENT = ActionEvent(
     name="compute_spawn",
@@ -217,6 +232,7 @@ REPORT = InstanceReport(
     ),
     if_idle=True,
     gone=True,
+    group=GROUP,
     events=(EVENT,),
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
@@ -283,7 +299,7 @@ FULL = (
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     m.BuildServers(instance_uuids=(UUID, OTHER)),
-    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5),
+    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, dry_run=True),
     m.Destinations(
         decisions=(
             Decision(
@@ -292,7 +308,8 @@ FULL = (
                 alternates=(DESTINATION,),
                 no_host=NO_HOST,
             ),
-        )
+        ),
+        record=RECORD,
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
     m.DeleteInstance(instance=INSTANCE),
@@ -302,7 +319,7 @@ FULL = (
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
-    m.ReportsTaken(refused=(0, 2)),
+    m.ReportsTaken(refused=(0, 2), unfit={2: "too many"}),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),

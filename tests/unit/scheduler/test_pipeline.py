@@ -7,7 +7,8 @@ from typing import Any
 
 import testtools
 
-from kilonova.core.scheduling import Decision, GroupRule, HostState, Reason, RequestSpec
+from kilonova.core.scheduling import Decision, HostState, Reason, RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.scheduler import host_filters, weighers
 from kilonova.scheduler.filters import Moment, about
 from kilonova.scheduler.fit import Fit, amounts_of
@@ -214,9 +215,9 @@ class RefusalsTest(testtools.TestCase):
         self.assertEqual(5, no_host.considered)
         self.assertEqual(
             {
-                ("ComputeFilter", "down", 2),
-                ("ComputeFilter", "disabled", 1),
-                ("AvailabilityZoneFilter", "in another zone", 1),
+                ("ComputeFilter", "are down", 2),
+                ("ComputeFilter", "are disabled", 1),
+                ("AvailabilityZoneFilter", "are in another zone", 1),
             },
             {(r.refused_by, r.sentence, r.hosts) for r in no_host.reasons},
         )
