@@ -16,11 +16,26 @@ from kilonova.core.errors import (
     KilonovaError,
 )
 from kilonova.core.ids import HostName
+from kilonova.core.scheduling import NumaCell, PciPool
 
 StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "console",
-    "guests", "power-off",
+    "guests", "power-off", "report",
 ]  # fmt: skip
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a host has beyond CPUs, memory and disk; what is left out is as on every fake host."""
+
+    numa: tuple[NumaCell, ...] = ()
+    pci: tuple[PciPool, ...] = ()
+    metrics: dict[str, float] = {}
+    traits: tuple[str, ...] = ()
+    capabilities: dict[str, str] = {}
+    supported: tuple[tuple[str, str, str], ...] = ()
+    hypervisor_version: int = 1
+    host_ip: str = "127.0.0.1"
+    memory_mb: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +43,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     It happens the first ``times`` times (None: always), whichever hosts they are on. It takes ``seconds``
     and, with ``error``, fails with that message: ``abort`` says that no other host should try,
-    ``unavailable`` that the hypervisor does not answer.
+    ``unavailable`` that the hypervisor does not answer. ``report`` is what the step of that name tells of
+    a host.
     """
 
     step: StepName
@@ -39,6 +55,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     error: str = ""
     abort: bool = False
     unavailable: bool = False
+    report: Parts = Parts()
 
 
 class Script:
@@ -62,6 +79,11 @@ class Script:
             return cls(msgspec.json.decode(Path(path).read_bytes(), type=list[Step]))
         except (OSError, msgspec.DecodeError) as error:
             raise Invalid(f"[fake] script: {path}: {error}") from error
+
+    def parts(self, host: HostName) -> Parts:
+        """Return what a host is said to have: by the first step that says so."""
+        told = (s.report for s in self._steps if s.step == "report" and s.host in ("", host))
+        return next(told, Parts())
 
     def take(self, name: StepName, host: HostName, server: str = "") -> tuple[Step, ...]:
         """Return the steps that apply now, counting each as played."""

@@ -84,6 +84,7 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``hypervisor_type``, ``hypervisor_version``, ``cpu_arch`` and the like, as strings. ``servers`` are on
     the host, ``busy`` of them are being built or changed, and ``failed_builds`` failed there lately.
     ``image_properties`` counts the host's servers by ``name=value`` of their images' properties.
+    ``multipliers`` are those that the host's aggregates set for weighers, by their option's name.
     """
 
     host: HostName
@@ -109,6 +110,7 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     image_properties: dict[str, int] = {}
     pci: tuple[PciPool, ...] = ()
     numa: tuple[NumaCell, ...] = ()
+    multipliers: dict[str, float] = {}
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):

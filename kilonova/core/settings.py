@@ -256,6 +256,10 @@ _METRICS = [
 
 _COMPUTE = [
     cfg.StrOpt("driver", default="libvirt", choices=("libvirt", "fake"), help="The hypervisor."),
+    cfg.StrOpt(
+        "cpu_dedicated_set",
+        help="Host CPUs, such as 2-15,^7, that are set apart for servers with CPUs of their own (PCPU).",
+    ),
 ]
 
 _LIBVIRT = [

@@ -70,7 +70,9 @@ class DatabaseCase(testtools.TestCase):
 def _make(server_url: str, name: str) -> str:
     database = f"{name}_{uuid.uuid4().hex[:12]}"
     _administer(server_url, f"CREATE DATABASE {database}")
-    atexit.register(_administer, server_url, f"DROP DATABASE {database}")
+    # PostgreSQL drops no database that somebody still has a connection to.
+    force = " WITH (FORCE)" if server_url.startswith("postgresql") else ""
+    atexit.register(_administer, server_url, f"DROP DATABASE {database}{force}")
     return server_url + database
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import testtools
 
-from kilonova.compute.script import Script, Step
+from kilonova.compute.script import Parts, Script, Step
 from kilonova.core.errors import BuildAborted, BuildFailed, HypervisorUnavailable, Invalid
 from kilonova.core.ids import HostName
 
@@ -88,12 +88,15 @@ class ReadTest(testtools.TestCase):
         example = document.read_text().partition("```json\n")[2].partition("```")[0]
         self.path.write_text(example)
         script = Script.read(str(self.path))
-        self.assertEqual(len(json.loads(example)), 5)
+        self.assertEqual(len(json.loads(example)), 6)
         self.assertRaises(BuildFailed, script.play, "spawn", H0, "unlucky")
         self.assertRaises(BuildAborted, script.play, "disks", H1, "broken")
         self.assertRaises(HypervisorUnavailable, script.play, "nodes", H1)
         (off,) = script.take("power-off", H0, "short-lived")
         self.assertEqual(2, off.seconds)
+        told = script.parts(HostName("h-2"))
+        self.assertEqual(({2048: 512}, "gpu"), (told.numa[0].pages, told.pci[0].alias))
+        self.assertEqual(Parts(), script.parts(H0))
 
     def test_what_is_no_script_is_refused_naming_the_file(self) -> None:
         for text in (
