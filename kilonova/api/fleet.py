@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from kilonova.api.scatter import gather
 from kilonova.core.errors import Conflict, DatabaseUnavailable, NotFound
 from kilonova.core.host import Service
 from kilonova.core.ids import HostName
@@ -17,6 +16,7 @@ from kilonova.db.cells import Cells, mapped_hosts, unmap_host
 from kilonova.db.engine import Database
 from kilonova.db.hosted import Hosted
 from kilonova.db.hosts import EVERY_NODE, NodeQuery, StoredNode
+from kilonova.db.scatter import gather
 
 
 class Fleet:

@@ -8,7 +8,6 @@ import msgspec
 
 from kilonova.api.paging import next_links
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.scatter import gather
 from kilonova.api.server_queries import server_query
 from kilonova.api.server_sight import sight_of
 from kilonova.api.views import servers as views
@@ -18,6 +17,7 @@ from kilonova.core.instance import Fault, Instance
 from kilonova.core.states import VmState
 from kilonova.db import instance_lists, instances
 from kilonova.db.instance_lists import NEWEST_FIRST, Mapped, ServerQuery, sort_value
+from kilonova.db.scatter import gather
 
 Found = tuple[Instance, CellUuid | None]
 """A server, and its cell, if it has one yet."""

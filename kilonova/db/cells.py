@@ -1,8 +1,9 @@
 """Cells: the mappings in the API database, and the databases and buses behind them."""
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -11,8 +12,11 @@ from sqlalchemy import exc
 from kilonova.core.errors import Conflict, NotFound
 from kilonova.core.ids import CELL0, CellUuid, HostName, InstanceUuid, ProjectId
 from kilonova.db.api_schema import CellMapping, HostMapping, InstanceMapping
+from kilonova.db.cell_database import CellDatabase
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
+
+T = TypeVar("T")
 
 _cells = table_of(CellMapping)
 _hosts = table_of(HostMapping)
@@ -115,15 +119,18 @@ def mapping_of(api_db: Database, uuid: InstanceUuid) -> InstanceCell | None:
 class Cells:
     """The databases of all cells, opened when first needed and kept.
 
-    The mappings are read again when a cell is asked for that is not known yet.
+    The mappings are read again when a cell is asked for that is not known yet. ``patience`` is how many
+    seconds those who ask several cells at once wait for one of them.
     """
 
-    def __init__(self, api_db: Database, *, pool_size: int = 10) -> None:
+    def __init__(self, api_db: Database, *, pool_size: int = 10, patience: float = 10.0) -> None:
+        self.patience = patience
         self._api_db = api_db
         self._pool_size = pool_size
         self._lock = threading.Lock()
         self._known: dict[CellUuid, Cell] = {}
-        self._open: dict[str, Database] = {}
+        self._open: dict[str, CellDatabase] = {}
+        self._threads: dict[str, ThreadPoolExecutor] = {}
 
     def all(self) -> tuple[Cell, ...]:
         """Return every cell, cell0 first, as last read."""
@@ -147,7 +154,7 @@ class Cells:
             raise NotFound(f"Cell {uuid} could not be found.")
         return self._known[uuid]
 
-    def database(self, uuid: CellUuid) -> Database:
+    def database(self, uuid: CellUuid) -> CellDatabase:
         """Return the database of a cell.
 
         Raises:
@@ -156,20 +163,34 @@ class Cells:
         url = self.get(uuid).database_connection
         with self._lock:
             if url not in self._open:
-                self._open[url] = Database(url, pool_size=self._pool_size)
+                self._open[url] = CellDatabase(url, pool_size=self._pool_size)
             return self._open[url]
 
-    def cell0(self) -> Database:
+    def cell0(self) -> CellDatabase:
         """Return the database of the servers that never got a host."""
         return self.database(CELL0)
+
+    def ask(self, uuid: CellUuid, work: Callable[[Database], T]) -> Future[T]:
+        """Begin some work on a cell's database in one of its threads.
+
+        They are as many as a pool has connections, so a cell that hangs takes no more than these.
+
+        Raises:
+            NotFound: there is no such cell.
+        """
+        database = self.database(uuid)
+        url = self.get(uuid).database_connection
+        with self._lock:
+            if url not in self._threads:
+                self._threads[url] = ThreadPoolExecutor(self._pool_size, "ask-cell")
+            return self._threads[url].submit(work, database)
 
     def dispose(self) -> None:
         """Close every database."""
         with self._lock:
-            _dispose(self._open.values())
+            for threads in self._threads.values():
+                threads.shutdown(wait=False, cancel_futures=True)
+            for database in self._open.values():
+                database.dispose()
+            self._threads.clear()
             self._open.clear()
-
-
-def _dispose(databases: Iterable[Database]) -> None:
-    for database in databases:
-        database.dispose()
