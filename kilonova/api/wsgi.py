@@ -25,7 +25,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
     """Return the application behind its authentication."""
     pool_size = conf.compute_api.threads
     api_db = Database(conf.api_database.connection, pool_size=pool_size)
-    cells = Cells(api_db, pool_size=pool_size)
+    cells = Cells(api_db, pool_size=pool_size, patience=conf.api.cell_timeout)
     buses = Buses(conf)
     services = Services(
         conf=conf,

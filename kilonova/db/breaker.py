@@ -29,7 +29,10 @@ _ROUND = 0.5
 
 
 class Breaker:
-    """Of one database. ``look`` asks it and raises ``DatabaseUnavailable``; ``cut`` ends what is in hand."""
+    """Of one database.
+
+    ``look`` asks it, and raises ``DatabaseUnavailable`` if it does not answer; ``cut`` ends work in hand.
+    """
 
     def __init__(self, look: Callable[[], None], cut: Callable[[], None]) -> None:
         self._look, self._cut = look, cut
