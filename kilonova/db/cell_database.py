@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
@@ -84,7 +85,7 @@ class _Sockets:
 def _number_of(connection: Any) -> int | None:
     """Return the file descriptor of a driver's connection; PyMySQL has no public name for it."""
     under = getattr(connection, "_sock", connection)
-    with suppress(AttributeError, OSError, exc.DBAPIError):
+    with suppress(AttributeError, OSError, psycopg.Error):
         return int(under.fileno())
     return None
 
