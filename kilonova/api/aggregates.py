@@ -95,7 +95,11 @@ def _change(asked: Asked, aggregate_id: str, wanted: Change) -> HostAggregate:
         moved |= set(before.hosts)
     if before.zone is not None:
         moved |= {host for host in (wanted.add_host, wanted.remove_host) if host is not None}
-    with_servers = fleet_of(asked).with_servers(moved)
+    fleet = fleet_of(asked)
+    with_servers = fleet.with_servers(moved)
+    if wanted.add_host is not None:
+        # A host that is new may not be mapped yet.
+        fleet.knows(wanted.add_host)
     return aggregates.change(api_db, number, wanted, utcnow(), with_servers)
 
 

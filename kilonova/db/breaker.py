@@ -136,8 +136,12 @@ def _go_round() -> None:
             if not _breakers:
                 _watching.clear()
                 return
-            present = list(_breakers)
-        for breaker in present:
-            breaker.watch()
-        # So that nothing here keeps one alive during the sleep.
-        del present, breaker
+        _watch_all()
+
+
+def _watch_all() -> None:
+    """Watch every breaker. A function of its own, so that nothing keeps one alive between two rounds."""
+    with _guard:
+        present = list(_breakers)
+    for breaker in present:
+        breaker.watch()

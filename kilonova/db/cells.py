@@ -99,6 +99,19 @@ def mapped_hosts(api_db: Database) -> dict[HostName, CellUuid]:
     return {row[0]: row[1] for row in api_db.query(lambda c: c.execute(query).all())}
 
 
+def hosts_in(api_db: Database, cell_uuid: CellUuid) -> frozenset[HostName]:
+    """Return the hosts that are mapped to a cell."""
+    query = sa.select(_hosts.c.host).where(_hosts.c.cell_uuid == cell_uuid)
+    return frozenset(api_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def cell_of_host(api_db: Database, host: HostName) -> CellUuid | None:
+    """Return the cell that a host is mapped to, or None."""
+    query = sa.select(_hosts.c.cell_uuid).where(_hosts.c.host == host)
+    found: CellUuid | None = api_db.query(lambda c: c.execute(query).scalar())
+    return found
+
+
 class InstanceCell(msgspec.Struct, frozen=True, kw_only=True):
     """Where a server is. ``cell_uuid`` is None while it is a build request."""
 

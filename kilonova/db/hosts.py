@@ -192,6 +192,12 @@ def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
     return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
 
 
+def is_host(cell_db: Database, host: HostName) -> bool:
+    """Whether a host has compute nodes in this cell."""
+    query = sa.select(_nodes.c.host).where(_nodes.c.host == host).limit(1)
+    return cell_db.query(lambda c: c.execute(query).first()) is not None
+
+
 def host_states(
     cell_db: Database,
     cell_uuid: CellUuid,

@@ -1,15 +1,19 @@
 """Asking several cells at once: one that does not answer in time is named, and holds up nothing."""
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import wait
 from typing import Generic, TypeVar
 
 import msgspec
+from sqlalchemy import exc
 
 from kilonova.core.errors import DatabaseUnavailable
 from kilonova.core.ids import CELL0, CellUuid
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -52,4 +56,7 @@ def gather_from(cells: Cells, work: Mapping[CellUuid, Callable[[Database], T]]) 
             answers[uuid] = answer.result()
         except DatabaseUnavailable:
             continue
+        except exc.DBAPIError as error:
+            # Its schema is not ours, or it refuses us: no reason to refuse what the others have.
+            LOG.warning("Cell %s cannot be asked: %s", uuid, error.orig)
     return Gathered(answers, frozenset(asked.keys() - answers.keys()))

@@ -4,16 +4,19 @@ import logging
 import threading
 import time
 from collections.abc import Collection
+from functools import partial
 
+from msgspec.structs import replace
 from oslo_config import cfg
 
 from kilonova.core.aggregate import HostAggregate, aggregates_by_host
-from kilonova.core.errors import KilonovaError
+from kilonova.core.errors import DatabaseUnavailable, KilonovaError
 from kilonova.core.ids import CELL0, ProviderUuid
 from kilonova.core.scheduling import HostState
 from kilonova.db import aggregates, hosts
-from kilonova.db.cells import Cells
+from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
+from kilonova.db.scatter import gather_from
 
 LOG = logging.getLogger(__name__)
 
@@ -85,23 +88,42 @@ class Hosts:
             self._note("the API database", error)
             return
         placed = aggregates_by_host(self.aggregates)
+        known = [cell for cell in self._cells.all() if cell.uuid != CELL0]
+        found = gather_from(
+            self._cells,
+            {
+                cell.uuid: partial(
+                    hosts.host_states,
+                    cell_uuid=cell.uuid,
+                    aggregates=placed,
+                    default_zone=self._default_zone,
+                )
+                for cell in known
+            },
+        )
         states: dict[ProviderUuid, HostState] = {}
         complete = True
-        for cell in self._cells.all():
-            if cell.uuid == CELL0 or cell.disabled:
-                continue
-            try:
-                database = self._cells.database(cell.uuid)
-                found = hosts.host_states(database, cell.uuid, placed, self._default_zone)
-            except KilonovaError as error:
-                self._note(f"cell {cell.name}", error)
-                found = tuple(s for s in self._states.values() if s.cell_uuid == cell.uuid)
-                complete = complete and bool(found)
+        for cell in known:
+            here = found.answers.get(cell.uuid)
+            if here is None:
+                here = self._as_last_read(cell)
+                complete = complete and (cell.disabled or bool(here))
             else:
                 self._silent.discard(f"cell {cell.name}")
-            states |= {state.provider_uuid: state for state in found}
+            if cell.disabled:
+                why = "its cell is disabled"
+                here = tuple(replace(s, enabled=False, disabled_reason=why) for s in here)
+            states |= {state.provider_uuid: state for state in here}
         self._states = states
         self._complete = complete
+
+    def _as_last_read(self, cell: Cell) -> tuple[HostState, ...]:
+        """Return the hosts of a cell that does not answer: out of reach, if it did not the last time."""
+        here = tuple(s for s in self._states.values() if s.cell_uuid == cell.uuid)
+        if f"cell {cell.name}" in self._silent:
+            return tuple(replace(state, unreachable=True) for state in here)
+        self._note(f"cell {cell.name}", DatabaseUnavailable("The database does not answer."))
+        return here
 
     def _note(self, what: str, error: KilonovaError) -> None:
         if what not in self._silent:
