@@ -39,6 +39,18 @@ def list_cells(api_db: Database) -> tuple[Cell, ...]:
     return tuple(Cell(**row) for row in api_db.query(lambda c: c.execute(query).mappings().all()))
 
 
+def find_cell(api_db: Database, name: str) -> Cell:
+    """Return a cell by its UUID or its name.
+
+    Raises:
+        NotFound: there is no such cell.
+    """
+    for cell in list_cells(api_db):
+        if name in {cell.uuid, cell.name}:
+            return cell
+    raise NotFound(f"Cell {name} could not be found.")
+
+
 def create_cell(api_db: Database, cell: Cell) -> None:
     """Write a cell's mapping.
 
@@ -62,18 +74,27 @@ def update_cell(api_db: Database, uuid: CellUuid, values: Mapping[str, Any]) -> 
         raise NotFound(f"Cell {uuid} could not be found.")
 
 
-def delete_cell(api_db: Database, uuid: CellUuid) -> None:
+def delete_cell(api_db: Database, uuid: CellUuid, *, with_deleted: bool = False) -> None:
     """Remove a cell that no server is in, with the mappings of its hosts.
+
+    ``with_deleted`` forgets the servers that were deleted there; without it, they keep the cell.
 
     Raises:
         NotFound: there is no such cell.
         Conflict: servers are in it.
     """
+    mine = _mappings.c.cell_uuid == uuid
 
     def work(connection: sa.Connection) -> None:
-        count = sa.select(sa.func.count()).where(_mappings.c.cell_uuid == uuid)
+        if with_deleted:
+            gone = sa.and_(mine, _mappings.c.queued_for_delete.is_(True))
+            connection.execute(sa.delete(_mappings).where(gone))
+        count = sa.select(sa.func.count()).where(mine)
         if servers := connection.execute(count).scalar_one():
-            raise Conflict(f"Cell {uuid} still has {servers} servers, deleted ones included.")
+            raise Conflict(
+                f"Cell {uuid} still has {servers} servers"
+                + ("." if with_deleted else ", deleted ones included.")
+            )
         connection.execute(sa.delete(_hosts).where(_hosts.c.cell_uuid == uuid))
         if not connection.execute(sa.delete(_cells).where(_cells.c.uuid == uuid)).rowcount:
             raise NotFound(f"Cell {uuid} could not be found.")
