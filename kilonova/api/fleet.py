@@ -10,7 +10,7 @@ from typing import Any
 
 from kilonova.core.errors import Conflict, DatabaseUnavailable, NotFound
 from kilonova.core.host import Service
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, ProviderUuid
 from kilonova.db import aggregates, hosted, hosts
 from kilonova.db.cells import Cells, cell_of_host, map_hosts, mapped_hosts, unmap_host
 from kilonova.db.engine import Database
@@ -50,6 +50,15 @@ class Fleet:
                 map_hosts(self._api_db, cell, [host])
                 return True
         return False
+
+    def providers_at(self, host: HostName) -> tuple[ProviderUuid, ...]:
+        """Return the providers of a host's compute nodes; none if the host is not mapped.
+
+        Raises:
+            DatabaseUnavailable: its cell does not answer.
+        """
+        cell = cell_of_host(self._api_db, host)
+        return () if cell is None else hosts.providers_at(self._cells.database(cell), host)
 
     def nodes(self, wanted: NodeQuery = EVERY_NODE) -> list[StoredNode]:
         """Return the compute nodes of the cells that answer, in order of the providers' UUIDs."""

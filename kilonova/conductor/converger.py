@@ -6,6 +6,7 @@ UUID and counted. The cells are gone through at once: one that hangs is left to 
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,7 +16,7 @@ from functools import partial
 from oslo_config import cfg
 from prometheus_client import Counter
 
-from kilonova.conductor import plan
+from kilonova.conductor import aggregate_mirror, plan
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
@@ -45,6 +46,8 @@ _NOT_DONE = timedelta(seconds=300)
 """A stop, start or reboot that its host did not answer for so long is given up."""
 
 _CELLS_AT_ONCE = 32
+_MIRRORED_EVERY = 60.0
+"""Seconds from one comparison of the aggregates with Placement's to the next."""
 
 _GIVEN_UP = (
     TaskState.POWERING_OFF,
@@ -73,6 +76,7 @@ class Converger:
         self._failing: set[str] = set()
         self._threads = ThreadPoolExecutor(_CELLS_AT_ONCE, "converge")
         self._under_way: dict[CellUuid, Future[None]] = {}
+        self._mirrored_at = -_MIRRORED_EVERY
 
     def start(self) -> None:
         """Begin."""
@@ -106,7 +110,9 @@ class Converger:
             return
         self._attempt("build requests", self._drive_stale)
         self._attempt("cells", self._cells.refresh)
-        wait(self._begin_cells(), timeout=self._interval)
+        begun = self._begin_cells()
+        self._attempt("aggregates", self._mirror_aggregates)
+        wait(begun, timeout=self._interval)
 
     def _begin_cells(self) -> list[Future[None]]:
         """Begin to converge every cell but cell0, unless it is still being converged."""
@@ -139,6 +145,13 @@ class Converger:
             if what in self._failing:
                 LOG.info("Converging %s works again", what)
             self._failing.discard(what)
+
+    def _mirror_aggregates(self) -> None:
+        if time.monotonic() - self._mirrored_at < _MIRRORED_EVERY:
+            return
+        changed = aggregate_mirror.repair(self._api_db, self._cells, self._placement)
+        REPAIRS.labels("aggregate").inc(changed)
+        self._mirrored_at = time.monotonic()
 
     def _drive_stale(self) -> None:
         stale = build_requests.stale(self._api_db, utcnow(), untouched=_UNTOUCHED)
