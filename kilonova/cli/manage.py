@@ -137,14 +137,18 @@ def check_status(conf: cfg.ConfigOpts, _options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROG, description=__doc__)
-    parser.add_argument("--config-file", action="append", default=[])
+    parser = argparse.ArgumentParser(
+        prog=_PROG, description="Databases, cells, Placement, and a check of the deployment."
+    )
+    parser.add_argument("--config-file", action="append", default=[], help="may be repeated")
     groups = parser.add_subparsers(required=True, metavar="db | cell | placement | status")
-    db = groups.add_parser("db").add_subparsers(required=True)
+    db = groups.add_parser("db", help="the tables of the databases").add_subparsers(required=True)
     db.add_parser("sync", help=sync.__doc__).set_defaults(command=sync)
     cell_commands.add_commands(groups)
     placement_commands.add_commands(groups)
-    status = groups.add_parser("status").add_subparsers(required=True)
+    status = groups.add_parser("status", help="whether the deployment works").add_subparsers(
+        required=True
+    )
     check = status.add_parser("check", help=check_status.__doc__)
     check.set_defaults(command=check_status)
     return parser

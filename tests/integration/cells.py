@@ -1,5 +1,6 @@
 """A deployment of three cells: on a virtual host each, and MariaDB, PostgreSQL and SQLite."""
 
+import signal
 from typing import Any
 
 import requests
@@ -36,7 +37,9 @@ class CellsDeployment(Deployment):
         eventually("all hosts are up", 30, lambda: self._up() == HOSTS * len(CELLS))
 
     def stop(self) -> dict[str, int]:
-        """Stop every service, and what stands before PostgreSQL."""
+        """Stop every service at once, and what stands before PostgreSQL."""
+        for process in self.processes.values():
+            process.send(signal.SIGTERM)
         ended = super().stop()
         self.forwarder.stop()
         return ended
