@@ -15,6 +15,7 @@ from oslo_config import cfg
 from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
+from kilonova.core.decision_record import CLAIM
 from kilonova.core.errors import DatabaseUnavailable, KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.scheduling import Decision
@@ -34,6 +35,9 @@ LOG = logging.getLogger(__name__)
 _LARGEST_BATCH = 500
 _SCHEDULING_TIMEOUT = 55.0
 """Seconds; less than the lease on a build request, so that nobody else takes it up meanwhile."""
+
+_AWAY = "The database of the chosen cell does not answer."
+"""Why servers of a batch wait whose cell went away."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -124,7 +128,7 @@ class SuperConductor:
         except KilonovaError as error:
             LOG.warning("%d build requests are given back: %s", len(group), error)
             given_back = [p.instance.uuid for p in group]
-            build_requests.release(self._api_db, given_back, self._token)
+            build_requests.release(self._api_db, given_back, self._token, str(error))
 
     def _give_up(self, late: Sequence[Pending]) -> None:
         """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""
@@ -166,24 +170,27 @@ class SuperConductor:
             context, message, Destinations, timeout=_SCHEDULING_TIMEOUT
         )
         now = utcnow()
+        claim = answer.record.stage(CLAIM) if answer.record else None
         placed: defaultdict[CellUuid, list[tuple[Placed, Decision]]] = defaultdict(list)
         for decision in answer.decisions:
             pending = by_uuid[decision.instance_uuid]
             cell = CellUuid(plan.cell_of(decision))
             if pending.redriven and cell in silent:
                 continue
-            one = plan.place(pending, decision, began, now)
+            one = plan.place(pending, decision, began, now, claim)
             placed[cell].append((one, decision))
             LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
         written = {cell: here for cell, here in placed.items() if self._write(cell, here)}
         chosen = {one.instance.uuid: cell for cell, here in written.items() for one, _ in here}
-        settled = build_requests.settle(self._api_db, chosen, self._token)
+        decided = plan.outcome(by_uuid, answer, now)
+        settled = build_requests.settle(self._api_db, chosen, self._token, decided)
         for cell, here in written.items():
             if cell != CELL0:
                 sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
                 self._send(cell, sent, by_uuid)
         if len(chosen) < len(group):
-            build_requests.release(self._api_db, by_uuid.keys() - chosen.keys(), self._token)
+            waiting = by_uuid.keys() - chosen.keys()
+            build_requests.release(self._api_db, waiting, self._token, _AWAY)
         if settled.lost:
             self._clear_away([p for p in group if p.instance.uuid in settled.lost])
 
