@@ -87,6 +87,12 @@ _API = [
         help="How the compute and placement APIs learn who asks.",
     ),
     cfg.IntOpt("max_limit", default=1000, min=1, help="The most items in one page of a list."),
+    cfg.FloatOpt(
+        "cell_timeout",
+        default=2.0,
+        min=0.1,
+        help="Seconds that a list waits for a cell before it goes without it.",
+    ),
     cfg.BoolOpt(
         "enable_instance_password",
         default=True,

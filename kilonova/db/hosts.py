@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport, Service
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, ProviderUuid
 from kilonova.db.cell_schema import ComputeNode, StoredService
 from kilonova.db.engine import Database
 from kilonova.db.statements import database_now, insert_if_absent, table_of
@@ -191,3 +191,21 @@ def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
     """Return the hosts that have compute nodes in this cell."""
     query = sa.select(_nodes.c.host).distinct().order_by(_nodes.c.host)
     return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def providers_of(cell_db: Database) -> dict[ProviderUuid, HostName]:
+    """Return the host of every compute node of this cell, by the node's provider."""
+    query = sa.select(_nodes.c.provider_uuid, _nodes.c.host)
+    return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
+
+
+def providers_at(cell_db: Database, host: HostName) -> tuple[ProviderUuid, ...]:
+    """Return the providers of a host's compute nodes."""
+    query = sa.select(_nodes.c.provider_uuid).where(_nodes.c.host == host)
+    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def is_host(cell_db: Database, host: HostName) -> bool:
+    """Whether a host has compute nodes in this cell."""
+    query = sa.select(_nodes.c.host).where(_nodes.c.host == host).limit(1)
+    return cell_db.query(lambda c: c.execute(query).first()) is not None

@@ -18,12 +18,13 @@ _FIGURES = Figures.__struct_fields__
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host is in. ``lost_since`` is when its cell was heard of last, if that is too long ago."""
+    """What a host is in. Its cell may take no new servers, or not answer: be ``disabled``, or ``lost``."""
 
     cell_uuid: CellUuid
     default_zone: str
     aggregates: Sequence[HostAggregate] = ()
-    lost_since: datetime | None = None
+    disabled: bool = False
+    lost: bool = False
 
 
 def host_state(
@@ -38,10 +39,11 @@ def host_state(
         node=report.node,
         cell_uuid=around.cell_uuid,
         provider_uuid=provider,
-        enabled=unusual is None or unusual.enabled,
+        enabled=not around.disabled and (unusual is None or unusual.enabled),
         forced_down=unusual is not None and unusual.forced_down,
-        disabled_reason=unusual.disabled_reason if unusual else None,
-        last_seen=unusual.last_seen if unusual else around.lost_since or LIVES,
+        unreachable=around.lost,
+        disabled_reason=_why_disabled(unusual, around),
+        last_seen=unusual.last_seen if unusual else LIVES,
         availability_zone=next(zones, around.default_zone),
         capabilities={"hypervisor_version": version} | report.capabilities,
         supported=report.supported,
@@ -58,3 +60,9 @@ def host_state(
         numa=report.numa,
         multipliers=multipliers_of(around.aggregates),
     )
+
+
+def _why_disabled(unusual: Unusual | None, around: Surroundings) -> str | None:
+    if around.disabled:
+        return "its cell is disabled"
+    return unusual.disabled_reason if unusual else None

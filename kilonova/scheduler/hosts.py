@@ -2,7 +2,7 @@
 
 No request reads a cell's database. Every cell is looked at by itself, so that one that does not answer
 holds up no other, and is compared whole now and then. Hosts of a cell that does not answer stay as they
-were; once that takes longer than a host may be silent, they count as silent.
+were, and count as out of reach from the second miss on.
 """
 
 import logging
@@ -35,27 +35,29 @@ _WHOLE_EVERY = 60.0
 """Seconds between two comparisons of everything, which find what no look at changes can."""
 _PATIENCE = 2.0
 """Seconds that a refresh waits for cells that do not answer; they are taken in when they do."""
+_MISSES = 2
+"""Refreshes without an answer after which the hosts of a cell are out of reach: one may be a hiccup."""
 _LOOKS = 16
 """Cells that are looked at at once."""
 
 
 class _CellHosts:
-    """What is known of one cell. ``at`` is its database's time at the last good look, ``heard`` our own.
+    """What is known of one cell. ``at`` is its database's time at the last good look.
 
-    ``answers`` tells of the last look, good or not. ``lost``: there was no good one for too long.
+    ``answers`` tells of the last look, good or not. ``missed`` counts the refreshes without an answer.
     """
 
-    def __init__(self, uuid: CellUuid, now: datetime) -> None:
+    def __init__(self, uuid: CellUuid) -> None:
         self.uuid = uuid
         self.nodes: dict[ProviderUuid, SeenNode] = {}
         self.unusual: dict[HostName, Unusual] = {}
         self.at: datetime | None = None
         self.whole_at = 0.0
-        self.heard = now
-        self.answers = self.lost = False
+        self.disabled = self.answers = self.lost = False
+        self.missed = 0
         self.look: Future[None] | None = None
 
-    def take(self, look: Look, now: datetime) -> set[ProviderUuid]:
+    def take(self, look: Look) -> set[ProviderUuid]:
         """Take in what a look found; return the hosts whose states are to be made anew."""
         changed = set(look.changed)
         hosts = {
@@ -70,7 +72,7 @@ class _CellHosts:
             changed = set(self.nodes)
         elif hosts:
             changed |= {uuid for uuid, node in self.nodes.items() if node.host in hosts}
-        self.unusual, self.at, self.heard = look.unusual, look.at, now
+        self.unusual, self.at = look.unusual, look.at
         self.answers, self.lost = True, False
         return changed
 
@@ -129,7 +131,7 @@ class Hosts:
     def complete(self) -> bool:
         """Whether the hosts of every cell are known; not so while one was away whenever it was read."""
         cells = tuple(self._known.values())
-        return self._cells_read and all(cell.answers or cell.nodes for cell in cells)
+        return self._cells_read and all(c.answers or c.nodes or c.disabled for c in cells)
 
     def occupy(self, spec: RequestSpec, providers: Iterable[ProviderUuid]) -> None:
         """Count servers that are claimed for, each until its host reports anew.
@@ -166,11 +168,14 @@ class Hosts:
         self._silent.discard("the API database")
         looks = []
         with self._lock:
-            wanted = {c.uuid: c for c in self._cells.all() if c.uuid != CELL0 and not c.disabled}
+            wanted = {cell.uuid: cell for cell in self._cells.all() if cell.uuid != CELL0}
             self._cells_read = True
             self._forget(self._known.keys() - wanted)
             for cell in wanted.values():
-                hosts = self._known.setdefault(cell.uuid, _CellHosts(cell.uuid, utcnow()))
+                hosts = self._known.setdefault(cell.uuid, _CellHosts(cell.uuid))
+                if hosts.disabled != cell.disabled:
+                    hosts.disabled = cell.disabled
+                    self._renew(hosts, tuple(hosts.nodes))
                 if hosts.look is None or hosts.look.done():
                     hosts.look = self._looks.submit(self._look, cell, hosts)
                 looks.append(hosts.look)
@@ -200,7 +205,7 @@ class Hosts:
             if self._known.get(cell.uuid) is not hosts:
                 return
             hosts.whole_at = began if whole else hosts.whole_at
-            self._renew(hosts, hosts.take(look, now), look.gone)
+            self._renew(hosts, hosts.take(look), look.gone)
 
     def _renew(
         self,
@@ -218,7 +223,8 @@ class Hosts:
                 cell_uuid=hosts.uuid,
                 default_zone=self._default_zone,
                 aggregates=self._placed.get(node.host, ()),
-                lost_since=hosts.heard if hosts.lost else None,
+                disabled=hosts.disabled,
+                lost=hosts.lost,
             )
             states[provider] = host_state(provider, node, hosts.unusual.get(node.host), around)
         self._states = states
@@ -230,7 +236,9 @@ class Hosts:
 
     def _give_up_on_the_lost(self) -> None:
         for hosts in self._known.values():
-            if not hosts.lost and hosts.heard < utcnow() - self._down_after:
+            answered = hosts.answers and hosts.look is not None and hosts.look.done()
+            hosts.missed = 0 if answered else hosts.missed + 1
+            if not hosts.lost and hosts.missed >= _MISSES:
                 hosts.lost = True
                 self._renew(hosts, tuple(hosts.nodes))
 

@@ -130,7 +130,9 @@ class HostsTest(HostsCase):
         self.change(A, 1, enabled=False, disabled_reason="new disks")
         self.change(B, 2, forced_down=True)
         self.hosts.refresh()
-        self.assertEqual(["are down", "are disabled", "are forced down"], [self.refused(n) for n in range(3)])
+        self.assertEqual(
+            ["are down", "are disabled", "are forced down"], [self.refused(n) for n in range(3)]
+        )
         self.beat(A, 0)
         self.change(A, 1, enabled=True, disabled_reason=None)
         self.change(B, 2, forced_down=False)
@@ -141,12 +143,16 @@ class HostsTest(HostsCase):
         self.hosts.refresh()
         self.assertEqual({provider(0), provider(2)}, set(self.hosts.known([])))
 
-    def test_cells_that_are_disabled_or_deleted_take_their_hosts_with_them(self) -> None:
+    def test_hosts_of_a_cell_that_is_disabled_are_disabled_and_those_of_a_deleted_one_go(
+        self,
+    ) -> None:
         cells.update_cell(self.api, B, {"disabled": True})
         self.hosts.refresh()
-        self.assertEqual({provider(0), provider(1)}, set(self.hosts.known([])))
+        self.assertEqual([None, None, "are disabled"], [self.refused(n) for n in range(3)])
+        self.assertEqual("its cell is disabled", self.state(2).disabled_reason)
         cells.update_cell(self.api, B, {"disabled": False})
         self.hosts.refresh()
+        self.assertEqual([None, None, None], [self.refused(n) for n in range(3)])
         cells.delete_cell(self.api, A)
         self.hosts.refresh()
         self.assertEqual({provider(2)}, set(self.hosts.known([])))
@@ -202,22 +208,16 @@ class AwayTest(HostsCase):
         super().setUp()
         self.outage = Outage(self)
 
-    def test_hosts_of_a_cell_that_is_away_stay_until_they_might_have_gone(self) -> None:
+    def test_hosts_of_a_cell_that_is_away_stay_over_one_miss(self) -> None:
         self.outage.away.add("cell1")
         self.beat(B, 2, report(2, servers=3))
         self.hosts.refresh()
         self.assertTrue(self.hosts.complete)
         self.assertEqual([None, None, None], [self.refused(n) for n in range(3)])
         self.assertEqual(3, self.state(2).servers)
-        # A moment later than they might be silent for.
-        self.hosts._down_after = timedelta(0)
         self.hosts.refresh()
-        self.assertIsNone(self.hosts._known[A].look.result())
-        moment = Moment(now=utcnow(), down_after=0)
-        reason = host_filters.compute(spec(), self.state(0), moment)
-        assert reason is not None
-        self.assertEqual("are down", reason.sentence)
-        self.hosts._down_after = timedelta(seconds=15)
+        away = "are in a cell that does not answer"
+        self.assertEqual([away, away, None], [self.refused(n) for n in range(3)])
         self.outage.away.clear()
         self.hosts.refresh()
         self.assertEqual([None, None, None], [self.refused(n) for n in range(3)])

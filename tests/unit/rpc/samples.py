@@ -324,6 +324,7 @@ FULL = (
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),
     m.HostInstances(instances=(INSTANCE,), disowned=(UUID,)),
+    m.Ping(),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
 
@@ -345,5 +346,6 @@ LEAST = (
     m.Taken(),
     m.ListInstances(host=HOST),
     m.HostInstances(instances=(LEAST_INSTANCE,)),
+    m.Ping(),
 )
 """The same with nothing that has a default."""
