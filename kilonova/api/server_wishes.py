@@ -24,7 +24,6 @@ from kilonova.core.instance import BlockDevice, KeyPair, Wishes
 from kilonova.core.quota import UNLIMITED, Limits
 from kilonova.core.server_group import GroupRule
 from kilonova.db import aggregates, flavors, key_pairs, server_groups
-from kilonova.db.cells import mapped_hosts
 from kilonova.db.hosts import NodeQuery
 
 Body = Mapping[str, Any]
@@ -273,7 +272,7 @@ def _destination(asked: Asked, body: Body) -> tuple[str | None, HostName | None,
             found.report.node == node for found in fleet_of(asked).nodes(NodeQuery(name_part=node))
         ):
             raise Invalid(f"hypervisor_hostname: Compute host {node} could not be found.")
-    if host and host not in mapped_hosts(asked.services.api_db):
+    if host and not fleet_of(asked).knows(HostName(host)):
         raise Invalid(f"host: Compute host {host} could not be found.")
     return zone or None, HostName(host) if host else None, NodeName(node) if node else None
 

@@ -63,6 +63,8 @@ class Builder:
         self._turns = turns
         self._stopped = threading.Event()
         self._beside = ThreadPoolExecutor(4, thread_name_prefix=f"beside-{host}")
+        self.failed_in_a_row = 0
+        """Builds that failed here since the last that went well; those that no host can do do not count."""
 
     def build(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server, or do nothing if its epoch no longer counts."""
@@ -82,10 +84,17 @@ class Builder:
                 LOG.warning("%s is left to the next start of this host", instance.uuid)
                 return
             stages.finish(whole, error)
+            self._count(error)
             if error is None:
                 self._report_success(context, instance, stages)
             else:
                 self._report_failure(context, message, stages, error)
+
+    def _count(self, error: KilonovaError | None) -> None:
+        if error is None:
+            self.failed_in_a_row = 0
+        elif not isinstance(error, BuildAborted):
+            self.failed_in_a_row += 1
 
     def _begins(self, context: RequestContext, instance: Instance, event: ActionEvent) -> bool:
         """Tell the cell that the build begins; False if it must not.

@@ -8,16 +8,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from io import BytesIO
 
 from oslo_config import cfg
 
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.inventory import (
+    Capacity,
+    count_properties,
+    inventory,
+    provider_uuid,
+    set_apart,
+)
 from kilonova.compute.machine import booted_at
 from kilonova.compute.script import FakeHosts, Script, StepName
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
+from kilonova.core.devices import cpus_by_class, numa_left, pci_left
 from kilonova.core.diagnostics import Diagnostics, DiskFigures
 from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
@@ -68,40 +76,50 @@ class FakeDriver:
         self._host = host
         self._spawn_seconds = plays.spawn_seconds
         self._script = script
+        self._parts = script.parts(host)
         self._capacity = Capacity(
-            vcpus=plays.vcpus, memory_mb=plays.memory_mb, disk_gb=plays.disk_gb
+            vcpus=plays.vcpus,
+            memory_mb=self._parts.memory_mb or plays.memory_mb,
+            disk_gb=plays.disk_gb,
+            pcpus=len(set_apart(conf, plays.vcpus)),
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
         self._guests: dict[InstanceUuid, _Guest] = {}
-        self._used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
         self._script.play("nodes", self._host)
-        node = NodeName(self._host)
+        node, parts = NodeName(self._host), self._parts
         with self._lock:
             used = dict(self._used)
+            servers = [guest.instance for guest in self._guests.values()]
             running = sum(guest.power == PowerState.RUNNING for guest in self._guests.values())
         report = NodeReport(
             node=node,
             provider_uuid=provider_uuid(self._host, node),
             hypervisor_type="fake",
-            hypervisor_version=1,
-            host_ip="127.0.0.1",
+            hypervisor_version=parts.hypervisor_version,
+            host_ip=parts.host_ip,
             vcpus=self._capacity.vcpus,
             memory_mb=self._capacity.memory_mb,
             disk_gb=self._capacity.disk_gb,
-            vcpus_used=used["VCPU"],
+            vcpus_used=used["VCPU"] + used["PCPU"],
             memory_mb_used=used["MEMORY_MB"],
             disk_gb_used=used["DISK_GB"],
             running_vms=running,
+            servers=len(servers),
+            image_properties=count_properties(server.image for server in servers),
+            metrics=parts.metrics,
+            pci=reduce(pci_left, servers, parts.pci),
+            numa=reduce(numa_left, servers, parts.numa),
             inventory=self._inventory,
-            traits=("COMPUTE_NODE",),
-            capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"},
-            supported=(("x86_64", "fake", "hvm"),),
+            traits=("COMPUTE_NODE", *parts.traits),
+            capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"} | parts.capabilities,
+            supported=parts.supported or (("x86_64", "fake", "hvm"),),
             booted_at=self._booted_at,
         )
         return (report,)
@@ -144,7 +162,7 @@ class FakeDriver:
             self._watcher.power_changed(uuid, power)
 
     def _count(self, instance: Instance, sign: int) -> None:
-        for name, amount in flavor.resources(instance.flavor).items():
+        for name, amount in cpus_by_class(instance, flavor.resources(instance.flavor)).items():
             self._used[name] += sign * amount
 
     def destroy(self, uuid: InstanceUuid) -> None:

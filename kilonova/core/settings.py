@@ -87,6 +87,12 @@ _API = [
         help="How the compute and placement APIs learn who asks.",
     ),
     cfg.IntOpt("max_limit", default=1000, min=1, help="The most items in one page of a list."),
+    cfg.FloatOpt(
+        "cell_timeout",
+        default=2.0,
+        min=0.1,
+        help="Seconds that a list waits for a cell before it goes without it.",
+    ),
     cfg.BoolOpt(
         "enable_instance_password",
         default=True,
@@ -256,6 +262,10 @@ _METRICS = [
 
 _COMPUTE = [
     cfg.StrOpt("driver", default="libvirt", choices=("libvirt", "fake"), help="The hypervisor."),
+    cfg.StrOpt(
+        "cpu_dedicated_set",
+        help="Host CPUs, such as 2-15,^7, that are set apart for servers with CPUs of their own (PCPU).",
+    ),
 ]
 
 _LIBVIRT = [

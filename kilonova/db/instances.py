@@ -166,6 +166,13 @@ def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]
     return [p for p in placed if p.instance.uuid not in there]
 
 
+def known(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
+    """Return those of these servers that this cell has, deleted ones left out."""
+    query = _THERE.where(_instances.c.deleted.is_(False))
+    wanted = {"uuids": list(uuids)}
+    return frozenset(cell_db.query(lambda c: c.execute(query, wanted).scalars().all()))
+
+
 def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
     rows = (
         (_INSERT, [row_of(p.instance) for p in placed]),

@@ -221,6 +221,44 @@ class Placement:
         found = self._ask("GET", f"/resource_providers/{provider}/allocations").json()
         return {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
 
+    def members_of(self, aggregate: str) -> frozenset[ProviderUuid]:
+        """Return the providers that are in an aggregate.
+
+        Raises:
+            PlacementUnavailable: no answer.
+        """
+        found = self._ask("GET", f"/resource_providers?member_of={aggregate}").json()
+        return frozenset(provider["uuid"] for provider in found["resource_providers"])
+
+    def join(
+        self, provider: ProviderUuid, wanted: Collection[str], *, among: Collection[str]
+    ) -> bool:
+        """Let a provider be in the ``wanted`` aggregates and in no other of ``among``; False if it was so.
+
+        What it is in beside those is somebody else's, and stays.
+
+        Raises:
+            PlacementUnavailable: no answer.
+            GenerationConflict: others change the provider again and again.
+            KilonovaError: there is no such provider.
+        """
+        path = f"/resource_providers/{provider}/aggregates"
+        for last in (False, False, False, True):
+            held = self._ask("GET", path).json()
+            after = (set(held["aggregates"]) - set(among)) | set(wanted)
+            if after == set(held["aggregates"]):
+                return False
+            generation = held["resource_provider_generation"]
+            body = {"aggregates": sorted(after), "resource_provider_generation": generation}
+            try:
+                self._ask("PUT", path, body)
+            except GenerationConflict:
+                if last:
+                    raise
+            else:
+                return True
+        raise AssertionError("unreachable")
+
     def _ask(
         self,
         method: str,

@@ -12,7 +12,7 @@ import libvirt
 from oslo_config import cfg
 
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
 from kilonova.compute.libvirt import domains, figures
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
@@ -25,7 +25,8 @@ from kilonova.compute.libvirt.domain_xml import (
     record_of,
     vnc_port,
 )
-from kilonova.compute.machine import booted_at
+from kilonova.compute.libvirt.topology import numa_cells, pci_pools
+from kilonova.compute.machine import Load, booted_at
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
@@ -34,6 +35,7 @@ from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
+from kilonova.core.scheduling import PciPool
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
@@ -52,6 +54,8 @@ class LibvirtDriver:
         self._libvirt = Connection(conf.libvirt.connection_uri)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
+        self._load = Load()
+        self._pci: tuple[PciPool, ...] | None = None
 
     @property
     def _is_test(self) -> bool:
@@ -63,16 +67,19 @@ class LibvirtDriver:
 
     def _node(self, connection: Any) -> NodeReport:
         info = connection.getInfo()
+        apart = set_apart(self._conf, int(info[2]))
         capacity = Capacity(
             vcpus=int(info[2]),
+            pcpus=len(apart),
             memory_mb=_memory_mb(connection, int(info[1])),
             disk_gb=shutil.disk_usage(self._disks.root).total >> 30,
         )
         kind = connection.getType().lower()
         arch = str(info[0])
         used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
-        running = 0
+        servers = running = 0
         for _, power, record in self._domains(connection):
+            servers += 1
             running += power == PowerState.RUNNING
             for name in used:
                 used[name] += record.resources.get(name, 0)
@@ -95,7 +102,17 @@ class LibvirtDriver:
             capabilities={"hypervisor_type": kind, "cpu_arch": arch},
             supported=((arch, kind, "hvm"), (arch, self._virt_type, "hvm")),
             booted_at=booted_at(),
+            servers=servers,
+            metrics=self._load.metrics(),
+            pci=self._devices(connection),
+            numa=numa_cells(connection.getCapabilities(), apart),
         )
+
+    def _devices(self, connection: Any) -> tuple[PciPool, ...]:
+        """Return the host's PCI devices for guests, read once: which they are changes with its set-up."""
+        if self._pci is None:
+            self._pci = pci_pools([device.XMLDesc() for device in _pci_devices(connection)])
+        return self._pci
 
     def prepare_networks(self, instance: Instance) -> None:
         """Nothing to do: guests have no card, as there is no default network that ``auto`` could mean."""
@@ -314,6 +331,19 @@ def _memory_mb(connection: Any, reported: int) -> int:
         )
     except libvirt.libvirtError:
         return reported
+
+
+def _pci_devices(connection: Any) -> list[Any]:
+    """Return the node devices that are on a PCI bus, none where libvirt was built without them."""
+    try:
+        found: list[Any] = connection.listAllDevices(
+            libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+        return []
+    return found
 
 
 def _find(connection: Any, uuid: InstanceUuid) -> Any:

@@ -35,6 +35,8 @@ from kilonova.core.scheduling import (
     Destination,
     Inventory,
     NoHost,
+    NumaCell,
+    PciPool,
     Reason,
     RequestSpec,
 )
@@ -265,6 +267,23 @@ NODE_REPORT = NodeReport(
     capabilities={"cpu_arch": "x86_64"},
     supported=(("x86_64", "qemu", "hvm"),),
     booted_at=MORNING,
+    servers=2,
+    busy=1,
+    failed_builds=3,
+    metrics={"cpu.percent": 0.25},
+    image_properties={"os_distro=debian": 2},
+    pci=(PciPool(alias="gpu", free=1, numa_cell=2),),
+    numa=(
+        NumaCell(
+            number=1,
+            cpus=4,
+            whole_cores=2,
+            threads_per_core=2,
+            single_cpus=1,
+            memory_mb=8192,
+            pages={2048: 64},
+        ),
+    ),
 )
 LEAST_NODE_REPORT = NodeReport(
     node=NODE,
@@ -339,6 +358,7 @@ FULL = (
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),
     m.HostInstances(instances=(INSTANCE,), disowned=(UUID,)),
+    m.Ping(),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
 
@@ -364,5 +384,6 @@ LEAST = (
     m.Taken(),
     m.ListInstances(host=HOST),
     m.HostInstances(instances=(LEAST_INSTANCE,)),
+    m.Ping(),
 )
 """The same with nothing that has a default."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import testtools
 
+from kilonova.core import numa
 from kilonova.core.scheduling import HostState, NumaCell, PciPool, RequestSpec
-from kilonova.scheduler import device_filters, numa
+from kilonova.scheduler import device_filters
 from kilonova.scheduler.device_filters import occupied
 from tests.unit.scheduler.filter_case import Case, FilterCase
 from tests.unit.scheduler.fleet import MOMENT, flavor, host, image, spec
@@ -203,7 +204,7 @@ class DeviceFiltersTest(FilterCase):
         self.check("PciPassthroughFilter", device_filters.pci_passthrough, PCI)
 
     def test_a_count_of_devices_that_is_no_number_fits_nowhere(self) -> None:
-        self.assertGreater(device_filters.pci_wanted(devices("gpu:many"))["gpu"], 10**9)
+        self.assertGreater(device_filters.pci_wanted(devices("gpu:many").flavor)["gpu"], 10**9)
 
     def test_a_host_whose_numa_cells_do_not_hold_the_server_is_refused(self) -> None:
         for what, request, cells, fits in FITS:

@@ -5,14 +5,29 @@ Keys and their meaning: Compute documentation, "CPU topologies" and "Huge pages"
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-from kilonova.core.scheduling import NumaCell, RequestSpec
+from kilonova.core.flavor import Flavor
+from kilonova.core.image import Image
+from kilonova.core.scheduling import NumaCell
 
 _SMALL, _LARGE, _ANY = "small", "large", "any"
 _UNITS = {"": 1, "KB": 1, "MB": 1024, "GB": 1024 * 1024}
 _SIZE = re.compile(r"(\d+)\s*(KB|MB|GB|)")
+
+
+class Wanting(Protocol):
+    """A server, or a request for one."""
+
+    @property
+    def flavor(self) -> Flavor:
+        """Its size."""
+
+    @property
+    def image(self) -> Image | None:
+        """What it starts as."""
 
 
 class GuestCell(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,22 +54,22 @@ class Malformed(ValueError):
     """The flavor or the image asks for something that cannot be."""
 
 
-def wanted(spec: RequestSpec) -> Topology | None:
-    """Return the topology that a request asks for, None if any will do.
+def wanted(server: Wanting) -> Topology | None:
+    """Return the topology that a server asks for, None if any will do.
 
     Raises:
         Malformed: with a sentence.
     """
-    asked = _Asked(spec)
+    asked = _Asked(server)
     policy = asked.get("cpu_policy") or "shared"
     page = asked.get("mem_page_size")
     nodes = asked.number("numa_nodes")
     if nodes is None and page is None and policy == "shared":
         return None
     count = nodes or 1
-    cpus = _cpus_of_cells(asked, spec.flavor.vcpus, count)
-    memory = _memory_of_cells(asked, spec.flavor.memory_mb, count)
-    own = _pinned(asked, policy, spec.flavor.vcpus)
+    cpus = _cpus_of_cells(asked, server.flavor.vcpus, count)
+    memory = _memory_of_cells(asked, server.flavor.memory_mb, count)
+    own = _pinned(asked, policy, server.flavor.vcpus)
     return Topology(
         cells=tuple(
             GuestCell(shared=len(c - own), pinned=len(c & own), memory_mb=m)
@@ -65,10 +80,10 @@ def wanted(spec: RequestSpec) -> Topology | None:
     )
 
 
-def asks(spec: RequestSpec) -> bool:
-    """Whether a request asks for a topology, well or badly."""
+def asks(server: Wanting) -> bool:
+    """Whether a server asks for a topology, well or badly."""
     try:
-        return wanted(spec) is not None
+        return wanted(server) is not None
     except Malformed:
         return True
 
@@ -76,9 +91,9 @@ def asks(spec: RequestSpec) -> bool:
 class _Asked:
     """The ``hw:`` extra specs of a flavor, and where it says nothing the ``hw_`` properties of an image."""
 
-    def __init__(self, spec: RequestSpec) -> None:
-        self._flavor: Mapping[str, str] = spec.flavor.extra_specs
-        self._image: Mapping[str, str] = spec.image.properties if spec.image else {}
+    def __init__(self, server: Wanting) -> None:
+        self._flavor: Mapping[str, str] = server.flavor.extra_specs
+        self._image: Mapping[str, str] = server.image.properties if server.image else {}
 
     def get(self, name: str) -> str | None:
         return self._flavor.get(f"hw:{name}") or self._image.get(f"hw_{name}")
