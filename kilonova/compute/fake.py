@@ -22,11 +22,11 @@ from kilonova.compute.inventory import (
     set_apart,
 )
 from kilonova.compute.machine import booted_at
-from kilonova.compute.script import FakeHosts, Script, StepName
+from kilonova.compute.script import FakeHosts, Script, StepName, Uses
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.devices import cpus_by_class, numa_left, pci_left
-from kilonova.core.diagnostics import Diagnostics, DiskFigures
+from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole
 from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
@@ -48,12 +48,14 @@ _USUAL = FakeHosts()
 
 
 class _Guest:
-    """A guest and its console."""
+    """A guest, its console, and what it takes of its host."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, uses: Uses) -> None:
         self.instance = instance
         self.power = PowerState.RUNNING
         self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
+        self._uses = uses
+        self._started = time.monotonic()
 
     def _up(self, how: str) -> str:
         return f"BOOT-OK {self.instance.hostname}{how}"
@@ -61,6 +63,43 @@ class _Guest:
     def start(self, how: str = "") -> None:
         self.power = PowerState.RUNNING
         self.console.append(self._up(how))
+        self._started = time.monotonic()
+
+    def measured(self) -> Diagnostics:
+        """Clients know no fake hypervisor: it says that it is what it plays."""
+        if self.power != PowerState.RUNNING:
+            return Diagnostics(state=self.power.name.lower(), driver="libvirt", hypervisor="fake")
+        has, uses = self.instance.flavor, self._uses
+        up = time.monotonic() - self._started
+        each = int(up * uses.cpu * 1e9)
+        total = each * has.vcpus
+        size = has.root_gb << 30
+        moved = int(up * uses.disk * 1e6)
+        return Diagnostics(
+            state="running",
+            driver="libvirt",
+            hypervisor="fake",
+            uptime=int(up),
+            cpu_times=(each,) * has.vcpus,
+            cpu_time=CpuTimes(total=total, user=total * 3 // 4, system=total // 4, wait=0),
+            memory_maximum=has.memory_mb,
+            memory_used=has.memory_mb,
+            memory_resident=int(has.memory_mb * uses.memory),
+            load=(uses.cpu * has.vcpus,) * 3,
+            disks=(
+                DiskFigures(
+                    name="vda",
+                    read_bytes=moved,
+                    read_requests=moved >> 12,
+                    write_bytes=moved,
+                    write_requests=moved >> 12,
+                    errors_count=0,
+                    role=DiskRole.SYSTEM,
+                    capacity=size,
+                    allocation=int(size * uses.disk),
+                ),
+            ),
+        )
 
 
 class FakeDriver:
@@ -140,7 +179,9 @@ class FakeDriver:
         with self._lock:
             if instance.uuid in self._guests:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
-            self._guests[instance.uuid] = _Guest(instance)
+            self._guests[instance.uuid] = _Guest(
+                instance, self._script.uses(self._host, instance.name)
+            )
             self._count(instance, 1)
         self._power_off_later(instance)
 
@@ -252,29 +293,17 @@ class FakeDriver:
         guest.console.append("NMI: dumping memory")
 
     def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
-        """See ``Driver``. Clients know no fake hypervisor: it says that it is what it plays."""
+        """See ``Driver``."""
         guest = self._guest(uuid)
         self._script.play("diagnostics", self._host, guest.instance.name)
-        has = guest.instance.flavor
-        return Diagnostics(
-            state=guest.power.name.lower(),
-            driver="libvirt",
-            hypervisor="fake",
-            uptime=0,
-            cpu_times=(0,) * has.vcpus,
-            memory_maximum=has.memory_mb,
-            memory_used=0,
-            disks=(
-                DiskFigures(
-                    name="vda",
-                    read_bytes=0,
-                    read_requests=0,
-                    write_bytes=0,
-                    write_requests=0,
-                    errors_count=0,
-                ),
-            ),
-        )
+        return guest.measured()
+
+    def samples(self) -> Mapping[InstanceUuid, Diagnostics]:
+        """See ``Driver``."""
+        self._script.play("samples", self._host)
+        with self._lock:
+            guests = dict(self._guests)
+        return {uuid: guest.measured() for uuid, guest in guests.items()}
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
         """See ``Driver``. Nobody listens at the ports of a fake guest."""

@@ -13,6 +13,7 @@ from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
+from kilonova.compute.monitor import Monitor
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.console import ConsoleAddress
@@ -54,6 +55,7 @@ class ComputeHandlers:
         self._driver, _ = collaborators
         self._reporter = reporter
         self.turns = Turns()
+        self.monitor = Monitor(host, self._driver)
         self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
         self._builder = Builder(host, self._driver, reporter, self.turns)
@@ -75,8 +77,9 @@ class ComputeHandlers:
         return self._driver.console(message.instance_uuid, message.kind)
 
     def measure(self, _context: RequestContext, message: Measure) -> Diagnostics:
-        """Measure a guest."""
-        return self._driver.diagnostics(message.instance_uuid)
+        """Tell how a guest was seen to be a moment ago, or else measure it."""
+        uuid = message.instance_uuid
+        return self.monitor.diagnostics(uuid) or self._driver.diagnostics(uuid)
 
     def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
         """Pass on what other services say."""

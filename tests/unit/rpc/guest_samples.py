@@ -1,7 +1,7 @@
 """What hosts say of guests and are told of them: with no field left at its default, and the least."""
 
 from kilonova.core.console import ConsoleAddress
-from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
+from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole, NicFigures
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.ids import InstanceUuid
 
@@ -43,8 +43,17 @@ FULL = (
                 write_bytes=3,
                 write_requests=4,
                 errors_count=5,
+                role=DiskRole.SYSTEM,
+                capacity=6,
+                allocation=7,
             ),
         ),
+        cpu_percents=(9,),
+        cpu_time=CpuTimes(total=9, user=5, system=3, wait=1),
+        memory_resident=200,
+        memory_in_guest=100,
+        swap=(1, 64),
+        load=(0.5, 0.25, 0.125),
     ),
 )
 LEAST = (
