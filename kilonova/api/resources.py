@@ -26,6 +26,7 @@ from kilonova.api import (
     server_topology,
     servers,
     usages,
+    vitals,
 )
 from kilonova.api.routing import Route
 
@@ -55,5 +56,5 @@ ROUTES: tuple[Route, ...] = (
     *usages.ROUTES,
 )
 
-OWN_ROUTES: tuple[Route, ...] = (*decisions.ROUTES, *plans.ROUTES)
+OWN_ROUTES: tuple[Route, ...] = (*decisions.ROUTES, *plans.ROUTES, *vitals.ROUTES)
 """What is served below ``/kilonova/v1``, with no microversions."""

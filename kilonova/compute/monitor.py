@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from datetime import datetime
 
 from kilonova.compute.driver import Driver
 from kilonova.core import vitals
@@ -28,6 +27,8 @@ _KEPT = 30
 """Samples of each server: those of the last minute."""
 _WINDOW = 5
 """Looks back to the sample with which the last is compared: what is told is how the last 10 s were."""
+NEWS_EVERY = 10.0
+"""Seconds between two signs of life that tell how guests are: each costs the cell's database a document."""
 _FRESH = 2 * INTERVAL
 """Seconds for which a sample may be told as how a guest is."""
 
@@ -73,6 +74,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._rings: dict[InstanceUuid, Ring] = {}
         self._looked = False
+        self._next_news = 0.0
         self._silent = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"monitor-{host}", daemon=True)
@@ -155,9 +157,15 @@ class Monitor:
         """Return how every guest was at the last look."""
         return tuple(one for one, _ in self._seen())
 
-    def told(self, nodes: Iterable[NodeReport], now: datetime) -> HostVitals:
-        """Return how all guests are, with what they take together of what nodes reserve."""
-        return vitals.host_vitals(now, self._seen(), nodes)
+    def news(self, nodes: Iterable[NodeReport]) -> HostVitals | None:
+        """Return what a sign of life tells of all guests, beside what nodes reserve for them; None where
+        one told it a moment ago, or nothing was seen yet.
+        """
+        now = time.monotonic()
+        if not self._looked or now < self._next_news:
+            return None
+        self._next_news = now + NEWS_EVERY
+        return vitals.host_vitals(utcnow(), self._seen(), nodes)
 
     def _seen(self) -> list[tuple[Vitals, Diagnostics]]:
         with self._lock:

@@ -117,7 +117,8 @@ class ComputeService:
         for node in nodes:
             self._register(node)
         changed = None if nodes == self._sent else nodes
-        message = ReportHost(host=self._host, nodes=changed)
+        vitals = self._handlers.monitor.news(nodes)
+        message = ReportHost(host=self._host, nodes=changed, vitals=vitals)
         self._bus.call(service_context(), message, Taken, timeout=_BEAT_TIMEOUT)
         self._sent = nodes
 

@@ -161,3 +161,13 @@ class ComputeNode(CellBase):
     node: Mapped[str] = mapped_column(Name)
     updated_at: Mapped[datetime] = mapped_column(Moment, index=True)
     report: Mapped[bytes] = mapped_column(Json)
+
+
+class StoredVitals(CellBase):
+    """What a host told last of how its servers are, whole: one row a host, however many they are."""
+
+    __tablename__ = "host_vitals"
+
+    host: Mapped[str] = mapped_column(Name, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
+    vitals: Mapped[bytes] = mapped_column(Json)

@@ -32,6 +32,7 @@ from kilonova.core.instance import Instance
 from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
+from kilonova.core.vitals import HostVitals
 
 
 class Topic(StrEnum):
@@ -174,11 +175,13 @@ class ReportsTaken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportHost(Message, frozen=True, kw_only=True):
-    """A sign of life of a compute host, with what it has when that changed (None: as before)."""
+    """A sign of life of a compute host, with what it has when that changed (None: as before), and now and
+    then with how its servers are (None: not now)."""
 
     topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR
     host: HostName
     nodes: tuple[NodeReport, ...] | None = None
+    vitals: HostVitals | None = None
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):

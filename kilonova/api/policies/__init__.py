@@ -9,7 +9,7 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import accounts, decisions, flavors, hosts, servers
+from kilonova.api.policies import accounts, decisions, flavors, hosts, servers, vitals
 from kilonova.api.policies.base import Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
@@ -18,6 +18,7 @@ _TABLES: tuple[tuple[Rule, ...], ...] = (
     hosts.RULES,
     accounts.RULES,
     decisions.RULES,
+    vitals.RULES,
 )
 
 

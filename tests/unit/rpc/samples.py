@@ -354,7 +354,7 @@ FULL = (
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
     m.ReportsTaken(refused=(0, 2), unfit={2: "too many"}),
-    m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
+    m.ReportHost(host=HOST, nodes=(NODE_REPORT,), vitals=guests.HOST_VITALS),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),
     m.HostInstances(instances=(INSTANCE,), disowned=(UUID,)),
