@@ -33,6 +33,8 @@ from kilonova.rpc.messages import (
     FindConsole,
     GetConsoleOutput,
     Measure,
+    SampleServers,
+    ServersSampled,
     TakeExternalEvents,
 )
 
@@ -80,6 +82,10 @@ class ComputeHandlers:
         """Tell how a guest was seen to be a moment ago, or else measure it."""
         uuid = message.instance_uuid
         return self.monitor.diagnostics(uuid) or self._driver.diagnostics(uuid)
+
+    def sample_servers(self, _context: RequestContext, _message: SampleServers) -> ServersSampled:
+        """Tell how all guests were seen to be a moment ago."""
+        return ServersSampled(servers=self.monitor.vitals())
 
     def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
         """Pass on what other services say."""

@@ -13,6 +13,7 @@ import msgspec
 from oslo_config import cfg
 
 from kilonova.conductor import plan
+from kilonova.conductor.task_workers import TaskWorkers
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.decision_record import CLAIM
@@ -28,7 +29,13 @@ from kilonova.db.scatter import gather
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
-from kilonova.rpc.messages import BuildInstance, BuildServers, Destinations, SelectDestinations
+from kilonova.rpc.messages import (
+    BuildInstance,
+    BuildServers,
+    Destinations,
+    RunTask,
+    SelectDestinations,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +61,7 @@ class SuperConductor:
         self._token = str(uuid.uuid4())
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self.tasks = TaskWorkers(self._api_db, self._cells, self._buses)
 
     def start(self, threads: int = 2) -> None:
         """Begin to drive."""
@@ -64,6 +72,7 @@ class SuperConductor:
 
     def stop(self) -> None:
         """Finish what is in hand. What only arrived stays in the database and is driven by another."""
+        self.tasks.stop()
         for _ in self._threads:
             self._arrived.put(None)
         deadline = time.monotonic() + 8
@@ -74,6 +83,10 @@ class SuperConductor:
         """Take note of servers to build."""
         for instance_uuid in message.instance_uuids:
             self._arrived.put(instance_uuid)
+
+    def run_task(self, _context: RequestContext, message: RunTask) -> None:
+        """Take note of an operator's task."""
+        self.tasks.take_note(message.task_id, message.queue)
 
     def _run(self) -> None:
         while (first := self._arrived.get()) is not None:

@@ -17,6 +17,8 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --FindConsole--------> compute host        answers core's ConsoleAddress
     API                --Measure------------> compute host        answers core's Diagnostics
     API                --TakeExternalEvents-> compute host
+    API                --RunTask------------> super conductor
+    super conductor    --SampleServers------> compute host        answers ServersSampled
 """
 
 from enum import StrEnum
@@ -29,10 +31,11 @@ from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
+from kilonova.core.operator_task import TaskQueue
 from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
-from kilonova.core.vitals import HostVitals
+from kilonova.core.vitals import HostVitals, Vitals
 
 
 class Topic(StrEnum):
@@ -61,6 +64,14 @@ class BuildServers(Message, frozen=True, kw_only=True):
 
     topic: ClassVar[Topic] = Topic.CONDUCTOR
     instance_uuids: tuple[InstanceUuid, ...]
+
+
+class RunTask(Message, frozen=True, kw_only=True):
+    """Do an operator's task. It may be lost, repeated or late: the API database holds the truth."""
+
+    topic: ClassVar[Topic] = Topic.CONDUCTOR
+    task_id: str
+    queue: TaskQueue
 
 
 # ---- super conductor or API -> scheduler
@@ -146,6 +157,18 @@ class Measure(Message, frozen=True, kw_only=True):
 
     topic: ClassVar[Topic] = Topic.COMPUTE
     instance_uuid: InstanceUuid
+
+
+class SampleServers(Message, frozen=True, kw_only=True):
+    """Say how your servers are, as you saw them last."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+
+
+class ServersSampled(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host's servers are."""
+
+    servers: tuple[Vitals, ...]
 
 
 class TakeExternalEvents(Message, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ VITALS = Vitals(
     sent_bytes=8,
     above=(Allowance.MEMORY,),
 )
+LEAST_VITALS = Vitals(instance_uuid=_UUID, at=_NOON, state="running")
 HOST_VITALS = HostVitals(
     at=_NOON,
     used=Amounts(cpus=0.5, memory_mb=100, disk_gb=1),

@@ -29,6 +29,7 @@ from kilonova.core.instance import (
     RequestedNetwork,
     Wishes,
 )
+from kilonova.core.operator_task import TaskQueue
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Decision,
@@ -348,6 +349,9 @@ FULL = (
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
     m.Measure(instance_uuid=UUID),
+    m.RunTask(task_id=UUID, queue=TaskQueue.URGENT),
+    m.SampleServers(),
+    m.ServersSampled(servers=(guests.VITALS,)),
     m.TakeExternalEvents(events=(guests.EVENT,)),
     *guests.FULL,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
@@ -374,6 +378,9 @@ LEAST = (
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
     m.Measure(instance_uuid=UUID),
+    m.RunTask(task_id=UUID, queue=TaskQueue.NORMAL),
+    m.SampleServers(),
+    m.ServersSampled(servers=(guests.LEAST_VITALS,)),
     m.TakeExternalEvents(events=(guests.LEAST_EVENT,)),
     *guests.LEAST,
     m.GetConsoleOutput(instance_uuid=UUID),
