@@ -27,6 +27,8 @@ from kilonova.core.scheduling import Allocation, Inventory
 _VERSION = "1.36"
 _ANY_OF_TRAITS = "1.39"
 """The microversion from which one of several traits can be asked for."""
+_CONSUMER_TYPES = "1.38"
+"""The microversion from which a consumer is told to be a server, or a migration."""
 _TIMEOUT = 30.0
 """Seconds after which an answer is no longer waited for."""
 
@@ -47,13 +49,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server is to hold."""
+    """What one server, or a migration, is to hold."""
 
     consumer: InstanceUuid
     project_id: str
     user_id: str
     allocation: Allocation
     consumer_type: str = "INSTANCE"
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a consumer holds; ``generation`` is None for one that holds nothing."""
+
+    allocation: Allocation = {}
+    generation: int | None = None
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +192,40 @@ class Placement:
         """
         found = self._ask("GET", f"/allocations/{consumer}").json()["allocations"]
         return {uuid: entry["resources"] for uuid, entry in found.items()}
+
+    def holding(self, consumer: str) -> Holding:
+        """Return what a consumer holds, and its generation, for ``exchange``.
+
+        Raises:
+            PlacementUnavailable: no answer.
+        """
+        found = self._ask("GET", f"/allocations/{consumer}").json()
+        held = {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
+        return Holding(allocation=held, generation=found.get("consumer_generation"))
+
+    def exchange(self, claims: Sequence[Claim], seen: Mapping[str, Holding]) -> None:
+        """Make all of these consumers hold what their claims say, or change nothing.
+
+        ``seen`` is what each of them held when it was looked at. An empty allocation gives all back.
+
+        Raises:
+            PlacementUnavailable: no answer; it may have been done.
+            GenerationConflict: one of them does not hold any more what it did.
+            Conflict: there is no room.
+        """
+        body = {
+            claim.consumer: {
+                "allocations": {u: {"resources": a} for u, a in claim.allocation.items()},
+                "project_id": claim.project_id,
+                "user_id": claim.user_id,
+                "consumer_generation": seen[claim.consumer].generation,
+                "consumer_type": claim.consumer_type,
+            }
+            for claim in claims
+            if claim.allocation or seen[claim.consumer].allocation
+        }
+        if body:
+            self._ask("POST", "/allocations", body, version=_CONSUMER_TYPES)
 
     def consumers_on(self, provider: ProviderUuid) -> dict[InstanceUuid, dict[str, int]]:
         """Return who holds what of a provider.

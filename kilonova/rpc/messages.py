@@ -58,12 +58,16 @@ class BuildServers(Message, frozen=True, kw_only=True):
 
 
 class SelectDestinations(Message, frozen=True, kw_only=True):
-    """Choose and claim a host for each of these servers, which are all alike."""
+    """Choose and claim a host for each of these servers, which are all alike.
+
+    Without ``claim`` hosts are only chosen: what a server holds that moves is exchanged by whoever asks.
+    """
 
     topic: ClassVar[Topic] = Topic.SCHEDULER
     spec: RequestSpec
     instance_uuids: tuple[InstanceUuid, ...]
     alternates: int = 2
+    claim: bool = True
 
 
 class Destinations(msgspec.Struct, frozen=True, kw_only=True):

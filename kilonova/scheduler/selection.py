@@ -148,7 +148,7 @@ class Selection:
                 picked = pick(question, course.sifted.fits, self._recipe)
             course.best = course.best or picked.best
             with course.stage("claim"):
-                refused = self._claim(spec, picked.decisions)
+                refused = self._claim(spec, picked.decisions) if message.claim else {}
             course.settle(picked.decisions, refused)
             if not (refused or unseen):
                 break

@@ -1,0 +1,282 @@
+"""A host's part of servers' moves: begin, do, report. Which part that is, the migration's stage says.
+
+Nothing is done before the cell has taken the word that it begins: so what comes late, or twice, does nothing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from kilonova.compute.acts import CLEAN_SECONDS
+from kilonova.compute.driver import Driver
+from kilonova.compute.guests import Turns
+from kilonova.compute.reporter import Reporter
+from kilonova.compute.stages import Stages
+from kilonova.core.context import RequestContext
+from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
+from kilonova.core.ids import HostName
+from kilonova.core.instance import Instance
+from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.report import InstanceReport
+from kilonova.core.states import PowerState, VmState
+from kilonova.rpc.messages import GuideMove, MoveInstance
+
+LOG = logging.getLogger(__name__)
+
+_GOES_ON = 10.0
+"""Seconds between two words that a part is still in hand."""
+_TOLD_EVERY = 0.5
+"""Seconds between two words of how far a running guest has come."""
+_PAUSE = 1.0
+
+_EVENTS: dict[Stage, str] = {
+    Stage.PREPARING: "compute_prep_resize",
+    Stage.SENDING: "compute_resize_instance",
+    Stage.FINISHING: "compute_finish_resize",
+    Stage.CLEARING: "compute_confirm_resize",
+    Stage.UNDOING: "compute_revert_resize",
+    Stage.RESTORING: "compute_finish_revert_resize",
+    Stage.ABANDONING: "compute_revert_resize",
+}
+_LIVE_EVENTS: dict[Stage, str] = {
+    Stage.PREPARING: "compute_pre_live_migration",
+    Stage.SENDING: "compute_live_migration",
+    Stage.FINISHING: "compute_post_live_migration_at_destination",
+    Stage.CLEARING: "compute_post_live_migration",
+    Stage.UNDOING: "compute_rollback_live_migration_at_destination",
+    Stage.RESTORING: "compute_rollback_live_migration",
+    Stage.ABANDONING: "compute_rollback_live_migration_at_destination",
+}
+
+
+def event_of(migration: Migration) -> str:
+    """Return the name of the event that a host's part is."""
+    if migration.kind is Kind.EVACUATION and migration.stage is Stage.FINISHING:
+        return "compute_rebuild_instance"
+    return (_LIVE_EVENTS if migration.is_live else _EVENTS)[migration.stage]
+
+
+class _Part:
+    """One host's part of one move, in hand. It is the ``Voyage`` of a running guest, too."""
+
+    def __init__(self, request: RequestContext, message: MoveInstance, reporter: Reporter) -> None:
+        self.migration = message.migration
+        self.instance = message.instance
+        self.forced = self.migration.wish == "force"
+        self.aborted = False
+        self._reporter = reporter
+        self._told_at = time.monotonic()
+        self._plain = InstanceReport(
+            instance_uuid=self.instance.uuid,
+            epoch=self.instance.epoch,
+            request_id=request.request_id,
+        )
+
+    @property
+    def key(self) -> tuple[str, Stage, int]:
+        """What a repeated message has in common with the first."""
+        return self.migration.uuid, self.migration.stage, self.migration.attempt
+
+    def said(self, moved: Moved, reason: str = "", details: str = "") -> InstanceReport:
+        """Return what there is to say."""
+        migration = self.migration
+        move = MoveReport(
+            migration=migration.uuid,
+            stage=migration.stage,
+            attempt=migration.attempt,
+            moved=moved,
+            reason=reason,
+            details=details,
+        )
+        return msgspec.structs.replace(self._plain, move=move)
+
+    def goes_on(self, how_far: Progress | None = None) -> None:
+        """Say that it is in hand. If the cell wants it no more, it is aborted."""
+        report = self.said(Moved.GOES_ON)
+        if how_far is not None:
+            assert report.move is not None
+            further = msgspec.structs.replace(report.move, progress=how_far)
+            report = msgspec.structs.replace(report, move=further)
+        answer = self._reporter.send(report)
+
+        def heed() -> None:
+            if not answer.cancelled() and not answer.result():
+                self.aborted = True
+
+        answer.add_done_callback(lambda _: heed())
+
+    def progress(self, how_far: Progress) -> None:
+        """See ``Voyage``."""
+        if time.monotonic() - self._told_at >= _TOLD_EVERY:
+            self._told_at = time.monotonic()
+            self.goes_on(how_far)
+
+
+class Mover:
+    """Does a host's parts of moves, one at a time for each server."""
+
+    def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
+        self._host = host
+        self._driver = driver
+        self._reporter = reporter
+        self._turns = turns
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._in_hand: dict[tuple[str, Stage, int], _Part] = {}
+        self._renewed = time.monotonic()
+
+    def move(self, context: RequestContext, message: MoveInstance) -> None:
+        """Do this host's part of a move, or nothing if it is done, over, or in hand."""
+        part = _Part(context, message, self._reporter)
+        with self._lock:
+            if part.key in self._in_hand:
+                return
+            self._in_hand[part.key] = part
+        try:
+            with self._turns.turn(part.instance.uuid):
+                self._do(part)
+        finally:
+            del self._in_hand[part.key]
+
+    def guide(self, message: GuideMove) -> None:
+        """Abort a move in hand, or let it come to an end at any price."""
+        for part in tuple(self._in_hand.values()):
+            if part.migration.uuid == message.migration:
+                part.aborted = part.aborted or message.wish == "abort"
+                part.forced = part.forced or message.wish == "force"
+
+    def renew(self) -> None:
+        """Say now and then of every part in hand that it is."""
+        if time.monotonic() - self._renewed >= _GOES_ON:
+            self._renewed = time.monotonic()
+            for part in tuple(self._in_hand.values()):
+                part.goes_on()
+
+    def stop(self) -> None:
+        """Begin nothing any more."""
+        self._stopped.set()
+
+    def _do(self, part: _Part) -> None:
+        migration, uuid = part.migration, part.instance.uuid
+        if not self._reporter.ask(part.said(Moved.BEGUN), self._stopped):
+            LOG.info("%s: %s of its move is over", uuid, migration.stage)
+            return
+        stages = Stages(self._host)
+        error: KilonovaError | None = None
+        try:
+            with stages.stage(event_of(migration)):
+                self._work(part)
+        except KilonovaError as failure:
+            error = failure
+        except Exception as failure:
+            LOG.exception("%s of %s failed", migration.stage, uuid)
+            error = BuildFailed("The host failed in an unexpected way.")
+            error.__cause__ = failure
+        if error is None:
+            report = part.said(Moved.DONE)
+        else:
+            LOG.warning("%s: %s failed: %s", uuid, migration.stage, error.in_full)
+            if not self._clean(part):
+                return
+            cancelled = isinstance(error, MoveCancelled)
+            details = f"{self._host}: {type(error).__name__}: {error.in_full}"
+            moved = Moved.CANCELLED if cancelled else Moved.FAILED
+            report = part.said(moved, reason=error.message, details=details)
+        self._reporter.send(self._with_power(part, report, stages))
+
+    def _with_power(self, part: _Part, report: InstanceReport, stages: Stages) -> InstanceReport:
+        """Add how the guest is now, where it is this host's server."""
+        report = msgspec.structs.replace(report, events=tuple(stages.events))
+        if part.migration.stage not in (Stage.FINISHING, Stage.RESTORING):
+            return report
+        try:
+            guest = self._driver.guests().get(part.instance.uuid)
+        except KilonovaError:
+            return report
+        power = guest.power if guest is not None else PowerState.NOSTATE
+        return msgspec.structs.replace(report, power_state=power)
+
+    def _clean(self, part: _Part) -> bool:
+        """Remove what a failed part left, where another host is told next; False if that is not sure.
+
+        A guest that may run must be gone before anybody hears that it does not.
+        """
+        migration = part.migration
+        runs = migration.kind is Kind.EVACUATION and migration.stage is Stage.FINISHING
+        if migration.stays or not (runs or migration.stage is Stage.PREPARING):
+            return True
+        while True:
+            try:
+                self._driver.destroy(part.instance.uuid)
+            except KilonovaError as error:
+                LOG.warning("What came of %s stays: %s", part.instance.uuid, error.in_full)
+                if not runs:
+                    return True
+            else:
+                return True
+            if self._stopped.wait(_PAUSE):
+                return False
+
+    def _work(self, part: _Part) -> None:
+        work: dict[Stage, Callable[[_Part], None]] = {
+            Stage.PREPARING: self._prepare,
+            Stage.SENDING: self._send,
+            Stage.FINISHING: self._finish,
+            Stage.CLEARING: self._clear,
+            Stage.UNDOING: self._remove,
+            Stage.RESTORING: self._restore,
+            Stage.ABANDONING: self._remove,
+        }
+        work[part.migration.stage](part)
+
+    def _prepare(self, part: _Part) -> None:
+        self._driver.prepare_move(part.instance, part.migration)
+
+    def _send(self, part: _Part) -> None:
+        instance, migration = part.instance, part.migration
+        if migration.is_live:
+            self._driver.live_migrate(instance, migration, part)
+            return
+        if migration.vm_state is not VmState.STOPPED:
+            going = lambda: self._turns.is_going(instance.uuid)  # noqa: E731 - a word of this place
+            self._driver.stop(instance.uuid, CLEAN_SECONDS, going)
+        self._driver.send(instance, migration)
+
+    def _finish(self, part: _Part) -> None:
+        instance, migration = part.instance, part.migration
+        if migration.kind is Kind.EVACUATION:
+            self._rebuild(instance, power_on=migration.power_on)
+        elif migration.is_live:
+            self._driver.arrive(instance, migration)
+        else:
+            self._driver.receive(instance, migration, power_on=migration.power_on)
+
+    def _rebuild(self, instance: Instance, *, power_on: bool) -> None:
+        """Make the guest of a server whose host is dead: from its image, as there is nothing else."""
+        self._driver.destroy(instance.uuid)
+        self._driver.prepare_networks(instance)
+        self._driver.prepare_disks(instance)
+        self._driver.spawn(instance)
+        if not power_on:
+            self._driver.stop(instance.uuid, 0, lambda: True)
+
+    def _clear(self, part: _Part) -> None:
+        if part.migration.stays:
+            self._driver.forget(part.instance.uuid)
+        else:
+            self._driver.destroy(part.instance.uuid)
+
+    def _remove(self, part: _Part) -> None:
+        # Of a guest that stayed, restoring makes what it was.
+        if not part.migration.stays:
+            self._driver.destroy(part.instance.uuid)
+
+    def _restore(self, part: _Part) -> None:
+        instance, migration = part.instance, part.migration
+        if migration.is_live:
+            # It never stopped.
+            return
+        self._driver.restore(instance, migration, power_on=migration.power_on)
