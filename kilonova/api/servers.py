@@ -8,9 +8,9 @@ from kilonova.api.find import find_server, missing
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_actions import ROUTES as ACTION_ROUTES
-from kilonova.api.server_actions import begin, check_unlocked, placed
 from kilonova.api.server_queries import QUERY
 from kilonova.api.server_sight import sight_of
+from kilonova.api.server_tasks import begin, check_unlocked, placed
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid, KilonovaError
@@ -124,18 +124,17 @@ def delete(asked: Asked, server_id: str) -> Answer:
             return Answer(status=204)
         # Placed between the look and the withdrawal: then it is in a cell by now.
         located = find_server(asked, server_id)
-    begin(asked, located, Action.DELETE)
+    # As it is now: until the task was set, a build may have moved to another host.
+    begun = begin(asked, located, Action.DELETE)
+    host, cell = begun.now.host, begun.cell_uuid
     build_requests.queue_for_delete(asked.services.api_db, uuid)
-    # Read again: until the task was set, a build may have moved to another host.
-    located = find_server(asked, server_id)
-    _, cell = placed(located, Action.DELETE)
-    if located.instance.host is None:
+    if host is None:
         # No host has anything of it.
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         return Answer(status=204)
-    message = DeleteInstance(instance=located.instance)
+    message = DeleteInstance(instance=begun.now)
     try:
-        asked.services.cell_bus(cell).cast(asked.context, message, host=located.instance.host)
+        asked.services.cell_bus(cell).cast(asked.context, message, host=host)
     except KilonovaError as error:
         LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
     return Answer(status=204)

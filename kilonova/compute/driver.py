@@ -92,6 +92,34 @@ class Driver(Protocol):
             NotFound: there is no such guest, and nothing to make it from.
         """
 
+    def pause(self, uuid: InstanceUuid) -> None:
+        """Let the guest stand still. One that does is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def unpause(self, uuid: InstanceUuid) -> None:
+        """Let a paused guest go on. One that runs is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def suspend(self, uuid: InstanceUuid) -> None:
+        """Write the guest's memory to disk and end it; its power is SUSPENDED then. May be repeated.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def resume(self, uuid: InstanceUuid) -> None:
+        """Let a suspended guest go on where it was. One that runs is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """Return the last lines of the serial console (None: all that is kept), oldest first.
 

@@ -13,7 +13,7 @@ from oslo_config import cfg
 from kilonova.compute.driver import Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.machine import booted_at
-from kilonova.compute.script import Script
+from kilonova.compute.script import Script, StepName
 from kilonova.core import flavor
 from kilonova.core.errors import BuildFailed, NotFound
 from kilonova.core.host import NodeReport
@@ -156,6 +156,29 @@ class FakeDriver:
         self._script.play("reboot", self._host, instance.name)
         guest.start(" after a hard reboot")
         self._tell(instance.uuid, guest.power)
+
+    def pause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "pause", PowerState.PAUSED)
+
+    def unpause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "unpause", PowerState.RUNNING)
+
+    def suspend(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "suspend", PowerState.SUSPENDED)
+
+    def resume(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "resume", PowerState.RUNNING)
+
+    def _become(self, uuid: InstanceUuid, step: StepName, power: PowerState) -> None:
+        guest = self._guest(uuid)
+        self._script.play(step, self._host, guest.instance.name)
+        if guest.power != power:
+            guest.power = power
+            self._tell(uuid, power)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""

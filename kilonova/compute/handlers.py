@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from msgspec import UNSET
 
+from kilonova.compute.actions import Actions
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
@@ -17,24 +18,15 @@ from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
-from kilonova.core.states import PowerState, VmState
 from kilonova.rpc.messages import (
+    ActOnInstance,
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
     GetConsoleOutput,
-    RebootInstance,
-    StartInstance,
-    StopInstance,
 )
 
 LOG = logging.getLogger(__name__)
-
-_CLEAN_SECONDS = 60.0
-"""What a guest gets to shut down by itself (as Nova's ``shutdown_timeout``)."""
-
-_RUNS = (VmState.ACTIVE, PowerState.RUNNING)
-_IS_OFF = (VmState.STOPPED, PowerState.SHUTDOWN)
 
 
 class ComputeHandlers:
@@ -49,6 +41,7 @@ class ComputeHandlers:
         self.turns = Turns()
         self.adopted = threading.Event()
         self._builder = Builder(host, driver, reporter, self.turns)
+        self._actor = Actions(host, driver, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._in_hand: set[Future[None]] = set()
@@ -77,36 +70,9 @@ class ComputeHandlers:
                 gone = stages.events[-1].result == "Success"
                 self._report(context, instance, stages, gone=gone)
 
-    def stop_instance(self, context: RequestContext, message: StopInstance) -> None:
-        """Shut a guest down."""
-        instance = message.instance
-        self._act(
-            context, instance, "compute_stop_instance", lambda: self._shut_down(instance), _IS_OFF
-        )
-
-    def start_instance(self, context: RequestContext, message: StartInstance) -> None:
-        """Start a guest."""
-        instance = message.instance
-        self._act(
-            context,
-            instance,
-            "compute_start_instance",
-            lambda: self._driver.start(instance.uuid),
-            _RUNS,
-        )
-
-    def reboot_instance(self, context: RequestContext, message: RebootInstance) -> None:
-        """Reboot a guest."""
-        instance = message.instance
-
-        def reboot() -> None:
-            if message.hard:
-                self._driver.reboot(instance)
-            else:
-                self._shut_down(instance)
-                self._driver.start(instance.uuid)
-
-        self._act(context, instance, "compute_reboot_instance", reboot, _RUNS)
+    def act_on_instance(self, context: RequestContext, message: ActOnInstance) -> None:
+        """Do an order."""
+        self._submit(self._actions, context, lambda: self._actor.act(context, message))
 
     def get_console_output(
         self, _context: RequestContext, message: GetConsoleOutput
@@ -115,55 +81,23 @@ class ComputeHandlers:
         text = self._driver.console_output(message.instance_uuid, message.length)
         return ConsoleOutput(text=text)
 
-    def _shut_down(self, instance: Instance) -> None:
-        """Let the guest shut down, unless it is to be deleted anyway."""
-        uuid = instance.uuid
-        self._driver.stop(uuid, _CLEAN_SECONDS, lambda: self.turns.is_going(uuid))
-
-    def _act(
-        self,
-        context: RequestContext,
-        instance: Instance,
-        event: str,
-        work: Callable[[], None],
-        after: tuple[VmState, PowerState],
-    ) -> None:
-        def run() -> None:
-            stages = Stages(self._host)
-            with self.turns.turn(instance.uuid):
-                try:
-                    with stages.stage(event):
-                        work()
-                except KilonovaError as error:
-                    LOG.warning("%s: %s failed: %s", instance.uuid, event, error.in_full)
-                    self._report(context, instance, stages)
-                else:
-                    self._report(context, instance, stages, after=after)
-
-        self._submit(self._actions, context, run)
-
     def _report(
-        self,
-        context: RequestContext,
-        instance: Instance,
-        stages: Stages,
-        *,
-        after: tuple[VmState, PowerState] | None = None,
-        gone: bool = False,
+        self, context: RequestContext, instance: Instance, stages: Stages, *, gone: bool
     ) -> None:
-        vm_state, power_state = after or (UNSET, UNSET)
         report = InstanceReport(
             instance_uuid=instance.uuid,
             epoch=instance.epoch,
             request_id=context.request_id,
-            vm_state=vm_state,
             # A server that is gone keeps its task until it is marked deleted.
             task_state=UNSET if gone else None,
-            power_state=power_state,
             gone=gone,
             events=tuple(stages.events),
         )
         self._reporter.send(report)
+
+    def renew(self) -> None:
+        """Say now and then of what is in hand that it is."""
+        self._actor.renew()
 
     def _submit(
         self, pool: ThreadPoolExecutor, context: RequestContext, work: Callable[[], None]
@@ -186,6 +120,7 @@ class ComputeHandlers:
         """Finish what is in hand, for at most ``seconds``; what waits is sent again by the converger."""
         self._stopped.set()
         self._builder.stop()
+        self._actor.stop()
         for pool in (self._builds, self._actions):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()

@@ -18,8 +18,8 @@ from kilonova.core.errors import (
 from kilonova.core.ids import HostName
 
 StepName = Literal[
-    "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "console",
-    "guests", "power-off",
+    "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
+    "suspend", "resume", "console", "guests", "power-off",
 ]  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class ComputeService:
     def _run(self) -> None:
         while not self._stopped.is_set():
             alive = self._attempt("sign of life", self._beat)
+            self._handlers.renew()
             if alive and not self._handlers.adopted.is_set():
                 alive = self._attempt("adoption", self._adopt)
             self._stopped.wait(self._interval if alive else 1.0)

@@ -80,7 +80,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One server. Times are UTC without a zone.
 
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
-    database holds. ``host`` and ``node`` are None until a destination is chosen.
+    database holds. ``host`` and ``node`` are None until a destination is chosen. ``task_request`` is the
+    request that asked for the task under way, and ``task_worker`` whoever on the host has begun it.
     """
 
     uuid: InstanceUuid
@@ -112,6 +113,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     locked_reason: str | None = None
     epoch: int = 0
     deleted: bool = False
+    task_request: RequestId | None = None
+    task_worker: str = ""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,11 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     ``builder`` is set in the report with which a build begins: the epoch is compared and set for it in
     the cell database, and only a report that is not refused may spawn. A report with ``gone`` says that
     nothing of the server is left on the host. One with ``if_idle`` tells what a guest did by itself: it is
-    refused while a task is under way, and for a server in ERROR.
+    refused while a task is under way, and for a server that is not what its guest's power says.
+
+    ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
+    and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
+    ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     """
 
     instance_uuid: InstanceUuid
@@ -47,3 +51,6 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     gone: bool = False
     if_idle: bool = False
     events: tuple[ActionEvent, ...] = ()
+    worker: str = ""
+    over: bool = False
+    interrupted: str = ""

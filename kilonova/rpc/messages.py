@@ -10,7 +10,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     compute host       --ReportInstances----> cell conductor      answers ReportsTaken
     compute host       --ReportHost---------> cell conductor      answers Taken
     compute host       --ListInstances------> cell conductor      answers HostInstances
-    API                --StopInstance, ... -> compute host
+    API                --ActOnInstance------> compute host        with one of the orders
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
 """
 
@@ -22,6 +22,7 @@ import msgspec
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
+from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
 
@@ -101,26 +102,12 @@ class DeleteInstance(Message, frozen=True, kw_only=True):
     instance: Instance
 
 
-class StopInstance(Message, frozen=True, kw_only=True):
-    """Shut the guest down: ask it first, then force it."""
+class ActOnInstance(Message, frozen=True, kw_only=True):
+    """Do what the order says with this server, if the request is still the one whose task is under way."""
 
     topic: ClassVar[Topic] = Topic.COMPUTE
     instance: Instance
-
-
-class StartInstance(Message, frozen=True, kw_only=True):
-    """Start a stopped guest."""
-
-    topic: ClassVar[Topic] = Topic.COMPUTE
-    instance: Instance
-
-
-class RebootInstance(Message, frozen=True, kw_only=True):
-    """Reboot the guest; ``hard`` makes it anew from what is stored."""
-
-    topic: ClassVar[Topic] = Topic.COMPUTE
-    instance: Instance
-    hard: bool = False
+    order: AnyOrder
 
 
 class GetConsoleOutput(Message, frozen=True, kw_only=True):

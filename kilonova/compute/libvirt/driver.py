@@ -147,12 +147,29 @@ class LibvirtDriver:
             domain = _find(connection, instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
+                domains.forget_saved(domain)
             elif not self._disks.has(instance.uuid):
                 raise NotFound(f"There is no guest {instance.uuid} on this host.")
             domains.power_on(connection.defineXML(self._xml(connection, instance)))
 
         self._libvirt.use(restart)
         self._records[instance.uuid] = _record(instance)
+
+    def pause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, domains.pause)
+
+    def unpause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, domains.unpause)
+
+    def suspend(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, domains.save)
+
+    def resume(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``. What was saved is what it starts from."""
+        self._on(uuid, domains.power_on)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
@@ -166,13 +183,17 @@ class LibvirtDriver:
         return files | {uuid: Guest(power, record.epoch) for uuid, power, record in found}
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
+        saved = {domain.name() for domain in connection.listAllDomains(_SAVED)}
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
             uuid = uuid_of_domain(domain.name())
             if uuid is not None:
                 record = self._records.get(uuid)
                 if record is None:
                     record = self._records[uuid] = _read_record(domain)
-                yield uuid, domains.POWER.get(values["state.state"], PowerState.NOSTATE), record
+                power = domains.POWER.get(values["state.state"], PowerState.NOSTATE)
+                if power == PowerState.SHUTDOWN and domain.name() in saved:
+                    power = PowerState.SUSPENDED
+                yield uuid, power, record
 
     def watch(self, watcher: Watcher) -> None:
         """See ``Driver``."""
@@ -238,4 +259,5 @@ def _read_record(domain: Any) -> Record:
         return Record()
 
 
+_SAVED = libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
 _SAYS_NOTHING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_METADATA)

@@ -10,13 +10,11 @@ from kilonova.core.errors import BusUnavailable, NotFound
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import (
+    ActOnInstance,
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
     GetConsoleOutput,
-    RebootInstance,
-    StartInstance,
-    StopInstance,
     Topic,
 )
 from tests.unit.rpc.samples import LEAST_INSTANCE
@@ -58,13 +56,7 @@ class Compute:
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Not asked here."""
 
-    def stop_instance(self, context: RequestContext, message: StopInstance) -> None:
-        """Not asked here."""
-
-    def start_instance(self, context: RequestContext, message: StartInstance) -> None:
-        """Not asked here."""
-
-    def reboot_instance(self, context: RequestContext, message: RebootInstance) -> None:
+    def act_on_instance(self, context: RequestContext, message: ActOnInstance) -> None:
         """Not asked here."""
 
 

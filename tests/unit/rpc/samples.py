@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from kilonova.core import orders
 from kilonova.core.context import RequestContext
 from kilonova.core.flavor import Flavor
 from kilonova.core.host import NodeReport
@@ -144,6 +145,8 @@ INSTANCE = Instance(
     locked_reason="careful",
     epoch=2,
     deleted=True,
+    task_request=REQUEST,
+    task_worker="token",
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -216,6 +219,9 @@ REPORT = InstanceReport(
     if_idle=True,
     gone=True,
     events=(EVENT,),
+    worker="token",
+    over=True,
+    interrupted="no luck",
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(
@@ -253,6 +259,18 @@ LEAST_NODE_REPORT = NodeReport(
     disk_gb=200,
 )
 
+PLAIN_ORDERS = (
+    orders.Stop(),
+    orders.Start(),
+    orders.SoftReboot(),
+    orders.HardReboot(),
+    orders.Pause(),
+    orders.Unpause(),
+    orders.Suspend(),
+    orders.Resume(),
+)
+"""Orders that say no more than what they are."""
+
 FULL = (
     RequestContext(
         request_id=REQUEST,
@@ -277,9 +295,8 @@ FULL = (
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
     m.DeleteInstance(instance=INSTANCE),
-    m.StopInstance(instance=INSTANCE),
-    m.StartInstance(instance=INSTANCE),
-    m.RebootInstance(instance=INSTANCE, hard=True),
+    m.ActOnInstance(instance=INSTANCE, order=orders.Stop()),
+    *PLAIN_ORDERS,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
@@ -298,9 +315,8 @@ LEAST = (
     m.Destinations(decisions=(Decision(instance_uuid=UUID),)),
     m.BuildInstance(instance=LEAST_INSTANCE, destination=DESTINATION),
     m.DeleteInstance(instance=LEAST_INSTANCE),
-    m.StopInstance(instance=LEAST_INSTANCE),
-    m.StartInstance(instance=LEAST_INSTANCE),
-    m.RebootInstance(instance=LEAST_INSTANCE),
+    m.ActOnInstance(instance=LEAST_INSTANCE, order=orders.Stop()),
+    *PLAIN_ORDERS,
     m.GetConsoleOutput(instance_uuid=UUID),
     m.ConsoleOutput(text=""),
     m.ReportInstances(host=HOST, reports=(LEAST_REPORT,)),

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import testtools
 
+from kilonova.core.orders import Order
 from kilonova.rpc import messages
 from kilonova.rpc.bus import MESSAGES, encode
 from tests.unit.rpc import samples
@@ -48,6 +49,7 @@ class MessagesTest(testtools.TestCase):
             for name, value in vars(messages).items()
             if isinstance(value, type) and value.__module__ == messages.__name__
         } - {"Message", "Topic"}
+        travelling |= {order.__name__ for order in Order.__subclasses__()}
         self.assertEqual(travelling | {"RequestContext"}, set(GOLDEN))
         self.assertLessEqual(set(MESSAGES), set(GOLDEN))
         for chosen in (samples.FULL, samples.LEAST):

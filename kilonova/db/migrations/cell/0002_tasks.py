@@ -1,0 +1,16 @@
+"""Which request a server's task is of, and who does it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from kilonova.db import types
+
+revision = "cell_0002"
+down_revision = "cell_0001"
+
+
+def upgrade() -> None:
+    op.add_column("instances", sa.Column("task_request", types.Name, nullable=True))
+    op.add_column(
+        "instances", sa.Column("task_worker", types.Name, nullable=False, server_default="")
+    )
