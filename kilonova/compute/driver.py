@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from kilonova.compute.moving import Moving
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
@@ -32,7 +33,7 @@ class Watcher(Protocol):
         """Guests may have changed while nobody watched."""
 
 
-class Driver(Protocol):
+class Driver(Moving, Protocol):
     """A hypervisor.
 
     Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not

@@ -13,13 +13,15 @@ from oslo_config import cfg
 from kilonova.compute.driver import Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.machine import booted_at
-from kilonova.compute.script import Script, StepName
+from kilonova.compute.moving import Voyage
+from kilonova.compute.script import Script, StepName, error_of
 from kilonova.core import flavor
-from kilonova.core.errors import BuildFailed, NotFound
+from kilonova.core.errors import BuildFailed, MoveCancelled, NotFound
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import Instance
-from kilonova.core.states import PowerState
+from kilonova.core.migration import Migration, Progress
+from kilonova.core.states import PowerState, VmState
 
 
 class _Guest:
@@ -180,6 +182,71 @@ class FakeDriver:
             guest.power = power
             self._tell(uuid, power)
 
+    def prepare_move(self, instance: Instance, migration: Migration) -> None:
+        """See ``Moving``."""
+        self._script.play("prepare-move", self._host, instance.name)
+
+    def send(self, instance: Instance, migration: Migration) -> None:
+        """See ``Moving``. What a fake guest consists of needs no sending."""
+        self._guest(instance.uuid)
+        self._script.play("send", self._host, instance.name)
+
+    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+        """See ``Moving``."""
+        self._script.play("receive", self._host, instance.name)
+        self._become_guest_of(instance, " after a move", power_on=power_on)
+
+    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+        """See ``Moving``."""
+        self._guest(instance.uuid)
+        self._script.play("restore", self._host, instance.name)
+        self._become_guest_of(instance, " where it was", power_on=power_on)
+
+    def _become_guest_of(self, instance: Instance, how: str, *, power_on: bool) -> None:
+        """Have the guest of a server in its present size and epoch."""
+        with self._lock:
+            before = self._guests.get(instance.uuid)
+            runs = before is not None and before.power == PowerState.RUNNING
+            if before is not None:
+                self._count(before.instance, -1)
+            guest = before or _Guest(instance)
+            guest.instance = instance
+            self._guests[instance.uuid] = guest
+            self._count(instance, 1)
+        if power_on and not runs:
+            guest.start(how)
+        elif not power_on:
+            guest.power = PowerState.SHUTDOWN
+        self._tell(instance.uuid, guest.power)
+
+    def forget(self, uuid: InstanceUuid) -> None:
+        """See ``Moving``. Nothing is kept."""
+        guest = self._guests.get(uuid)
+        if guest is not None:
+            self._script.play("forget", self._host, guest.instance.name)
+
+    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> None:
+        """See ``Moving``. It takes as long as the script says, or until it is forced."""
+        if instance.uuid not in self._guests:
+            return
+        for step in self._script.take("live-migrate", self._host, instance.name):
+            _sail(instance, step.seconds, voyage)
+            if step.error:
+                raise error_of(step)
+        with self._lock:
+            if self._guests.pop(instance.uuid, None) is not None:
+                self._count(instance, -1)
+
+    def arrive(self, instance: Instance, migration: Migration) -> None:
+        """See ``Moving``. The guest comes to be here, as the hosts of one process share nothing."""
+        self._script.play("arrive", self._host, instance.name)
+        with self._lock:
+            if instance.uuid not in self._guests:
+                guest = self._guests[instance.uuid] = _Guest(instance)
+                if migration.vm_state == VmState.PAUSED:
+                    guest.power = PowerState.PAUSED
+                self._count(instance, 1)
+
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
         guest = self._guest(uuid)
@@ -211,3 +278,21 @@ class FakeDriver:
         if guest is None:
             raise NotFound(f"There is no guest {uuid} on this host.")
         return guest
+
+
+def _sail(instance: Instance, seconds: float, voyage: Voyage) -> None:
+    """Be on the way for so long, and tell how far.
+
+    Raises:
+        MoveCancelled: it was aborted.
+    """
+    total = instance.flavor.memory_mb << 20
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds and not voyage.forced:
+        if voyage.aborted:
+            raise MoveCancelled("The migration was aborted.")
+        done = int(total * gone / seconds)
+        voyage.progress(
+            Progress(memory_total=total, memory_processed=done, memory_remaining=total - done)
+        )
+        time.sleep(0.05)

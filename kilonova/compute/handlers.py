@@ -11,6 +11,7 @@ from kilonova.compute.actions import Actions
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
+from kilonova.compute.mover import Mover
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.context import RequestContext, log_under
@@ -24,6 +25,8 @@ from kilonova.rpc.messages import (
     ConsoleOutput,
     DeleteInstance,
     GetConsoleOutput,
+    GuideMove,
+    MoveInstance,
 )
 
 LOG = logging.getLogger(__name__)
@@ -42,8 +45,10 @@ class ComputeHandlers:
         self.adopted = threading.Event()
         self._builder = Builder(host, driver, reporter, self.turns)
         self._actor = Actions(host, driver, reporter, self.turns)
+        self._mover = Mover(host, driver, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
+        self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
         self._in_hand: set[Future[None]] = set()
         self._stopped = threading.Event()
 
@@ -74,6 +79,14 @@ class ComputeHandlers:
         """Do an order."""
         self._submit(self._actions, context, lambda: self._actor.act(context, message))
 
+    def move_instance(self, context: RequestContext, message: MoveInstance) -> None:
+        """Do this host's part of a move."""
+        self._submit(self._moves, context, lambda: self._mover.move(context, message))
+
+    def guide_move(self, _context: RequestContext, message: GuideMove) -> None:
+        """Abort or force a move in hand."""
+        self._mover.guide(message)
+
     def get_console_output(
         self, _context: RequestContext, message: GetConsoleOutput
     ) -> ConsoleOutput:
@@ -98,6 +111,7 @@ class ComputeHandlers:
     def renew(self) -> None:
         """Say now and then of what is in hand that it is."""
         self._actor.renew()
+        self._mover.renew()
 
     def _submit(
         self, pool: ThreadPoolExecutor, context: RequestContext, work: Callable[[], None]
@@ -121,7 +135,8 @@ class ComputeHandlers:
         self._stopped.set()
         self._builder.stop()
         self._actor.stop()
-        for pool in (self._builds, self._actions):
+        self._mover.stop()
+        for pool in (self._builds, self._actions, self._moves):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()
         wait(tuple(self._in_hand), timeout=seconds)

@@ -65,6 +65,7 @@ _PLAIN = (
     "deleted",
     "task_request",
     "task_worker",
+    "begun_epoch",
 )
 """Fields of ``Instance`` that are columns of the same name."""
 
@@ -93,7 +94,6 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "image_id": instance.image.image_id if instance.image else None,
         "key_name": key_pair.name if key_pair else None,
         "reservation_id": instance.wishes.reservation_id,
-        "begun_epoch": 0,
         "builder": "",
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),

@@ -16,6 +16,7 @@ from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import ActionEvent, Fault
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.db import moves
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
@@ -75,7 +76,11 @@ def apply(
         # By what is unique of them: an event that ends in the batch it began in is one row.
         events: dict[tuple[Any, ...], dict[str, Any]] = {}
         for index, report in enumerate(reports):
-            if not _apply_one(connection, host, report, now):
+            if report.move is not None:
+                taken = moves.hear(connection, host, report.move, now)
+            else:
+                taken = _apply_one(connection, host, report, now)
+            if not taken:
                 refused.append(index)
                 continue
             for event in report.events:

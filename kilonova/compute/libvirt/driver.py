@@ -22,11 +22,13 @@ from kilonova.compute.libvirt.domain_xml import (
     record_of,
 )
 from kilonova.compute.machine import booted_at
+from kilonova.compute.moving import Voyage
 from kilonova.core import flavor
-from kilonova.core.errors import BuildFailed, NotFound
+from kilonova.core.errors import BuildFailed, NotFound, NotSupported
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.instance import Instance
+from kilonova.core.migration import Migration
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
@@ -170,6 +172,57 @@ class LibvirtDriver:
     def resume(self, uuid: InstanceUuid) -> None:
         """See ``Driver``. What was saved is what it starts from."""
         self._on(uuid, domains.power_on)
+
+    def prepare_move(self, instance: Instance, migration: Migration) -> None:
+        """See ``Moving``. Guests change their size where they are; they do not change hosts yet."""
+        if not migration.stays:
+            raise NotSupported("Moving a server to another host is not supported with libvirt yet.")
+        self._disks.check_size(instance)
+
+    def send(self, instance: Instance, migration: Migration) -> None:
+        """See ``Moving``."""
+        self._disks.keep(instance.uuid)
+
+    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+        """See ``Moving``."""
+        self._disks.grow(instance)
+        self._make_again(instance, power_on=power_on)
+
+    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+        """See ``Moving``."""
+        if self._disks.is_kept(instance.uuid):
+            self._on(instance.uuid, domains.power_off)
+            self._disks.put_back(instance.uuid)
+        self._make_again(instance, power_on=power_on)
+
+    def forget(self, uuid: InstanceUuid) -> None:
+        """See ``Moving``."""
+        self._disks.forget(uuid)
+
+    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> None:
+        """See ``Moving``."""
+        raise NotSupported("Live migration is not supported with libvirt yet.")
+
+    def arrive(self, instance: Instance, migration: Migration) -> None:
+        """See ``Moving``."""
+        raise NotSupported("Live migration is not supported with libvirt yet.")
+
+    def _make_again(self, instance: Instance, *, power_on: bool) -> None:
+        """Define a guest's domain anew, in the server's present size and epoch."""
+
+        def make(connection: Any) -> None:
+            domain = _find(connection, instance.uuid)
+            if domain is None and not self._disks.has(instance.uuid):
+                raise NotFound(f"There is no guest {instance.uuid} on this host.")
+            if domain is not None and domain.isActive():
+                # Made already, and what is defined would count only from its next start.
+                return
+            defined = connection.defineXML(self._xml(connection, instance))
+            if power_on:
+                domains.power_on(defined)
+
+        self._libvirt.use(make)
+        self._records[instance.uuid] = _record(instance)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
