@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from kilonova.api import server_moves
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, Answer, Asked, Route, act_on
@@ -91,6 +92,7 @@ ACTS = {
     "lock": Act(f"{_A}:os-lock-server:lock", lock, schemas.LOCK),
     "unlock": Act(f"{_A}:os-lock-server:unlock", unlock, schemas.NO_ARGUMENTS),
     "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),
+    **server_moves.ACTS,
 }
 
 ROUTES = (Route("POST", "/servers/{server_id}/action", None, act_on(ACTS)),)

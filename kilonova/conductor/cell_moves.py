@@ -154,7 +154,7 @@ class CellMoves:
             user_id=migration.user_id,
             project_id=migration.project_id,
         )
-        sized = msgspec.structs.replace(server, flavor=move_plan.flavor_at(migration))
+        sized = msgspec.structs.replace(server, flavor=migration.acting_flavor)
         message = MoveInstance(migration=migration, instance=sized)
         try:
             self._bus.cast(context, message, host=host)

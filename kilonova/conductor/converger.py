@@ -15,6 +15,7 @@ from oslo_config import cfg
 from prometheus_client import Counter
 
 from kilonova.conductor import plan
+from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
@@ -69,6 +70,7 @@ class Converger:
         self._build_timeout = conf.instance_build_timeout
         self._down_time = conf.service_down_time
         self._conductor = conductor
+        self._moves = MoveRepairs(conf, self._api_db, self._cells, conductor.moves)
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
@@ -113,6 +115,8 @@ class Converger:
                 ("builds", self._send_again),
                 ("deletes", self._delete_again),
                 ("tasks", self._give_up_tasks),
+                ("moves", self._send_moves_on),
+                ("moves' ends", self._moves.settle),
             ):
                 self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
 
@@ -198,6 +202,9 @@ class Converger:
                 message = DeleteInstance(instance=instance)
                 context = self._context(cell, instance, Action.DELETE)
                 self._bus(cell).cast(context, message, host=instance.host)
+
+    def _send_moves_on(self, cell: CellUuid) -> None:
+        REPAIRS.labels("move").inc(self._moves.send_on(cell))
 
     def _give_up_tasks(self, cell: CellUuid) -> None:
         now = utcnow()

@@ -44,6 +44,9 @@ def begin(
 def done(migration: Migration, instance: Instance, report: "Arrived", now: datetime) -> Next:
     """Return what follows when the acting host has done its part."""
     match migration.stage:
+        case Stage.PREPARING if migration.wish == "abort":
+            unwanted = replace(migration, outcome=mig.CANCELLED, reason="It was aborted.")
+            return Next(migration=mig.at(unwanted, Stage.UNDOING, now))
         case Stage.PREPARING:
             task = TaskState.MIGRATING if migration.is_live else TaskState.RESIZE_MIGRATING
             going = replace(instance, task_state=task, updated_at=now)
@@ -237,26 +240,3 @@ def without_server(migration: Migration, left: str, now: datetime) -> Migration:
     stage = Stage.CLEARING if left == migration.destination.host else Stage.ABANDONING
     return mig.at(broken, stage, now)
 
-
-def confirmed(migration: Migration, now: datetime) -> Migration:
-    """Return a finished move whose owner wants to keep what came of it."""
-    return mig.at(migration, Stage.CLEARING, now)
-
-
-def reverting(migration: Migration, now: datetime) -> Migration:
-    """Return a finished move whose owner wants back what was."""
-    return replace(mig.at(migration, Stage.UNDOING, now), outcome=mig.REVERTED)
-
-
-def settled_state(power: PowerState) -> VmState:
-    """Return what a server is whose move was confirmed."""
-    return VmState.STOPPED if power is PowerState.SHUTDOWN else VmState.ACTIVE
-
-
-def flavor_at(migration: Migration) -> Flavor:
-    """Return the flavor for which the acting host makes what it makes."""
-    return (
-        migration.old_flavor
-        if migration.stage in (Stage.SENDING, Stage.RESTORING, Stage.CLEARING)
-        else migration.new_flavor
-    )

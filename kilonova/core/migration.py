@@ -135,8 +135,8 @@ _CLEARED = {
     Kind.EVACUATION: COMPLETED,
 }
 
-IN_PROGRESS = frozenset({Stage.ACCEPTED, Stage.PREPARING, Stage.SENDING, Stage.FINISHING})
-"""The stages of a live migration that its server's list of migrations shows."""
+IN_PROGRESS = frozenset({"queued", "preparing", "running", "post-migrating"})
+"""The statuses of live migrations that their server's list shows."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +230,12 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
         if side is Side.DESTINATION and self.destination is not None:
             return self.destination.host
         return None
+
+    @property
+    def acting_flavor(self) -> Flavor:
+        """The size in which the acting host has to do with the server."""
+        before = (Stage.SENDING, Stage.RESTORING, Stage.CLEARING)
+        return self.old_flavor if self.stage in before else self.new_flavor
 
     def allocation_of(self, side: Side | None) -> Allocation:
         """Return what one side takes in Placement."""

@@ -135,12 +135,17 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
         connection.execute(sa.insert(_specs), specs)
         connection.execute(sa.insert(_mappings), mappings)
         # Last, because it locks the project's row until the commit.
-        _count(connection, project, asked, limits)
+        count(connection, project, asked, limits)
 
     api_db.write(work)
 
 
-def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
+def count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
+    """Count what a project asks for, if its limits hold it.
+
+    Raises:
+        QuotaExceeded: they do not.
+    """
     limited = tuple(name for name in Amount.__struct_fields__ if getattr(limits, name) >= 0)
     values = {"b_project": project}
     values |= {f"b_{name}": getattr(asked, name) for name in Amount.__struct_fields__}

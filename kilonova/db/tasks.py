@@ -25,6 +25,7 @@ _actions = table_of(StoredAction)
 _events = table_of(StoredEvent)
 
 Change = Callable[[Instance], Instance]
+Beside = Callable[[sa.Connection, Instance], None]
 
 
 def begin(
@@ -33,7 +34,7 @@ def begin(
     rule: str,
     record: InstanceAction,
     change: Change | None = None,
-    beside: Callable[[sa.Connection, Instance], None] | None = None,
+    beside: Beside | None = None,
 ) -> Instance | None:
     """Set the task state of an action by compare-and-set and record the action, in one transaction.
 

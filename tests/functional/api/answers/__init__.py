@@ -88,7 +88,7 @@ def wrong_with(asked: Asked, answered: Answered) -> str | None:
 
 
 def _wrong_body(told: Told, asked: Asked, answered: Answered) -> str | None:
-    if told.body is None:
+    if not told.has_body(asked.version):
         return f"a body: {answered.content!r}" if answered.content else None
     kind = answered.headers.get("content-type")
     if kind != "application/json":
