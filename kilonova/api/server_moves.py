@@ -31,7 +31,6 @@ from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount, exceeded
 from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.db import hosts, moves, quotas, resizes
-from kilonova.db.cells import mapped_hosts
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
 
@@ -108,7 +107,7 @@ def _cell_of(located: Located) -> CellUuid:
     return located.cell_uuid
 
 
-def _named_host(asked: Asked, server: Instance, name: str | None, rule: str) -> HostName | None:
+def _named_host(asked: Asked, located: Located, name: str | None, rule: str) -> HostName | None:
     """Return the host that a request names, if it names one.
 
     Raises:
@@ -118,11 +117,11 @@ def _named_host(asked: Asked, server: Instance, name: str | None, rule: str) -> 
     if name is None:
         return None
     asked.authorize(rule)
-    known = mapped_hosts(asked.services.api_db)
-    if name not in known or known[HostName(name)] != known.get(server.host or HostName("")):
+    database = asked.services.cells.database(_cell_of(located))
+    if not hosts.list_services(database, binary=hosts.COMPUTE, host=name):
         raise Invalid(f"Compute host {name} could not be found.")
-    if name == server.host:
-        raise Invalid(f"The server {server.uuid} is on host {name} already.")
+    if name == located.instance.host:
+        raise Invalid(f"The server {located.instance.uuid} is on host {name} already.")
     return HostName(name)
 
 
@@ -184,7 +183,7 @@ def migrate(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.MIGRATE)
     named = (asked.body["migrate"] or {}).get("host") if asked.version >= (2, 56) else None
     rule = "os_compute_api:os-migrate-server:migrate:host"
-    host = _named_host(asked, located.instance, named, rule)
+    host = _named_host(asked, located, named, rule)
     migration = _begin(asked, located, Wanted(kind=Kind.MIGRATION, host=host))
     _start(asked, _cell_of(located), migration)
     return Answer(status=202)
@@ -195,7 +194,7 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.LIVE_MIGRATE)
     body = asked.body["os-migrateLive"]
     rule = "os_compute_api:os-migrate-server:migrate_live:host"
-    host = _named_host(asked, located.instance, body["host"], rule)
+    host = _named_host(asked, located, body["host"], rule)
     if not _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
     wanted = Wanted(
@@ -210,7 +209,7 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     """``evacuate``: a server whose host is dead is built anew on another; it stays off from 2.95."""
     located = find_free(asked, server_id, Action.EVACUATE)
     body = asked.body["evacuate"]
-    host = _named_host(asked, located.instance, body.get("host"), "os_compute_api:os-evacuate")
+    host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
     if _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
     _check_nothing_moves(asked, located, Action.EVACUATE)

@@ -46,6 +46,11 @@ class MovingCase(PipelineCase):
         """Return the host of a server."""
         return str(self.server(uuid)["OS-EXT-SRV-ATTR:host"])
 
+    def hosts_named(self) -> list[str]:
+        """Return the names of all hosts."""
+        services = self.get("compute", "/os-services?binary=nova-compute")["services"]
+        return sorted(service["host"] for service in services)
+
     def until_idle(self, uuid: str, status: str) -> dict[str, Any]:
         """Wait until a server has a status and no task, and return it."""
 
