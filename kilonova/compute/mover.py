@@ -17,7 +17,7 @@ from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
 from kilonova.core.report import InstanceReport
@@ -62,13 +62,20 @@ def event_of(migration: Migration) -> str:
 class _Part:
     """One host's part of one move, in hand. It is the ``Voyage`` of a running guest, too."""
 
-    def __init__(self, request: RequestContext, message: MoveInstance, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        request: RequestContext,
+        message: MoveInstance,
+        reporter: Reporter,
+        is_going: Callable[[InstanceUuid], bool],
+    ) -> None:
         self.migration = message.migration
         self.instance = message.instance
         self.forced = self.migration.wish == "force"
-        self.aborted = False
+        self._unwanted = False
+        self._is_going = is_going
         self._reporter = reporter
-        self._told_at = time.monotonic()
+        self._told_at = time.monotonic() - _TOLD_EVERY
         self._plain = InstanceReport(
             instance_uuid=self.instance.uuid,
             epoch=self.instance.epoch,
@@ -79,6 +86,15 @@ class _Part:
     def key(self) -> tuple[str, Stage, int]:
         """What a repeated message has in common with the first."""
         return self.migration.uuid, self.migration.stage, self.migration.attempt
+
+    @property
+    def aborted(self) -> bool:
+        """See ``Voyage``."""
+        return self._unwanted or self._is_going(self.instance.uuid)
+
+    def abort(self) -> None:
+        """Note that it is wanted no more."""
+        self._unwanted = True
 
     def said(self, moved: Moved, reason: str = "", details: str = "") -> InstanceReport:
         """Return what there is to say."""
@@ -104,7 +120,7 @@ class _Part:
 
         def heed() -> None:
             if not answer.cancelled() and not answer.result():
-                self.aborted = True
+                self.abort()
 
         answer.add_done_callback(lambda _: heed())
 
@@ -130,7 +146,7 @@ class Mover:
 
     def move(self, context: RequestContext, message: MoveInstance) -> None:
         """Do this host's part of a move, or nothing if it is done, over, or in hand."""
-        part = _Part(context, message, self._reporter)
+        part = _Part(context, message, self._reporter, self._turns.is_going)
         with self._lock:
             if part.key in self._in_hand:
                 return
@@ -145,8 +161,10 @@ class Mover:
         """Abort a move in hand, or let it come to an end at any price."""
         for part in tuple(self._in_hand.values()):
             if part.migration.uuid == message.migration:
-                part.aborted = part.aborted or message.wish == "abort"
-                part.forced = part.forced or message.wish == "force"
+                if message.wish == "abort":
+                    part.abort()
+                else:
+                    part.forced = True
 
     def renew(self) -> None:
         """Say now and then of every part in hand that it is."""
@@ -241,8 +259,7 @@ class Mover:
             self._driver.live_migrate(instance, migration, part)
             return
         if migration.vm_state is not VmState.STOPPED:
-            going = lambda: self._turns.is_going(instance.uuid)  # noqa: E731 - a word of this place
-            self._driver.stop(instance.uuid, CLEAN_SECONDS, going)
+            self._driver.stop(instance.uuid, CLEAN_SECONDS, lambda: part.aborted)
         self._driver.send(instance, migration)
 
     def _finish(self, part: _Part) -> None:
