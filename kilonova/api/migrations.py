@@ -54,9 +54,7 @@ def list_migrations(asked: Asked) -> Answer:
     wanted = _wanted(asked)
     found: list[Migration] = []
     if asked.one("hidden") not in ("1", "true", "True") and wanted.limit:
-        cells = gather(
-            asked.services.cells, lambda db: migration_lists.list_migrations(db, wanted)
-        )
+        cells = gather(asked.services.cells, lambda db: migration_lists.list_migrations(db, wanted))
         found = list(islice(_merged(cells.answers.values()), wanted.limit))
     body: dict[str, Any] = {"migrations": [_listed(asked, one) for one in _numbered(asked, found)]}
     if asked.version >= (2, 59):
@@ -148,9 +146,7 @@ def show_of_server(asked: Asked, server_id: str, migration_id: str) -> Answer:
     if migration.kind is not Kind.LIVE:
         raise NotFound(f"Migration {migration_id} for server {server_id} is not live-migration.")
     if not views.is_in_progress(migration):
-        raise NotFound(
-            f"Live migration {migration_id} for server {server_id} is not in progress."
-        )
+        raise NotFound(f"Live migration {migration_id} for server {server_id} is not in progress.")
     return Answer({"migration": views.of_server(migration, asked.version)})
 
 

@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 
-from kilonova.api import server_moves
+from kilonova.api import (
+    remote_consoles,
+    server_delete,
+    server_moves,
+    server_networks,
+    server_passwords,
+)
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, Answer, Asked, Route, act_on
+from kilonova.api.schemas import server_actions as actions_schemas
 from kilonova.api.schemas import servers as schemas
-from kilonova.api.server_tasks import host_of, order, ordered, placed, record_of
+from kilonova.api.server_images import create_backup, create_image
+from kilonova.api.server_rebuild import rebuild
+from kilonova.api.server_rescue import rescue
+from kilonova.api.server_tasks import ask_host, order, ordered, placed, record_of
 from kilonova.core.clock import utcnow
 from kilonova.core.instance import Located
 from kilonova.core.orders import (
@@ -18,14 +28,15 @@ from kilonova.core.orders import (
     Start,
     Stop,
     Suspend,
+    TriggerCrashDump,
     Unpause,
+    Unrescue,
 )
-from kilonova.core.states import Action
-from kilonova.db import actions, instances
+from kilonova.core.states import Action, VmState
+from kilonova.db import actions, instances, tasks
 from kilonova.rpc.messages import ConsoleOutput, GetConsoleOutput
 
 _OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
-_CONSOLE_TIMEOUT = 10.0
 
 
 def reboot(asked: Asked, server_id: str) -> Answer:
@@ -38,13 +49,10 @@ def reboot(asked: Asked, server_id: str) -> Answer:
 def console_output(asked: Asked, server_id: str) -> Answer:
     """``os-getConsoleOutput``: asks the host and waits for its answer."""
     located = find_server(asked, server_id)
-    cell, host = host_of(located, "get_console_output")
     length = asked.body["os-getConsoleOutput"].get("length")
     lines = None if length is None or int(length) < 0 else min(int(length), MOST)
     message = GetConsoleOutput(instance_uuid=located.instance.uuid, length=lines)
-    answer = asked.services.cell_bus(cell).call(
-        asked.context, message, ConsoleOutput, host=host, timeout=_CONSOLE_TIMEOUT
-    )
+    answer = ask_host(asked, located, "get_console_output", message, ConsoleOutput)
     return Answer({"output": answer.text})
 
 
@@ -79,6 +87,17 @@ def _set_lock(
     return Answer(status=202)
 
 
+def reset_state(asked: Asked, server_id: str) -> Answer:
+    """``os-resetState``: says what a server is, whatever it was; what is under way is over."""
+    instance, cell = placed(find_server(asked, server_id), Action.RESET_STATE)
+    database = asked.services.cells.database(cell)
+    state = VmState(asked.body["os-resetState"]["state"])
+    record = record_of(asked, instance, Action.RESET_STATE)
+    if not tasks.reset(database, instance.uuid, state, record):
+        raise missing(instance.uuid)
+    return Answer(status=202)
+
+
 _A = "os_compute_api"
 _S = f"{_A}:servers"
 ACTS = {
@@ -89,6 +108,29 @@ ACTS = {
     "unpause": Act(f"{_A}:os-pause-server:unpause", ordered(Unpause()), schemas.NO_ARGUMENTS),
     "suspend": Act(f"{_A}:os-suspend-server:suspend", ordered(Suspend()), schemas.NO_ARGUMENTS),
     "resume": Act(f"{_A}:os-suspend-server:resume", ordered(Resume()), schemas.NO_ARGUMENTS),
+    "rescue": Act(f"{_A}:os-rescue", rescue, actions_schemas.RESCUE),
+    "unrescue": Act(f"{_A}:os-unrescue", ordered(Unrescue()), schemas.NO_ARGUMENTS),
+    "rebuild": Act(f"{_S}:rebuild", rebuild, actions_schemas.REBUILD),
+    "createImage": Act(f"{_S}:create_image", create_image, actions_schemas.CREATE_IMAGE),
+    "createBackup": Act(f"{_A}:os-create-backup", create_backup, actions_schemas.CREATE_BACKUP),
+    "changePassword": Act(
+        f"{_A}:os-admin-password", server_passwords.change, actions_schemas.CHANGE_PASSWORD
+    ),
+    "trigger_crash_dump": Act(
+        f"{_S}:trigger_crash_dump",
+        ordered(TriggerCrashDump()),
+        schemas.NO_ARGUMENTS,
+        since=(2, 17),
+    ),
+    "os-resetState": Act(
+        f"{_A}:os-admin-actions:reset_state", reset_state, actions_schemas.RESET_STATE
+    ),
+    "forceDelete": Act(
+        f"{_A}:os-deferred-delete:force", server_delete.force_delete, schemas.NO_ARGUMENTS
+    ),
+    "restore": Act(f"{_A}:os-deferred-delete:restore", server_delete.restore, schemas.NO_ARGUMENTS),
+    **server_networks.ACTS,
+    **remote_consoles.ACTS,
     "lock": Act(f"{_A}:os-lock-server:lock", lock, schemas.LOCK),
     "unlock": Act(f"{_A}:os-lock-server:unlock", unlock, schemas.NO_ARGUMENTS),
     "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),

@@ -1,7 +1,7 @@
 """Servers that move, or change their size: resize, migrate, live migration, evacuation.
 
 What can be judged at once is judged here. Then the migration is written with the server's task, in one
-transaction, and the super conductor is told to find a destination: whatever is lost after that is sent on by
+transaction, and the super conductor is told to find a destination. What is lost after that is sent on by
 the converger.
 """
 
@@ -20,7 +20,14 @@ from kilonova.api.parameters import is_true
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
 from kilonova.api.schemas.servers import NO_ARGUMENTS
-from kilonova.api.server_tasks import begin, check_state, check_unlocked, find_free, record_of
+from kilonova.api.server_tasks import (
+    begin,
+    check_state,
+    check_unlocked,
+    find_free,
+    placed,
+    record_of,
+)
 from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
@@ -102,11 +109,6 @@ def _start(asked: Asked, cell: CellUuid, migration: Migration) -> None:
         LOG.warning("%s: its move waits for the converger: %s", migration.instance_uuid, error)
 
 
-def _cell_of(located: Located) -> CellUuid:
-    assert located.cell_uuid is not None
-    return located.cell_uuid
-
-
 def _named_host(asked: Asked, located: Located, name: str | None, rule: str) -> HostName | None:
     """Return the host that a request names, if it names one.
 
@@ -117,7 +119,7 @@ def _named_host(asked: Asked, located: Located, name: str | None, rule: str) -> 
     if name is None:
         return None
     asked.authorize(rule)
-    database = asked.services.cells.database(_cell_of(located))
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
     if not hosts.list_services(database, binary=hosts.COMPUTE, host=name):
         raise Invalid(f"Compute host {name} could not be found.")
     if name == located.instance.host:
@@ -143,7 +145,7 @@ def resize(asked: Asked, server_id: str) -> Answer:
     except QuotaExceeded as error:
         _refuse(asked, located, migration, error)
         raise
-    _start(asked, _cell_of(located), migration)
+    _start(asked, placed(located, Action.MIGRATE)[1], migration)
     return Answer(status=202)
 
 
@@ -164,11 +166,9 @@ def _check_quota(asked: Asked, server: Instance, flavor: Flavor) -> None:
         raise QuotaExceeded(over)
 
 
-def _refuse(
-    asked: Asked, located: Located, migration: Migration, error: QuotaExceeded
-) -> None:
+def _refuse(asked: Asked, located: Located, migration: Migration, error: QuotaExceeded) -> None:
     """End a move that another request has left no quota for."""
-    database = asked.services.cells.database(_cell_of(located))
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
 
     def step(accepted: Migration, server: Instance) -> Next:
         ended = mig.ended(replace(accepted, reason=error.message), utcnow())
@@ -185,7 +185,7 @@ def migrate(asked: Asked, server_id: str) -> Answer:
     rule = "os_compute_api:os-migrate-server:migrate:host"
     host = _named_host(asked, located, named, rule)
     migration = _begin(asked, located, Wanted(kind=Kind.MIGRATION, host=host))
-    _start(asked, _cell_of(located), migration)
+    _start(asked, placed(located, Action.MIGRATE)[1], migration)
     return Answer(status=202)
 
 
@@ -201,7 +201,7 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
         kind=Kind.LIVE, host=host, forced=host is not None and is_true(body.get("force"))
     )
     migration = _begin(asked, located, wanted)
-    _start(asked, _cell_of(located), migration)
+    _start(asked, placed(located, Action.MIGRATE)[1], migration)
     return Answer(status=202)
 
 
@@ -220,7 +220,7 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
         stays_off=asked.version >= (2, 95),
     )
     migration = _begin(asked, located, wanted)
-    _start(asked, _cell_of(located), migration)
+    _start(asked, placed(located, Action.MIGRATE)[1], migration)
     if asked.version < (2, 14) and asked.services.conf.api.enable_instance_password:
         return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
     return Answer()
@@ -232,7 +232,7 @@ def _check_nothing_moves(asked: Asked, located: Located, action: str) -> None:
     Raises:
         WrongState: another is under way.
     """
-    database = asked.services.cells.database(_cell_of(located))
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
     uuid_ = located.instance.uuid
     if any(move.stage is not Stage.CLEARING for move in moves.unfinished(database, [uuid_])):
         raise WrongState(f"Cannot '{action}' instance {uuid_} while it is being migrated")
@@ -288,7 +288,7 @@ def _finished(asked: Asked, server_id: str, action: Action) -> tuple[Located, Mi
     located = find_server(asked, server_id)
     check_unlocked(asked, located.instance)
     check_state(located.instance, action)
-    database = asked.services.cells.database(_cell_of(located))
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
     for migration in moves.unfinished(database, [located.instance.uuid]):
         if migration.stage is Stage.FINISHED:
             return located, migration
@@ -304,7 +304,7 @@ def _decide(
         Conflict: it was decided on a moment ago, or the server is being deleted.
     """
     action, step = decision
-    cell = _cell_of(located)
+    cell = placed(located, Action.MIGRATE)[1]
     record = record_of(asked, located.instance, action)
     database = asked.services.cells.database(cell)
     found = moves.change(database, migration, step, record=record)

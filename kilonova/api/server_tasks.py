@@ -11,6 +11,7 @@ else the action changes; then the host gets one order. What the host cannot be t
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -18,7 +19,7 @@ from kilonova.api.find import find_server, missing
 from kilonova.api.routing import Answer, Asked
 from kilonova.core import states
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Conflict, ServerLocked, Unavailable, WrongState
+from kilonova.core.errors import Conflict, NotFound, ServerLocked, Unavailable, WrongState
 from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance, InstanceAction, Located
 from kilonova.core.orders import AnyOrder, rule_of
@@ -28,6 +29,10 @@ from kilonova.rpc.messages import ActOnInstance, Message
 
 _OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
 _TRIES = 5
+HOST_SECONDS = 10.0
+"""What a host gets to answer while a user waits."""
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 def check_unlocked(asked: Asked, instance: Instance) -> None:
@@ -59,7 +64,7 @@ def placed(located: Located, action: str) -> tuple[Instance, CellUuid]:
         WrongState: it has none yet, so ``action`` has to wait.
     """
     if located.cell_uuid is None:
-        raise WrongState(_refusal(located.instance, action, "task_state scheduling"))
+        raise refused(located.instance, action, "task_state scheduling")
     return located.instance, located.cell_uuid
 
 
@@ -71,13 +76,14 @@ def host_of(located: Located, action: str) -> tuple[CellUuid, HostName]:
     """
     instance, cell = placed(located, action)
     if instance.host is None:
-        raise WrongState(_refusal(instance, action, f"vm_state {instance.vm_state} without a host"))
+        raise refused(instance, action, f"vm_state {instance.vm_state} without a host")
     return cell, instance.host
 
 
-def _refusal(instance: Instance, action: str, state: str) -> str:
+def refused(instance: Instance, action: str, state: str) -> WrongState:
+    """Return the error for an action that a state forbids; ``state`` as ``"vm_state paused"``."""
     shown = states.recorded_as(action)
-    return f"Cannot '{shown}' instance {instance.uuid} while it is in {state}"
+    return WrongState(f"Cannot '{shown}' instance {instance.uuid} while it is in {state}")
 
 
 def check_state(instance: Instance, rule: str) -> None:
@@ -88,7 +94,7 @@ def check_state(instance: Instance, rule: str) -> None:
     """
     why = states.refusal(rule, instance.vm_state, instance.task_state)
     if why is not None:
-        raise WrongState(_refusal(instance, rule, why))
+        raise refused(instance, rule, why)
     if instance.launched_at is None and not states.RULES[rule].never_launched:
         shown = states.recorded_as(rule)
         raise WrongState(f"Cannot '{shown}' an instance which has never been active")
@@ -192,6 +198,22 @@ def order(
     _, host = host_of(Located(instance=begun.now, cell_uuid=begun.cell_uuid), rule)
     tell(asked, begun, ActOnInstance(instance=begun.now, order=wanted), host)
     return begun.now
+
+
+def ask_host(asked: Asked, located: Located, action: str, message: Message, answer: type[R]) -> R:
+    """Ask a server's host something that it can say at once, and return its answer.
+
+    Raises:
+        WrongState: the server has no host, or its host has no guest of it.
+        Unavailable: the host does not answer.
+        KilonovaError: what the host refuses.
+    """
+    cell, host = host_of(located, action)
+    bus = asked.services.cell_bus(cell)
+    try:
+        return bus.call(asked.context, message, answer, host=host, timeout=HOST_SECONDS)
+    except NotFound as error:
+        raise WrongState(f"Instance {located.instance.uuid} is not ready.") from error
 
 
 def ordered(wanted: AnyOrder) -> Callable[[Asked, str], Answer]:

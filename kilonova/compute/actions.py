@@ -9,9 +9,10 @@ from collections import OrderedDict
 import msgspec
 from msgspec import UNSET
 
-from kilonova.compute.acts import ACTS, Act, Job
+from kilonova.compute.acts import ACTS, Act
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
+from kilonova.compute.jobs import Job, Outcome
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core import states
@@ -23,6 +24,7 @@ from kilonova.core.instance import ActionEvent, Fault, Instance
 from kilonova.core.orders import Order, rule_of
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
+from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import ActOnInstance
 
 LOG = logging.getLogger(__name__)
@@ -63,13 +65,16 @@ class _Words:
         """Say that it is in hand, or how far it has come."""
         self._reporter.send(msgspec.structs.replace(self._plain, task_state=task or UNSET))
 
-    def succeed(self, act: Act, stages: Stages) -> None:
+    def succeed(self, outcome: Outcome, stages: Stages) -> None:
         """Say that it is done. If that comes too late for the task, it is still said of the guest."""
-        vm_state, power = act.after or (UNSET, UNSET)
-        report = self._ended(stages, vm_state)
-        report = msgspec.structs.replace(report, power_state=power)
+        report = msgspec.structs.replace(
+            self._ended(stages, outcome.vm_state),
+            power_state=outcome.power_state,
+            launched_at=outcome.launched_at,
+            password=outcome.password,
+        )
         answer = self._reporter.send(report)
-        if act.after is None or self.task is None:
+        if outcome.power_state is UNSET:
             return
         late = msgspec.structs.replace(
             report, worker="", over=False, task_state=UNSET, if_idle=True, events=()
@@ -103,9 +108,15 @@ class _Words:
 class Actions:
     """Does orders one at a time for each server."""
 
-    def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
+    def __init__(
+        self,
+        host: HostName,
+        collaborators: tuple[Driver, ImageStore],
+        reporter: Reporter,
+        turns: Turns,
+    ) -> None:
         self._host = host
-        self._driver = driver
+        self._driver, self._images = collaborators
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -141,18 +152,20 @@ class Actions:
         uuid_ = words.instance.uuid
         job = Job(
             driver=self._driver,
+            images=self._images,
             instance=words.instance,
             order=order,
             hurry=lambda: self._turns.is_going(uuid_),
             say=words.go_on,
         )
-        error = _attempt(act, job)
-        stages.finish(whole, error)
-        if error is None:
-            words.succeed(act, stages)
+        outcome = _attempt(act, job)
+        if isinstance(outcome, Outcome):
+            stages.finish(whole)
+            words.succeed(outcome, stages)
         else:
-            LOG.warning("%s: %s failed: %s", uuid_, act.event, error.in_full)
-            words.fail(stages, error)
+            LOG.warning("%s: %s failed: %s", uuid_, act.event, outcome.in_full)
+            stages.finish(whole, outcome)
+            words.fail(stages, outcome)
 
     def _is_new(self, request_id: RequestId) -> bool:
         with self._lock:
@@ -176,10 +189,10 @@ class Actions:
         self._stopped.set()
 
 
-def _attempt(act: Act, job: Job) -> KilonovaError | None:
-    """Do the work and return None, or return why it failed."""
+def _attempt(act: Act, job: Job) -> Outcome | KilonovaError:
+    """Do the work and return what the server is then, or why it failed."""
     try:
-        act.work(job)
+        return act.work(job) or act.after
     except KilonovaError as error:
         return error
     except Exception as error:
@@ -187,4 +200,3 @@ def _attempt(act: Act, job: Job) -> KilonovaError | None:
         unexpected = BuildFailed("The host failed in an unexpected way.")
         unexpected.__cause__ = error
         return unexpected
-    return None

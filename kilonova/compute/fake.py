@@ -6,41 +6,38 @@ end with it.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
 
 from oslo_config import cfg
 
-from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.driver import DiskCopy, Guest, Watcher
+from kilonova.compute.fake_guests import FakeGuest, FakeMoves
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.machine import booted_at
-from kilonova.compute.moving import Voyage
-from kilonova.compute.script import Script, StepName, error_of
+from kilonova.compute.script import Script, StepName
 from kilonova.core import flavor
-from kilonova.core.errors import BuildFailed, MoveCancelled, NotFound
+from kilonova.core.console import ConsoleAddress
+from kilonova.core.diagnostics import Diagnostics, DiskFigures
+from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Migration, Progress
-from kilonova.core.states import PowerState, VmState
+from kilonova.core.states import PowerState
+
+_PORTS = {
+    "novnc": 5900,
+    "xvpvnc": 5901,
+    "spice-html5": 5902,
+    "spice-direct": 5903,
+    "serial": 10000,
+    "webmks": 5904,
+}
 
 
-class _Guest:
-    """A guest and its console."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.power = PowerState.RUNNING
-        self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
-
-    def _up(self, how: str) -> str:
-        return f"BOOT-OK {self.instance.hostname}{how}"
-
-    def start(self, how: str = "") -> None:
-        self.power = PowerState.RUNNING
-        self.console.append(self._up(how))
-
-
-class FakeDriver:
+class FakeDriver(FakeMoves):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, script: Script) -> None:
@@ -52,7 +49,7 @@ class FakeDriver:
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
-        self._guests: dict[InstanceUuid, _Guest] = {}
+        self._guests: dict[InstanceUuid, FakeGuest] = {}
         self._used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
@@ -101,7 +98,7 @@ class FakeDriver:
         with self._lock:
             if instance.uuid in self._guests:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
-            self._guests[instance.uuid] = _Guest(instance)
+            self._guests[instance.uuid] = FakeGuest(instance)
             self._count(instance, 1)
         self._power_off_later(instance)
 
@@ -175,77 +172,83 @@ class FakeDriver:
         """See ``Driver``."""
         self._become(uuid, "resume", PowerState.RUNNING)
 
+    def fetch_image(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        self._script.play("image", self._host, instance.name)
+
+    def rescue(self, instance: Instance, image: Image) -> None:
+        """See ``Driver``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("rescue", self._host, instance.name)
+        guest.start(f" in rescue from {image.image_id}")
+        self._tell(instance.uuid, guest.power)
+
+    def unrescue(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("unrescue", self._host, instance.name)
+        guest.start(" after a rescue")
+        self._tell(instance.uuid, guest.power)
+
+    @contextmanager
+    def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
+        """See ``Driver``. The disk of a fake guest is what its console said."""
+        guest = self._guest(instance.uuid)
+        self._script.play("snapshot", self._host, instance.name)
+        yield DiskCopy(BytesIO("\n".join(guest.console).encode()), "raw")
+
+    def set_password(self, instance: Instance, password: str) -> None:
+        """See ``Driver``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("password", self._host, instance.name)
+        guest.console.append("the password was set")
+
+    def crash_dump(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        guest = self._guest(uuid)
+        self._script.play("crash-dump", self._host, guest.instance.name)
+        guest.console.append("NMI: dumping memory")
+
+    def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
+        """See ``Driver``. Clients know no fake hypervisor: it says that it is what it plays."""
+        guest = self._guest(uuid)
+        self._script.play("diagnostics", self._host, guest.instance.name)
+        has = guest.instance.flavor
+        return Diagnostics(
+            state=guest.power.name.lower(),
+            driver="libvirt",
+            hypervisor="fake",
+            uptime=0,
+            cpu_times=(0,) * has.vcpus,
+            memory_maximum=has.memory_mb,
+            memory_used=0,
+            disks=(
+                DiskFigures(
+                    name="vda",
+                    read_bytes=0,
+                    read_requests=0,
+                    write_bytes=0,
+                    write_requests=0,
+                    errors_count=0,
+                ),
+            ),
+        )
+
+    def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
+        """See ``Driver``. Nobody listens at the ports of a fake guest."""
+        guest = self._guest(uuid)
+        self._script.play("console", self._host, guest.instance.name)
+        if guest.power != PowerState.RUNNING:
+            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+        path = str(uuid) if kind == "webmks" else None
+        return ConsoleAddress(host="127.0.0.1", port=_PORTS[kind], path=path)
+
     def _become(self, uuid: InstanceUuid, step: StepName, power: PowerState) -> None:
         guest = self._guest(uuid)
         self._script.play(step, self._host, guest.instance.name)
         if guest.power != power:
             guest.power = power
             self._tell(uuid, power)
-
-    def prepare_move(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``."""
-        self._script.play("prepare-move", self._host, instance.name)
-
-    def send(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``. What a fake guest consists of needs no sending."""
-        self._guest(instance.uuid)
-        self._script.play("send", self._host, instance.name)
-
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``Moving``."""
-        self._script.play("receive", self._host, instance.name)
-        self._become_guest_of(instance, " after a move", power_on=power_on)
-
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``Moving``."""
-        self._guest(instance.uuid)
-        self._script.play("restore", self._host, instance.name)
-        self._become_guest_of(instance, " where it was", power_on=power_on)
-
-    def _become_guest_of(self, instance: Instance, how: str, *, power_on: bool) -> None:
-        """Have the guest of a server in its present size and epoch."""
-        with self._lock:
-            before = self._guests.get(instance.uuid)
-            runs = before is not None and before.power == PowerState.RUNNING
-            if before is not None:
-                self._count(before.instance, -1)
-            guest = before or _Guest(instance)
-            guest.instance = instance
-            self._guests[instance.uuid] = guest
-            self._count(instance, 1)
-        if power_on and not runs:
-            guest.start(how)
-        elif not power_on:
-            guest.power = PowerState.SHUTDOWN
-        self._tell(instance.uuid, guest.power)
-
-    def forget(self, uuid: InstanceUuid) -> None:
-        """See ``Moving``. Nothing is kept."""
-        guest = self._guests.get(uuid)
-        if guest is not None:
-            self._script.play("forget", self._host, guest.instance.name)
-
-    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> None:
-        """See ``Moving``. It takes as long as the script says, or until it is forced."""
-        if instance.uuid not in self._guests:
-            return
-        for step in self._script.take("live-migrate", self._host, instance.name):
-            _sail(instance, step.seconds, voyage)
-            if step.error:
-                raise error_of(step)
-        with self._lock:
-            if self._guests.pop(instance.uuid, None) is not None:
-                self._count(instance, -1)
-
-    def arrive(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``. The guest comes to be here, as the hosts of one process share nothing."""
-        self._script.play("arrive", self._host, instance.name)
-        with self._lock:
-            if instance.uuid not in self._guests:
-                guest = self._guests[instance.uuid] = _Guest(instance)
-                if migration.vm_state == VmState.PAUSED:
-                    guest.power = PowerState.PAUSED
-                self._count(instance, 1)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
@@ -273,26 +276,8 @@ class FakeDriver:
         """Nothing is open."""
         self._watcher = None
 
-    def _guest(self, uuid: InstanceUuid) -> _Guest:
+    def _guest(self, uuid: InstanceUuid) -> FakeGuest:
         guest = self._guests.get(uuid)
         if guest is None:
             raise NotFound(f"There is no guest {uuid} on this host.")
         return guest
-
-
-def _sail(instance: Instance, seconds: float, voyage: Voyage) -> None:
-    """Be on the way for so long, and tell how far.
-
-    Raises:
-        MoveCancelled: it was aborted.
-    """
-    total = instance.flavor.memory_mb << 20
-    began = time.monotonic()
-    while (gone := time.monotonic() - began) < seconds and not voyage.forced:
-        if voyage.aborted:
-            raise MoveCancelled("The migration was aborted.")
-        done = int(total * gone / seconds)
-        voyage.progress(
-            Progress(memory_total=total, memory_processed=done, memory_remaining=total - done)
-        )
-        time.sleep(0.05)

@@ -8,25 +8,32 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from msgspec import UNSET
 
 from kilonova.compute.actions import Actions
+from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.mover import Mover
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext, log_under
+from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import KilonovaError
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
+from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
+    FindConsole,
     GetConsoleOutput,
     GuideMove,
+    Measure,
     MoveInstance,
+    TakeExternalEvents,
 )
 
 LOG = logging.getLogger(__name__)
@@ -36,16 +43,23 @@ class ComputeHandlers:
     """Handles ``Topic.COMPUTE``. Nothing is done before ``adopted`` is set: see ``adoption``."""
 
     def __init__(
-        self, host: HostName, driver: Driver, reporter: Reporter, *, concurrent_builds: int
+        self,
+        host: HostName,
+        collaborators: tuple[Driver, ImageStore],
+        reporter: Reporter,
+        *,
+        looks: Callable[[InstanceUuid], None],
+        concurrent_builds: int,
     ) -> None:
         self._host = host
-        self._driver = driver
+        self._driver, _ = collaborators
         self._reporter = reporter
         self.turns = Turns()
+        self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
-        self._builder = Builder(host, driver, reporter, self.turns)
-        self._actor = Actions(host, driver, reporter, self.turns)
-        self._mover = Mover(host, driver, reporter, self.turns)
+        self._builder = Builder(host, self._driver, reporter, self.turns)
+        self._actor = Actions(host, collaborators, reporter, self.turns)
+        self._mover = Mover(host, self._driver, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
@@ -55,6 +69,19 @@ class ComputeHandlers:
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server."""
         self._submit(self._builds, context, lambda: self._builder.build(context, message))
+
+    def find_console(self, _context: RequestContext, message: FindConsole) -> ConsoleAddress:
+        """Say where a guest's console is."""
+        return self._driver.console(message.instance_uuid, message.kind)
+
+    def measure(self, _context: RequestContext, message: Measure) -> Diagnostics:
+        """Measure a guest."""
+        return self._driver.diagnostics(message.instance_uuid)
+
+    def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
+        """Pass on what other services say."""
+        for event in message.events:
+            self.arrivals.arrive(event)
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""

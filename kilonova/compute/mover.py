@@ -1,6 +1,6 @@
 """A host's part of servers' moves: begin, do, report. Which part that is, the migration's stage says.
 
-Nothing is done before the cell has taken the word that it begins: so what comes late, or twice, does nothing.
+Nothing is done before the cell has taken the word that it begins: what comes late, or twice, does nothing.
 """
 
 import logging
@@ -96,7 +96,9 @@ class _Part:
         """Note that it is wanted no more."""
         self._unwanted = True
 
-    def said(self, moved: Moved, reason: str = "", details: str = "") -> InstanceReport:
+    def said(
+        self, moved: Moved, *, error: KilonovaError | None = None, how_far: Progress | None = None
+    ) -> InstanceReport:
         """Return what there is to say."""
         migration = self.migration
         move = MoveReport(
@@ -104,19 +106,15 @@ class _Part:
             stage=migration.stage,
             attempt=migration.attempt,
             moved=moved,
-            reason=reason,
-            details=details,
+            reason=error.message if error else "",
+            details=f"{type(error).__name__}: {error.in_full}" if error else "",
+            progress=how_far,
         )
         return msgspec.structs.replace(self._plain, move=move)
 
     def goes_on(self, how_far: Progress | None = None) -> None:
         """Say that it is in hand. If the cell wants it no more, it is aborted."""
-        report = self.said(Moved.GOES_ON)
-        if how_far is not None:
-            assert report.move is not None
-            further = msgspec.structs.replace(report.move, progress=how_far)
-            report = msgspec.structs.replace(report, move=further)
-        answer = self._reporter.send(report)
+        answer = self._reporter.send(self.said(Moved.GOES_ON, how_far=how_far))
 
         def heed() -> None:
             if not answer.cancelled() and not answer.result():
@@ -200,9 +198,7 @@ class Mover:
             if not self._clean(part):
                 return
             cancelled = isinstance(error, MoveCancelled)
-            details = f"{self._host}: {type(error).__name__}: {error.in_full}"
-            moved = Moved.CANCELLED if cancelled else Moved.FAILED
-            report = part.said(moved, reason=error.message, details=details)
+            report = part.said(Moved.CANCELLED if cancelled else Moved.FAILED, error=error)
         self._reporter.send(self._with_power(part, report, stages))
 
     def _with_power(self, part: _Part, report: InstanceReport, stages: Stages) -> InstanceReport:

@@ -19,7 +19,9 @@ from kilonova.core.ids import HostName
 
 StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
-    "suspend", "resume", "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive", "console", "guests", "power-off",
+    "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
+    "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
+    "console", "guests", "power-off",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from kilonova.conductor import move_plan
 from kilonova.core.clock import utcnow
-from kilonova.core.context import RequestContext, service_context
+from kilonova.core.context import service_context
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
@@ -31,6 +31,7 @@ from kilonova.rpc.messages import MoveInstance
 LOG = logging.getLogger(__name__)
 
 Seen = dict[str, Holding]
+_TRIES = 5
 
 
 class CellMoves:
@@ -129,13 +130,14 @@ class CellMoves:
     def change(
         self, migration: Migration, step: moves.Step, *, driver: str | None = None
     ) -> Next | None:
-        """Bring a migration to its next stage, and tell whoever has to act; None if that is no longer due."""
+        """Bring a migration to its next stage, and tell whoever has to act; None if that is past."""
         found = moves.change(self._cell_db, migration, step, driver=driver)
         if found is None:
             return None
         after = found.migration
         LOG.info(
-            "%s: %s of %s, now %s", *(after.instance_uuid, after.kind, after.source_host, after.stage)
+            "%s: %s of %s, now %s",
+            *(after.instance_uuid, after.kind, after.source_host, after.stage),
         )
         server = found.instance or instances.get(
             self._cell_db, after.instance_uuid, with_deleted=True
@@ -173,26 +175,35 @@ class CellMoves:
         """
         over = []
         for left in moves.unfinished(self._cell_db, [report.instance_uuid for report in gone]):
-            seen = self.seen(left.uuid, left.instance_uuid)
-            again = moves.get(self._cell_db, left.uuid)
-            if again is None or (again.stage, again.attempt) != (left.stage, left.attempt):
-                raise Conflict("The migration goes on.")
-            after = move_plan.without_server(left, host, utcnow())
-            if after.stage is Stage.ENDED:
+            after = self._leave_one(left.uuid, left.instance_uuid, host)
+            if after is not None and after.stage is Stage.ENDED:
                 over.append(after)
-            elif after is not left:
-                side = ACTS[after.stage]
-                self.claim(left, ({}, after.allocation_of(side)), seen)
-            if after is not left:
-                self._leave(left, after)
         return tuple(over)
 
-    def _leave(self, left: Migration, after: Migration) -> None:
+    def _leave_one(self, uuid: str, server: InstanceUuid, host: str) -> Migration | None:
+        """Leave one move behind; it may be going on at this very moment, but only by a stage or two."""
+        for _ in range(_TRIES):
+            seen = self.seen(uuid, server)
+            left = moves.get(self._cell_db, uuid)
+            if left is None or left.stage is Stage.ENDED:
+                return None
+            after = move_plan.without_server(left, host, utcnow())
+            if after is left:
+                return None
+            try:
+                if after.stage is not Stage.ENDED:
+                    self.claim(left, ({}, after.allocation_of(ACTS[after.stage])), seen)
+            except GenerationConflict:
+                continue
+            if self._leave(left, after):
+                return after
+        raise Conflict("The migration goes on.")
+
+    def _leave(self, left: Migration, after: Migration) -> bool:
         def step(_migration: Migration, _server: Instance) -> Next:
             return Next(migration=after, over=True)
 
-        if self.change(left, step) is None:
-            raise Conflict("The migration goes on.")
+        return self.change(left, step) is not None
 
     # ---- what stands still
 
@@ -251,4 +262,3 @@ def claims_of(migration: Migration, wanted: tuple[Allocation, Allocation]) -> li
         )
         for consumer, kind, allocation in owned
     ]
-

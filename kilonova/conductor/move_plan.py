@@ -9,7 +9,6 @@ from datetime import datetime
 import msgspec
 
 from kilonova.core import migration as mig
-from kilonova.core.flavor import Flavor
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
@@ -73,8 +72,7 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
 
 def _arriving(instance: Instance, migration: Migration, now: datetime) -> Instance:
     """Return a server whose guest is to be made at its destination, and nowhere else."""
-    chosen = migration.destination
-    assert chosen is not None
+    chosen = migration.chosen
     task = {Kind.LIVE: TaskState.MIGRATING, Kind.EVACUATION: TaskState.REBUILD_SPAWNING}
     return replace(
         instance,
@@ -211,9 +209,7 @@ def _given_back(migration: Migration, instance: Instance, now: datetime) -> Next
 
 def refused(migration: Migration, instance: Instance, why: Fault, now: datetime) -> Next:
     """Return the end of a move for which there is no destination: nothing was touched."""
-    broken = replace(
-        migration, outcome=mig.FAILED, reason=why.message, details=why.details
-    )
+    broken = replace(migration, outcome=mig.FAILED, reason=why.message, details=why.details)
     return _given_back(broken, replace(instance, updated_at=now), now)
 
 
@@ -239,4 +235,3 @@ def without_server(migration: Migration, left: str, now: datetime) -> Migration:
         return mig.ended(broken, now)
     stage = Stage.CLEARING if left == migration.destination.host else Stage.ABANDONING
     return mig.at(broken, stage, now)
-

@@ -14,10 +14,10 @@ from kilonova.conductor.cell_moves import CellMoves, Seen
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.errors import GenerationConflict, KilonovaError
-from kilonova.core.ids import CellUuid, HostName
+from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
-from kilonova.core.scheduling import Decision, RequestSpec
+from kilonova.core.scheduling import Decision, Destination, RequestSpec
 from kilonova.core.states import TaskState
 from kilonova.db import build_requests, instances, moves
 from kilonova.db.cells import Cells
@@ -154,9 +154,9 @@ class MoveStarter:
         )
         database = self._cells.database(cell)
         dirty = moves.being_cleared(database, server.uuid)
-        if migration.kind is Kind.RESIZE and migration.requested_host is None:
-            if migration.source_host not in dirty:
-                yield msgspec.structs.replace(spec, forced_host=migration.source_host)
+        may_stay = migration.kind is Kind.RESIZE and migration.requested_host is None
+        if may_stay and migration.source_host not in dirty:
+            yield msgspec.structs.replace(spec, forced_host=migration.source_host)
         others = tuple(sorted({migration.source_host, *dirty}))
         yield msgspec.structs.replace(spec, ignored_hosts=others)
 
@@ -174,27 +174,29 @@ class MoveStarter:
 
     def _begin(self, here: CellMoves, migration: Migration, decision: Decision, seen: Seen) -> bool:
         """Claim the first of the hosts that has room, and begin; False if none has."""
-        left = [decision.destination, *decision.alternates]
+        left = [one for one in (decision.destination, *decision.alternates) if one is not None]
         while left:
             chosen = left.pop(0)
-            if chosen is None:
-                continue
             try:
-                if not here.claim_for(migration, chosen, seen):
-                    continue
+                if here.claim_for(migration, chosen, seen):
+                    self._change(here, migration, (chosen, tuple(left)))
+                    return True
             except GenerationConflict:
                 LOG.info("Migration %s is another's by now", migration.uuid)
                 return True
-            to = (chosen, tuple(one for one in left if one is not None))
-            held = migration.source_allocation
-
-            def step(now: Migration, server: Instance) -> moves.Next:
-                known = msgspec.structs.replace(now, source_allocation=held)
-                return move_plan.begin(known, server, to, utcnow())  # noqa: B023
-
-            here.change(migration, step, driver=self._token)
-            return True
         return False
+
+    def _change(
+        self,
+        here: CellMoves,
+        migration: Migration,
+        to: tuple[Destination, tuple[Destination, ...]],
+    ) -> None:
+        def step(accepted: Migration, server: Instance) -> moves.Next:
+            known = msgspec.structs.replace(accepted, source_allocation=migration.source_allocation)
+            return move_plan.begin(known, server, to, utcnow())
+
+        here.change(migration, step, driver=self._token)
 
     def _end(self, here: CellMoves, migration: Migration, why: Fault) -> None:
         LOG.info("%s stays on %s: %s", migration.instance_uuid, migration.source_host, why.message)

@@ -80,8 +80,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One server. Times are UTC without a zone.
 
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
-    database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until a destination is chosen. ``task_request`` is the
-    request that asked for the task under way, and ``task_worker`` whoever on the host has begun it.
+    database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until
+    a destination is chosen. ``task_request`` is the request that asked for the task under way, and
+    ``task_worker`` whoever on the host has begun it.
     """
 
     uuid: InstanceUuid

@@ -1,8 +1,8 @@
 """Migrations: servers on their way from one host to another, or to another size.
 
 Owns the one table of what a move goes through: who acts at which stage, what is claimed for whom
-meanwhile, and what outsiders call it. A stage changes only by compare-and-set in the cell's database, so the
-row of a migration says at any moment who has to do what next, whoever dies.
+meanwhile, and what outsiders call it. A stage changes only by compare-and-set in the cell's database, so
+that the row of a migration says at any moment who has to do what next, whoever dies.
 
     ACCEPTED -> PREPARING -> SENDING -> FINISHING -> FINISHED -> CLEARING -> ENDED     confirmed
                     |           |           |           |
@@ -121,8 +121,7 @@ _STATUS: dict[Kind, dict[Stage, str]] = {
         Stage.RESTORING: "running",
         Stage.ABANDONING: "running",
     },
-    Kind.EVACUATION: _COLD
-    | {Stage.FINISHING: "pre-migrating", Stage.CLEARING: "done"},
+    Kind.EVACUATION: _COLD | {Stage.FINISHING: "pre-migrating", Stage.CLEARING: "done"},
 }
 
 CONFIRMED, REVERTED, COMPLETED = "confirmed", "reverted", "completed"
@@ -155,9 +154,10 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempt`` counts the destinations that were tried. ``vm_state`` is what the server was before, and is
     again when the move ends. ``epoch`` is the build that counted then, ``guest_epoch`` the oldest of which
-    the source's guest may be. ``outcome`` is the status with which a move that is undone will end, ``reason`` and ``details`` why it failed. ``wish`` is
-    ``abort`` or ``force`` where an operator asked for that. ``project_id`` is the server's, ``user_id`` that
-    of who asked. With ``forced`` the destination is claimed and not judged.
+    the source's guest may be. ``outcome`` is the status with which a move that is undone will end,
+    ``reason`` and ``details`` why it failed. ``wish`` is ``abort`` or ``force`` where an operator asked for
+    that. ``project_id`` is the server's, ``user_id`` that of who asked. With ``forced`` the destination is
+    claimed and not judged.
     """
 
     uuid: str
@@ -203,6 +203,17 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     def stays(self) -> bool:
         """Whether the server stays on its host, in another size."""
         return self.destination is not None and self.destination.host == self.source_host
+
+    @property
+    def chosen(self) -> Destination:
+        """The destination of a move that has one.
+
+        Raises:
+            ValueError: it has none yet.
+        """
+        if self.destination is None:
+            raise ValueError(f"migration {self.uuid} has no destination yet")
+        return self.destination
 
     @property
     def is_live(self) -> bool:
@@ -290,4 +301,3 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     details: str = ""
     progress: Progress | None = None
-

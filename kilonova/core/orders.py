@@ -6,6 +6,8 @@ An order's name on the wire, ``do``, is the key of its rule in ``states.RULES``.
 import msgspec
 
 from kilonova.core import states
+from kilonova.core.ids import ImageId
+from kilonova.core.image import Image
 from kilonova.core.states import Action
 
 
@@ -45,7 +47,61 @@ class Resume(Order, frozen=True, kw_only=True, tag=str(Action.RESUME)):
     """Let a suspended guest go on where it was."""
 
 
-AnyOrder = Stop | Start | SoftReboot | HardReboot | Pause | Unpause | Suspend | Resume
+class Rescue(Order, frozen=True, kw_only=True, tag=str(Action.RESCUE)):
+    """Start the guest from an image, with its own disk beside it."""
+
+    image: Image
+
+
+class Unrescue(Order, frozen=True, kw_only=True, tag=str(Action.UNRESCUE)):
+    """Start a rescued guest from its own disk again."""
+
+
+class Rebuild(Order, frozen=True, kw_only=True, tag=str(Action.REBUILD)):
+    """Make the guest anew, from the image that the server has now."""
+
+
+class Snapshot(Order, frozen=True, kw_only=True, tag=str(Action.CREATE_IMAGE)):
+    """Copy the guest's disk into an image that has no data yet."""
+
+    image_id: ImageId
+
+
+class Backup(Order, frozen=True, kw_only=True, tag=str(Action.CREATE_BACKUP)):
+    """The same, and then remove backups of this type until ``rotation`` are left, the newest."""
+
+    image_id: ImageId
+    backup_type: str
+    rotation: int
+
+
+class ChangePassword(Order, frozen=True, kw_only=True, tag=str(Action.CHANGE_PASSWORD)):
+    """Set the password of the guest's administrator."""
+
+    password: str
+
+
+class TriggerCrashDump(Order, frozen=True, kw_only=True, tag=str(Action.TRIGGER_CRASH_DUMP)):
+    """Interrupt the guest's kernel, so that it dumps its memory."""
+
+
+AnyOrder = (
+    Stop
+    | Start
+    | SoftReboot
+    | HardReboot
+    | Pause
+    | Unpause
+    | Suspend
+    | Resume
+    | Rescue
+    | Unrescue
+    | Rebuild
+    | Snapshot
+    | Backup
+    | ChangePassword
+    | TriggerCrashDump
+)
 
 
 def rule_of(order: Order) -> str:

@@ -37,6 +37,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
     ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
+    ``password`` is the administrator's, sealed for the owner's key.
     """
 
     instance_uuid: InstanceUuid
@@ -53,6 +54,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     gone: bool = False
     if_idle: bool = False
     events: tuple[ActionEvent, ...] = ()
+    password: str | UnsetType = UNSET
     worker: str = ""
     over: bool = False
     interrupted: str = ""

@@ -6,7 +6,7 @@ delete that comes first) and ``forget`` (when what a withdrawn one left is remov
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from kilonova.core.errors import QuotaExceeded
 from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId, RequestId
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.quota import Amount, Limits, exceeded
 from kilonova.core.scheduling import RequestSpec
@@ -321,12 +322,23 @@ def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
 
 def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
     """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
+    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, availability_zone=zone))
+
+
+def change_image(api_db: Database, uuid: InstanceUuid, image: Image) -> None:
+    """Let a server be one of this image, wherever it is scheduled to from now on."""
+    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, image=image))
+
+
+def _change_spec(
+    api_db: Database, uuid: InstanceUuid, change: Callable[[RequestSpec], RequestSpec]
+) -> None:
     mine = _specs.c.instance_uuid == uuid
 
     def work(connection: sa.Connection) -> None:
         row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
         if row is not None:
-            spec = msgspec.structs.replace(_decode_spec(row.spec), availability_zone=zone)
+            spec = change(_decode_spec(row.spec))
             connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
 
     api_db.write(work)

@@ -19,6 +19,7 @@ class StoredInstance(CellBase):
     document. ``tags`` are joined by commas, with one before and one behind. ``epoch`` is the build that
     counts, ``begun_epoch`` the last that a host began and ``builder`` the token with which it did.
     ``task_request`` is the request whose task is under way, ``task_worker`` the token of who does it.
+    ``password`` is the administrator's, sealed for the owner's key.
     """
 
     __tablename__ = "instances"
@@ -57,6 +58,7 @@ class StoredInstance(CellBase):
     builder: Mapped[str] = mapped_column(Name, default="")
     task_request: Mapped[str | None] = mapped_column(Name)
     task_worker: Mapped[str] = mapped_column(Name, default="")
+    password: Mapped[str | None] = mapped_column(LongText)
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime | None] = mapped_column(Moment)
     launched_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -162,9 +164,9 @@ class ComputeNode(CellBase):
 class StoredMigration(CellBase):
     """One move of one server.
 
-    What it is asked by are columns, the whole of it a document. ``driver`` is who chooses a destination, and
-    may until a while after ``driven_at``. ``settled``: what the top level keeps of its server agrees with
-    how it ended.
+    What it is asked by are columns, the whole of it is a document. ``driver`` is who chooses a destination,
+    and may until a while after ``driven_at``. ``settled``: what the top level keeps of its server agrees
+    with how it ended.
     """
 
     __tablename__ = "migrations"

@@ -33,9 +33,7 @@ def list_migrations(cell_db: Database, wanted: MigrationQuery) -> tuple[Migratio
     """Return a cell's migrations that are as wanted, newest first."""
     conditions = [_c[name] == value for name, value in wanted.equal.items()]
     if wanted.host is not None:
-        conditions.append(
-            sa.or_(_c.source_host == wanted.host, _c.destination_host == wanted.host)
-        )
+        conditions.append(sa.or_(_c.source_host == wanted.host, _c.destination_host == wanted.host))
     if wanted.changed_since is not None:
         conditions.append(_c.updated_at >= wanted.changed_since)
     if wanted.changed_before is not None:

@@ -156,9 +156,7 @@ def moving(cell_db: Database, host: HostName) -> tuple[InstanceUuid, ...]:
     What the source of an evacuation has is nobody's: it was dead when the server left it.
     """
     c = _migrations.c
-    kept = sa.and_(
-        c.source_host == host, c.stage.in_(_KEPT_AT_SOURCE), c.kind != "evacuation"
-    )
+    kept = sa.and_(c.source_host == host, c.stage.in_(_KEPT_AT_SOURCE), c.kind != "evacuation")
     made = sa.and_(c.destination_host == host, c.stage.in_(_MADE_AT_DESTINATION))
     query = sa.select(c.instance_uuid).where(sa.or_(kept, made)).distinct()
     return tuple(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
@@ -167,9 +165,7 @@ def moving(cell_db: Database, host: HostName) -> tuple[InstanceUuid, ...]:
 def being_cleared(cell_db: Database, server: InstanceUuid) -> tuple[HostName, ...]:
     """Return the hosts that still have something of a server from an earlier move."""
     c = _migrations.c
-    query = sa.select(c.source_host).where(
-        c.instance_uuid == server, c.stage == Stage.CLEARING
-    )
+    query = sa.select(c.source_host).where(c.instance_uuid == server, c.stage == Stage.CLEARING)
     return tuple(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
 
 

@@ -59,7 +59,7 @@ _FINISH = sa.update(_events).where(
     _events.c.finished_at.is_(None),
 )
 
-_SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
+_SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name", "password")
 
 
 def apply(

@@ -1,7 +1,7 @@
 """What servers count for, and what they need of a host, as they change their size.
 
-From the moment a resize is accepted until it is confirmed or reverted, a server counts for the larger of both
-sizes: so neither end of it can meet a quota that is exceeded.
+From the moment a resize is accepted until it is confirmed or reverted, a server counts for the larger of
+both sizes: so neither end of it can meet a quota that is exceeded.
 """
 
 from typing import Any

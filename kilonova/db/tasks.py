@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from kilonova.core import states
-from kilonova.core.ids import RequestId
+from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import Fault, Instance, InstanceAction
-from kilonova.core.states import VmState
+from kilonova.core.states import TaskState, VmState
 from kilonova.db.actions import action_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
@@ -107,6 +107,37 @@ def undo(
         end_action(connection, (begun.uuid, request_id), now, failed="Its host could not be told.")
 
     cell_db.write(work)
+
+
+def reset(cell_db: Database, uuid: InstanceUuid, state: VmState, record: InstanceAction) -> bool:
+    """Say what a server is; whatever is under way with it is over. False if it is gone.
+
+    One that is being deleted stays so: nothing brings it back.
+    """
+    task = _instances.c.task_state
+    change = (
+        sa.update(_instances)
+        .where(
+            _instances.c.uuid == uuid,
+            _instances.c.deleted.is_(False),
+            sa.or_(task.is_(None), task != TaskState.DELETING),
+        )
+        .values(
+            vm_state=state,
+            task_state=None,
+            task_request=None,
+            task_worker="",
+            updated_at=record.started_at,
+        )
+    )
+
+    def work(connection: sa.Connection) -> bool:
+        if not connection.execute(change).rowcount:
+            return False
+        connection.execute(sa.insert(_actions), action_rows([record]))
+        return True
+
+    return cell_db.write(work)
 
 
 def give_up(cell_db: Database, seen: Instance, reason: str, now: datetime) -> bool:

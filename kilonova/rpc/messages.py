@@ -14,6 +14,9 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --StartMove----------> super conductor
     cell conductor     --MoveInstance-------> compute host
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
+    API                --FindConsole--------> compute host        answers core's ConsoleAddress
+    API                --Measure------------> compute host        answers core's Diagnostics
+    API                --TakeExternalEvents-> compute host
 """
 
 from enum import StrEnum
@@ -21,6 +24,7 @@ from typing import ClassVar
 
 import msgspec
 
+from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.core.instance import Instance
@@ -155,6 +159,28 @@ class ConsoleOutput(msgspec.Struct, frozen=True, kw_only=True):
     """What the console said."""
 
     text: str
+
+
+class FindConsole(Message, frozen=True, kw_only=True):
+    """Say where a guest's console of a type is; answered with a ``ConsoleAddress``."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    instance_uuid: InstanceUuid
+    kind: str
+
+
+class Measure(Message, frozen=True, kw_only=True):
+    """Measure a guest; answered with ``Diagnostics``."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    instance_uuid: InstanceUuid
+
+
+class TakeExternalEvents(Message, frozen=True, kw_only=True):
+    """Other services say that this happened to servers of yours."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    events: tuple[ExternalEvent, ...]
 
 
 # ---- compute host -> cell conductor

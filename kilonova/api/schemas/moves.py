@@ -85,10 +85,7 @@ UNSHELVE = Schemas(
     {
         (2, 1): {"type": "object"},
         (2, 77): closed(
-            {
-                "unshelve": closed(_ZONE, "availability_zone")
-                | {"type": ["object", "null"]}
-            },
+            {"unshelve": closed(_ZONE, "availability_zone") | {"type": ["object", "null"]}},
             "unshelve",
         ),
         (2, 91): closed(

@@ -33,9 +33,7 @@ def _common(migration: Migration, version: Version) -> dict[str, Any]:
 
 def listed(migration: Migration, version: Version) -> dict[str, Any]:
     """Return a migration of ``/os-migrations``."""
-    view = _common(migration, version) | {
-        "instance_uuid": migration.instance_uuid
-    }
+    view = _common(migration, version) | {"instance_uuid": migration.instance_uuid}
     if version >= (2, 23):
         view["migration_type"] = migration.kind
     return view

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from kilonova.compute.libvirt.config_drive import config_drive
-from kilonova.compute.libvirt.image_cache import ImageCache
+from kilonova.compute.libvirt.image_cache import Base, ImageCache
 from kilonova.compute.libvirt.tool import ToolFailed, run
 from kilonova.core.errors import BuildAborted, BuildFailed
 from kilonova.core.ids import InstanceUuid
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.http.images import ImageStore
 
@@ -68,6 +70,29 @@ class Disks:
         with _written():
             self._directory(uuid).mkdir(parents=True, exist_ok=True)
 
+    def rescue_disk(self, uuid: InstanceUuid) -> Path:
+        """Return where the disk is that a rescued guest starts from."""
+        return self._directory(uuid) / "rescue.qcow2"
+
+    def fetch(self, instance: Instance) -> Base:
+        """Return the server's image as it is in the cache, which fits into the flavor's disk.
+
+        Raises:
+            BuildAborted: the image is broken, or of a kind that is not run, or larger than the disk.
+            BuildFailed: there is no room for it.
+            ImageStoreUnavailable: it cannot be fetched now.
+        """
+        if instance.image is None:
+            raise BuildAborted("A server without image needs a volume, which is not supported.")
+        base = self._cache.fetch(instance.image)
+        size = instance.flavor.root_gb << 30
+        if size and base.virtual_size > size:
+            raise BuildAborted(
+                f"Image {instance.image.image_id} is a disk of {base.virtual_size} bytes, "
+                f"and the flavor's has {size}."
+            )
+        return base
+
     def prepare(self, instance: Instance) -> None:
         """Make a guest's root disk and, if it asked for one, its config drive.
 
@@ -76,21 +101,11 @@ class Disks:
             BuildFailed: a disk could not be made here.
             ImageStoreUnavailable: the image cannot be fetched now.
         """
-        if instance.image is None:
-            raise BuildAborted("A server without image needs a volume, which is not supported.")
-        base = self._cache.fetch(instance.image)
+        base = self.fetch(instance)
         size = instance.flavor.root_gb << 30 or base.virtual_size
-        if base.virtual_size > size:
-            raise BuildAborted(
-                f"Image {instance.image.image_id} is a disk of {base.virtual_size} bytes, "
-                f"and the flavor's has {size}."
-            )
         self.make_directory(instance.uuid)
         with _written():
-            run(
-                *("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.path)),
-                *("-F", base.disk_format, str(self.disk(instance.uuid)), str(size)),
-            )
+            _overlay(base, self.disk(instance.uuid), size)
             if instance.wishes.config_drive:
                 self.config_drive(instance.uuid).write_bytes(config_drive(instance))
 
@@ -155,6 +170,39 @@ class Disks:
     def _kept(self, uuid: InstanceUuid) -> Path:
         return self._directory(uuid) / "kept.qcow2"
 
+    def prepare_rescue(self, uuid: InstanceUuid, image: Image) -> None:
+        """Make the disk from which a guest is rescued.
+
+        Raises:
+            BuildAborted, BuildFailed, ImageStoreUnavailable: as ``fetch``.
+        """
+        base = self._cache.fetch(image)
+        with _written():
+            self.rescue_disk(uuid).unlink(missing_ok=True)
+            _overlay(base, self.rescue_disk(uuid), base.virtual_size)
+
+    def end_rescue(self, uuid: InstanceUuid) -> None:
+        """Remove that disk. What is not there is no error."""
+        with _written():
+            self.rescue_disk(uuid).unlink(missing_ok=True)
+
+    @contextmanager
+    def copied(self, uuid: InstanceUuid) -> Iterator[BinaryIO]:
+        """Give a whole copy (qcow2) of the root disk of a guest that does not run.
+
+        Raises:
+            BuildFailed: there is no room for it.
+        """
+        copy = self._directory(uuid) / "snapshot.qcow2"
+        try:
+            with _written():
+                # At most what the disk holds, however often it is copied.
+                run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(copy))
+            with copy.open("rb") as data:
+                yield data
+        finally:
+            copy.unlink(missing_ok=True)
+
     def remove(self, uuid: InstanceUuid) -> None:
         """Remove a guest's files. What is not there is no error.
 
@@ -179,6 +227,13 @@ class Disks:
             return ""
         first = 0 if lines is None else max(0, len(kept) - lines)
         return b"".join(kept[first:]).decode(errors="replace")
+
+
+def _overlay(base: Base, path: Path, size: int) -> None:
+    run(
+        *("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.path)),
+        *("-F", base.disk_format, str(path), str(size)),
+    )
 
 
 @contextmanager

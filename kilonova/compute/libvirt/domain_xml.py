@@ -19,7 +19,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a guest lives on this host.
 
     ``virt_type`` is a domain type of libvirt; ``arch`` an architecture; ``disk`` and ``config_drive`` are
-    paths or None; ``direct`` tells whether the disk can do without the host's page cache.
+    paths or None; ``rescue`` is the disk that a rescued guest starts from instead; ``direct`` tells whether
+    disks can do without the host's page cache.
     """
 
     virt_type: str
@@ -27,7 +28,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     console_log: str
     disk: str | None = None
     config_drive: str | None = None
+    rescue: str | None = None
     direct: bool = True
+
+
+LISTEN = "127.0.0.1"
+"""Where guests show their screens: a proxy on the host decides who sees them."""
+_YES = ("yes", "true", "True", "1")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -35,6 +42,11 @@ class Record(msgspec.Struct, frozen=True):
 
     epoch: int = 0
     resources: dict[str, int] = {}
+
+
+def record_for(instance: Instance) -> Record:
+    """Return what the metadata of a server's domain will tell."""
+    return Record(instance.epoch, flavor.resources(instance.flavor))
 
 
 def domain_xml(instance: Instance, place: Place) -> str:
@@ -84,14 +96,24 @@ def _metadata(domain: ET.Element, instance: Instance) -> None:
 def _devices(domain: ET.Element, instance: Instance, place: Place) -> None:
     devices = ET.SubElement(domain, "devices")
     if place.disk is not None:
-        cache = "none" if place.direct else "writeback"
-        _disk(devices, place.disk, "vda", instance.uuid, {"type": "qcow2", "cache": cache})
+        driver = {"type": "qcow2", "cache": "none" if place.direct else "writeback"}
+        if place.rescue is not None:
+            _disk(devices, place.rescue, "vda", "rescue", driver)
+        target = "vda" if place.rescue is None else "vdb"
+        _disk(devices, place.disk, target, instance.uuid, driver)
     if place.config_drive is not None:
         drive = _disk(devices, place.config_drive, "vdz", "config-2", {"type": "raw"})
         ET.SubElement(drive, "readonly")
     serial = ET.SubElement(devices, "serial", type="file")
     ET.SubElement(serial, "source", path=place.console_log, append="on")
     ET.SubElement(serial, "target", port="0")
+    graphics = ET.SubElement(devices, "graphics", type="vnc", autoport="yes")
+    ET.SubElement(graphics, "listen", type="address", address=LISTEN)
+    video = ET.SubElement(devices, "video")
+    ET.SubElement(video, "model", type="vga")
+    if instance.image and instance.image.properties.get("hw_qemu_guest_agent") in _YES:
+        channel = ET.SubElement(devices, "channel", type="unix")
+        ET.SubElement(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
     random = ET.SubElement(devices, "rng", model="virtio")
     _text(random, "backend", "/dev/urandom", model="random")
     ET.SubElement(devices, "memballoon", model="virtio")
@@ -107,6 +129,13 @@ def _disk(
     ET.SubElement(disk, "target", dev=target, bus="virtio")
     _text(disk, "serial", serial[:20])
     return disk
+
+
+def vnc_port(xml: str) -> int | None:
+    """Return the port on which the guest of a live domain shows its screen, or None if it does not run."""
+    graphics = ET.fromstring(xml).find("devices/graphics[@type='vnc']")  # noqa: S314 - libvirt wrote it
+    port = -1 if graphics is None else int(graphics.get("port", "-1"))
+    return port if port > 0 else None
 
 
 def record_of(metadata: str) -> Record:

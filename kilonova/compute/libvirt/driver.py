@@ -3,39 +3,46 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 from oslo_config import cfg
 
-from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, figures
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
+    LISTEN,
     NAMESPACE,
     Place,
     Record,
     domain_xml,
+    record_for,
     record_of,
+    vnc_port,
 )
+from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.machine import booted_at
-from kilonova.compute.moving import Voyage
-from kilonova.core import flavor
-from kilonova.core.errors import BuildFailed, NotFound, NotSupported
+from kilonova.core.console import ConsoleAddress
+from kilonova.core.diagnostics import Diagnostics
+from kilonova.core.errors import BuildFailed, Invalid, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Migration
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-class LibvirtDriver:
+class LibvirtDriver(Resizes):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
@@ -106,14 +113,14 @@ class LibvirtDriver:
         """See ``Driver``."""
 
         def make(connection: Any) -> None:
-            if _find(connection, instance.uuid) is not None:
+            if domains.find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
-        self._records[instance.uuid] = _record(instance)
+        self._records[instance.uuid] = record_for(instance)
 
-    def _xml(self, connection: Any, instance: Instance) -> str:
+    def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
         drive = self._disks.config_drive(instance.uuid)
         place = Place(
             virt_type=self._virt_type,
@@ -121,6 +128,7 @@ class LibvirtDriver:
             console_log=str(self._disks.console_log(instance.uuid)),
             disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
             config_drive=str(drive) if drive.exists() else None,
+            rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
             direct=self._disks.direct,
         )
         return domain_xml(instance, place)
@@ -144,18 +152,89 @@ class LibvirtDriver:
 
     def reboot(self, instance: Instance) -> None:
         """See ``Driver``."""
+        self._restart(instance)
+
+    def _restart(self, instance: Instance, *, rescue: bool = False) -> None:
+        """Cut the guest's power, define it anew and start it from its disk."""
 
         def restart(connection: Any) -> None:
-            domain = _find(connection, instance.uuid)
+            domain = domains.find(connection, instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
                 domains.forget_saved(domain)
             elif not self._disks.has(instance.uuid):
                 raise NotFound(f"There is no guest {instance.uuid} on this host.")
-            domains.power_on(connection.defineXML(self._xml(connection, instance)))
+            domains.power_on(connection.defineXML(self._xml(connection, instance, rescue=rescue)))
 
         self._libvirt.use(restart)
-        self._records[instance.uuid] = _record(instance)
+        self._records[instance.uuid] = record_for(instance)
+
+    def fetch_image(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        if not self._is_test:
+            self._disks.fetch(instance)
+
+    def rescue(self, instance: Instance, image: Image) -> None:
+        """See ``Driver``."""
+        self._on(instance.uuid, lambda domain: None)
+        if not self._is_test:
+            self._disks.prepare_rescue(instance.uuid, image)
+        self._restart(instance, rescue=not self._is_test)
+
+    def unrescue(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        self._on(instance.uuid, lambda domain: None)
+        self._restart(instance)
+        self._disks.end_rescue(instance.uuid)
+
+    @contextmanager
+    def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
+        """See ``Driver``. A guest that runs is suspended while its disk is copied: then all that it wrote
+        is there, and nothing is lost whatever ends this process. libvirt's test driver has no disks."""
+        uuid = instance.uuid
+        with ExitStack() as opened, ExitStack() as saved:
+            if self._on(uuid, domains.save):
+                saved.callback(self._on, uuid, domains.power_on)
+            if self._is_test:
+                copy = DiskCopy(BytesIO(), "raw")
+            else:
+                copy = DiskCopy(opened.enter_context(self._disks.copied(uuid)), "qcow2")
+            saved.close()
+            yield copy
+
+    def set_password(self, instance: Instance, password: str) -> None:
+        """See ``Driver``. It is the agent in the guest that does it."""
+        properties = instance.image.properties if instance.image else {}
+        user = properties.get("os_admin_user", "root")
+        self._on(instance.uuid, lambda domain: domain.setUserPassword(user, password, 0))
+
+    def crash_dump(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, lambda domain: domain.injectNMI(0))
+
+    def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
+        """See ``Driver``."""
+
+        def measure(connection: Any) -> Diagnostics:
+            domain = connection.lookupByUUIDString(uuid)
+            return figures.diagnostics(domain, connection.getType().lower())
+
+        return self._libvirt.use(measure)
+
+    def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
+        """See ``Driver``. Guests have a screen over VNC; their serial line goes to a file."""
+        if kind != "novnc" or self._is_test:
+            self._on(uuid, lambda domain: None)
+            raise Invalid(f"Unavailable console type {kind}.")
+
+        def find(connection: Any) -> ConsoleAddress:
+            domain = connection.lookupByUUIDString(uuid)
+            port = vnc_port(domain.XMLDesc(0))
+            if port is None:
+                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+            return ConsoleAddress(host=LISTEN, port=port)
+
+        return self._libvirt.use(find)
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -172,57 +251,6 @@ class LibvirtDriver:
     def resume(self, uuid: InstanceUuid) -> None:
         """See ``Driver``. What was saved is what it starts from."""
         self._on(uuid, domains.power_on)
-
-    def prepare_move(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``. Guests change their size where they are; they do not change hosts yet."""
-        if not migration.stays:
-            raise NotSupported("Moving a server to another host is not supported with libvirt yet.")
-        self._disks.check_size(instance)
-
-    def send(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``."""
-        self._disks.keep(instance.uuid)
-
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``Moving``."""
-        self._disks.grow(instance)
-        self._make_again(instance, power_on=power_on)
-
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``Moving``."""
-        if self._disks.is_kept(instance.uuid):
-            self._on(instance.uuid, domains.power_off)
-            self._disks.put_back(instance.uuid)
-        self._make_again(instance, power_on=power_on)
-
-    def forget(self, uuid: InstanceUuid) -> None:
-        """See ``Moving``."""
-        self._disks.forget(uuid)
-
-    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> None:
-        """See ``Moving``."""
-        raise NotSupported("Live migration is not supported with libvirt yet.")
-
-    def arrive(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``."""
-        raise NotSupported("Live migration is not supported with libvirt yet.")
-
-    def _make_again(self, instance: Instance, *, power_on: bool) -> None:
-        """Define a guest's domain anew, in the server's present size and epoch."""
-
-        def make(connection: Any) -> None:
-            domain = _find(connection, instance.uuid)
-            if domain is None and not self._disks.has(instance.uuid):
-                raise NotFound(f"There is no guest {instance.uuid} on this host.")
-            if domain is not None and domain.isActive():
-                # Made already, and what is defined would count only from its next start.
-                return
-            defined = connection.defineXML(self._xml(connection, instance))
-            if power_on:
-                domains.power_on(defined)
-
-        self._libvirt.use(make)
-        self._records[instance.uuid] = _record(instance)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
@@ -256,8 +284,8 @@ class LibvirtDriver:
         """See ``Driver``."""
         self._libvirt.close()
 
-    def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None:
-        self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
+    def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
+        return self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
 
 
 class _Listener:
@@ -286,20 +314,6 @@ def _memory_mb(connection: Any, reported: int) -> int:
         )
     except libvirt.libvirtError:
         return reported
-
-
-def _find(connection: Any, uuid: InstanceUuid) -> Any:
-    """Return a domain, or None if there is none."""
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise
-        return None
-
-
-def _record(instance: Instance) -> Record:
-    return Record(instance.epoch, flavor.resources(instance.flavor))
 
 
 def _read_record(domain: Any) -> Record:

@@ -16,6 +16,7 @@ from kilonova.core.orders import Order
 from kilonova.core.states import TaskState, VmState
 from kilonova.rpc.connect import Buses
 from kilonova.rpc.messages import ActOnInstance
+from tests.functional.compute.image_store import ServedImages
 from tests.functional.compute.small_cell import SmallCell, until
 from tests.instances import HOST
 
@@ -38,6 +39,9 @@ class HostCase(testtools.TestCase):
         self.cell = SmallCell(self.directory, self.bus_url)
         self.addCleanup(self.cell.stop)
         self._running: list[ComputeService] = []
+        self.images = ServedImages(self.directory)
+        self.addCleanup(self.images.stop)
+        self.peers = (self.cell.placement, self.images.client)
         self.addCleanup(self._end_all)
 
     def serve(self, driver: Driver, host: HostName = HOST) -> ComputeService:
@@ -45,7 +49,7 @@ class HostCase(testtools.TestCase):
         file = self.directory / f"{host}.conf"
         file.write_text(self.cell.options)
         conf = settings.read_config(["--config-file", str(file)], prog="kilonova")
-        started = ComputeService(conf, host, Buses(conf).default(), driver, self.cell.placement)
+        started = ComputeService(conf, host, Buses(conf).default(), driver, self.peers)
         started.start()
         self._running.append(started)
         until("the host adopted its guests", started._handlers.adopted.is_set)

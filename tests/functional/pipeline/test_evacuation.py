@@ -1,4 +1,4 @@
-"""Evacuation: servers of a dead host are built anew elsewhere, and the host that returns removes its own."""
+"""Evacuation: servers of a dead host are built anew elsewhere, and the host that returns removes them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Moves that fail, or of which a part dies: the server is where it was, or where it was to go; never both."""
+"""Moves that fail, or in which a part dies: the server is where it was, or where it was to go; not both."""
 
 import itertools
 import time

@@ -28,6 +28,7 @@ from kilonova.core.instance import (
     RequestedNetwork,
     Wishes,
 )
+from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Decision,
@@ -147,6 +148,7 @@ INSTANCE = Instance(
     deleted=True,
     task_request=REQUEST,
     task_worker="token",
+    begun_epoch=2,
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -179,6 +181,7 @@ SPEC = RequestSpec(
     boots_from_volume=True,
     group=GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2),
     moves_from=CELL,
+    ignored_hosts=(HOST,),
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
 NO_HOST = NoHost(
@@ -202,6 +205,67 @@ EVENT = ActionEvent(
     traceback="Traceback",
     host=HOST,
 )
+PROGRESS = Progress(
+    memory_total=6,
+    memory_processed=5,
+    memory_remaining=4,
+    disk_total=3,
+    disk_processed=2,
+    disk_remaining=1,
+)
+MIGRATION = Migration(
+    uuid=OTHER,
+    instance_uuid=UUID,
+    kind=Kind.LIVE,
+    source_host=HOST,
+    source_node=NODE,
+    source_zone="z1",
+    old_flavor=FLAVOR,
+    new_flavor=FLAVOR,
+    vm_state=VmState.STOPPED,
+    epoch=2,
+    guest_epoch=1,
+    request_id=REQUEST,
+    user_id=USER,
+    project_id=PROJECT,
+    created_at=MORNING,
+    updated_at=NOON,
+    number=7,
+    stage=Stage.SENDING,
+    status="running",
+    attempt=1,
+    destination=DESTINATION,
+    alternates=(DESTINATION,),
+    source_allocation={PROVIDER: {"VCPU": 2}},
+    requested_host=HOST,
+    forced=True,
+    block_migration=True,
+    stays_off=True,
+    outcome="error",
+    reason="no luck",
+    details="at host1",
+    wish="abort",
+    progress=PROGRESS,
+    settled=True,
+)
+LEAST_MIGRATION = Migration(
+    uuid=OTHER,
+    instance_uuid=UUID,
+    kind=Kind.MIGRATION,
+    source_host=HOST,
+    source_node=NODE,
+    source_zone="z1",
+    old_flavor=LEAST_FLAVOR,
+    new_flavor=LEAST_FLAVOR,
+    vm_state=VmState.ACTIVE,
+    epoch=1,
+    guest_epoch=1,
+    request_id=REQUEST,
+    user_id=USER,
+    project_id=PROJECT,
+    created_at=MORNING,
+    updated_at=NOON,
+)
 REPORT = InstanceReport(
     instance_uuid=UUID,
     epoch=2,
@@ -222,6 +286,15 @@ REPORT = InstanceReport(
     worker="token",
     over=True,
     interrupted="no luck",
+    move=MoveReport(
+        migration=OTHER,
+        stage=Stage.SENDING,
+        attempt=1,
+        moved=Moved.FAILED,
+        reason="no luck",
+        details="at host1",
+        progress=PROGRESS,
+    ),
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(
@@ -282,7 +355,7 @@ FULL = (
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     m.BuildServers(instance_uuids=(UUID, OTHER)),
-    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5),
+    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, claim=False),
     m.Destinations(
         decisions=(
             Decision(
@@ -294,6 +367,9 @@ FULL = (
         )
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
+    m.StartMove(cell_uuid=CELL, migration=OTHER),
+    m.MoveInstance(migration=MIGRATION, instance=INSTANCE),
+    m.GuideMove(migration=OTHER, wish="abort"),
     m.DeleteInstance(instance=INSTANCE),
     m.ActOnInstance(instance=INSTANCE, order=orders.Stop()),
     *PLAIN_ORDERS,
@@ -304,7 +380,7 @@ FULL = (
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),
-    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,)),
+    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,)),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
 
@@ -314,6 +390,9 @@ LEAST = (
     m.SelectDestinations(spec=LEAST_SPEC, instance_uuids=(UUID,)),
     m.Destinations(decisions=(Decision(instance_uuid=UUID),)),
     m.BuildInstance(instance=LEAST_INSTANCE, destination=DESTINATION),
+    m.StartMove(cell_uuid=CELL, migration=OTHER),
+    m.MoveInstance(migration=LEAST_MIGRATION, instance=LEAST_INSTANCE),
+    m.GuideMove(migration=OTHER, wish="abort"),
     m.DeleteInstance(instance=LEAST_INSTANCE),
     m.ActOnInstance(instance=LEAST_INSTANCE, order=orders.Stop()),
     *PLAIN_ORDERS,

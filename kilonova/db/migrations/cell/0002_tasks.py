@@ -1,4 +1,4 @@
-"""Which request a server's task is of, and who does it."""
+"""Which request a server's task is of, and who does it; a server's password."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,3 +14,4 @@ def upgrade() -> None:
     op.add_column(
         "instances", sa.Column("task_worker", types.Name, nullable=False, server_default="")
     )
+    op.add_column("instances", sa.Column("password", types.LongText, nullable=True))

@@ -17,6 +17,7 @@ from tests.functional.api.answers.shapes import (
     Field,
     Node,
     Shape,
+    Successive,
     array,
     optional,
     or_null,
@@ -189,47 +190,77 @@ _EVENTS = array(_EVENT)
 
 _SERVER = "/servers/{server_id}"
 _ACTIONS = _SERVER + "/os-instance-actions"
-_ONE_MIGRATION = _SERVER + "/migrations/{migration_id}"
-_EVACUATED = Shape(Field("adminPass", TEXT))
 _TAGS = Shape(Field("tags", {"type": "array", "items": NAME, "maxItems": 50}))
-_MIGRATION = (
-    Field("id", COUNT),
-    Field("status", NAME),
-    Field("source_compute", NAME),
-    Field("source_node", NAME),
-    Field("dest_compute", or_null(NAME)),
-    Field("dest_node", or_null(NAME)),
-    Field("dest_host", or_null(NAME)),
-    Field("created_at", MOMENT),
-    Field("updated_at", MOMENT),
-    Field("uuid", UUID, since=(2, 59)),
-    Field("user_id", NAME, since=(2, 80)),
-    Field("project_id", NAME, since=(2, 80)),
-)
-_LISTED_MIGRATION = Shape(
-    *_MIGRATION,
-    Field("instance_uuid", UUID),
-    Field("old_instance_type_id", or_null(COUNT)),
-    Field("new_instance_type_id", or_null(COUNT)),
-    Field(
-        "migration_type",
-        {"enum": ["migration", "resize", "live-migration", "evacuation"]},
-        since=(2, 23),
-    ),
-    optional("links", LINKS, since=(2, 23)),
-)
-_SHOWN_MIGRATION = Shape(
-    *_MIGRATION,
-    Field("server_uuid", UUID),
-    *(
-        Field(f"{what}_{how}_bytes", COUNT)
-        for what in ("memory", "disk")
-        for how in ("total", "processed", "remaining")
-    ),
-)
 _METADATA = Shape(Field("metadata", ITEMS))
 _META = Shape(
     Field("meta", {**ITEMS, "minProperties": 1, "maxProperties": 1}),
+)
+
+_REBUILT = _CHANGED.but(
+    optional("adminPass", TEXT),
+    Field("key_name", or_null(NAME), since=(2, 54)),
+    Field("user_data", or_null(TEXT), since=(2, 57)),
+    without=("key_name",),
+)
+_IMAGE_MADE = Told(202, Successive({(2, 1): None, (2, 45): Shape(Field("image_id", UUID))}))
+_CONSOLE = Shape(
+    Field("type", {"enum": ["novnc", "xvpvnc", "spice-html5", "spice-direct", "serial", "webmks"]}),
+    Field("url", {"type": "string", "pattern": "^(http|ws)://[^/]+/"}),
+)
+_OLD_CONSOLE = Told(200, Shape(Field("console", _CONSOLE)))
+_PROTOCOL = {"enum": ["vnc", "spice", "serial", "mks"]}
+_FIGURE = or_null(COUNT)
+_WHOLE_DIAGNOSTICS = Shape(
+    Field("state", {"enum": ["pending", "running", "paused", "shutdown", "crashed", "suspended"]}),
+    Field("driver", {"enum": ["libvirt", "xenapi", "vmwareapi", "ironic", "hyperv"]}),
+    Field("hypervisor", or_null(TEXT)),
+    Field("hypervisor_os", or_null(TEXT)),
+    Field("uptime", _FIGURE),
+    Field("config_drive", BOOLEAN),
+    Field("num_cpus", COUNT),
+    Field("num_nics", COUNT),
+    Field("num_disks", COUNT),
+    Field("memory_details", Shape(Field("maximum", _FIGURE), Field("used", _FIGURE))),
+    Field(
+        "cpu_details",
+        array(Shape(Field("id", COUNT), Field("time", _FIGURE), Field("utilisation", _FIGURE))),
+    ),
+    Field(
+        "nic_details",
+        array(
+            Shape(
+                Field("mac_address", or_null(TEXT)),
+                *(
+                    Field(f"{way}_{what}", _FIGURE)
+                    for way in ("rx", "tx")
+                    for what in ("octets", "packets", "errors", "drop", "rate")
+                ),
+            )
+        ),
+    ),
+    Field(
+        "disk_details",
+        array(
+            Shape(
+                *(
+                    Field(name, _FIGURE)
+                    for name in (
+                        "read_bytes", "read_requests", "write_bytes", "write_requests", "errors_count",
+                    )
+                )
+            )
+        ),
+    ),
+)  # fmt: skip
+# Before, each hypervisor had names of its own.
+_OLD_DIAGNOSTICS = {"type": "object", "additionalProperties": {"type": "integer"}}
+_DIAGNOSTICS = Successive({(2, 1): _OLD_DIAGNOSTICS, (2, 48): _WHOLE_DIAGNOSTICS})
+_TAKEN_EVENT = Shape(
+    Field("name", NAME),
+    Field("server_uuid", UUID),
+    Field("status", {"enum": ["completed", "failed"]}),
+    Field("code", {"enum": [200, 400, 404, 422]}),
+    optional("tag", TEXT),
 )
 
 ANSWERS = {
@@ -249,23 +280,6 @@ ANSWERS = {
     f"GET {_SERVER}/tags/{{tag}}": Told(204),
     f"PUT {_SERVER}/tags/{{tag}}": Told(201, or_else=204),
     f"DELETE {_SERVER}/tags/{{tag}}": Told(204),
-    "GET /os-migrations": Told(
-        200,
-        Shape(
-            Field("migrations", array(_LISTED_MIGRATION)),
-            optional("migrations_links", NEXT, since=(2, 59)),
-        ),
-    ),
-    f"GET {_SERVER}/migrations": Told(200, Shape(Field("migrations", array(_SHOWN_MIGRATION)))),
-    f"GET {_ONE_MIGRATION}": Told(200, Shape(Field("migration", _SHOWN_MIGRATION))),
-    f"DELETE {_ONE_MIGRATION}": Told(202),
-    f"POST {_ONE_MIGRATION}/action force_complete": Told(202),
-    f"POST {_SERVER}/action resize": Told(202),
-    f"POST {_SERVER}/action confirmResize": Told(204),
-    f"POST {_SERVER}/action revertResize": Told(202),
-    f"POST {_SERVER}/action migrate": Told(202),
-    f"POST {_SERVER}/action os-migrateLive": Told(202),
-    f"POST {_SERVER}/action evacuate": Told(200, _EVACUATED, until=(2, 13)),
     f"GET {_SERVER}/topology": Told(
         200, Shape(Field("nodes", {"type": "array", "maxItems": 0}), Field("pagesize_kb", NULL))
     ),
@@ -301,6 +315,47 @@ ANSWERS = {
     f"POST {_SERVER}/action unpause": Told(202),
     f"POST {_SERVER}/action suspend": Told(202),
     f"POST {_SERVER}/action resume": Told(202),
+    f"POST {_SERVER}/action rescue": Told(200, Shape(optional("adminPass", TEXT))),
+    f"POST {_SERVER}/action unrescue": Told(202),
+    f"POST {_SERVER}/action rebuild": Told(202, Shape(Field("server", _REBUILT))),
+    f"POST {_SERVER}/action createImage": _IMAGE_MADE,
+    f"POST {_SERVER}/action createBackup": _IMAGE_MADE,
+    f"POST {_SERVER}/action changePassword": Told(202),
+    f"POST {_SERVER}/action trigger_crash_dump": Told(202),
+    f"POST {_SERVER}/action os-resetState": Told(202),
+    f"POST {_SERVER}/action forceDelete": Told(202),
+    f"POST {_SERVER}/action restore": Told(202),
+    f"POST {_SERVER}/action addSecurityGroup": Told(202),
+    f"POST {_SERVER}/action removeSecurityGroup": Told(202),
+    f"POST {_SERVER}/action injectNetworkInfo": Told(202),
+    f"POST {_SERVER}/action resetNetwork": Told(202),
+    f"POST {_SERVER}/action os-getVNCConsole": _OLD_CONSOLE,
+    f"POST {_SERVER}/action os-getSPICEConsole": _OLD_CONSOLE,
+    f"POST {_SERVER}/action os-getSerialConsole": _OLD_CONSOLE,
+    f"POST {_SERVER}/remote-consoles": Told(
+        200, Shape(Field("remote_console", _CONSOLE.but(Field("protocol", _PROTOCOL))))
+    ),
+    "GET /os-console-auth-tokens/{token}": Told(
+        200,
+        Shape(
+            Field(
+                "console",
+                Shape(
+                    Field("instance_uuid", UUID),
+                    Field("host", TEXT),
+                    Field("port", COUNT),
+                    Field("internal_access_path", or_null(TEXT)),
+                    Field("tls_port", or_null(COUNT), since=(2, 99)),
+                ),
+            )
+        ),
+    ),
+    f"GET {_SERVER}/os-server-password": Told(200, Shape(Field("password", TEXT))),
+    f"DELETE {_SERVER}/os-server-password": Told(204),
+    f"GET {_SERVER}/diagnostics": Told(200, _DIAGNOSTICS),
+    "POST /os-server-external-events": Told(
+        200, Shape(Field("events", array(_TAKEN_EVENT))), or_else=207
+    ),
     f"POST {_SERVER}/action lock": Told(202),
     f"POST {_SERVER}/action unlock": Told(202),
     f"POST {_SERVER}/action os-getConsoleOutput": Told(200, Shape(Field("output", TEXT))),

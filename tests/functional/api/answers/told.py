@@ -5,13 +5,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from tests.functional.api.answers.shapes import FIRST, Node, Version, schema_at
+from tests.functional.api.answers.shapes import FIRST, Node, Successive, Version, schema_at
 
 
 class Told:
     """A status and the body that comes with it; None is no body. ``statuses`` says which status counts
-    from which microversion, where it changed; ``or_else`` is another that may come. After the microversion
-    ``until`` there is no body any more."""
+    from which microversion, where it changed; ``or_else`` is another that may come."""
 
     def __init__(
         self,
@@ -20,11 +19,9 @@ class Told:
         *,
         statuses: dict[Version, int] | None = None,
         or_else: int | None = None,
-        until: Version | None = None,
     ) -> None:
         self._statuses = {FIRST: status} | (statuses or {})
         self._or_else = or_else
-        self._until = until
         self.body = body
         self._validator = functools.cache(self._compiled)
 
@@ -33,9 +30,10 @@ class Told:
         known = max(since for since in self._statuses if since <= version)
         return {self._statuses[known], self._or_else}
 
-    def has_body(self, version: Version) -> bool:
+    def has_body_at(self, version: Version) -> bool:
         """Whether a body comes at a microversion."""
-        return self.body is not None and (self._until is None or version <= self._until)
+        body = self.body
+        return (body.at(version) if isinstance(body, Successive) else body) is not None
 
     def _compiled(self, version: Version) -> Draft202012Validator:
         return Draft202012Validator(schema_at(self.body, version))
