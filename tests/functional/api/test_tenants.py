@@ -24,6 +24,9 @@ _HIS_OWN = frozenset({"POST /os-keypairs", "DELETE /os-keypairs/{name}"})
 
 
 _EXPECTED = (404, 409, 410, 503)
+"""What good bodies come to: a state refuses some actions, one is gone, and no host and no image store
+answers."""
+_NO_NETWORKS = "no network service is configured"
 _NOT_READ = ("/migrations", "/migrations/{migration_id}", "/diagnostics")
 """What of servers readers do not see."""
 
@@ -123,7 +126,7 @@ class TenantsTest(Populated):
         refused = {
             key: (status, text)
             for key, status, text in self._requests(ADMIN)
-            # A state refuses some actions, no host answers, there is no image store, and one action is gone.
             if key.startswith(("POST", "PUT")) and status >= 400 and status not in _EXPECTED
+            if _NO_NETWORKS not in text
         }
         self.assertEqual({}, refused)

@@ -15,6 +15,7 @@ from tests.functional.compute.driver_contract import (
     DriverContract,
     EndsByItself,
     GoesAway,
+    HasScreen,
     Notes,
     never,
 )
@@ -117,7 +118,7 @@ class DaemonTest(GoesAway, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
-class QemuTest(EndsByItself, GoesAway, Outlives, LibvirtCase):
+class QemuTest(EndsByItself, GoesAway, HasScreen, Outlives, LibvirtCase):
     """Real guests."""
 
     kind = QemuWorld

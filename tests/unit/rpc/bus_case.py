@@ -14,7 +14,10 @@ from kilonova.rpc.messages import (
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
+    FindConsole,
     GetConsoleOutput,
+    Measure,
+    TakeExternalEvents,
     Topic,
 )
 from tests.unit.rpc.samples import LEAST_INSTANCE
@@ -54,6 +57,15 @@ class Compute:
         return ConsoleOutput(text=f"{self.name} {message.instance_uuid} {message.length}")
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
+        """Not asked here."""
+
+    def find_console(self, context: RequestContext, message: FindConsole) -> None:
+        """Not asked here."""
+
+    def measure(self, context: RequestContext, message: Measure) -> None:
+        """Not asked here."""
+
+    def take_external_events(self, context: RequestContext, message: TakeExternalEvents) -> None:
         """Not asked here."""
 
     def act_on_instance(self, context: RequestContext, message: ActOnInstance) -> None:

@@ -3,7 +3,10 @@
 from datetime import datetime
 
 from kilonova.core import orders
+from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext
+from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
+from kilonova.core.external_event import ExternalEvent
 from kilonova.core.flavor import Flavor
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import (
@@ -283,6 +286,7 @@ REPORT = InstanceReport(
     if_idle=True,
     gone=True,
     events=(EVENT,),
+    password="sealed",
     worker="token",
     over=True,
     interrupted="no luck",
@@ -341,8 +345,18 @@ PLAIN_ORDERS = (
     orders.Unpause(),
     orders.Suspend(),
     orders.Resume(),
+    orders.Unrescue(),
+    orders.Rebuild(),
+    orders.TriggerCrashDump(),
 )
 """Orders that say no more than what they are."""
+
+ORDERS = (
+    orders.Rescue(image=IMAGE),
+    orders.Snapshot(image_id=IMAGE.image_id),
+    orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
+    orders.ChangePassword(password="secret"),
+)
 
 FULL = (
     RequestContext(
@@ -373,6 +387,51 @@ FULL = (
     m.DeleteInstance(instance=INSTANCE),
     m.ActOnInstance(instance=INSTANCE, order=orders.Stop()),
     *PLAIN_ORDERS,
+    *ORDERS,
+    m.FindConsole(instance_uuid=UUID, kind="novnc"),
+    ConsoleAddress(host="192.0.2.9", port=5900, path="vm", tls_port=5901),
+    m.Measure(instance_uuid=UUID),
+    Diagnostics(
+        state="running",
+        driver="libvirt",
+        hypervisor="qemu",
+        hypervisor_os="other",
+        uptime=5,
+        cpu_times=(7,),
+        memory_maximum=512,
+        memory_used=256,
+        nics=(
+            NicFigures(
+                name="vnet0",
+                mac_address="fa:16:3e:00:00:01",
+                rx_octets=1,
+                rx_packets=2,
+                rx_errors=3,
+                rx_drop=4,
+                tx_octets=5,
+                tx_packets=6,
+                tx_errors=7,
+                tx_drop=8,
+            ),
+        ),
+        disks=(
+            DiskFigures(
+                name="vda",
+                read_bytes=1,
+                read_requests=2,
+                write_bytes=3,
+                write_requests=4,
+                errors_count=5,
+            ),
+        ),
+    ),
+    m.TakeExternalEvents(
+        events=(
+            ExternalEvent(
+                server_uuid=UUID, name="network-vif-plugged", tag="port", status="failed"
+            ),
+        )
+    ),
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
@@ -396,6 +455,12 @@ LEAST = (
     m.DeleteInstance(instance=LEAST_INSTANCE),
     m.ActOnInstance(instance=LEAST_INSTANCE, order=orders.Stop()),
     *PLAIN_ORDERS,
+    *ORDERS,
+    m.FindConsole(instance_uuid=UUID, kind="novnc"),
+    ConsoleAddress(host="192.0.2.9", port=5900),
+    m.Measure(instance_uuid=UUID),
+    Diagnostics(state="running", driver="libvirt", hypervisor="qemu"),
+    m.TakeExternalEvents(events=(ExternalEvent(server_uuid=UUID, name="network-changed"),)),
     m.GetConsoleOutput(instance_uuid=UUID),
     m.ConsoleOutput(text=""),
     m.ReportInstances(host=HOST, reports=(LEAST_REPORT,)),
