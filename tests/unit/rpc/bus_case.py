@@ -16,7 +16,9 @@ from kilonova.rpc.messages import (
     DeleteInstance,
     FindConsole,
     GetConsoleOutput,
+    GuideMove,
     Measure,
+    MoveInstance,
     TakeExternalEvents,
     Topic,
 )
@@ -57,6 +59,12 @@ class Compute:
         return ConsoleOutput(text=f"{self.name} {message.instance_uuid} {message.length}")
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
+        """Not asked here."""
+
+    def move_instance(self, context: RequestContext, message: MoveInstance) -> None:
+        """Not asked here."""
+
+    def guide_move(self, context: RequestContext, message: GuideMove) -> None:
         """Not asked here."""
 
     def find_console(self, context: RequestContext, message: FindConsole) -> None:
