@@ -8,6 +8,7 @@ from kilonova.api import (
     server_moves,
     server_networks,
     server_passwords,
+    server_shelves,
 )
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
@@ -135,6 +136,7 @@ ACTS = {
     "unlock": Act(f"{_A}:os-lock-server:unlock", unlock, schemas.NO_ARGUMENTS),
     "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),
     **server_moves.ACTS,
+    **server_shelves.ACTS,
 }
 
 ROUTES = (Route("POST", "/servers/{server_id}/action", None, act_on(ACTS)),)

@@ -32,7 +32,8 @@ from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import CellUuid, HostName, NodeName
+from kilonova.core.ids import HostName, NodeName
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount, exceeded
@@ -48,6 +49,8 @@ _RULE = {
     Kind.MIGRATION: Action.MIGRATE,
     Kind.LIVE: Action.LIVE_MIGRATE,
     Kind.EVACUATION: Action.EVACUATE,
+    Kind.SHELVE: Action.SHELVE,
+    Kind.UNSHELVE: Action.UNSHELVE,
 }
 
 replace = msgspec.structs.replace
@@ -61,10 +64,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     host: HostName | None = None
     forced: bool = False
     stays_off: bool = False
+    image: Image | None = None
 
 
-def _begin(asked: Asked, located: Located, wanted: Wanted) -> Migration:
-    """Write a migration with its server's task."""
+def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
+    """Write a migration with its server's task.
+
+    Raises:
+        WrongState, NotFound: as ``server_tasks.begin``.
+    """
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
@@ -77,7 +85,7 @@ def _begin(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
 def _migration(asked: Asked, server: Instance, wanted: Wanted) -> Migration:
     now = utcnow()
-    return Migration(
+    accepted = Migration(
         uuid=str(uuid.uuid4()),
         instance_uuid=server.uuid,
         kind=wanted.kind,
@@ -97,10 +105,15 @@ def _migration(asked: Asked, server: Instance, wanted: Wanted) -> Migration:
         requested_host=wanted.host,
         forced=wanted.forced,
         stays_off=wanted.stays_off,
+        image=wanted.image,
     )
+    # Where it goes needs no finding: it goes into an image.
+    return mig.at(accepted, Stage.SENDING, now) if wanted.kind is Kind.SHELVE else accepted
 
 
-def _start(asked: Asked, cell: CellUuid, migration: Migration) -> None:
+def start(asked: Asked, located: Located, migration: Migration) -> None:
+    """Have a destination found. If nobody can be told now, the converger tells it."""
+    _, cell = placed(located, _RULE[migration.kind])
     message = StartMove(cell_uuid=cell, migration=migration.uuid)
     try:
         asked.services.bus.cast(asked.context, message)
@@ -138,14 +151,14 @@ def resize(asked: Asked, server_id: str) -> Answer:
     if not flavor.root_gb and server.flavor.root_gb:
         raise Invalid("Resize to flavor with zero disk is not allowed.")
     _check_quota(asked, server, flavor)
-    migration = _begin(asked, located, Wanted(kind=Kind.RESIZE, flavor=flavor))
+    migration = begin_move(asked, located, Wanted(kind=Kind.RESIZE, flavor=flavor))
     limits = limits_of(asked, server.project_id, server.user_id)
     try:
         resizes.grow(asked.services.api_db, server.uuid, flavor, limits)
     except QuotaExceeded as error:
         _refuse(asked, located, migration, error)
         raise
-    _start(asked, placed(located, Action.MIGRATE)[1], migration)
+    start(asked, located, migration)
     return Answer(status=202)
 
 
@@ -184,8 +197,8 @@ def migrate(asked: Asked, server_id: str) -> Answer:
     named = (asked.body["migrate"] or {}).get("host") if asked.version >= (2, 56) else None
     rule = "os_compute_api:os-migrate-server:migrate:host"
     host = _named_host(asked, located, named, rule)
-    migration = _begin(asked, located, Wanted(kind=Kind.MIGRATION, host=host))
-    _start(asked, placed(located, Action.MIGRATE)[1], migration)
+    migration = begin_move(asked, located, Wanted(kind=Kind.MIGRATION, host=host))
+    start(asked, located, migration)
     return Answer(status=202)
 
 
@@ -200,8 +213,8 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     wanted = Wanted(
         kind=Kind.LIVE, host=host, forced=host is not None and is_true(body.get("force"))
     )
-    migration = _begin(asked, located, wanted)
-    _start(asked, placed(located, Action.MIGRATE)[1], migration)
+    migration = begin_move(asked, located, wanted)
+    start(asked, located, migration)
     return Answer(status=202)
 
 
@@ -219,8 +232,8 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
         forced=host is not None and is_true(body.get("force")),
         stays_off=asked.version >= (2, 95),
     )
-    migration = _begin(asked, located, wanted)
-    _start(asked, placed(located, Action.MIGRATE)[1], migration)
+    migration = begin_move(asked, located, wanted)
+    start(asked, located, migration)
     if asked.version < (2, 14) and asked.services.conf.api.enable_instance_password:
         return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
     return Answer()
@@ -310,14 +323,18 @@ def _decide(
     found = moves.change(database, migration, step, record=record)
     if found is None or found.instance is None:
         raise Conflict(f"Instance {located.instance.uuid} is changing; look again.")
-    after = found.migration
-    message = MoveInstance(
-        migration=after, instance=replace(found.instance, flavor=after.acting_flavor)
-    )
+    tell(asked, Located(instance=found.instance, cell_uuid=cell), found.migration)
+
+
+def tell(asked: Asked, located: Located, migration: Migration) -> None:
+    """Tell the host that has to act. If it cannot be told now, the converger tells it."""
+    server, cell = placed(located, _RULE[migration.kind])
+    sized = replace(server, flavor=migration.acting_flavor)
+    message = MoveInstance(migration=migration, instance=sized)
     try:
-        asked.services.cell_bus(cell).cast(asked.context, message, host=after.acting())
+        asked.services.cell_bus(cell).cast(asked.context, message, host=migration.acting())
     except KilonovaError as error:
-        LOG.warning("%s: its move waits for the converger: %s", after.instance_uuid, error)
+        LOG.warning("%s: its move waits for the converger: %s", server.uuid, error)
 
 
 _S = "os_compute_api:servers"

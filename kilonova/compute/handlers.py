@@ -59,7 +59,7 @@ class ComputeHandlers:
         self.adopted = threading.Event()
         self._builder = Builder(host, self._driver, reporter, self.turns)
         self._actor = Actions(host, collaborators, reporter, self.turns)
-        self._mover = Mover(host, self._driver, reporter, self.turns)
+        self._mover = Mover(host, collaborators, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")

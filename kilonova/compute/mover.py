@@ -15,13 +15,14 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
-from kilonova.core.context import RequestContext
+from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
+from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import GuideMove, MoveInstance
 
 LOG = logging.getLogger(__name__)
@@ -51,11 +52,21 @@ _LIVE_EVENTS: dict[Stage, str] = {
     Stage.ABANDONING: "compute_rollback_live_migration_at_destination",
 }
 
+_OTHER_EVENTS: dict[Kind, dict[Stage, str]] = {
+    Kind.EVACUATION: {Stage.FINISHING: "compute_rebuild_instance"},
+    Kind.SHELVE: {
+        Stage.SENDING: "compute_shelve_instance",
+        Stage.CLEARING: "compute_shelve_offload_instance",
+        Stage.RESTORING: "compute_shelve_instance_failed",
+    },
+    Kind.UNSHELVE: {Stage.FINISHING: "compute_unshelve_instance"},
+}
+
 
 def event_of(migration: Migration) -> str:
     """Return the name of the event that a host's part is."""
-    if migration.kind is Kind.EVACUATION and migration.stage is Stage.FINISHING:
-        return "compute_rebuild_instance"
+    if migration.kind in _OTHER_EVENTS:
+        return _OTHER_EVENTS[migration.kind].get(migration.stage, _EVENTS[migration.stage])
     return (_LIVE_EVENTS if migration.is_live else _EVENTS)[migration.stage]
 
 
@@ -132,9 +143,15 @@ class _Part:
 class Mover:
     """Does a host's parts of moves, one at a time for each server."""
 
-    def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
+    def __init__(
+        self,
+        host: HostName,
+        collaborators: tuple[Driver, ImageStore],
+        reporter: Reporter,
+        turns: Turns,
+    ) -> None:
         self._host = host
-        self._driver = driver
+        self._driver, self._images = collaborators
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -197,9 +214,15 @@ class Mover:
             LOG.warning("%s: %s failed: %s", uuid, migration.stage, error.in_full)
             if not self._clean(part):
                 return
+            if (migration.kind, migration.stage) == (Kind.SHELVE, Stage.SENDING):
+                self._remove_image(migration)
             cancelled = isinstance(error, MoveCancelled)
             report = part.said(Moved.CANCELLED if cancelled else Moved.FAILED, error=error)
-        self._reporter.send(self._with_power(part, report, stages))
+        report = self._with_power(part, report, stages)
+        if migration.kind is not Kind.UNSHELVE or error is not None:
+            self._reporter.send(report)
+        elif self._reporter.ask(report, self._stopped):
+            self._remove_image(migration)
 
     def _with_power(self, part: _Part, report: InstanceReport, stages: Stages) -> InstanceReport:
         """Add how the guest is now, where it is this host's server."""
@@ -219,7 +242,7 @@ class Mover:
         A guest that may run must be gone before anybody hears that it does not.
         """
         migration = part.migration
-        runs = migration.kind is Kind.EVACUATION and migration.stage is Stage.FINISHING
+        runs = migration.builds and migration.stage is Stage.FINISHING
         if migration.stays or not (runs or migration.stage is Stage.PREPARING):
             return True
         while True:
@@ -255,12 +278,37 @@ class Mover:
             self._driver.live_migrate(instance, migration, part)
             return
         if migration.vm_state is not VmState.STOPPED:
+            # Whatever else it was: what stands still, or is saved, has nothing to wait for.
             self._driver.stop(instance.uuid, CLEAN_SECONDS, lambda: part.aborted)
-        self._driver.send(instance, migration)
+        if migration.kind is Kind.SHELVE:
+            self._save(part)
+        else:
+            self._driver.send(instance, migration)
+
+    def _save(self, part: _Part) -> None:
+        """Make of a guest the image that it is shelved as. Done before, it stays done."""
+        image = part.migration.image
+        if image is None:
+            raise BuildFailed("There is no image to shelve the server as.")
+        if self._images.get(service_context(), image.image_id).status == "active":
+            return
+        with self._driver.snapshot(part.instance) as copy:
+            if part.aborted:
+                raise BuildFailed("The server was deleted while it was being shelved.")
+            self._images.upload(image.image_id, copy.data, copy.disk_format)
+
+    def _remove_image(self, migration: Migration) -> None:
+        """Remove the image of a server that is not shelved, or not any more."""
+        if migration.image is None:
+            return
+        try:
+            self._images.delete(migration.image.image_id)
+        except KilonovaError as error:
+            LOG.warning("Image %s is left: %s", migration.image.image_id, error.in_full)
 
     def _finish(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
-        if migration.kind is Kind.EVACUATION:
+        if migration.builds:
             self._rebuild(instance, power_on=migration.power_on)
         elif migration.is_live:
             self._driver.arrive(instance, migration)

@@ -79,7 +79,7 @@ class CellConductor:
         if not uuids:
             return
         try:
-            over = self._moves.leave_behind(gone, host)
+            over = self._moves.leave_behind(uuids, host)
             self._placement.free([*uuids, *(move.consumer for move in over)])
         except KilonovaError as error:
             # They stay in `deleting`: the converger asks their host again.

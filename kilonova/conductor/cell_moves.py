@@ -17,7 +17,7 @@ from kilonova.core.context import service_context
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
-from kilonova.core.migration import ACTS, Migration, Moved, MoveReport, Side, Stage
+from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Side, Stage
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Allocation, Destination
 from kilonova.core.states import PowerState
@@ -72,7 +72,9 @@ class CellMoves:
         if migration.stage is Stage.UNDOING:
             self.claim(migration, (migration.source_allocation, {}), seen)
         elif migration.stage in (Stage.CLEARING, Stage.ABANDONING):
-            self._placement.free([migration.consumer])
+            shelved = migration.kind is Kind.SHELVE
+            left = migration.instance_uuid if shelved else migration.consumer
+            self._placement.free([left])
         self.change(migration, lambda m, i: move_plan.done(m, i, arrived, utcnow()))
 
     def _failed(self, migration: Migration, said: MoveReport, seen: Seen) -> None:
@@ -80,7 +82,8 @@ class CellMoves:
         if after is migration.stage:
             # It cannot be removed yet; the converger sends it on after a while.
             return
-        if after in (Stage.RESTORING, Stage.ENDED) and migration.stage is not Stage.RESTORING:
+        claimed = migration.destination is not None and migration.stage is not Stage.RESTORING
+        if claimed and after in (Stage.RESTORING, Stage.ENDED):
             self.claim(migration, (migration.source_allocation, {}), seen)
         self.change(migration, lambda m, i: move_plan.failed(m, i, said, utcnow()))
 
@@ -157,6 +160,8 @@ class CellMoves:
             project_id=migration.project_id,
         )
         sized = msgspec.structs.replace(server, flavor=migration.acting_flavor)
+        if migration.kind is Kind.UNSHELVE:
+            sized = msgspec.structs.replace(sized, image=migration.image)
         message = MoveInstance(migration=migration, instance=sized)
         try:
             self._bus.cast(context, message, host=host)
@@ -165,7 +170,7 @@ class CellMoves:
 
     # ---- deletes
 
-    def leave_behind(self, gone: Sequence[InstanceReport], host: str) -> tuple[Migration, ...]:
+    def leave_behind(self, gone: Sequence[InstanceUuid], host: str) -> tuple[Migration, ...]:
         """See to it that nothing stays of moves whose servers are deleted; return those that are over.
 
         The claims of what another host still has go to the migration, until that host has removed it.
@@ -174,7 +179,7 @@ class CellMoves:
             PlacementUnavailable, Conflict: the host will say again that they are gone.
         """
         over = []
-        for left in moves.unfinished(self._cell_db, [report.instance_uuid for report in gone]):
+        for left in moves.unfinished(self._cell_db, gone):
             after = self._leave_one(left.uuid, left.instance_uuid, host)
             if after is not None and after.stage is Stage.ENDED:
                 over.append(after)

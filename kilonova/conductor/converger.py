@@ -30,6 +30,7 @@ from kilonova.db import (
     hosts,
     instances,
     leases,
+    moves,
     reports,
     tasks,
     unfinished,
@@ -196,7 +197,8 @@ class Converger:
             # Again, because the API may have got no further than to begin.
             build_requests.queue_for_delete(self._api_db, instance.uuid)
             if instance.host is None:
-                self._placement.free([instance.uuid])
+                over = self._conductor.moves.of_cell(cell).leave_behind([instance.uuid], "")
+                self._placement.free([instance.uuid, *(move.consumer for move in over)])
                 instances.mark_deleted(database, [instance.uuid], now)
             else:
                 message = DeleteInstance(instance=instance)
@@ -212,8 +214,11 @@ class Converger:
         quiet = unfinished.in_task(database, HOST_TASKS, now - _NOT_DONE_BY_SILENT)
         if not quiet:
             return
+        moving = moves.moving_among(database, [instance.uuid for instance in quiet])
         silent = hosts.silent_since(database, now - timedelta(seconds=self._down_time))
         for instance in quiet:
+            if instance.uuid in moving:
+                continue
             if instance.host in silent:
                 reason = "The host of the server does not answer."
             elif (instance.updated_at or now) < now - _NOT_DONE:

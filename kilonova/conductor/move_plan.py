@@ -18,6 +18,12 @@ from kilonova.db.moves import Next
 replace = msgspec.structs.replace
 
 
+class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host found the guest when it had done its part."""
+
+    power: PowerState = PowerState.NOSTATE
+
+
 def begin(
     migration: Migration,
     instance: Instance,
@@ -32,7 +38,7 @@ def begin(
     further = replace(
         migration, destination=chosen, alternates=alternates, attempt=migration.attempt + 1
     )
-    if migration.kind is Kind.EVACUATION:
+    if migration.builds:
         moved = _arriving(instance, further, now)
         return Next(migration=mig.at(further, Stage.FINISHING, now), instance=moved)
     return Next(
@@ -40,21 +46,17 @@ def begin(
     )
 
 
-def done(migration: Migration, instance: Instance, report: "Arrived", now: datetime) -> Next:
+def done(migration: Migration, instance: Instance, report: Arrived, now: datetime) -> Next:
     """Return what follows when the acting host has done its part."""
     match migration.stage:
-        case Stage.PREPARING if migration.wish == "abort":
-            unwanted = replace(migration, outcome=mig.CANCELLED, reason="It was aborted.")
-            return Next(migration=mig.at(unwanted, Stage.UNDOING, now))
         case Stage.PREPARING:
-            task = TaskState.MIGRATING if migration.is_live else TaskState.RESIZE_MIGRATING
-            going = replace(instance, task_state=task, updated_at=now)
-            return Next(migration=mig.at(migration, Stage.SENDING, now), instance=going)
+            return _prepared(migration, instance, now)
         case Stage.SENDING:
-            moved = _arriving(instance, migration, now)
-            return Next(migration=mig.at(migration, Stage.FINISHING, now), instance=moved)
+            return _sent(migration, instance, now)
         case Stage.FINISHING:
             return _arrived(migration, instance, report, now)
+        case Stage.CLEARING if migration.kind is Kind.SHELVE:
+            return _offloaded(migration, instance, now)
         case Stage.UNDOING:
             back = leave_for_source(migration, instance, now)
             return Next(migration=mig.at(migration, Stage.RESTORING, now), instance=back)
@@ -64,16 +66,31 @@ def done(migration: Migration, instance: Instance, report: "Arrived", now: datet
             return Next(migration=mig.ended(migration, now), over=True)
 
 
-class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host found the guest when it had done its part."""
+def _prepared(migration: Migration, instance: Instance, now: datetime) -> Next:
+    if migration.wish == "abort":
+        unwanted = replace(migration, outcome=mig.CANCELLED, reason="It was aborted.")
+        return Next(migration=mig.at(unwanted, Stage.UNDOING, now))
+    task = TaskState.MIGRATING if migration.is_live else TaskState.RESIZE_MIGRATING
+    going = replace(instance, task_state=task, updated_at=now)
+    return Next(migration=mig.at(migration, Stage.SENDING, now), instance=going)
 
-    power: PowerState = PowerState.NOSTATE
+
+def _sent(migration: Migration, instance: Instance, now: datetime) -> Next:
+    if migration.kind is Kind.SHELVE:
+        going = replace(instance, task_state=TaskState.SHELVING_OFFLOADING, updated_at=now)
+        return Next(migration=mig.at(migration, Stage.CLEARING, now), instance=going)
+    moved = _arriving(instance, migration, now)
+    return Next(migration=mig.at(migration, Stage.FINISHING, now), instance=moved)
 
 
 def _arriving(instance: Instance, migration: Migration, now: datetime) -> Instance:
     """Return a server whose guest is to be made at its destination, and nowhere else."""
     chosen = migration.chosen
-    task = {Kind.LIVE: TaskState.MIGRATING, Kind.EVACUATION: TaskState.REBUILD_SPAWNING}
+    task = {
+        Kind.LIVE: TaskState.MIGRATING,
+        Kind.EVACUATION: TaskState.REBUILD_SPAWNING,
+        Kind.UNSHELVE: TaskState.UNSHELVING,
+    }
     return replace(
         instance,
         host=chosen.host,
@@ -92,11 +109,27 @@ def _arrived(migration: Migration, instance: Instance, report: Arrived, now: dat
     if migration.is_resize:
         resized = replace(settled, vm_state=VmState.RESIZED, launched_at=now)
         return Next(migration=mig.at(migration, Stage.FINISHED, now), instance=resized, over=True)
-    if migration.kind is Kind.EVACUATION:
+    if migration.builds:
         state = VmState.ACTIVE if report.power is PowerState.RUNNING else VmState.STOPPED
-        settled = replace(settled, vm_state=state, launched_at=now)
+        settled = replace(settled, vm_state=state, launched_at=now, shelved_image=None)
+    if migration.kind is Kind.UNSHELVE:
+        return Next(migration=mig.ended(migration, now), instance=settled, over=True)
     cleared = mig.at(migration, Stage.CLEARING, now)
     return Next(migration=cleared, instance=settled, over=True)
+
+
+def _offloaded(migration: Migration, instance: Instance, now: datetime) -> Next:
+    """Return a server that is an image, and on no host."""
+    shelved = replace(
+        _hostless(_idle(instance, PowerState.NOSTATE, now)),
+        vm_state=VmState.SHELVED_OFFLOADED,
+        shelved_image=migration.image.image_id if migration.image else None,
+    )
+    return Next(migration=mig.ended(migration, now), instance=shelved, over=True)
+
+
+def _hostless(instance: Instance) -> Instance:
+    return replace(instance, host=None, node=None, availability_zone=None, epoch=instance.epoch + 1)
 
 
 def _idle(instance: Instance, power: PowerState, now: datetime) -> Instance:
@@ -125,8 +158,8 @@ def failed(migration: Migration, instance: Instance, report: MoveReport, now: da
         # The destination removed what it had made before it said so.
         back = leave_for_source(broken, instance, now)
         return Next(migration=mig.at(broken, stage, now), instance=back)
-    if migration.kind is Kind.EVACUATION and stage is Stage.ENDED:
-        # The source is down. When it is back, the guest that it has is the one that counts.
+    if migration.builds and stage is Stage.ENDED:
+        # If the source is down and comes back, the guest that it has is the one that counts.
         return _given_back(broken, leave_for_source(broken, instance, now), now)
     if stage in (Stage.ENDED, Stage.CLEARING):
         return _lost(broken, instance, now)
@@ -138,7 +171,9 @@ def failed_stage(migration: Migration) -> Stage:
     match migration.stage:
         case Stage.PREPARING:
             return Stage.RESTORING
-        case Stage.FINISHING if migration.kind is Kind.EVACUATION:
+        case Stage.SENDING if migration.kind is Kind.SHELVE:
+            return Stage.RESTORING
+        case Stage.FINISHING if migration.builds:
             return Stage.ENDED
         case Stage.FINISHING if migration.is_live:
             return Stage.CLEARING
@@ -152,7 +187,7 @@ def failed_stage(migration: Migration) -> Stage:
 
 def may_go_elsewhere(migration: Migration) -> bool:
     """Whether an alternate may do what the destination could not."""
-    if migration.kind is Kind.EVACUATION:
+    if migration.builds:
         return migration.stage is Stage.FINISHING
     return migration.stage is Stage.PREPARING
 
@@ -178,6 +213,8 @@ def leave_for_source(migration: Migration, instance: Instance, now: datetime) ->
     """
     if instance.epoch == migration.epoch:
         return replace(instance, updated_at=now)
+    if migration.kind is Kind.UNSHELVE:
+        return replace(_hostless(instance), updated_at=now)
     return replace(
         instance,
         host=migration.source_host,
@@ -196,7 +233,12 @@ def _restored(migration: Migration, instance: Instance, report: Arrived, now: da
 
 def _given_back(migration: Migration, instance: Instance, now: datetime) -> Next:
     """Return the end of a move whose server is where it was, and what it was."""
-    back = replace(_idle(instance, instance.power_state, now), vm_state=migration.vm_state)
+    state = migration.vm_state
+    if migration.kind is Kind.SHELVE:
+        # Its memory is lost, if it was kept.
+        runs = instance.power_state is PowerState.RUNNING
+        state = VmState.ACTIVE if runs else VmState.STOPPED
+    back = replace(_idle(instance, instance.power_state, now), vm_state=state)
     was_wanted = migration.outcome == mig.REVERTED
     return Next(
         migration=mig.ended(migration, now),
@@ -227,11 +269,14 @@ def without_server(migration: Migration, left: str, now: datetime) -> Migration:
 
     ``left`` is the host that has removed what it had. The other one still has to.
     """
-    if migration.stage in (Stage.CLEARING, Stage.ABANDONING, Stage.ENDED):
+    if migration.stage is Stage.ENDED:
+        return migration
+    if migration.destination is None or migration.stays or not migration.source_host:
+        # Whoever had anything of it has removed it.
+        return mig.ended(replace(migration, outcome=migration.outcome or mig.FAILED), now)
+    if migration.stage in (Stage.CLEARING, Stage.ABANDONING):
         return migration
     outcome = mig.CONFIRMED if migration.stage is Stage.FINISHED else mig.FAILED
     broken = replace(migration, outcome=migration.outcome or outcome)
-    if migration.destination is None or migration.stays:
-        return mig.ended(broken, now)
     stage = Stage.CLEARING if left == migration.destination.host else Stage.ABANDONING
     return mig.at(broken, stage, now)

@@ -121,6 +121,9 @@ class MoveStarter:
         """
         seen = here.seen(taken.uuid, taken.instance_uuid)
         of_source = seen[taken.uuid].allocation
+        if taken.kind is Kind.UNSHELVE:
+            here.claim(taken, ({}, {}), seen)
+            return taken, here.seen(taken.uuid, taken.instance_uuid)
         if of_source:
             migration = msgspec.structs.replace(taken, source_allocation=of_source)
             here.claim(migration, (of_source, {}), seen)
@@ -157,7 +160,7 @@ class MoveStarter:
         may_stay = migration.kind is Kind.RESIZE and migration.requested_host is None
         if may_stay and migration.source_host not in dirty:
             yield msgspec.structs.replace(spec, forced_host=migration.source_host)
-        others = tuple(sorted({migration.source_host, *dirty}))
+        others = tuple(sorted({migration.source_host, *dirty} - {""}))
         yield msgspec.structs.replace(spec, ignored_hosts=others)
 
     def _ask(self, migration: Migration, spec: RequestSpec) -> Decision:

@@ -8,6 +8,7 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import (
     CellUuid,
     HostName,
+    ImageId,
     InstanceUuid,
     NodeName,
     ProjectId,
@@ -82,7 +83,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
     database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until
     a destination is chosen. ``task_request`` is the request that asked for the task under way, and
-    ``task_worker`` whoever on the host has begun it.
+    ``task_worker`` whoever on the host has begun it. ``shelved_image`` is what a shelved server has become.
     """
 
     uuid: InstanceUuid
@@ -117,6 +118,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     task_request: RequestId | None = None
     task_worker: str = ""
     begun_epoch: int = 0
+    shelved_image: ImageId | None = None
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,11 @@ that the row of a migration says at any moment who has to do what next, whoever 
                     +-----------------------------------------------+
 
 A live migration and an evacuation go from FINISHING to CLEARING by themselves; an evacuation begins with
-FINISHING. A server that is deleted leaves CLEARING, or ABANDONING, to be ended.
+FINISHING. A server that is deleted leaves CLEARING, or ABANDONING, to be ended. One that is shelved goes
+from SENDING, into an image, to CLEARING, and has no host then; unshelving is FINISHING alone.
+
+Until a destination is chosen the server holds what the source gives. Then it holds what the destination
+gives, and the migration what the source gives, until one of both sides has nothing of the server any more.
 
 Source of the statuses: Compute API reference, "Migrations".
 """
@@ -30,6 +34,7 @@ from kilonova.core.ids import (
     RequestId,
     UserId,
 )
+from kilonova.core.image import Image
 from kilonova.core.scheduling import Allocation, Destination
 from kilonova.core.states import VmState
 
@@ -41,6 +46,12 @@ class Kind(StrEnum):
     RESIZE = "resize"
     LIVE = "live-migration"
     EVACUATION = "evacuation"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+
+
+LISTED = (Kind.MIGRATION, Kind.RESIZE, Kind.LIVE, Kind.EVACUATION)
+"""What the API calls migrations. A server that is shelved moves out of its host, and back to any."""
 
 
 class Stage(StrEnum):
@@ -85,19 +96,6 @@ ACTS: dict[Stage, Side] = {
 }
 """Whose host does something at a stage; at the others none does."""
 
-HOLDS: dict[Stage, tuple[Side | None, Side | None]] = {
-    Stage.ACCEPTED: (Side.SOURCE, None),
-    Stage.PREPARING: (Side.DESTINATION, Side.SOURCE),
-    Stage.SENDING: (Side.DESTINATION, Side.SOURCE),
-    Stage.FINISHING: (Side.DESTINATION, Side.SOURCE),
-    Stage.FINISHED: (Side.DESTINATION, Side.SOURCE),
-    Stage.CLEARING: (Side.DESTINATION, Side.SOURCE),
-    Stage.UNDOING: (Side.DESTINATION, Side.SOURCE),
-    Stage.RESTORING: (Side.SOURCE, None),
-    Stage.ABANDONING: (None, Side.DESTINATION),
-}
-"""What the server and what the migration hold in Placement at a stage."""
-
 _COLD: dict[Stage, str] = {
     Stage.ACCEPTED: "accepted",
     Stage.PREPARING: "pre-migrating",
@@ -122,6 +120,8 @@ _STATUS: dict[Kind, dict[Stage, str]] = {
         Stage.ABANDONING: "running",
     },
     Kind.EVACUATION: _COLD | {Stage.FINISHING: "pre-migrating", Stage.CLEARING: "done"},
+    Kind.SHELVE: _COLD,
+    Kind.UNSHELVE: _COLD,
 }
 
 CONFIRMED, REVERTED, COMPLETED = "confirmed", "reverted", "completed"
@@ -132,6 +132,8 @@ _CLEARED = {
     Kind.RESIZE: CONFIRMED,
     Kind.LIVE: COMPLETED,
     Kind.EVACUATION: COMPLETED,
+    Kind.SHELVE: COMPLETED,
+    Kind.UNSHELVE: COMPLETED,
 }
 
 IN_PROGRESS = frozenset({"queued", "preparing", "running", "post-migrating"})
@@ -157,7 +159,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     the source's guest may be. ``outcome`` is the status with which a move that is undone will end,
     ``reason`` and ``details`` why it failed. ``wish`` is ``abort`` or ``force`` where an operator asked for
     that. ``project_id`` is the server's, ``user_id`` that of who asked. With ``forced`` the destination is
-    claimed and not judged.
+    claimed and not judged. ``image`` is what a shelved server becomes, and is made of again.
     """
 
     uuid: str
@@ -193,6 +195,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     wish: str = ""
     progress: Progress = Progress()
     settled: bool = False
+    image: Image | None = None
 
     @property
     def consumer(self) -> InstanceUuid:
@@ -216,6 +219,11 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
         return self.destination
 
     @property
+    def builds(self) -> bool:
+        """Whether the destination makes the guest of an image, as nothing is sent."""
+        return self.kind in (Kind.EVACUATION, Kind.UNSHELVE)
+
+    @property
     def is_live(self) -> bool:
         """Whether the guest runs on while it moves."""
         return self.kind is Kind.LIVE
@@ -228,7 +236,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def power_on(self) -> bool:
         """Whether the guest is to run where it arrives."""
-        return self.vm_state not in (VmState.STOPPED, VmState.ERROR) and not self.stays_off
+        return self.vm_state is not VmState.STOPPED and not self.stays_off
 
     def acting(self) -> HostName | None:
         """Return the host that has something to do now, or None."""
@@ -256,11 +264,6 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
             return self.destination.allocation
         return {}
 
-    def holdings(self) -> tuple[Allocation, Allocation]:
-        """Return what the server and the migration are to hold at this stage."""
-        of_server, of_migration = HOLDS.get(self.stage, (None, None))
-        return self.allocation_of(of_server), self.allocation_of(of_migration)
-
 
 def at(migration: Migration, stage: Stage, now: datetime) -> Migration:
     """Return a migration at another stage, under the name that outsiders give to that."""
@@ -270,7 +273,7 @@ def at(migration: Migration, stage: Stage, now: datetime) -> Migration:
 
 def ended(migration: Migration, now: datetime) -> Migration:
     """Return a migration whose last stage is done."""
-    if migration.stage is Stage.CLEARING:
+    if migration.stage is Stage.CLEARING or migration.kind is Kind.UNSHELVE:
         status = migration.outcome or _CLEARED[migration.kind]
     else:
         status = migration.outcome or FAILED

@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from kilonova.core.ids import InstanceUuid
-from kilonova.core.migration import IN_PROGRESS, Kind, Migration
+from kilonova.core.migration import IN_PROGRESS, LISTED, Kind, Migration
 from kilonova.db.cell_schema import StoredMigration
 from kilonova.db.engine import Database
 from kilonova.db.moves import find, migration_of
@@ -31,7 +31,8 @@ class MigrationQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_migrations(cell_db: Database, wanted: MigrationQuery) -> tuple[Migration, ...]:
     """Return a cell's migrations that are as wanted, newest first."""
-    conditions = [_c[name] == value for name, value in wanted.equal.items()]
+    conditions: list[sa.ColumnElement[bool]] = [_c.kind.in_(LISTED)]
+    conditions += [_c[name] == value for name, value in wanted.equal.items()]
     if wanted.host is not None:
         conditions.append(sa.or_(_c.source_host == wanted.host, _c.destination_host == wanted.host))
     if wanted.changed_since is not None:

@@ -122,6 +122,12 @@ def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migr
     return find(cell_db, mine, _migrations.c.stage != Stage.ENDED)
 
 
+def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
+    """Return those of these servers that are on the move."""
+    found = unfinished(cell_db, uuids)
+    return frozenset(one.instance_uuid for one in found if one.stage is not Stage.CLEARING)
+
+
 def stuck(cell_db: Database, before: datetime) -> tuple[Migration, ...]:
     """Return migrations in which somebody has had something to do since before ``before``."""
     acting = _migrations.c.stage.in_((Stage.ACCEPTED, *ACTS))

@@ -118,6 +118,9 @@ ACTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {"migrate": {"host": "h2"}},
         {"os-migrateLive": {"host": "h2", "block_migration": "auto"}},
         {"evacuate": {"host": "h2"}},
+        {"shelve": None},
+        {"shelveOffload": None},
+        {"unshelve": {"availability_zone": "z1", "host": "h2"}},
         # The last, as nothing is left to act on.
         {"forceDelete": None},
     ),

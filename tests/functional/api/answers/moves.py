@@ -73,6 +73,9 @@ ANSWERS = {
     f"POST {_SERVER}/action revertResize": Told(202),
     f"POST {_SERVER}/action migrate": Told(202),
     f"POST {_SERVER}/action os-migrateLive": Told(202),
+    f"POST {_SERVER}/action shelve": Told(202),
+    f"POST {_SERVER}/action shelveOffload": Told(202),
+    f"POST {_SERVER}/action unshelve": Told(202),
     f"POST {_SERVER}/action evacuate": Told(200, _EVACUATED),
 }
 """Method and path (and action) -> what a request that succeeds is told."""
