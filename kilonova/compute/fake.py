@@ -16,7 +16,7 @@ from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.fake_guests import FakeGuest, FakeMoves
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.machine import booted_at
-from kilonova.compute.script import Script, StepName
+from kilonova.compute.script import FakeHosts, Script, StepName
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics, DiskFigures
@@ -37,15 +37,24 @@ _PORTS = {
 }
 
 
+_USUAL = FakeHosts()
+
+
 class FakeDriver(FakeMoves):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
-    def __init__(self, conf: cfg.ConfigOpts, host: HostName, script: Script) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        host: HostName,
+        script: Script,
+        plays: FakeHosts = _USUAL,
+    ) -> None:
         self._host = host
-        self._spawn_seconds = conf.fake.spawn_seconds
+        self._spawn_seconds = plays.spawn_seconds
         self._script = script
         self._capacity = Capacity(
-            vcpus=conf.fake.vcpus, memory_mb=conf.fake.memory_mb, disk_gb=conf.fake.disk_gb
+            vcpus=plays.vcpus, memory_mb=plays.memory_mb, disk_gb=plays.disk_gb
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()

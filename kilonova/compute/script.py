@@ -1,12 +1,16 @@
-"""The script of fake hosts: which steps are slow or fail, and how often. See doc/fake-driver.md."""
+"""The script of fake hosts: how many there are, what each has, and which steps are slow or fail.
+
+See doc/fake-driver.md.
+"""
 
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+import msgspec.yaml
 
 from kilonova.core.errors import (
     BuildAborted,
@@ -43,6 +47,34 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     unavailable: bool = False
 
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class FakeHosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a process plays: hosts, all alike, on which a guest takes ``spawn_seconds`` to start."""
+
+    hosts: Count = 1
+    vcpus: Count = 64
+    memory_mb: Count = 262144
+    disk_gb: Count = 4096
+    spawn_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | None) -> "FakeHosts":
+        """Return what a YAML file says, the defaults without a path.
+
+        Raises:
+            Invalid: the file cannot be read, or says something else.
+        """
+        if not path:
+            return cls()
+        try:
+            return msgspec.yaml.decode(Path(path).read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError) as error:
+            raise Invalid(f"[fake] script: {path}: {error}") from error
+
+
 class Script:
     """Steps, and how often each was played. All hosts of a process share one."""
 
@@ -50,20 +82,6 @@ class Script:
         self._steps = tuple(steps)
         self._played = [0] * len(self._steps)
         self._lock = threading.Lock()
-
-    @classmethod
-    def read(cls, path: str | None) -> "Script":
-        """Return the script in a JSON file, an empty one without a path.
-
-        Raises:
-            Invalid: the file cannot be read, or is not a list of steps.
-        """
-        if not path:
-            return cls()
-        try:
-            return cls(msgspec.json.decode(Path(path).read_bytes(), type=list[Step]))
-        except (OSError, msgspec.DecodeError) as error:
-            raise Invalid(f"[fake] script: {path}: {error}") from error
 
     def take(self, name: StepName, host: HostName, server: str = "") -> tuple[Step, ...]:
         """Return the steps that apply now, counting each as played."""

@@ -11,7 +11,7 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.fake import FakeDriver
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter
-from kilonova.compute.script import Script
+from kilonova.compute.script import FakeHosts, Script
 from kilonova.compute.watch import Watch
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
@@ -143,18 +143,18 @@ class ComputeService:
 def create_services(
     conf: cfg.ConfigOpts, bus: Bus, placement: Placement, images: ImageStore
 ) -> list[ComputeService]:
-    """Return the compute hosts that a configuration describes: one, or ``[fake] hosts`` of them.
+    """Return the compute hosts that a configuration describes: one, or as many as ``[fake] script`` plays.
 
     Raises:
         Invalid: ``[fake] script`` cannot be read.
     """
     peers = (placement, images)
     if conf.compute.driver == "fake":
-        count = conf.fake.hosts
+        plays = FakeHosts.read(conf.fake.script)
+        count, script = plays.hosts, Script(plays.steps)
         names = [conf.host] if count == 1 else [f"{conf.host}-{n}" for n in range(count)]
-        script = Script.read(conf.fake.script)
         return [
-            ComputeService(conf, name, bus, FakeDriver(conf, name, script), peers)
+            ComputeService(conf, name, bus, FakeDriver(conf, name, script, plays), peers)
             for name in map(HostName, names)
         ]
     # Imported here: a machine that plays fake hosts needs no libvirt.

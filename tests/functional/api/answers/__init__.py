@@ -92,6 +92,8 @@ def wrong_with(asked: Asked, answered: Answered) -> str | None:
 def _wrong_body(told: Told, asked: Asked, answered: Answered) -> str | None:
     if not told.has_body_at(asked.version):
         return f"a body: {answered.content!r}" if answered.content else None
+    if told.or_nothing and not answered.content:
+        return None
     kind = answered.headers.get("content-type")
     if kind != "application/json":
         return f"Content-Type {kind}"

@@ -202,7 +202,7 @@ _REBUILT = _CHANGED.but(
     Field("user_data", or_null(TEXT), since=(2, 57)),
     without=("key_name",),
 )
-_IMAGE_MADE = Told(202, Successive({(2, 1): None, (2, 45): Shape(Field("image_id", UUID))}))
+_IMAGE_ID = Successive({(2, 1): None, (2, 45): Shape(Field("image_id", UUID))})
 _CONSOLE = Shape(
     Field("type", {"enum": ["novnc", "xvpvnc", "spice-html5", "spice-direct", "serial", "webmks"]}),
     Field("url", {"type": "string", "pattern": "^(http|ws)://[^/]+/"}),
@@ -318,8 +318,8 @@ ANSWERS = {
     f"POST {_SERVER}/action rescue": Told(200, Shape(optional("adminPass", TEXT))),
     f"POST {_SERVER}/action unrescue": Told(202),
     f"POST {_SERVER}/action rebuild": Told(202, Shape(Field("server", _REBUILT))),
-    f"POST {_SERVER}/action createImage": _IMAGE_MADE,
-    f"POST {_SERVER}/action createBackup": _IMAGE_MADE,
+    f"POST {_SERVER}/action createImage": Told(202, _IMAGE_ID),
+    f"POST {_SERVER}/action createBackup": Told(202, _IMAGE_ID, or_nothing=True),
     f"POST {_SERVER}/action changePassword": Told(202),
     f"POST {_SERVER}/action trigger_crash_dump": Told(202),
     f"POST {_SERVER}/action os-resetState": Told(202),

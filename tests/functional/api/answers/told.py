@@ -10,7 +10,8 @@ from tests.functional.api.answers.shapes import FIRST, Node, Successive, Version
 
 class Told:
     """A status and the body that comes with it; None is no body. ``statuses`` says which status counts
-    from which microversion, where it changed; ``or_else`` is another that may come."""
+    from which microversion, where it changed; ``or_else`` is another that may come. With ``or_nothing`` the
+    body may be left out."""
 
     def __init__(
         self,
@@ -19,9 +20,11 @@ class Told:
         *,
         statuses: dict[Version, int] | None = None,
         or_else: int | None = None,
+        or_nothing: bool = False,
     ) -> None:
         self._statuses = {FIRST: status} | (statuses or {})
         self._or_else = or_else
+        self.or_nothing = or_nothing
         self.body = body
         self._validator = functools.cache(self._compiled)
 
