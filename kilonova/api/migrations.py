@@ -10,7 +10,7 @@ from kilonova.api import parameters
 from kilonova.api.find import find_server
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import PAGE, TEXT, Schema, number_of, values
-from kilonova.api.routing import Act, Answer, Asked, Route, act_on
+from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.scatter import gather
 from kilonova.api.schemas.moves import FORCE_COMPLETE
 from kilonova.api.server_tasks import check_unlocked, record_of
@@ -229,5 +229,5 @@ ROUTES = (
     Route("GET", _ALL, f"{_RULE}:index", list_of_server, since=_SINCE),
     Route("GET", _ONE, f"{_RULE}:show", show_of_server, since=_SINCE),
     Route("DELETE", _ONE, f"{_RULE}:delete", abort, since=(2, 24)),
-    Route("POST", f"{_ONE}/action", None, act_on(ACTS), since=(2, 22)),
+    Route("POST", f"{_ONE}/action", None, ActOn(ACTS), since=(2, 22)),
 )

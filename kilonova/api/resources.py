@@ -4,6 +4,7 @@ from kilonova.api import (
     aggregates,
     availability_zones,
     compute_services,
+    decisions,
     extensions,
     external_events,
     flavor_details,
@@ -13,6 +14,7 @@ from kilonova.api import (
     key_pairs,
     limits,
     migrations,
+    plans,
     quotas,
     remote_consoles,
     server_addresses,
@@ -50,3 +52,6 @@ ROUTES: tuple[Route, ...] = (
     *servers.ROUTES,
     *usages.ROUTES,
 )
+
+OWN_ROUTES: tuple[Route, ...] = (*decisions.ROUTES, *plans.ROUTES)
+"""What is served below ``/kilonova/v1``, with no microversions."""

@@ -12,7 +12,7 @@ from kilonova.api import (
 )
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
-from kilonova.api.routing import Act, Answer, Asked, Route, act_on
+from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as actions_schemas
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_images import create_backup, create_image
@@ -139,4 +139,4 @@ ACTS = {
     **server_shelves.ACTS,
 }
 
-ROUTES = (Route("POST", "/servers/{server_id}/action", None, act_on(ACTS)),)
+ROUTES = (Route("POST", "/servers/{server_id}/action", None, ActOn(ACTS)),)

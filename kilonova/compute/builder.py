@@ -16,14 +16,13 @@ from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
-from kilonova.core.instance import ActionEvent, Instance
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc.messages import BuildInstance
 
 LOG = logging.getLogger(__name__)
 
-BUILD = "compute__do_build_and_run_instance"
 _ROOT_DEVICE = "/dev/vda"
 _PAUSE = 1.0
 _LONGEST_PAUSE = 10.0
@@ -70,7 +69,7 @@ class Builder:
         instance = message.instance
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
-            whole = stages.begin(BUILD)
+            whole = stages.begin(BUILD_EVENT)
             if not self._begins(context, instance, whole):
                 return
             try:

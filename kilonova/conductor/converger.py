@@ -22,11 +22,13 @@ from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
+from kilonova.core.report import Tried
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import HOST_TASKS, Action, TaskState
 from kilonova.db import (
     actions,
     build_requests,
+    decisions,
     hosts,
     instances,
     leases,
@@ -55,6 +57,8 @@ _NOT_DONE = timedelta(seconds=300)
 """A task that its host said nothing of for so long is given up."""
 _NOT_DONE_BY_SILENT = timedelta(seconds=60)
 """The same where the host gives no sign of life either."""
+_PRUNING = timedelta(seconds=60)
+"""Between two looks at whether old decisions are to be forgotten."""
 
 
 class Converger:
@@ -70,6 +74,8 @@ class Converger:
         self._interval = conf.converge_interval
         self._build_timeout = conf.instance_build_timeout
         self._down_time = conf.service_down_time
+        self._decisions_kept = conf.scheduler.decisions_kept
+        self._next_pruning = utcnow()
         self._conductor = conductor
         self._moves = MoveRepairs(conf, self._api_db, self._cells, conductor.moves)
         self._holder = f"{conf.host}-{uuid.uuid4()}"
@@ -107,6 +113,7 @@ class Converger:
         if not held or held[0] is None:
             return
         self._attempt("build requests", self._drive_stale)
+        self._attempt("decisions", self._forget_decisions)
         for cell in self._cells.all():
             if cell.uuid == CELL0:
                 continue
@@ -140,6 +147,12 @@ class Converger:
             REPAIRS.labels("drive").inc(len(stale))
             self._conductor.build_servers(service_context(), BuildServers(instance_uuids=stale))
 
+    def _forget_decisions(self) -> None:
+        now = utcnow()
+        if now >= self._next_pruning:
+            self._next_pruning = now + _PRUNING
+            decisions.prune(self._api_db, now, self._decisions_kept)
+
     def _map_hosts(self, cell: CellUuid) -> None:
         map_hosts(self._api_db, cell, hosts.hosts_of(self._cells.database(cell)))
 
@@ -151,7 +164,9 @@ class Converger:
         before = now - timedelta(seconds=self._build_timeout)
         for late in unfinished.building_since(database, before):
             fault = plan.timed_out(self._build_timeout, now)
-            if reports.fail(database, late.uuid, late.epoch, fault):
+            request = actions.request_of(database, late.uuid, Action.CREATE)
+            tried = Tried(request_id=request, events=()) if request else None
+            if reports.fail(database, late.uuid, late.epoch, fault, tried):
                 self._note("late", late)
                 self._placement.free([late.uuid])
 
@@ -168,13 +183,15 @@ class Converger:
                 continue
             chosen = self._destination(waiting, cell)
             to = (chosen.host, chosen.node, chosen.availability_zone)
-            if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
+            now = utcnow()
+            context = self._context(cell, waiting, Action.CREATE)
+            tried = Tried(request_id=context.request_id, events=(plan.sent_again(chosen, now),))
+            if not reports.move(database, waiting.uuid, waiting.epoch, to, now, tried):
                 continue
             again = instances.get(database, waiting.uuid)
             if again is not None:
                 self._note("build", again)
                 message = BuildInstance(instance=again, destination=chosen)
-                context = self._context(cell, again, Action.CREATE)
                 self._bus(cell).cast(context, message, host=chosen.host)
 
     def _destination(self, instance: Instance, cell: CellUuid) -> Destination:

@@ -168,7 +168,7 @@ class MoveStarter:
             spec=spec,
             instance_uuids=(migration.instance_uuid,),
             alternates=0 if migration.requested_host else self._alternates,
-            claim=False,
+            dry_run=True,
         )
         answer = self._buses.default().call(
             _context_of(migration), message, Destinations, timeout=_SCHEDULING_TIMEOUT

@@ -59,3 +59,10 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     over: bool = False
     interrupted: str = ""
     move: MoveReport | None = None
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What a conductor did about a failed build, as further events of the request's action."""
+
+    request_id: RequestId
+    events: tuple[ActionEvent, ...]

@@ -26,6 +26,7 @@ TABLE = {
     "UnsupportedMediaType": ("unsupported_media_type", 415, False, "KilonovaError"),
     "NotSupported": ("not_supported", 501, False, "KilonovaError"),
     "NoValidHost": ("no_valid_host", 500, False, "KilonovaError"),
+    "Gone": ("gone", 410, False, "KilonovaError"),
     "MoveCancelled": ("move_cancelled", 500, False, "KilonovaError"),
     "BuildFailed": ("build_failed", 500, True, "KilonovaError"),
     "BuildAborted": ("build_aborted", 500, False, "BuildFailed"),

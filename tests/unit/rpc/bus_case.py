@@ -22,7 +22,7 @@ from kilonova.rpc.messages import (
     TakeExternalEvents,
     Topic,
 )
-from tests.unit.rpc.samples import LEAST_INSTANCE
+from tests.unit.rpc.values import LEAST_INSTANCE
 
 CONTEXT = RequestContext(request_id=RequestId("req-1"), roles=("admin",))
 H1, H2, GONE = HostName("h1"), HostName("h2"), HostName("gone")
