@@ -63,6 +63,8 @@ class ComputeHandlers:
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
+        # Of its own, so that no delete waits for the actions of others.
+        self._deletes = ThreadPoolExecutor(8, thread_name_prefix=f"delete-{host}")
         self._in_hand: set[Future[None]] = set()
         self._stopped = threading.Event()
 
@@ -85,7 +87,7 @@ class ComputeHandlers:
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""
-        self._submit(self._actions, context, lambda: self.delete(context, message.instance))
+        self._submit(self._deletes, context, lambda: self.delete(context, message.instance))
 
     def delete(self, context: RequestContext, instance: Instance) -> None:
         """Remove a server now; a build of it that is under way ends first. A repeated word does nothing."""
@@ -163,7 +165,7 @@ class ComputeHandlers:
         self._builder.stop()
         self._actor.stop()
         self._mover.stop()
-        for pool in (self._builds, self._actions, self._moves):
+        for pool in (self._builds, self._actions, self._moves, self._deletes):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()
         wait(tuple(self._in_hand), timeout=seconds)

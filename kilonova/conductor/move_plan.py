@@ -271,12 +271,12 @@ def without_server(migration: Migration, left: str, now: datetime) -> Migration:
     """
     if migration.stage is Stage.ENDED:
         return migration
-    if migration.destination is None or migration.stays or not migration.source_host:
-        # Whoever had anything of it has removed it.
-        return mig.ended(replace(migration, outcome=migration.outcome or mig.FAILED), now)
-    if migration.stage in (Stage.CLEARING, Stage.ABANDONING):
-        return migration
     outcome = mig.CONFIRMED if migration.stage is Stage.FINISHED else mig.FAILED
     broken = replace(migration, outcome=migration.outcome or outcome)
+    if migration.destination is None or migration.stays or not migration.source_host:
+        # Whoever had anything of it has removed it.
+        return mig.ended(broken, now)
+    if migration.stage in (Stage.CLEARING, Stage.ABANDONING):
+        return migration
     stage = Stage.CLEARING if left == migration.destination.host else Stage.ABANDONING
     return mig.at(broken, stage, now)

@@ -42,7 +42,7 @@ class EvacuationTest(MovingCase):
         self._force(name, down=False)
         driver: FakeDriver = before._driver
         again = service.ComputeService(
-            self.conf(), before._host, before._bus, driver, before._placement
+            self.conf(), before._host, before._bus, driver, (before._placement, before._images)
         )
         services[index] = again
         again.start()

@@ -250,7 +250,8 @@ class FullHosts(MovingCase):
     """Hosts that hold two cores each."""
 
     hosts = 2
-    more = "[fake]\nvcpus = 2\n[DEFAULT]\ncpu_allocation_ratio = 1.0\n[quota]\ncores = -1\n"
+    plays = {"vcpus": 2}
+    more = "cpu_allocation_ratio = 1.0\n[quota]\ncores = -1\n"
 
     def test_a_server_goes_elsewhere_for_the_room_that_its_host_lacks(self) -> None:
         uuid = self.active("vm")
