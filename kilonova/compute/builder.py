@@ -70,10 +70,14 @@ class Builder:
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
             whole = stages.begin(BUILD_EVENT)
-            if not self._begins(context, instance, whole):
-                return
+            error: KilonovaError | None
             try:
+                if not self._begins(context, instance, whole):
+                    return
                 error = self._attempt(instance, stages)
+            except BuildFailed as unfit:
+                LOG.info("%s must not be built here: %s", instance.uuid, unfit)
+                error = unfit
             except _Abandoned:
                 LOG.warning("%s is left to the next start of this host", instance.uuid)
                 return
@@ -84,13 +88,18 @@ class Builder:
                 self._report_failure(context, message, stages, error)
 
     def _begins(self, context: RequestContext, instance: Instance, event: ActionEvent) -> bool:
-        """Tell the cell that the build begins; False if it must not."""
+        """Tell the cell that the build begins; False if it must not.
+
+        Raises:
+            BuildFailed: it must not begin on this host, but may on another.
+        """
         report = InstanceReport(
             instance_uuid=instance.uuid,
             epoch=instance.epoch,
             request_id=context.request_id,
             builder=str(uuid.uuid4()),
             task_state=TaskState.SPAWNING,
+            group=instance.wishes.group,
             events=(event,),
         )
         # Refused, too, if the service ends and the cell does not know of it: then the build is sent again.

@@ -62,8 +62,8 @@ class CellConductor:
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
         """Apply a host's reports in one transaction, then follow up on failures and deletes."""
-        refused = reports.apply(self._cell_db, message.host, message.reports, utcnow())
-        taken = [r for index, r in enumerate(message.reports) if index not in refused]
+        done = reports.apply(self._cell_db, message.host, message.reports, utcnow())
+        taken = [r for index, r in enumerate(message.reports) if index not in done.refused]
         self._bury([report for report in taken if report.gone], message.host)
         for report in taken:
             self._moves.hear(report)
@@ -71,7 +71,7 @@ class CellConductor:
                 # Under the request that the build is for, not under that of the report.
                 building = msgspec.structs.replace(context, request_id=report.request_id)
                 self._try_next(building, report, report.failure)
-        return ReportsTaken(refused=refused)
+        return ReportsTaken(refused=done.refused, unfit=done.unfit)
 
     def _bury(self, gone: Sequence[InstanceReport], host: HostName) -> None:
         """Free the claims of servers that are gone, and only then mark them deleted."""

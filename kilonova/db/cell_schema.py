@@ -20,6 +20,7 @@ class StoredInstance(CellBase):
     counts, ``begun_epoch`` the last that a host began and ``builder`` the token with which it did.
     ``task_request`` is the request whose task is under way, ``task_worker`` the token of who does it.
     ``password`` is the administrator's, sealed for the owner's key.
+    ``group_uuid`` is the server group in which it was created, until it is deleted.
     """
 
     __tablename__ = "instances"
@@ -64,6 +65,7 @@ class StoredInstance(CellBase):
     launched_at: Mapped[datetime | None] = mapped_column(Moment)
     terminated_at: Mapped[datetime | None] = mapped_column(Moment)
     deleted: Mapped[bool] = mapped_column(default=False)
+    group_uuid: Mapped[str | None] = mapped_column(Uuid, index=True)
     tags: Mapped[str] = mapped_column(LongText, default="")
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)

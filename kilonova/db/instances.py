@@ -88,7 +88,7 @@ COLUMNS = (
 def row_of(instance: Instance) -> dict[str, Any]:
     """Return the columns' values of an instance."""
     row = {name: getattr(instance, name) for name in _PLAIN}
-    key_pair = instance.wishes.key_pair
+    key_pair, group = instance.wishes.key_pair, instance.wishes.group
     fixed = _Fixed(
         flavor=instance.flavor,
         image=instance.image,
@@ -101,6 +101,7 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "key_name": key_pair.name if key_pair else None,
         "reservation_id": instance.wishes.reservation_id,
         "builder": "",
+        "group_uuid": group.group_uuid if group else None,
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
@@ -307,6 +308,7 @@ def mark_deleted(cell_db: Database, uuids: Collection[InstanceUuid], now: dateti
             power_state=PowerState.NOSTATE,
             terminated_at=now,
             updated_at=now,
+            group_uuid=None,
         )
     )
     cell_db.write(lambda c: c.execute(gone))

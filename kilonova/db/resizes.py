@@ -14,8 +14,8 @@ from kilonova.core.ids import InstanceUuid
 from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.db.api_schema import InstanceMapping, QuotaUsage, StoredRequestSpec
-from kilonova.db.build_requests import count
 from kilonova.db.engine import Database
+from kilonova.db.quotas import count
 from kilonova.db.statements import table_of
 
 _specs = table_of(StoredRequestSpec)

@@ -61,6 +61,7 @@ class TenantsTest(Populated):
             "migration_id": ("1",),
             "tag": ("red", "new"),
             "token": ("nobody's",),
+            "group_id": (self.group,),
         }
 
     def _requests(self, token: str, roles: str | None = None) -> Iterator[tuple[str, int, str]]:

@@ -109,7 +109,7 @@ FULL = (
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
-    m.ReportsTaken(refused=(0, 2)),
+    m.ReportsTaken(refused=(0, 2), unfit={2: "too many"}),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),

@@ -32,12 +32,12 @@ from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Destination,
-    GroupRule,
     Inventory,
     NoHost,
     Reason,
     RequestSpec,
 )
+from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
@@ -97,6 +97,7 @@ DEVICE = BlockDevice(
 NETWORK = RequestedNetwork(
     network_id="net", port_id="port", fixed_ip="192.0.2.7", tag="front"
 )  # fmt: skip
+GROUP = GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2)
 WISHES = Wishes(
     networks=(NETWORK,),
     block_devices=(DEVICE,),
@@ -113,6 +114,7 @@ WISHES = Wishes(
     reservation_id="r-abc",
     launch_index=3,
     admin_pass="secret",
+    group=GROUP,
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -178,7 +180,7 @@ SPEC = RequestSpec(
     forced_host=HOST,
     forced_node=NODE,
     boots_from_volume=True,
-    group=GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2),
+    group=GROUP,
     moves_from=CELL,
     ignored_hosts=(HOST,),
 )
@@ -303,6 +305,7 @@ REPORT = InstanceReport(
     ),
     if_idle=True,
     gone=True,
+    group=GROUP,
     events=(EVENT,),
     password="sealed",
     worker="token",

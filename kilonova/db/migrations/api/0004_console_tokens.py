@@ -5,8 +5,8 @@ from alembic import op
 
 from kilonova.db import types
 
-revision = "api_0002"
-down_revision = "api_0001"
+revision = "api_0004"
+down_revision = "api_0003"
 
 
 def upgrade() -> None:
