@@ -63,7 +63,7 @@ class TasksTest(DatabaseCase):
             worker=worker,
         )
         report = msgspec.structs.replace(report, **more)
-        return not reports.apply(self.cell, H1, [report], NOW)
+        return not reports.apply(self.cell, H1, [report], NOW).refused
 
     def action(self) -> InstanceAction:
         """Return the action of ``REQUEST``."""

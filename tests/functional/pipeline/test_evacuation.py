@@ -41,9 +41,8 @@ class EvacuationTest(MovingCase):
         before = services[index]
         self._force(name, down=False)
         driver: FakeDriver = before._driver
-        again = service.ComputeService(
-            self.conf(), before._host, before._bus, driver, (before._placement, before._images)
-        )
+        peers = (before._placement, before._handlers._mover._images)
+        again = service.ComputeService(self.conf(), before._host, before._bus, driver, peers)
         services[index] = again
         again.start()
 
