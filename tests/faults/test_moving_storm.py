@@ -1,0 +1,134 @@
+"""Servers that move while parts of a deployment go away and messages are lost or come twice.
+
+``KILONOVA_FAULT_SEED`` replays the faults of one seed; how threads fall between them is new each time.
+"""
+
+import os
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import testscenarios
+from testtools.content import text_content
+
+from tests.faults import storm
+from tests.functional.pipeline.moving_case import MovingCase
+
+load_tests = testscenarios.load_tests_apply_scenarios
+
+SEEDS = (
+    [int(os.environ["KILONOVA_FAULT_SEED"])] if "KILONOVA_FAULT_SEED" in os.environ else [1, 2, 3]
+)
+SECONDS = 6.0
+CALM = 90.0
+"""Seconds within which everything must have settled."""
+
+_RESTS = ("ACTIVE", "SHUTOFF", "ERROR", "VERIFY_RESIZE", "SHELVED_OFFLOADED")
+_ASKED: tuple[dict[str, Any], ...] = (
+    {"resize": {"flavorRef": "large"}},
+    {"resize": {"flavorRef": "1"}},
+    {"migrate": None},
+    {"os-migrateLive": {"host": None, "block_migration": "auto"}},
+    {"shelve": None},
+    {"unshelve": None},
+    {"confirmResize": None},
+    {"confirmResize": None},
+    {"revertResize": None},
+)
+
+
+class MovingStormTest(MovingCase):
+    """People who let servers move all the time, and delete them."""
+
+    scenarios = [(f"seed {seed}", {"seed": seed}) for seed in SEEDS]
+    seed = 1
+    more = "[quota]\ninstances = 30\ncores = -1\nram = -1\n"
+    script: list[dict[str, Any]] = [
+        {"step": "live-migrate", "seconds": 0.2},
+        {"step": "receive", "server": "b", "error": "it does not fit"},
+        {"step": "prepare-move", "server": "c", "times": 3, "error": "not here"},
+    ]
+
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ("StartMove", "MoveInstance"):
+            self.patch(storm, "LOST", (*storm.LOST, name))
+            self.patch(storm, "REPEATED", (*storm.REPEATED, name))
+
+    def test_every_server_is_at_one_place_with_one_claim_and_one_guest(self) -> None:
+        blown = storm.Storm(self.seed, self.deployment, self.wire, self.outage)
+        self.addDetail("seed", text_content(str(self.seed)))
+        servers = [self.active(name) for name in "aabbccd"]
+        over = threading.Event()
+        with ThreadPoolExecutor(3) as people:
+            lives = [
+                people.submit(self._live, self.seed * 10 + n, servers[n::3], over) for n in range(3)
+            ]
+            try:
+                blown.blow(SECONDS)
+            finally:
+                over.set()
+            for life in lives:
+                life.result()
+        self.addDetail("faults", text_content("\n".join(blown.told)))
+        self.until("all have come to rest", self._all_rest, seconds=CALM)
+        self.until("guests are where servers are", self._guests_agree, seconds=CALM)
+        self.until("claims are what servers are", self._claims_agree, seconds=CALM)
+        for server in self.servers():
+            self.delete(server["id"])
+        self.until("no guest is left", lambda: self.guests() == {})
+        self.assert_nothing_left()
+        absolute = self.get("compute", "/limits")["limits"]["absolute"]
+        self.assertEqual((0, 0), (absolute["totalCoresUsed"], absolute["totalRAMUsed"]))
+
+    def _live(self, seed: int, mine: list[str], over: threading.Event) -> None:
+        """Ask for something of one of the servers, again and again; now and then delete one."""
+        chance = random.Random(seed)
+        while not over.is_set():
+            uuid = chance.choice(mine)
+            if chance.random() < 0.03:
+                answer = self.ask("compute", "DELETE", f"/servers/{uuid}")
+            else:
+                answer = self.act(uuid, chance.choice(_ASKED))
+            self.assertIn(answer.status_code, (202, 204, 400, 404, 409, 503), answer.text)
+            time.sleep(chance.uniform(0.0, 0.15))
+
+    def _all_rest(self) -> bool:
+        return all(
+            server["status"] in _RESTS and server["OS-EXT-STS:task_state"] is None
+            for server in self.servers()
+        )
+
+    def _guests_agree(self) -> bool:
+        """Whether there is one guest of each server, on its host; and a second of one that may return."""
+        guests = self.guests()
+        expected = 0
+        for server in self.servers():
+            found = guests.pop(server["id"], [])
+            here = [one for one in found if one.startswith(f"{server['OS-EXT-SRV-ATTR:host']} ")]
+            running = [one for one in found if one.endswith("RUNNING")]
+            if server["status"] == "SHELVED_OFFLOADED":
+                expected += len(found)
+            elif server["status"] != "ERROR":
+                may_be = 2 if server["status"] == "VERIFY_RESIZE" else 1
+                expected += len(here) != 1 or len(found) > may_be or len(running) > 1
+        return not guests and not expected
+
+    def _claims_agree(self) -> bool:
+        """Whether as much is held as the servers take, in both sizes of those that may return."""
+        cores = 0
+        for server in self.servers():
+            if server["status"] == "VERIFY_RESIZE":
+                (move,) = [
+                    one for one in self.migrations(server["id"]) if one["status"] == "finished"
+                ]
+                cores += self._cores(move["old_instance_type_id"])
+            if server["status"] != "SHELVED_OFFLOADED" and server["OS-EXT-SRV-ATTR:host"]:
+                cores += server["flavor"]["vcpus"]
+        return self.held().get("VCPU", 0) == cores
+
+    def _cores(self, number: int) -> int:
+        """Return the cores of a flavor by its number: the larger one was made last."""
+        return 1 if number == 1 else 2
