@@ -19,6 +19,7 @@ from tests.functional.compute.driver_contract import (
     Notes,
     never,
 )
+from tests.functional.compute.size_contract import ChangesSize
 from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
 
 
@@ -118,7 +119,7 @@ class DaemonTest(GoesAway, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
-class QemuTest(EndsByItself, GoesAway, HasScreen, Outlives, LibvirtCase):
+class QemuTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Outlives, LibvirtCase):
     """Real guests."""
 
     kind = QemuWorld
