@@ -128,6 +128,13 @@ class CellMoves:
         """
         self._placement.exchange(claims_of(migration, wanted), seen)
 
+    def forget(self, migration: Migration) -> None:
+        """Give back what was claimed for a move that has ended meanwhile, as its server is deleted."""
+        now = moves.get(self._cell_db, migration.uuid)
+        ended = now is not None and now.stage is Stage.ENDED
+        if ended and instances.get(self._cell_db, migration.instance_uuid) is None:
+            self._placement.free([migration.instance_uuid, migration.consumer])
+
     # ---- stages
 
     def change(

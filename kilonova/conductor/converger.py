@@ -77,7 +77,9 @@ class Converger:
         self._decisions_kept = conf.scheduler.decisions_kept
         self._next_pruning = utcnow()
         self._conductor = conductor
-        self._moves = MoveRepairs(conf, self._api_db, self._cells, conductor.moves)
+        self._moves = MoveRepairs(
+            conf, (self._api_db, self._cells, self._placement), conductor.moves
+        )
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)

@@ -16,6 +16,7 @@ from kilonova.core.migration import Stage
 from kilonova.db import hosts, instances, moves, resizes
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
+from kilonova.placement.client import Placement
 from kilonova.rpc.messages import StartMove
 
 LOG = logging.getLogger(__name__)
@@ -28,10 +29,12 @@ class MoveRepairs:
     """What the converger does about moves."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, api_db: Database, cells: Cells, starter: MoveStarter
+        self,
+        conf: cfg.ConfigOpts,
+        collaborators: tuple[Database, Cells, Placement],
+        starter: MoveStarter,
     ) -> None:
-        self._api_db = api_db
-        self._cells = cells
+        self._api_db, self._cells, self._placement = collaborators
         self._starter = starter
         self._down_time = conf.service_down_time
 
@@ -57,10 +60,19 @@ class MoveRepairs:
         return count
 
     def settle(self, cell: CellUuid) -> None:
-        """Let the top level know how moves ended: what servers count for, and what they need of a host."""
+        """Let the top level know how moves ended: what servers count for, and what they need of a host.
+
+        Of one that is deleted nothing is to be claimed, whoever came late.
+        """
         database = self._cells.database(cell)
+        late = utcnow() - moves.LEASE
         for move in moves.unsettled(database):
             server = instances.get(database, move.instance_uuid)
             if server is not None:
                 resizes.resize(self._api_db, server.uuid, server.flavor)
+            elif move.updated_at > late:
+                # Somebody may be claiming for it still, who looked before it was deleted.
+                continue
+            else:
+                self._placement.free([move.instance_uuid, move.consumer])
             moves.settle(database, move.uuid)

@@ -199,7 +199,8 @@ class MoveStarter:
             known = msgspec.structs.replace(accepted, source_allocation=migration.source_allocation)
             return move_plan.begin(known, server, to, utcnow())
 
-        here.change(migration, step, driver=self._token)
+        if here.change(migration, step, driver=self._token) is None:
+            here.forget(migration)
 
     def _end(self, here: CellMoves, migration: Migration, why: Fault) -> None:
         LOG.info("%s stays on %s: %s", migration.instance_uuid, migration.source_host, why.message)

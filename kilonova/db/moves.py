@@ -268,10 +268,19 @@ def _tell(connection: sa.Connection, found: Next, record: InstanceAction | None)
         end_action(connection, (uuid, request), found.migration.updated_at, failed=found.failed)
 
 
+_REMOVING = (Stage.CLEARING, Stage.UNDOING, Stage.ABANDONING)
+_is_kept = sa.exists().where(
+    _instances.c.uuid == _migrations.c.instance_uuid,
+    _instances.c.deleted.is_(False),
+    sa.or_(_instances.c.task_state.is_(None), _instances.c.task_state != TaskState.DELETING),
+)
+
+
 def hear(connection: sa.Connection, host: HostName, report: MoveReport, now: datetime) -> bool:
     """Take note of what a host says of its part; False if that part is no longer its to do.
 
-    One that goes on is refused if it is to be aborted.
+    One that goes on is refused if it is to be aborted. Of a server that is being deleted nothing is begun but
+    to remove what there is: its host may have said already that it is gone.
     """
     c = _migrations.c
     acting = sa.or_(
@@ -292,4 +301,6 @@ def hear(connection: sa.Connection, host: HostName, report: MoveReport, now: dat
         )
         .values(values)
     )
+    if report.moved is Moved.BEGUN and report.stage not in _REMOVING:
+        heard = heard.where(_is_kept)
     return bool(connection.execute(heard).rowcount)

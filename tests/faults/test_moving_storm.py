@@ -112,30 +112,45 @@ class MovingStormTest(MovingCase):
     def _guests_agree(self) -> bool:
         """Whether there is one guest of each server, on its host; and a second of one that may return."""
         guests = self.guests()
-        expected = 0
+        wrong: list[object] = []
         for server in self.servers():
             found = guests.pop(server["id"], [])
             here = [one for one in found if one.startswith(f"{server['OS-EXT-SRV-ATTR:host']} ")]
             running = [one for one in found if one.endswith("RUNNING")]
-            if server["status"] == "SHELVED_OFFLOADED":
-                expected += len(found)
-            elif server["status"] != "ERROR":
-                may_be = 2 if server["status"] == "VERIFY_RESIZE" else 1
-                expected += len(here) != 1 or len(found) > may_be or len(running) > 1
-        return not guests and not expected
+            may_be = {"VERIFY_RESIZE": 2, "SHELVED_OFFLOADED": 0}.get(server["status"], 1)
+            least = 0 if server["status"] in ("SHELVED_OFFLOADED", "ERROR") else 1
+            if len(found) > may_be or len(here) < least or len(running) > 1:
+                wrong.append((found, server, self.migrations(server["id"])))
+        if wrong or guests:
+            self.addDetail("guests", text_content(f"{wrong}\n{guests}"))
+        return not (wrong or guests)
 
     def _claims_agree(self) -> bool:
-        """Whether as much is held as the servers take, in both sizes of those that may return."""
-        cores = 0
+        """Whether each server holds what it takes, those that may return also by their migrations, and
+        nobody else anything."""
+        expected: dict[str, int] = {}
         for server in self.servers():
             if server["status"] == "VERIFY_RESIZE":
                 (move,) = [
                     one for one in self.migrations(server["id"]) if one["status"] == "finished"
                 ]
-                cores += self._cores(move["old_instance_type_id"])
+                expected[move["uuid"]] = self._cores(move["old_instance_type_id"])
             if server["status"] != "SHELVED_OFFLOADED" and server["OS-EXT-SRV-ATTR:host"]:
-                cores += server["flavor"]["vcpus"]
-        return self.held().get("VCPU", 0) == cores
+                expected[server["id"]] = server["flavor"]["vcpus"]
+        held = self._held_by_all()
+        if held != expected:
+            told = {server["id"]: server for server in self.servers()}
+            self.addDetail("claims", text_content(f"{held}\n{expected}\n{told}"))
+        return held == expected
+
+    def _held_by_all(self) -> dict[str, int]:
+        """Return the cores that each consumer holds."""
+        held: dict[str, int] = {}
+        for provider in self.get("placement", "/resource_providers")["resource_providers"]:
+            path = f"/resource_providers/{provider['uuid']}/allocations"
+            for consumer, allocation in self.get("placement", path)["allocations"].items():
+                held[consumer] = held.get(consumer, 0) + allocation["resources"]["VCPU"]
+        return held
 
     def _cores(self, number: int) -> int:
         """Return the cores of a flavor by its number: the larger one was made last."""

@@ -187,6 +187,19 @@ class HearTest(MovesCase):
             self.assertFalse(self.hear(seen, host, Moved.DONE, attempt=2))
             self.assertFalse(self.hear(seen, host, Moved.DONE, stage=Stage.FINISHED))
 
+    def test_of_a_server_that_is_being_deleted_nothing_is_begun_but_to_remove_it(self) -> None:
+        acting = [stage for stage in Stage if stage in mig.ACTS]
+        moving = [self.add(stage, number) for number, stage in enumerate(acting)]
+        for change in ("deleting", "deleted"):
+            if change == "deleting":
+                instances.update(self.cell, self.server.uuid, {"task_state": TaskState.DELETING})
+            else:
+                instances.mark_deleted(self.cell, [self.server.uuid], LATER)
+            begun = {one.stage for one in moving if self.hear(one, one.acting() or H3, Moved.BEGUN)}
+            self.assertEqual({Stage.CLEARING, Stage.UNDOING, Stage.ABANDONING}, begun, change)
+            for one in moving:
+                self.assertTrue(self.hear(one, one.acting() or H3, Moved.DONE))
+
     def test_a_word_renews_and_tells_how_far_it_is(self) -> None:
         seen = self.add(Stage.SENDING)
         self.assertEqual((seen.uuid,), tuple(m.uuid for m in moves.stuck(self.cell, LATER)))
