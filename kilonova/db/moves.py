@@ -279,8 +279,8 @@ _is_kept = sa.exists().where(
 def hear(connection: sa.Connection, host: HostName, report: MoveReport, now: datetime) -> bool:
     """Take note of what a host says of its part; False if that part is no longer its to do.
 
-    One that goes on is refused if it is to be aborted. Of a server that is being deleted nothing is begun but
-    to remove what there is: its host may have said already that it is gone.
+    One that goes on is refused if it is to be aborted. Of a server that is being deleted nothing is begun
+    but to remove what there is: its host may have said already that it is gone.
     """
     c = _migrations.c
     acting = sa.or_(
