@@ -14,16 +14,12 @@ from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
-from kilonova.compute.libvirt.domain_xml import (
-    NAMESPACE,
-    Place,
-    Record,
-    domain_xml,
-    record_of,
-)
+from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, domain_xml, record_of
+from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
-from kilonova.core.errors import BuildFailed, NotFound
+from kilonova.core.asked import Malformed
+from kilonova.core.errors import BuildAborted, BuildFailed, NotFound
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.instance import Instance
@@ -106,22 +102,25 @@ class LibvirtDriver:
         def make(connection: Any) -> None:
             if _find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
+            if not self._is_test:
+                self._disks.write_config_drive(instance, ())
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
         self._records[instance.uuid] = _record(instance)
 
     def _xml(self, connection: Any, instance: Instance) -> str:
-        drive = self._disks.config_drive(instance.uuid)
         place = Place(
             virt_type=self._virt_type,
             arch="i686" if self._is_test else str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(instance.uuid)),
-            disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
-            config_drive=str(drive) if drive.exists() else None,
-            direct=self._disks.direct,
         )
-        return domain_xml(instance, place)
+        if not self._is_test:
+            place = self._disks.place(instance, place)
+        try:
+            return domain_xml(instance, place)
+        except Malformed as error:
+            raise BuildAborted(error.message) from error
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
