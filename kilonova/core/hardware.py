@@ -17,7 +17,8 @@ _NEVER = ("mem_encryption", "cpu_realtime", "pmem", "ephemeral_encryption")
 """What is known, and cannot be had of any host."""
 _NO = ("", "0", "f", "false", "off", "n", "no")
 
-DISK_BUSES = ("virtio", "scsi", "sata", "ide", "usb")
+DISK_BUSES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd", "usb": "sd"}
+"""The buses of disks, and what the names of disks on them begin with."""
 _NICS = ("virtio", "e1000", "e1000e", "ne2k_pci", "pcnet", "rtl8139", "vmxnet3")
 _VIDEOS = ("vga", "cirrus", "vmvga", "xen", "qxl", "virtio", "gop", "none", "bochs")
 _SCSIS = (
@@ -138,6 +139,12 @@ def hardware_of(flavor: Flavor, image: Image | None) -> Hardware:
         or asked.choice("input_bus", ("usb", "virtio")) is not None,
         sound=asked.choice("sound_model", _SOUNDS),
     )
+
+
+def root_device(flavor: Flavor, image: Image | None) -> str:
+    """Return the name that a guest's root disk goes by."""
+    bus = Asked(flavor, image).get("disk_bus") or "virtio"
+    return f"/dev/{DISK_BUSES.get(bus, 'vd')}a"
 
 
 def _at_most(name: str, number: int | None, most: int, usual: int) -> int:

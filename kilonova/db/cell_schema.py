@@ -60,6 +60,7 @@ class StoredInstance(CellBase):
     terminated_at: Mapped[datetime | None] = mapped_column(Moment)
     deleted: Mapped[bool] = mapped_column(default=False)
     tags: Mapped[str] = mapped_column(LongText, default="")
+    nics: Mapped[bytes | None] = mapped_column(Json)
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
 

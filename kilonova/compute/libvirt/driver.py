@@ -1,5 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from oslo_config import cfg
 from kilonova.compute.driver import Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid
 from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, domain_xml, record_of
@@ -19,10 +21,10 @@ from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.machine import booted_at
 from kilonova.core import flavor
 from kilonova.core.asked import Malformed
-from kilonova.core.errors import BuildAborted, BuildFailed, NotFound
+from kilonova.core.errors import BuildAborted, BuildFailed, HypervisorUnavailable, NotFound
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
@@ -38,8 +40,12 @@ class LibvirtDriver:
         self._virt_type: str = conf.libvirt.virt_type
         self._disks = Disks(Path(conf.instances_path).absolute(), images)
         self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
+        with contextlib.suppress(HypervisorUnavailable):
+            # What this host cannot do is told when it starts. A hypervisor that is away may come back.
+            self._libvirt.use(self._cards.ensure)
 
     @property
     def _is_test(self) -> bool:
@@ -50,6 +56,7 @@ class LibvirtDriver:
         return (self._libvirt.use(self._node),)
 
     def _node(self, connection: Any) -> NodeReport:
+        self._cards.ensure(connection)
         info = connection.getInfo()
         capacity = Capacity(
             vcpus=int(info[2]),
@@ -85,8 +92,9 @@ class LibvirtDriver:
             booted_at=booted_at(),
         )
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """Nothing to do: guests have no card, as there is no default network that ``auto`` could mean."""
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``."""
+        return self._cards.plug(instance)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
@@ -103,7 +111,7 @@ class LibvirtDriver:
             if _find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
             if not self._is_test:
-                self._disks.write_config_drive(instance, ())
+                self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
@@ -116,7 +124,7 @@ class LibvirtDriver:
             console_log=str(self._disks.console_log(instance.uuid)),
         )
         if not self._is_test:
-            place = self._disks.place(instance, place)
+            place = self._disks.place(instance, self._cards.place(instance.uuid, place))
         try:
             return domain_xml(instance, place)
         except Malformed as error:
@@ -129,6 +137,7 @@ class LibvirtDriver:
         except NotFound:
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
+        self._cards.unplug(uuid)
         self._records.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
@@ -162,7 +171,9 @@ class LibvirtDriver:
         """See ``Driver``."""
         files = {uuid: Guest(PowerState.NOSTATE, 0) for uuid in self._disks.uuids()}
         found = self._libvirt.use(lambda connection: list(self._domains(connection)))
-        return files | {uuid: Guest(power, record.epoch) for uuid, power, record in found}
+        return files | {
+            uuid: Guest(power, record.epoch, self._cards.of(uuid)) for uuid, power, record in found
+        }
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
@@ -179,6 +190,7 @@ class LibvirtDriver:
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._cards.close()
         self._libvirt.close()
 
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None:

@@ -7,10 +7,9 @@ import msgspec
 
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
-from kilonova.core.hardware import Hardware
+from kilonova.core.hardware import DISK_BUSES, Hardware
 from kilonova.core.instance import Instance
 
-_PREFIXES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd"}
 _CDROMS = ("ide", "sata", "scsi")
 """The buses on which there are drives that cannot be written."""
 _SERIAL = 20
@@ -25,17 +24,12 @@ class _Disk(msgspec.Struct, frozen=True, kw_only=True):
     is_readonly: bool = False
 
 
-def root_device(bus: str) -> str:
-    """Return the name that a guest's root disk on a bus goes by."""
-    return f"/dev/{_PREFIXES[bus]}a"
-
-
 def add_disks(devices: ET.Element, instance: Instance, place: Place, hardware: Hardware) -> None:
     """Add every disk, and the controllers that they need."""
-    taken = dict.fromkeys(_PREFIXES.values(), 0)
+    taken = dict.fromkeys(DISK_BUSES.values(), 0)
     buses = set()
     for disk in _disks(instance, place, hardware):
-        prefix = _PREFIXES[disk.bus]
+        prefix = DISK_BUSES[disk.bus]
         target = prefix + chr(ord("a") + taken[prefix])
         taken[prefix] += 1
         buses.add(disk.bus)
