@@ -14,6 +14,8 @@ _AGENT = "org.qemu.guest_agent.0"
 def add_controllers(devices: ET.Element, hardware: Hardware) -> None:
     """Add the ports that later devices will need."""
     if is_q35(hardware.machine):
+        # What a port is plugged into must be named before it.
+        add(devices, "controller", {"type": "pci", "index": "0", "model": "pcie-root"})
         for _ in range(_SPARE_PORTS):
             add(devices, "controller", {"type": "pci", "model": "pcie-root-port"})
 
