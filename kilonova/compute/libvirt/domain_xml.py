@@ -11,6 +11,7 @@ from kilonova.compute.libvirt.elements import boot, cpu, devices, disks, memory,
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core import flavor
+from kilonova.core.errors import BuildFailed
 from kilonova.core.hardware import hardware_of
 from kilonova.core.ids import domain_name
 from kilonova.core.instance import Instance
@@ -31,8 +32,11 @@ def domain_xml(instance: Instance, place: Place) -> str:
 
     Raises:
         Malformed: its flavor or its image asks for hardware that cannot be.
+        BuildFailed: it asks for CPUs of its own, and the host picked none.
     """
     hardware = hardware_of(instance.flavor, instance.image)
+    if hardware.cells is not None and hardware.cells.pinned and place.pins is None:
+        raise BuildFailed("This host has no CPUs that a server could have for itself.")
     domain = ET.Element("domain", type=place.virt_type)
     add(domain, "name", text=domain_name(instance.uuid))
     add(domain, "uuid", text=instance.uuid)

@@ -35,9 +35,11 @@ COMMAND = Path(sys.executable).parent / "kilonova-compute"
 class QemuCase(HostCase):
     """A host with QEMU."""
 
+    kind: type[QemuWorld] = QemuWorld
+
     def setUp(self) -> None:
         super().setUp()
-        self.world = QemuWorld()
+        self.world = self.kind()
         # Guests are removed after the host ended, and before the world does.
         self.addCleanup(self.world.close)
         self.addCleanup(self._remove_all)

@@ -1,86 +1,19 @@
 """Guests' network cards on a real libvirt: what is made for them, what outlives what, and what is left."""
 
-import ctypes
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import libvirt
 import msgspec
 import testtools
 
-from kilonova.compute.libvirt.driver import LibvirtDriver
 from kilonova.compute.libvirt.network_xml import NAME
 from kilonova.core.errors import BuildFailed, Invalid
 from kilonova.core.instance import Instance, Wishes
+from kilonova.core.states import TaskState, VmState
+from kilonova.db import instances
 from tests.functional.compute.driver_contract import never
-from tests.integration import services
-from tests.integration.compute.worlds import QemuWorld
-from tests.integration.services.libvirtd import Libvirtd
-from tests.integration.services.process import run
+from tests.integration.compute.networked import NetworkedWorld
+from tests.integration.compute.test_failures import QemuCase
 
-_CLONE_NEWNET = 0x40000000
 _AUTO = Wishes(networks="auto", config_drive=True)
-
-
-@contextmanager
-def in_network(namespace: Path) -> Iterator[None]:
-    """Let this thread, and what it starts, be in a network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def enter(path: str) -> None:
-        with open(path, "rb") as file:
-            if libc.setns(file.fileno(), _CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), f"setns {path}")
-
-    with open("/proc/self/ns/net", "rb") as home:
-        enter(str(namespace))
-        try:
-            yield
-        finally:
-            enter(f"/proc/self/fd/{home.fileno()}")
-
-
-class NetworkedWorld(QemuWorld):
-    """QEMU, on a host with a network."""
-
-    name = "networks"
-    range = "10.88.0.0/29"
-
-    def __init__(self) -> None:
-        self.networked = services.networked_libvirtd(self.name)
-        super().__init__()
-
-    def start_daemon(self) -> Libvirtd:
-        """See ``DaemonWorld``."""
-        return self.networked
-
-    def new_driver(self) -> LibvirtDriver:
-        """See ``LibvirtWorld``. What listens does so in the daemon's network."""
-        network = f"[network]\nprovider = libvirt\nfixed_range = {self.range}\n"
-        self._file.write_text(self.options + network)
-        with in_network(self.networked.network):
-            return super().new_driver()
-
-    def inside(self, *command: str) -> str:
-        """Run a command in the host's network and return what it prints."""
-        return run(["nsenter", f"--net={self.networked.network}", *command])
-
-    def taps(self) -> list[str]:
-        """Return the cards' other ends."""
-        links = json.loads(self.inside("ip", "-json", "link"))
-        return [link["ifname"] for link in links if link["ifname"].startswith("vnet")]
-
-    def metadata(self, address: str) -> str:
-        """Return which server the metadata service tells about to who asks from an address."""
-        self.inside("ip", "address", "add", f"{address}/32", "dev", "lo")
-        try:
-            url = "http://169.254.169.254/openstack/latest/meta_data.json"
-            asked = self.inside("curl", "-s", "-m", "5", "--interface", address, url)
-        finally:
-            self.inside("ip", "address", "del", f"{address}/32", "dev", "lo")
-        return str(json.loads(asked).get("uuid", ""))
 
 
 class NetworksTest(testtools.TestCase):
@@ -211,3 +144,59 @@ class NetworksTest(testtools.TestCase):
         self.assertIn("[network] provider is libvirt, and this host cannot", error.message)
         self.assertIn("169.254.169.254", error.message)
         self.again()
+
+
+class NetworkFailureTest(QemuCase):
+    """Builds with cards that come to nothing, and a service that is restarted."""
+
+    kind = NetworkedWorld
+
+    def server(self) -> Instance:
+        """Return a server that wants a card."""
+        return msgspec.structs.replace(self.world.deaf("vm"), wishes=_AUTO)
+
+    def assert_nothing_left(self, server: Instance) -> None:
+        """See ``QemuCase``. Its address is free, and no tap is there."""
+        super().assert_nothing_left(server)
+        self.assertEqual([], self.world.taps())
+        (card,) = self.driver.prepare_networks(self.server())
+        self.assertEqual("10.88.0.2", card.address)
+
+    def test_a_server_has_its_address_while_it_is_there(self) -> None:
+        self.serve(self.driver)
+        server = self.until_active(self.cell.build(self.server()))
+        self.assertEqual(["10.88.0.2"], [card.address for card in server.nics])
+        self.cell.delete(server)
+        self.until_deleted(server)
+        self.assert_nothing_left(server)
+
+    def test_a_guest_that_does_not_start_leaves_nothing(self) -> None:
+        server = self.server()
+        (self.world.instances / server.uuid / "console.log").mkdir(parents=True)
+        self.serve(self.driver)
+        self.cell.build(server)
+        self.assert_failed(server, "The hypervisor refused")
+
+    def test_a_delete_during_the_download_leaves_nothing(self) -> None:
+        server = self.server()
+        self.world.images.hold()
+        self.serve(self.driver)
+        self.cell.build(server)
+        self.until_downloading()
+        self.cell.delete(server)
+        self.world.images.flow()
+        self.until_deleted(server)
+        self.assert_nothing_left(server)
+
+    def test_a_build_whose_report_was_lost_with_its_service_is_reported_with_its_address(
+        self,
+    ) -> None:
+        host = self.serve(self.driver)
+        server = self.until_active(self.cell.build(self.server()))
+        self.end(host)
+        lost = {"task_state": TaskState.SPAWNING, "vm_state": VmState.BUILDING, "nics": None}
+        instances.update(self.cell.database, server.uuid, lost)
+        self.assertEqual((), self.cell.get(server).nics)
+        self.driver = self.world.driver = self.world.new_driver()
+        self.serve(self.driver)
+        self.assertEqual(server.nics, self.until_active(server).nics)

@@ -10,6 +10,7 @@ import testtools
 from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, domain_xml, record_of
 from kilonova.compute.libvirt.elements.place import LocalFile, Pins, Place
 from kilonova.core.asked import Malformed
+from kilonova.core.errors import BuildFailed
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import InstanceUuid, ProjectId, domain_name, uuid_of_domain
 from kilonova.core.instance import Instance, Nic
@@ -232,6 +233,10 @@ class DomainXmlTest(testtools.TestCase):
             self.assertLess(len(error.message), 300)
         else:
             self.assertEqual(plain, {element.tag for element in ET.fromstring(xml).iter()})
+
+    def test_a_guest_with_cpus_of_its_own_is_not_made_without_them(self) -> None:
+        flavor = of_flavor(hw__cpu_policy="dedicated")
+        self.assertRaises(BuildFailed, domain_xml, server(flavor=flavor), PLACE)
 
     def test_paths_stay_text_too(self) -> None:
         place = msgspec.structs.replace(PLACE, disk=HOSTILE, console_log=HOSTILE)
