@@ -34,7 +34,9 @@ _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 _MOUNT = "/v2.1"
 """Where every route is mounted, whichever root and project a request names."""
 _LEGACY = "v2"
-_ROOTS = frozenset({_LEGACY, "v2.1"})
+_OWN = "kilonova/v1"
+"""The root of what is no part of the Compute API: it has no microversions."""
+_ROOTS = (_LEGACY, "v2.1", _OWN)
 
 
 class _NoRoute(Exception):
@@ -46,8 +48,11 @@ def _split(path: str) -> tuple[str, str] | None:
 
     What needs a token and what is routed are decided by this one function, so they cannot disagree.
     """
-    root, _, rest = path.lstrip("/").partition("/")
-    return (root, rest.strip("/")) if root in _ROOTS else None
+    asked = f"{path.lstrip('/')}/"
+    for root in _ROOTS:
+        if asked.startswith(f"{root}/"):
+            return root, asked.removeprefix(root).strip("/")
+    return None
 
 
 class _Conversation:
@@ -67,6 +72,9 @@ class _Conversation:
         log_under(RequestContext(request_id=context.request_id))
         context.shown_path = request.path
         context.legacy = root == _LEGACY
+        if root == _OWN:
+            context.version = versions.MAXIMUM
+            return
         text = "2.1" if context.legacy else versions.asked_for(request.get_header)
         try:
             context.version = versions.negotiate(text)
@@ -263,10 +271,12 @@ def _unexpected(
 
 def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
+    mounts = {_MOUNT: resources.ROUTES, f"/{_OWN}": resources.OWN_ROUTES}
     by_path: defaultdict[str, list[Route]] = defaultdict(list)
-    for route in resources.ROUTES:
-        by_path[route.path].append(route)
-    known = frozenset(path.split("/")[1] for path in by_path)
+    for mount, routes in mounts.items():
+        for route in routes:
+            by_path[mount + route.path].append(route)
+    known = frozenset(route.path.split("/")[1] for route in resources.ROUTES)
     app = falcon.App(middleware=[_Conversation(known)])
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, _unexpected)
@@ -275,8 +285,10 @@ def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     app.add_error_handler(KilonovaError, _expected)
     app.add_route("/", documents.Root())
     app.add_route(_MOUNT, documents.Versioned())
-    for path, routes in by_path.items():
-        app.add_route(_MOUNT + path, _Resource(routes, services))
+    app.add_route(f"/{_OWN}", documents.Own())
+    app.add_route(f"/{_OWN}/openapi.json", documents.OpenApi(mounts))
+    for path, same_path in by_path.items():
+        app.add_route(path, _Resource(same_path, services))
     return app
 
 

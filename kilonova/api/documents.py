@@ -1,11 +1,15 @@
-"""The version documents, by which clients find the API and its microversions."""
+"""The documents by which clients find the API, its microversions and its routes."""
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import falcon
 import msgspec
 
-from kilonova.api.versions import MAXIMUM, MINIMUM, shown
+from kilonova.api import openapi
+from kilonova.api.routing import Route
+from kilonova.api.versions import MAXIMUM, MINIMUM, Version, negotiate, shown
 
 _UPDATED = "2013-07-23T11:33:21Z"
 _TYPE = "application/vnd.openstack.compute+json;version=2.1"
@@ -60,3 +64,35 @@ class Versioned:
         media = [{"base": "application/json", "type": _TYPE}]
         response.data = msgspec.json.encode({"version": version | {"media-types": media}})
         response.content_type = falcon.MEDIA_JSON
+
+
+class Own:
+    """``GET /kilonova/v1``: what is no part of the Compute API."""
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer 200."""
+        links = [{"rel": "self", "href": f"{request.prefix}/kilonova/v1/"}]
+        document = {"version": {"id": "v1", "status": "CURRENT", "links": links}}
+        response.data = msgspec.json.encode(document)
+        response.content_type = falcon.MEDIA_JSON
+
+
+class OpenApi:
+    """``GET /kilonova/v1/openapi.json``: every route, at the microversion ``version`` of the query."""
+
+    def __init__(self, mounts: Mapping[str, Sequence[Route]]) -> None:
+        self._encoded = lru_cache(maxsize=4)(self._encode)
+        self._mounts = mounts
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer 200.
+
+        Raises:
+            Invalid, NotAcceptable: there is no such microversion.
+        """
+        version = negotiate(request.get_param("version") or "latest")
+        response.data = self._encoded(version)
+        response.content_type = falcon.MEDIA_JSON
+
+    def _encode(self, version: Version) -> bytes:
+        return msgspec.json.encode(openapi.describe(self._mounts, version))

@@ -4,6 +4,7 @@ from kilonova.api import (
     aggregates,
     availability_zones,
     compute_services,
+    decisions,
     extensions,
     flavor_details,
     flavors,
@@ -12,6 +13,7 @@ from kilonova.api import (
     key_pairs,
     limits,
     migrations,
+    plans,
     quotas,
     server_addresses,
     server_metadata,
@@ -42,3 +44,6 @@ ROUTES: tuple[Route, ...] = (
     *servers.ROUTES,
     *usages.ROUTES,
 )
+
+OWN_ROUTES: tuple[Route, ...] = (*decisions.ROUTES, *plans.ROUTES)
+"""What is served below ``/kilonova/v1``, with no microversions."""

@@ -15,7 +15,7 @@ A module of a resource has a table ``ROUTES`` of ``Route`` and the handlers in i
 
 A handler takes ``asked`` and the path's parameters by name, and raises ``core.errors``; it is called only
 if policy allows the route's rule to the asker for his own project. What belongs to another project is a
-matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../action`` has ``act_on`` a table
+matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../action`` has ``ActOn`` a table
 of ``Act`` as its handler, and no rule of its own.
 
 ``body`` and ``query`` are ``Schemas``: the schema that counts is the newest that is not newer than the
@@ -44,6 +44,14 @@ class Schemas:
             (version, Draft202012Validator(schema, format_checker=_FORMATS))
             for version, schema in sorted(by_version.items(), reverse=True)
         ]
+
+    def at(self, version: Version) -> Mapping[str, Any]:
+        """Return the schema that counts at a microversion; without one, that of everything."""
+        for since, validator in self._validators:
+            if since <= version:
+                schema: Mapping[str, Any] = validator.schema
+                return schema
+        return {}
 
     def check(self, value: object, version: Version, what: str, *, lenient: bool = False) -> None:
         """Check a body or a query. ``lenient`` removes unknown keys, and spaces around names, instead of
@@ -227,19 +235,27 @@ class Act:
         self.until = until
 
 
-def act_on(acts: Mapping[str, Act]) -> Callable[..., Answer]:
-    """Return the handler that passes a body such as ``{"os-stop": null}`` to its action's handler."""
+class ActOn:
+    """The handler of a ``POST .../action``: passes a body such as ``{"os-stop": null}`` to its action."""
 
-    def handle(asked: Asked, **params: str) -> Answer:
+    __slots__ = ("acts",)
+
+    def __init__(self, acts: Mapping[str, Act]) -> None:
+        self.acts = acts
+
+    def __call__(self, asked: Asked, **params: str) -> Answer:
+        """Answer what the action answers.
+
+        Raises:
+            Invalid: there is no such action at this microversion, or its body is wrong.
+        """
         body = asked.body
         if not isinstance(body, dict) or len(body) != 1:
             raise Invalid("Malformed request body: an action is an object with one key.")
         name = next(iter(body))
-        act = acts.get(name)
+        act = self.acts.get(name)
         if act is None or not act.since <= asked.version <= act.until:
             raise Invalid(f"There is no such action: {name}")
         asked.authorize(act.rule)
         act.body.check(body, asked.version, "the body", lenient=asked.lenient)
         return act.handler(asked, **params)
-
-    return handle

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
-from kilonova.api.routing import Act, Answer, Asked, Route, act_on
+from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
 from kilonova.core import states
 from kilonova.core.clock import utcnow
@@ -195,4 +195,4 @@ ACTS = {
     "os-getConsoleOutput": Act("os_compute_api:os-console-output", console_output, schemas.CONSOLE),
 }
 
-ROUTES = (Route("POST", "/servers/{server_id}/action", None, act_on(ACTS)),)
+ROUTES = (Route("POST", "/servers/{server_id}/action", None, ActOn(ACTS)),)

@@ -22,7 +22,7 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Wishes
-from kilonova.core.quota import UNLIMITED, Amount, Limits
+from kilonova.core.quota import UNLIMITED, Amount, Limits, exceeded
 from kilonova.core.scheduling import RequestSpec
 from kilonova.db import build_requests, quotas
 from kilonova.db.build_requests import Accepted
@@ -34,8 +34,29 @@ MOST_AT_ONCE = 1000
 """Servers that one request can ask for: what one transaction and one message carry with ease."""
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks for, resolved: what its servers have in common, what they need of a host, how
+    many must be and should be, and the limits on them."""
+
+    template: Instance
+    spec: RequestSpec
+    counts: tuple[int, int]
+    limits: Limits
+
+
 def create(asked: Asked) -> Answer:
     """Accept servers. Answers 202 as soon as they are written down, whatever else is away."""
+    accepted = _accept(asked, wanted(asked))
+    _cast(asked, [a.instance.uuid for a in accepted])
+    return _answer(asked, asked.body["server"], accepted[0].instance)
+
+
+def wanted(asked: Asked) -> Wanted:
+    """Return what a request asks for.
+
+    Raises:
+        KilonovaError: it is refused, for whatever reason but the number of servers.
+    """
     body = asked.body["server"]
     counts = _counts(body)
     limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
@@ -55,9 +76,23 @@ def create(asked: Asked) -> Answer:
         forced_node=wishes.forced_node,
     )
     template = _template(asked, body, flavor, image, wishes)
-    accepted = _accept(asked, template, spec, counts, limits)
-    _cast(asked, [a.instance.uuid for a in accepted])
-    return _answer(asked, body, accepted[0].instance)
+    return Wanted(template=template, spec=spec, counts=counts, limits=limits)
+
+
+def admitted(asked: Asked, request: Wanted) -> int:
+    """Return how many servers of a request would be accepted.
+
+    Raises:
+        QuotaExceeded: not even so many as must be.
+    """
+    low, high = request.counts
+    room = _room(asked, request.template.flavor, request.limits)
+    if room < low:
+        flavor = request.template.flavor
+        used = quotas.used_by(asked.services.api_db, asked.context.project_id)
+        each = Amount(instances=low, cores=low * flavor.vcpus, ram=low * flavor.memory_mb)
+        raise QuotaExceeded(exceeded(each, used, request.limits) or "Quota exceeded")
+    return min(high, room)
 
 
 def _counts(body: Mapping[str, Any]) -> tuple[int, int]:
@@ -103,19 +138,14 @@ def host_name(name: str, suffix: str, fallback: str) -> str:
     return label + suffix if label else fallback
 
 
-def _accept(
-    asked: Asked,
-    template: Instance,
-    spec: RequestSpec,
-    counts: tuple[int, int],
-    limits: Limits,
-) -> list[Accepted]:
+def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
     """Write as many servers as the quota holds between min_count and max_count, in one transaction.
 
     Raises:
         QuotaExceeded: it does not hold min_count of them.
     """
-    low, count = counts
+    template, limits = request.template, request.limits
+    low, count = request.counts
     several = count > 1
     if count > low:
         # So that nothing is written in vain for a maximum far beyond the quota.
@@ -124,7 +154,7 @@ def _accept(
         accepted = [
             Accepted(
                 instance=_numbered(template, n, several=several),
-                spec=spec,
+                spec=request.spec,
                 request_id=asked.context.request_id,
             )
             for n in range(count)

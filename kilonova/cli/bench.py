@@ -8,39 +8,28 @@ import statistics
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import requests
-import yaml
 
+from kilonova.cli.cloud import Cloud, connect
+from kilonova.cli.cloud import add_arguments as add_cloud
 from kilonova.cli.processes import Usage
-from kilonova.core.errors import Invalid, KilonovaError, Unavailable
+from kilonova.core.errors import KilonovaError
 
 _MICROVERSION = "2.37"
 _POLL = 0.1
 _PATIENCE = 300.0
 
 
-class Cloud(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the Compute API is, and the token to ask it with."""
-
-    compute: str
-    token: str
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers of every request."""
-        return {"X-Auth-Token": self.token, "OpenStack-API-Version": f"compute {_MICROVERSION}"}
+def _headers(cloud: Cloud) -> dict[str, str]:
+    """Return the headers of every request."""
+    return {"X-Auth-Token": cloud.token, "OpenStack-API-Version": f"compute {_MICROVERSION}"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``kilonova bench boot``."""
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--os-cloud", help="a cloud of clouds.yaml (password authentication)")
-    where.add_argument("--endpoint", help="the Compute API of a noauth2 deployment")
-    parser.add_argument("--token", default="admin:bench", help="user:project, with --endpoint")
-    parser.add_argument("--clouds-file", type=Path, default=Path("clouds.yaml"))
+    add_cloud(parser)
     parser.add_argument("--servers", type=int, default=100, metavar="N")
     parser.add_argument("--concurrency", type=int, default=1, metavar="C")
     parser.add_argument("--flavor", default="1", help="a flavor's id")
@@ -54,41 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="count CPU time only of processes with this in their command line or a parent's",
     )
     parser.add_argument("--keep", action="store_true", help="do not delete the servers afterwards")
-
-
-def connect(options: argparse.Namespace) -> Cloud:
-    """Return the cloud that the options name.
-
-    Raises:
-        Invalid: clouds.yaml does not have it.
-        Unavailable: Keystone refused.
-    """
-    if options.endpoint:
-        return Cloud(compute=options.endpoint.rstrip("/"), token=options.token)
-    try:
-        auth = yaml.safe_load(options.clouds_file.read_text())["clouds"][options.os_cloud]["auth"]
-        user = {
-            "name": auth["username"],
-            "password": auth["password"],
-            "domain": {"name": auth.get("user_domain_name", "Default")},
-        }
-        project = {
-            "name": auth["project_name"],
-            "domain": {"name": auth.get("project_domain_name", "Default")},
-        }
-    except (OSError, KeyError, TypeError) as error:
-        raise Invalid(f"{options.clouds_file}: cloud {options.os_cloud}: {error}") from error
-    identity = {"methods": ["password"], "password": {"user": user}}
-    body = {"auth": {"identity": identity, "scope": {"project": project}}}
-    answer = requests.post(f"{auth['auth_url'].rstrip('/')}/auth/tokens", json=body, timeout=30)
-    if answer.status_code != 201:
-        raise Unavailable(f"Keystone answered {answer.status_code}: {answer.text}")
-    for service in answer.json()["token"]["catalog"]:
-        for endpoint in service["endpoints"]:
-            if service["type"] == "compute" and endpoint["interface"] == "public":
-                token = answer.headers["X-Subject-Token"]
-                return Cloud(compute=endpoint["url"].rstrip("/"), token=token)
-    raise Invalid("The catalog has no compute service")
 
 
 class _Boots:
@@ -119,7 +73,7 @@ class _Boots:
             answer = session.post(
                 f"{self._cloud.compute}/servers",
                 json={"server": server},
-                headers=self._cloud.headers(),
+                headers=_headers(self._cloud),
                 timeout=120,
             )
             ended = time.monotonic()
@@ -152,7 +106,7 @@ def listed(session: requests.Session, cloud: Cloud, query: str = "") -> list[dic
     found: list[dict[str, Any]] = []
     url: str | None = f"{cloud.compute}/servers/detail?limit=1000&{query}"
     while url:
-        body = session.get(url, headers=cloud.headers(), timeout=120).json()
+        body = session.get(url, headers=_headers(cloud), timeout=120).json()
         found += body["servers"]
         url = next((link["href"] for link in body.get("servers_links", [])), None)
     return found
@@ -236,7 +190,7 @@ def _report_list(session: requests.Session, cloud: Cloud) -> None:
 
 def _delete(session: requests.Session, cloud: Cloud, uuids: set[str]) -> None:
     for uuid in uuids:
-        session.delete(f"{cloud.compute}/servers/{uuid}", headers=cloud.headers(), timeout=60)
+        session.delete(f"{cloud.compute}/servers/{uuid}", headers=_headers(cloud), timeout=60)
     deadline = time.monotonic() + _PATIENCE
     while left := uuids & {server["id"] for server in listed(session, cloud)}:
         if time.monotonic() > deadline:

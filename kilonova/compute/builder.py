@@ -17,14 +17,13 @@ from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
 from kilonova.core.hardware import root_device
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
-from kilonova.core.instance import ActionEvent, Instance, Nic
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Instance, Nic
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc.messages import BuildInstance
 
 LOG = logging.getLogger(__name__)
 
-BUILD = "compute__do_build_and_run_instance"
 _PAUSE = 1.0
 _LONGEST_PAUSE = 10.0
 _IMAGE_SECONDS = 120.0
@@ -74,7 +73,7 @@ class Builder:
         instance = message.instance
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
-            whole = stages.begin(BUILD)
+            whole = stages.begin(BUILD_EVENT)
             if not self._begins(context, instance, whole):
                 return
             try:

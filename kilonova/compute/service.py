@@ -107,7 +107,7 @@ class ComputeService:
         self._sent = nodes
 
     def _register(self, node: NodeReport) -> None:
-        """Tell Placement what a node has, whenever that changed."""
+        """Tell Placement what a node has, whenever that changed, until it has taken all of it."""
         for known in self._registered:
             if (known.provider_uuid, known.inventory, known.traits) == (
                 node.provider_uuid,
@@ -115,9 +115,11 @@ class ComputeService:
                 node.traits,
             ):
                 return
-        self._placement.ensure_provider(node.provider_uuid, node.node, node.inventory, node.traits)
+        complete = self._placement.ensure_provider(
+            node.provider_uuid, node.node, node.inventory, node.traits
+        )
         others = [k for k in self._registered if k.provider_uuid != node.provider_uuid]
-        self._registered = (*others, node)
+        self._registered = (*others, node) if complete else tuple(others)
 
     def _adopt(self) -> None:
         guests = self._driver.guests()

@@ -9,10 +9,10 @@ from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import KilonovaError
-from kilonova.core.instance import Fault
-from kilonova.core.report import BuildFailure, InstanceReport
+from kilonova.core.instance import ActionEvent, Instance
+from kilonova.core.report import BuildFailure, InstanceReport, Tried
 from kilonova.core.scheduling import Destination
-from kilonova.db import hosted, hosts, instances, reports
+from kilonova.db import actions, hosted, hosts, instances, reports
 from kilonova.db.engine import Database
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.bus import Bus
@@ -86,40 +86,54 @@ class CellConductor:
         if instance is None:
             return
         left = list(failure.alternates) if failure.retry else []
+        tries: list[ActionEvent] = []
         while left:
             chosen = left.pop(0)
-            claim = Claim(
-                consumer=instance.uuid,
-                project_id=instance.project_id,
-                user_id=instance.user_id,
-                allocation=chosen.allocation,
-            )
-            if not self._placement.claim([claim]):
-                self._move(context, report, chosen, tuple(left))
+            tries.append(self._claim(instance, chosen))
+            if tries[-1].result == plan.SUCCESS:
+                self._move(context, report, chosen, (tuple(left), tuple(tries)))
                 return
-        self.give_up(report, plan.gave_up(failure, utcnow()))
+        self._give_up(report, failure, tuple(tries))
+
+    def _claim(self, instance: Instance, chosen: Destination) -> ActionEvent:
+        """Claim another host for a server; return how that ended."""
+        claim = Claim(
+            consumer=instance.uuid,
+            project_id=instance.project_id,
+            user_id=instance.user_id,
+            allocation=chosen.allocation,
+        )
+        began = utcnow()
+        refused = self._placement.claim([claim])
+        return plan.claimed(chosen, began, utcnow(), refused.get(instance.uuid))
 
     def _move(
         self,
         context: RequestContext,
         report: InstanceReport,
         chosen: Destination,
-        alternates: tuple[Destination, ...],
+        rest: tuple[tuple[Destination, ...], tuple[ActionEvent, ...]],
     ) -> None:
+        """Send a build to another host; ``rest`` are the alternates after that, and what was tried."""
         now = utcnow()
+        alternates, tries = rest
         to = (chosen.host, chosen.node, chosen.availability_zone)
-        if not reports.move(self._cell_db, report.instance_uuid, report.epoch, to, now):
+        tried = Tried(request_id=report.request_id, events=tries)
+        if not reports.move(self._cell_db, report.instance_uuid, report.epoch, to, now, tried):
             return
         instance = instances.get(self._cell_db, report.instance_uuid)
         if instance is not None:
             message = BuildInstance(instance=instance, destination=chosen, alternates=alternates)
             self._bus.cast(context, message, host=chosen.host)
 
-    def give_up(self, report: InstanceReport, fault: Fault) -> None:
-        """Put a server whose build failed for good into ERROR and free its claim."""
+    def _give_up(
+        self, report: InstanceReport, failure: BuildFailure, tries: tuple[ActionEvent, ...]
+    ) -> None:
+        """Put a server whose build failed for good into ERROR, with every host's reason; free its claim."""
         # First, because when Placement is away the host reports again, and this is done again.
         self._placement.free([report.instance_uuid])
-        if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault):
-            reports.finish_action(
-                self._cell_db, report.instance_uuid, report.request_id, "Error", utcnow()
-            )
+        action = actions.get_action(self._cell_db, report.instance_uuid, report.request_id)
+        events = (*(action.events if action else ()), *tries)
+        fault = plan.gave_up(failure, events, utcnow())
+        tried = Tried(request_id=report.request_id, events=tries)
+        reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault, tried)

@@ -21,9 +21,19 @@ from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
+from kilonova.core.report import Tried
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action, TaskState
-from kilonova.db import actions, build_requests, hosts, instances, leases, reports, unfinished
+from kilonova.db import (
+    actions,
+    build_requests,
+    decisions,
+    hosts,
+    instances,
+    leases,
+    reports,
+    unfinished,
+)
 from kilonova.db.cells import Cells, map_hosts, mapping_of
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -42,6 +52,8 @@ _NOT_BEGUN = timedelta(seconds=30)
 _NOT_DELETED = timedelta(seconds=30)
 _NOT_DONE = timedelta(seconds=300)
 """A stop, start or reboot that its host did not answer for so long is given up."""
+_PRUNING = timedelta(seconds=60)
+"""Between two looks at whether old decisions are to be forgotten."""
 
 _GIVEN_UP = (
     TaskState.POWERING_OFF,
@@ -63,6 +75,8 @@ class Converger:
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._interval = conf.converge_interval
         self._build_timeout = conf.instance_build_timeout
+        self._decisions_kept = conf.scheduler.decisions_kept
+        self._next_pruning = utcnow()
         self._conductor = conductor
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
@@ -99,6 +113,7 @@ class Converger:
         if not held or held[0] is None:
             return
         self._attempt("build requests", self._drive_stale)
+        self._attempt("decisions", self._forget_decisions)
         for cell in self._cells.all():
             if cell.uuid == CELL0:
                 continue
@@ -130,6 +145,12 @@ class Converger:
             REPAIRS.labels("drive").inc(len(stale))
             self._conductor.build_servers(service_context(), BuildServers(instance_uuids=stale))
 
+    def _forget_decisions(self) -> None:
+        now = utcnow()
+        if now >= self._next_pruning:
+            self._next_pruning = now + _PRUNING
+            decisions.prune(self._api_db, now, self._decisions_kept)
+
     def _map_hosts(self, cell: CellUuid) -> None:
         map_hosts(self._api_db, cell, hosts.hosts_of(self._cells.database(cell)))
 
@@ -141,7 +162,9 @@ class Converger:
         before = now - timedelta(seconds=self._build_timeout)
         for late in unfinished.building_since(database, before):
             fault = plan.timed_out(self._build_timeout, now)
-            if reports.fail(database, late.uuid, late.epoch, fault):
+            request = actions.request_of(database, late.uuid, Action.CREATE)
+            tried = Tried(request_id=request, events=()) if request else None
+            if reports.fail(database, late.uuid, late.epoch, fault, tried):
                 self._note("late", late)
                 self._placement.free([late.uuid])
 
@@ -158,13 +181,15 @@ class Converger:
                 continue
             chosen = self._destination(waiting, cell)
             to = (chosen.host, chosen.node, chosen.availability_zone)
-            if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
+            now = utcnow()
+            context = self._context(cell, waiting, Action.CREATE)
+            tried = Tried(request_id=context.request_id, events=(plan.sent_again(chosen, now),))
+            if not reports.move(database, waiting.uuid, waiting.epoch, to, now, tried):
                 continue
             again = instances.get(database, waiting.uuid)
             if again is not None:
                 self._note("build", again)
                 message = BuildInstance(instance=again, destination=chosen)
-                context = self._context(cell, again, Action.CREATE)
                 self._bus(cell).cast(context, message, host=chosen.host)
 
     def _destination(self, instance: Instance, cell: CellUuid) -> Destination:

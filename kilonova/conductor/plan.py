@@ -1,47 +1,73 @@
 """What follows from a decision or from a failed build. Pure: values in, values out."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from kilonova.core.ids import CELL0
-from kilonova.core.instance import ActionEvent, Fault, Instance, InstanceAction
+from kilonova.core.decision_record import Decided, Stage
+from kilonova.core.ids import CELL0, InstanceUuid
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault, Instance, InstanceAction
 from kilonova.core.report import BuildFailure
 from kilonova.core.scheduling import Decision, Destination, NoHost
 from kilonova.core.states import Action, TaskState, VmState
-from kilonova.db.build_requests import Pending
+from kilonova.db.build_requests import Outcome, Pending
 from kilonova.db.instances import Placed
+from kilonova.rpc.messages import Destinations
 
 FIRST_EPOCH = 1
+ACCEPTED = "api_accept_request"
+"""From when the API took the request on until a conductor took it up."""
 SCHEDULED = "schedule_instances"
+CLAIMED = "scheduler_claim_resources"
+CLAIMED_NEXT = "conductor_claim_alternate"
+SENT_AGAIN = "conductor_send_again"
+SUCCESS, ERROR = "Success", "Error"
 
 
-def place(pending: Pending, decision: Decision, began: datetime, now: datetime) -> Placed:
-    """Return the instance as it goes into its cell, or into cell0 with the counted reasons."""
+def place(
+    pending: Pending, decision: Decision, began: datetime, now: datetime, claim: Stage | None = None
+) -> Placed:
+    """Return the instance as it goes into its cell, or into cell0 with the counted reasons.
+
+    ``claim`` is when the scheduler claimed, where it told.
+    """
     if decision.destination is None:
         return refuse(pending, no_valid_host(decision.no_host, now), began)
-    scheduled = ActionEvent(
-        name=SCHEDULED, started_at=began, finished_at=now, result="Success", details=None
-    )
+    scheduled = ActionEvent(name=SCHEDULED, started_at=began, finished_at=now, result=SUCCESS)
+    events = [scheduled]
+    if claim is not None:
+        claimed = ActionEvent(
+            name=CLAIMED, started_at=claim.began_at, finished_at=claim.ended_at, result=SUCCESS
+        )
+        events.append(claimed)
     instance = at(pending.instance, decision.destination, FIRST_EPOCH, now)
-    return Placed(instance=instance, action=_created(pending, scheduled, now))
+    return Placed(instance=instance, action=_created(pending, events, now))
 
 
 def refuse(pending: Pending, fault: Fault, began: datetime) -> Placed:
     """Return the instance as it goes into cell0, in ERROR."""
     now = fault.created_at
     scheduled = ActionEvent(
-        name=SCHEDULED, started_at=began, finished_at=now, result="Error", details=fault.message
+        name=SCHEDULED, started_at=began, finished_at=now, result=ERROR, details=fault.message
     )
     failed = msgspec.structs.replace(
         pending.instance, vm_state=VmState.ERROR, task_state=None, updated_at=now
     )
-    action = msgspec.structs.replace(_created(pending, scheduled, now), message="Error")
+    action = msgspec.structs.replace(_created(pending, [scheduled], now), message=fault.message)
     return Placed(instance=failed, action=action, fault=fault)
 
 
-def _created(pending: Pending, scheduled: ActionEvent, now: datetime) -> InstanceAction:
+def _created(pending: Pending, events: Sequence[ActionEvent], now: datetime) -> InstanceAction:
+    """Return the action of a creation: its acceptance, and the events from the scheduling on."""
     instance = pending.instance
+    accepted = ActionEvent(
+        name=ACCEPTED,
+        started_at=instance.created_at,
+        finished_at=events[0].started_at,
+        result=SUCCESS,
+    )
     return InstanceAction(
         action=Action.CREATE,
         instance_uuid=instance.uuid,
@@ -50,7 +76,7 @@ def _created(pending: Pending, scheduled: ActionEvent, now: datetime) -> Instanc
         project_id=instance.project_id,
         started_at=instance.created_at,
         updated_at=now,
-        events=(scheduled,),
+        events=(accepted, *events),
     )
 
 
@@ -66,6 +92,23 @@ def at(instance: Instance, chosen: Destination, epoch: int, now: datetime) -> In
         epoch=epoch,
         updated_at=now,
     )
+
+
+def outcome(
+    pending: Mapping[InstanceUuid, Pending], answer: Destinations, now: datetime
+) -> Outcome | None:
+    """Return what is kept of a scheduling pass, or None if the scheduler told nothing of it."""
+    if answer.record is None:
+        return None
+    servers = tuple(
+        Decided(
+            instance_uuid=decision.instance_uuid,
+            request_id=pending[decision.instance_uuid].request_id,
+            host=decision.destination.host if decision.destination else None,
+        )
+        for decision in answer.decisions
+    )
+    return Outcome(record=answer.record, servers=servers, decided_at=now)
 
 
 def cell_of(decision: Decision) -> str:
@@ -85,13 +128,49 @@ def no_valid_host(why: NoHost | None, now: datetime) -> Fault:
     return Fault(code=500, message=sentence, details=details, created_at=now)
 
 
-def gave_up(failure: BuildFailure, now: datetime) -> Fault:
-    """Return the fault of a server that no host could build."""
-    what = "No host is left to try" if failure.retry else "No other host is tried"
+def claimed(
+    chosen: Destination, began: datetime, ended: datetime, refused: str | None
+) -> ActionEvent:
+    """Return the event of a claim on an alternate; ``refused`` is why it failed, or None."""
+    return ActionEvent(
+        name=CLAIMED_NEXT,
+        started_at=began,
+        finished_at=ended,
+        result=SUCCESS if refused is None else ERROR,
+        details=refused,
+        host=chosen.host,
+    )
+
+
+def sent_again(chosen: Destination, now: datetime) -> ActionEvent:
+    """Return the event of a build that its host never began and that is sent to it once more."""
+    return ActionEvent(
+        name=SENT_AGAIN, started_at=now, finished_at=now, result=SUCCESS, host=chosen.host
+    )
+
+
+def gave_up(failure: BuildFailure, events: Iterable[ActionEvent], now: datetime) -> Fault:
+    """Return the fault of a server that no host could build: what hosts said, counted, for all; which host
+    said what, for operators. ``events`` are those of the action; the failure is its last host's."""
+    failed = sorted((e for e in events if e.result == ERROR), key=lambda event: event.started_at)
+    builds = [event for event in failed if event.name == BUILD_EVENT]
+    claims = [event for event in failed if event.name == CLAIMED_NEXT]
+    said = Counter(event.details or "" for event in builds)
+    told = [f"{count} said: {reason}" for reason, count in said.most_common()]
+    if claims:
+        told.append(f"{len(claims)} had no room left")
+    tried = len(builds) + len(claims)
+    if failure.retry and tried > 1:
+        message = f"The server could not be built on any of {tried} hosts: {'; '.join(told)}"
+    else:
+        what = "No host is left to try" if failure.retry else "No other host is tried"
+        message = f"The server could not be built. {what}; the last one said: {failure.reason}"
+    # The last host told more of itself than its event holds.
+    lines = [f"{event.host}: {event.details}" for event in (*builds[:-1], *claims)]
     return Fault(
         code=500,
-        message=f"The server could not be built. {what}; the last one said: {failure.reason}",
-        details=failure.details,
+        message=message,
+        details="\n".join([failure.details, *lines]),
         created_at=now,
     )
 

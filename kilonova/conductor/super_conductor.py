@@ -14,6 +14,7 @@ from oslo_config import cfg
 from kilonova.conductor import plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
+from kilonova.core.decision_record import CLAIM
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.scheduling import Decision
@@ -121,7 +122,7 @@ class SuperConductor:
         except KilonovaError as error:
             LOG.warning("%d build requests are given back: %s", len(group), error)
             given_back = [p.instance.uuid for p in group]
-            build_requests.release(self._api_db, given_back, self._token)
+            build_requests.release(self._api_db, given_back, self._token, str(error))
 
     def _give_up(self, late: Sequence[Pending]) -> None:
         """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""
@@ -154,15 +155,17 @@ class SuperConductor:
             context, message, Destinations, timeout=_SCHEDULING_TIMEOUT
         )
         now = utcnow()
+        claim = answer.record.stage(CLAIM) if answer.record else None
         placed: defaultdict[CellUuid, list[tuple[Placed, Decision]]] = defaultdict(list)
         for decision in answer.decisions:
-            one = plan.place(by_uuid[decision.instance_uuid], decision, began, now)
+            one = plan.place(by_uuid[decision.instance_uuid], decision, began, now, claim)
             placed[CellUuid(plan.cell_of(decision))].append((one, decision))
             LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
         for cell_uuid, here in placed.items():
             instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
-        settled = build_requests.settle(self._api_db, chosen, self._token)
+        decided = plan.outcome(by_uuid, answer, now)
+        settled = build_requests.settle(self._api_db, chosen, self._token, decided)
         if settled.lost:
             self._clear_away([p for p in group if p.instance.uuid in settled.lost])
         for cell_uuid, here in placed.items():

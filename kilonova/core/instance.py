@@ -151,6 +151,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     details: str = ""
 
 
+BUILD_EVENT = "compute__do_build_and_run_instance"
+"""What a whole build on one host is called. The name is Nova's: clients look for it."""
+
+
 class ActionEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One stage of an instance action. ``result`` is None until it is finished."""
 

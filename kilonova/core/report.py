@@ -48,3 +48,10 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     gone: bool = False
     if_idle: bool = False
     events: tuple[ActionEvent, ...] = ()
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What a conductor did about a failed build, as further events of the request's action."""
+
+    request_id: RequestId
+    events: tuple[ActionEvent, ...]

@@ -152,10 +152,14 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     allocation: Allocation
 
 
+_OF_ONE = {"are": "is", "were": "was", "have": "has", "lack": "lacks"}
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why hosts were refused: by which filter or resource class, how many, and the nearest miss.
 
-    ``sentence`` is safe for a tenant: it names no host. ``short_by`` is how far the nearest miss was
+    ``sentence`` says what hosts are or have, as of several (``are in another zone``). It is safe for a
+    tenant: it names no host. ``short_by`` is how far the nearest miss was
     from fitting, in whatever ``refused_by`` counts; 0 where that is no number.
     """
 
@@ -164,6 +168,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int = 1
     nearest_miss: str = ""
     short_by: float = 0.0
+
+    def counted(self) -> str:
+        """Return the sentence with its number of hosts, such as ``1 is down`` or ``2 are down``."""
+        verb, space, rest = self.sentence.partition(" ")
+        if self.hosts == 1:
+            verb = _OF_ONE.get(verb, verb)
+        return f"{self.hosts} {verb}{space}{rest}"
 
 
 class NoHost(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +185,9 @@ class NoHost(msgspec.Struct, frozen=True, kw_only=True):
 
     def sentence(self) -> str:
         """Return the tenant's sentence, such as ``0 of 12 hosts fit: 9 lack MEMORY_MB, ...``."""
-        counted = ", ".join(f"{r.hosts} {r.sentence}" for r in self.reasons)
+        counted = ", ".join(reason.counted() for reason in self.reasons)
+        if not self.considered:
+            counted = "there is no host yet"
         return f"0 of {self.considered} hosts fit" + (f": {counted}" if counted else "")
 
 

@@ -178,6 +178,13 @@ _SCHEDULER = [
     cfg.IntOpt(
         "host_refresh_interval", default=2, min=1, help="Seconds between two looks at the hosts."
     ),
+    cfg.IntOpt(
+        "decisions_kept",
+        default=20000,
+        min=1,
+        help="Of how many servers the decisions are kept for kilonova explain, none for longer than "
+        "30 days.",
+    ),
 ]
 
 _WEIGHERS = (

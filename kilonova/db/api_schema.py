@@ -58,7 +58,8 @@ class BuildRequest(ApiBase):
 
     ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet).
     One that is ``withdrawn`` is nobody's server any more: its owner deleted it after a conductor had
-    begun, and what that left in a cell and in Placement is still to be removed.
+    begun, and what that left in a cell and in Placement is still to be removed. ``waits_for`` is what stood
+    in the way when it was driven last.
     """
 
     __tablename__ = "build_requests"
@@ -71,6 +72,7 @@ class BuildRequest(ApiBase):
     driver: Mapped[str] = mapped_column(Name, default="")
     driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
     withdrawn: Mapped[bool] = mapped_column(default=False)
+    waits_for: Mapped[str | None] = mapped_column(LongText)
     instance: Mapped[bytes] = mapped_column(Json)
 
 
@@ -193,6 +195,25 @@ class AggregateHost(ApiBase):
         ForeignKey("aggregates.id", ondelete="CASCADE"), primary_key=True
     )
     host: Mapped[str] = mapped_column(Name, primary_key=True, index=True)
+
+
+class StoredDecision(ApiBase):
+    """A server that a scheduling pass decided on, with its host, if it got one.
+
+    ``record`` tells how the decision came about; it stands in the row of the pass's first server
+    (``place`` 0) alone. All rows of a pass have one ``created_at``.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("decisions_age", "created_at", "place"),)
+
+    decision_id: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    instance_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    request_id: Mapped[str] = mapped_column(Name, index=True)
+    host: Mapped[str | None] = mapped_column(Name)
+    record: Mapped[bytes | None] = mapped_column(Json)
 
 
 class Lease(ApiBase):

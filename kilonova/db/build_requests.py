@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from kilonova.core.decision_record import Decided, DecisionRecord
 from kilonova.core.errors import QuotaExceeded
 from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId, RequestId
 from kilonova.core.instance import Instance
 from kilonova.core.quota import Amount, Limits, exceeded
 from kilonova.core.scheduling import RequestSpec
+from kilonova.db import decisions
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
 from kilonova.db.engine import Database
 from kilonova.db.statements import among, insert_if_absent, table_of
@@ -197,6 +199,19 @@ def _pending(row: Any) -> Pending:
     )
 
 
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How the servers of one scheduling pass were decided on, and when."""
+
+    record: DecisionRecord
+    servers: tuple[Decided, ...]
+    decided_at: datetime
+
+    def keep(self, connection: sa.Connection, uuids: Collection[InstanceUuid]) -> None:
+        """Keep the decision for some of the servers."""
+        kept = [server for server in self.servers if server.instance_uuid in uuids]
+        decisions.insert(connection, self.record, kept, self.decided_at)
+
+
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of build requests: ``mapped`` have a cell now; ``lost`` were withdrawn by their owner,
     and are the driver's to clear away and forget; ``taken_over`` are another conductor's, who may have
@@ -207,8 +222,16 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     taken_over: frozenset[InstanceUuid]
 
 
-def settle(api_db: Database, placed: dict[InstanceUuid, CellUuid], driver: str) -> Settled:
-    """Map servers to their cells and remove their build requests, in one transaction."""
+def settle(
+    api_db: Database,
+    placed: dict[InstanceUuid, CellUuid],
+    driver: str,
+    decided: Outcome | None = None,
+) -> Settled:
+    """Map servers to their cells and remove their build requests, in one transaction.
+
+    The decision about those that are mapped is kept with it.
+    """
 
     def work(connection: sa.Connection) -> Settled:
         owners = connection.execute(_OWNERS, {"uuids": list(placed)})
@@ -220,19 +243,23 @@ def settle(api_db: Database, placed: dict[InstanceUuid, CellUuid], driver: str) 
                 connection.execute(_MAP, {"uuids": here, "cell_uuid": cell})
         if mapped:
             connection.execute(_DONE, {"uuids": list(mapped)})
+            if decided is not None:
+                decided.keep(connection, mapped)
         lost = frozenset(mine) - mapped
         return Settled(mapped=mapped, lost=lost, taken_over=frozenset(placed) - frozenset(mine))
 
     return api_db.write(work)
 
 
-def release(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> None:
+def release(
+    api_db: Database, uuids: Collection[InstanceUuid], driver: str, why: str | None = None
+) -> None:
     """Give build requests back, so that the converger re-drives them without waiting for the lease.
 
     The driver's token stays: whoever takes them next must know that somebody began.
     """
     mine = sa.and_(_requests.c.instance_uuid.in_(uuids), _requests.c.driver == driver)
-    past = sa.update(_requests).where(mine).values(driven_at=datetime(1970, 1, 1))
+    past = sa.update(_requests).where(mine).values(driven_at=datetime(1970, 1, 1), waits_for=why)
     api_db.write(lambda connection: connection.execute(past))
 
 

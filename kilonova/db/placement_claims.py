@@ -171,28 +171,6 @@ def _shown(generation: int | None) -> str:
     return "null" if generation is None else str(generation)
 
 
-def claim_each(database: Database, claims: Sequence[Claim]) -> dict[ConsumerUuid, str]:
-    """Claim for each consumer by itself; return why those that were refused were.
-
-    All of them go into one transaction. Only if some provider lacks room for its share does each get one
-    of its own. Claiming the same again changes nothing.
-    """
-    try:
-        replace_all(database, claims)
-    except (NoCapacity, NoSuchProvider, GenerationConflict) as error:
-        if len(claims) == 1:
-            return {claims[0].consumer: str(error)}
-    else:
-        return {}
-    refused = {}
-    for claim in claims:
-        try:
-            replace_all(database, [claim])
-        except (NoCapacity, NoSuchProvider, GenerationConflict) as error:
-            refused[claim.consumer] = str(error)
-    return refused
-
-
 def free(database: Database, consumers: Collection[ConsumerUuid]) -> int:
     """Give back all that consumers hold; return how many of them held anything.
 

@@ -55,19 +55,20 @@ def replace(
 ) -> int:
     """Replace all inventories of a provider; return its new generation.
 
-    ``custom`` are the classes that are not standard. What is left may be less than what is used.
+    ``custom`` are the classes that are not standard.
 
     Raises:
         NotFound: there is no such provider.
         GenerationConflict: the provider is not at ``generation``.
-        InventoryInUse: a class that is left out is in use.
+        InventoryInUse: a class that is left out is in use, or shrinks below its use.
         Invalid: a custom class is not there.
     """
 
     def work(connection: sa.Connection) -> int:
         now = next_generation(connection, uuid, generation)
         placement_names.hold(connection, "class", custom)
-        write(connection, uuid, wanted)
+        before = write(connection, uuid, wanted)
+        check_use(connection, uuid, before)
         drop_others(connection, uuid, wanted)
         return now
 
@@ -88,7 +89,7 @@ def add(
     def work(connection: sa.Connection) -> int:
         now = next_generation(connection, uuid, None)
         placement_names.hold(connection, "class", custom)
-        if name in _classes(connection, uuid):
+        if name in _capacities(connection, uuid):
             raise GenerationConflict(f"Update conflict: {uuid} has an inventory of {name} already.")
         write(connection, uuid, {name: inventory})
         return now
@@ -102,14 +103,16 @@ def change(database: Database, uuid: str, generation: int, name: str, inventory:
     Raises:
         NotFound: there is no such provider.
         GenerationConflict: the provider is not at ``generation``.
+        InventoryInUse: it shrinks below its use.
         Invalid: it has no inventory of that class.
     """
 
     def work(connection: sa.Connection) -> int:
         now = next_generation(connection, uuid, generation)
-        if name not in _classes(connection, uuid):
+        before = write(connection, uuid, {name: inventory})
+        if name not in before:
             raise Invalid(f"No inventory record with resource class {name} for {uuid}.")
-        write(connection, uuid, {name: inventory})
+        check_use(connection, uuid, before)
         return now
 
     return database.write(work)
@@ -125,22 +128,28 @@ def remove(database: Database, uuid: str, name: str) -> None:
 
     def work(connection: sa.Connection) -> None:
         next_generation(connection, uuid, None)
-        there = _classes(connection, uuid)
+        there = _capacities(connection, uuid)
         if name not in there:
             raise NotFound(f"No inventory of class {name} found for delete on {uuid}")
-        drop_others(connection, uuid, there - {name})
+        drop_others(connection, uuid, there.keys() - {name})
 
     database.write(work)
 
 
-def _classes(connection: sa.Connection, uuid: str) -> set[str]:
-    query = sa.select(_inventories.c.resource_class).where(_inventories.c.provider_uuid == uuid)
-    return set(connection.execute(query).scalars())
+def _capacities(connection: sa.Connection, uuid: str) -> dict[str, int]:
+    query = sa.select(_inventories.c.resource_class, _inventories.c.capacity)
+    rows = connection.execute(query.where(_inventories.c.provider_uuid == uuid))
+    return {row.resource_class: row.capacity for row in rows}
 
 
-def write(connection: sa.Connection, uuid: str, wanted: Mapping[str, Inventory]) -> None:
-    """Write inventories of a provider that this transaction has locked; leave its others, and all use."""
-    there = _classes(connection, uuid)
+def write(
+    connection: sa.Connection, uuid: str, wanted: Mapping[str, Inventory]
+) -> Mapping[str, int]:
+    """Write inventories of a provider that this transaction has locked; leave its others, and all use.
+
+    Returns the capacity that it had before of each class.
+    """
+    there = _capacities(connection, uuid)
     mine = _inventories.c.provider_uuid == uuid
     new = []
     for name, inventory in wanted.items():
@@ -153,6 +162,31 @@ def write(connection: sa.Connection, uuid: str, wanted: Mapping[str, Inventory])
             new.append(values | {"provider_uuid": uuid, "resource_class": name, "used": 0})
     if new:
         connection.execute(sa.insert(_inventories), new)
+    return there
+
+
+def check_use(connection: sa.Connection, uuid: str, before: Mapping[str, int]) -> None:
+    """Refuse that inventories of a provider shrank, from the capacities before, below what is used of them.
+
+    One whose use was above its capacity already may still grow.
+
+    Raises:
+        InventoryInUse: naming each, with the numbers.
+    """
+    columns = _inventories.c
+    query = sa.select(columns.resource_class, columns.used, columns.capacity).where(
+        columns.provider_uuid == uuid, columns.used > columns.capacity
+    )
+    shrunk = [
+        f"inventories.{row.resource_class}: capacity {row.capacity}, used {row.used}"
+        for row in connection.execute(query.order_by(columns.resource_class))
+        if row.capacity < before.get(row.resource_class, 0)
+    ]
+    if shrunk:
+        raise InventoryInUse(
+            f"Inventory on resource provider '{uuid}' would shrink below its use: "
+            f"{'; '.join(shrunk)}."
+        )
 
 
 def drop_others(connection: sa.Connection, uuid: str, kept: Collection[str]) -> None:

@@ -34,13 +34,14 @@ def reshape(
     Raises:
         NoSuchProvider: naming a provider that does not exist.
         GenerationConflict: a provider or a consumer is not as the caller read it.
-        InventoryInUse: an inventory that goes away is still allocated.
+        InventoryInUse: an inventory that goes away is still allocated, or has less than is allocated.
         NoCapacity: what consumers are to hold does not fit into what providers are to have.
         Invalid: a custom class is not there.
     """
 
     def work(connection: sa.Connection) -> None:
         placement_names.hold(connection, "class", custom)
+        before = {}
         # What is to be had is added first and what goes away last, so that allocations can move between.
         for uuid in sorted(inventories):
             wanted = inventories[uuid]
@@ -51,9 +52,10 @@ def reshape(
                 raise NoSuchProvider(
                     f"Resource provider {uuid} in inventories not found"
                 ) from error
-            placement_inventories.write(connection, uuid, wanted.inventories)
+            before[uuid] = placement_inventories.write(connection, uuid, wanted.inventories)
         placement_claims.exchange(connection, claims)
         for uuid in sorted(inventories):
+            placement_inventories.check_use(connection, uuid, before[uuid])
             placement_inventories.drop_others(connection, uuid, inventories[uuid].inventories)
         # Each of the steps is a generation, as a client that counts them expects.
         touch(connection, inventories, grow=True)

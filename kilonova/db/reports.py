@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from msgspec import UNSET
 
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
-from kilonova.core.instance import ActionEvent, Fault
-from kilonova.core.report import InstanceReport
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
+from kilonova.core.report import InstanceReport, Tried
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
@@ -129,7 +129,7 @@ def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEven
     return bool(connection.execute(_FINISH, values).rowcount)
 
 
-_STARTED_EARLIER = "compute__do_build_and_run_instance"
+_STARTED_EARLIER = BUILD_EVENT
 """The event whose start is reported by itself; the others come finished, in one row."""
 
 
@@ -139,8 +139,9 @@ def move(
     epoch: int,
     to: tuple[HostName, NodeName, str],
     now: datetime,
+    tried: Tried | None = None,
 ) -> bool:
-    """Give a build to another host (host, node, zone) under the next epoch.
+    """Give a build to another host (host, node, zone) under the next epoch, noting what was tried.
 
     False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
     """
@@ -158,7 +159,20 @@ def move(
             "updated_at": now,
         },
     )
-    return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+    def work(connection: sa.Connection) -> bool:
+        if not connection.execute(change).rowcount:
+            return False
+        _note(connection, uuid, tried)
+        return True
+
+    return cell_db.write(work)
+
+
+def _note(connection: sa.Connection, uuid: InstanceUuid, tried: Tried | None) -> None:
+    if tried is not None:
+        rows = [event_row(uuid, tried.request_id, event) for event in tried.events]
+        insert_if_absent(connection, _events, rows, "name")
 
 
 def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
@@ -168,10 +182,13 @@ def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> s
     return sa.update(_instances).where(current, there, _stays).values(epoch=epoch + 1, **values)
 
 
-def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> bool:
+def fail(
+    cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault, tried: Tried | None = None
+) -> bool:
     """Put a build that no host could do into ERROR, with no host; False if ``epoch`` no longer counts.
 
-    The epoch is raised, so that nothing of the failed build can change the server again.
+    The epoch is raised, so that nothing of the failed build can change the server again. What was tried is
+    noted, and that the action failed.
     """
     change = _raise_epoch(
         uuid,
@@ -191,6 +208,9 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
         if not connection.execute(change).rowcount:
             return False
         connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, fault)])
+        if tried is not None:
+            _note(connection, uuid, tried)
+            connection.execute(_finished(uuid, tried.request_id, fault.message, fault.created_at))
         return True
 
     return cell_db.write(work)
@@ -200,9 +220,12 @@ def finish_action(
     cell_db: Database, uuid: InstanceUuid, request_id: str, message: str | None, now: datetime
 ) -> None:
     """Note on an action when it was last heard of and, with ``message``, that it failed."""
-    change = (
+    cell_db.write(lambda c: c.execute(_finished(uuid, request_id, message, now)))
+
+
+def _finished(uuid: InstanceUuid, request_id: str, message: str | None, now: datetime) -> sa.Update:
+    return (
         sa.update(_actions)
         .where(_actions.c.instance_uuid == uuid, _actions.c.request_id == request_id)
         .values(updated_at=now, message=message)
     )
-    cell_db.write(lambda c: c.execute(change))

@@ -53,7 +53,7 @@ def _generation(body: Mapping[str, Any]) -> int | None:
 
 def _replace(asked: Asked, claims: list[Claim]) -> Answer:
     try:
-        placement_claims.replace_all(asked.database, claims)
+        asked.rounds.claim(claims)
     except NoCapacity:
         # Only now: what has an inventory has a class.
         for claim in claims:

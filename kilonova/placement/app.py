@@ -18,6 +18,7 @@ from kilonova.core.errors import (
     NotFound,
 )
 from kilonova.db.engine import Database
+from kilonova.db.placement_rounds import ClaimRounds
 from kilonova.http.identity import context_of
 from kilonova.placement.policies import Policy
 from kilonova.placement.routes import ROUTES, Route
@@ -43,12 +44,14 @@ class _Resource:
         self,
         routes: dict[str, Route],
         database: Database,
+        rounds: ClaimRounds,
         policy: Policy,
         conf: cfg.ConfigOpts,
     ) -> None:
         self._routes = routes
         self._allow = ", ".join(routes)
         self._database = database
+        self._rounds = rounds
         self._policy = policy
         self._conf = conf
         # All of them, so that falcon adds no OPTIONS of its own.
@@ -58,7 +61,7 @@ class _Resource:
     def _handle(self, request: falcon.Request, response: falcon.Response, **params: str) -> None:
         route = self._route(request, response)
         context = context_of(request.env, request.context.request_id)
-        asked = Asked(request, self._database, context, self._conf)
+        asked = Asked(request, self._database, self._rounds, context, self._conf)
         if route.reads:
             asked.require_json()
         elif request.method == "GET":
@@ -151,6 +154,7 @@ def _unknown(
 
 def create_app(database: Database, policy: Policy, conf: cfg.ConfigOpts) -> falcon.App:  # type: ignore[type-arg]
     """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
+    rounds = ClaimRounds(database)
     app = falcon.App(middleware=[_Conversation()])
     # What has no body has no type.
     app.resp_options.default_media_type = None  # type: ignore[assignment]
@@ -158,7 +162,7 @@ def create_app(database: Database, policy: Policy, conf: cfg.ConfigOpts) -> falc
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(KilonovaError, _known)
     for path, routes in ROUTES.items():
-        app.add_route(path, _Resource(routes, database, policy, conf))
+        app.add_route(path, _Resource(routes, database, rounds, policy, conf))
     return app
 
 

@@ -37,5 +37,5 @@ def claim(asked: Asked) -> Answer:
         raise MalformedBody(f"JSON does not validate: {error}") from error
     if body.free:
         placement_claims.free(asked.database, body.free)
-    refused = placement_claims.claim_each(asked.database, body.claims) if body.claims else {}
+    refused = asked.rounds.claim_each(body.claims) if body.claims else {}
     return Answer(Refused(refused=refused))

@@ -18,6 +18,7 @@ from kilonova.core.errors import (
     Conflict,
     GenerationConflict,
     Invalid,
+    InventoryInUse,
     KilonovaError,
     PlacementUnavailable,
 )
@@ -111,13 +112,17 @@ class Placement:
         name: str,
         inventory: Mapping[str, Inventory],
         traits: Collection[str],
-    ) -> None:
+    ) -> bool:
         """Make a provider have this name, these inventories and these traits; write only what differs.
+
+        Where less is there than is used already, the provider is made full, and False returned: ask again
+        later.
 
         Raises:
             PlacementUnavailable: no answer.
             GenerationConflict: somebody else changed the provider meanwhile; ask again.
-            Conflict: another provider has this name, or an inventory that is left out is in use.
+            Conflict: another provider has this name.
+            InventoryInUse: one that is left out is in use.
         """
         answer = self._ask("GET", f"/resource_providers/{uuid}", accept=(404,))
         if answer.status_code == 404:
@@ -126,17 +131,39 @@ class Placement:
             self._ask("PUT", f"/resource_providers/{uuid}", {"name": name})
         for trait in sorted(t for t in traits if t.startswith("CUSTOM_")):
             self._ask("PUT", f"/traits/{trait}")
-        path = f"/resource_providers/{uuid}/inventories"
-        held = self._ask("GET", path).json()
-        generation = held["resource_provider_generation"]
-        wanted = {name: msgspec.structs.asdict(one) for name, one in inventory.items()}
-        if held["inventories"] != wanted:
-            body = {"resource_provider_generation": generation, "inventories": wanted}
-            generation = self._ask("PUT", path, body).json()["resource_provider_generation"]
+        complete = True
+        try:
+            generation = self._set_inventories(uuid, inventory)
+        except InventoryInUse:
+            complete = False
+            generation = self._set_inventories(uuid, self._no_less_than_used(uuid, inventory))
         path = f"/resource_providers/{uuid}/traits"
         if set(self._ask("GET", path).json()["traits"]) != set(traits):
             body = {"resource_provider_generation": generation, "traits": sorted(traits)}
             self._ask("PUT", path, body)
+        return complete
+
+    def _set_inventories(self, uuid: ProviderUuid, inventory: Mapping[str, Inventory]) -> int:
+        """Make a provider have these inventories; return its generation."""
+        path = f"/resource_providers/{uuid}/inventories"
+        held = self._ask("GET", path).json()
+        generation: int = held["resource_provider_generation"]
+        wanted = {name: msgspec.structs.asdict(one) for name, one in inventory.items()}
+        if held["inventories"] == wanted:
+            return generation
+        body = {"resource_provider_generation": generation, "inventories": wanted}
+        answer: int = self._ask("PUT", path, body).json()["resource_provider_generation"]
+        return answer
+
+    def _no_less_than_used(
+        self, uuid: ProviderUuid, inventory: Mapping[str, Inventory]
+    ) -> dict[str, Inventory]:
+        """Return inventories in which each that is less than what is used of it is just that."""
+        used = self._ask("GET", f"/resource_providers/{uuid}/usages").json()["usages"]
+        return {
+            name: Inventory(total=used[name]) if one.capacity < used.get(name, 0) else one
+            for name, one in inventory.items()
+        }
 
     def allocation_candidates(self, request: Request, *, limit: int) -> tuple[Candidate, ...]:
         """Return at most ``limit`` ways to serve a request.
@@ -295,6 +322,8 @@ def _error(method: str, path: str, answer: Any) -> KilonovaError:
         return PlacementUnavailable(f"Placement answered {answer.status_code}: {detail}")
     if code == "placement.concurrent_update":
         return GenerationConflict(detail)
+    if code == "placement.inventory.inuse":
+        return InventoryInUse(detail)
     if answer.status_code == 409:
         return Conflict(detail)
     if answer.status_code == 400:

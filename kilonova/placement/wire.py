@@ -24,6 +24,7 @@ from kilonova.core.errors import (
     UnsupportedMediaType,
 )
 from kilonova.db.engine import Database
+from kilonova.db.placement_rounds import ClaimRounds
 
 Version = tuple[int, int]
 MINIMUM: Version = (1, 0)
@@ -100,11 +101,13 @@ class Asked:
         self,
         request: falcon.Request,
         database: Database,
+        rounds: ClaimRounds,
         context: RequestContext,
         conf: cfg.ConfigOpts,
     ) -> None:
         self.http = request
         self.database = database
+        self.rounds = rounds
         self.context = context
         self.conf = conf
         self.version: Version = request.context.version

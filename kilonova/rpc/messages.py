@@ -10,6 +10,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     compute host       --ReportInstances----> cell conductor      answers ReportsTaken
     compute host       --ReportHost---------> cell conductor      answers Taken
     compute host       --ListInstances------> cell conductor      answers HostInstances
+    API                --SelectDestinations-> scheduler           a dry run; answers Destinations
     API                --StopInstance, ... -> compute host
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
 """
@@ -19,6 +20,7 @@ from typing import ClassVar
 
 import msgspec
 
+from kilonova.core.decision_record import DecisionRecord
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
@@ -54,22 +56,27 @@ class BuildServers(Message, frozen=True, kw_only=True):
     instance_uuids: tuple[InstanceUuid, ...]
 
 
-# ---- super conductor -> scheduler
+# ---- super conductor or API -> scheduler
 
 
 class SelectDestinations(Message, frozen=True, kw_only=True):
-    """Choose and claim a host for each of these servers, which are all alike."""
+    """Choose and claim a host for each of these servers, which are all alike.
+
+    A dry run, which the API asks for, claims nothing.
+    """
 
     topic: ClassVar[Topic] = Topic.SCHEDULER
     spec: RequestSpec
     instance_uuids: tuple[InstanceUuid, ...]
     alternates: int = 2
+    dry_run: bool = False
 
 
 class Destinations(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision for each server that was asked for, in that order."""
+    """One decision for each server that was asked for, in that order, and how they came about."""
 
     decisions: tuple[Decision, ...]
+    record: DecisionRecord | None = None
 
 
 # ---- super conductor or cell conductor -> compute host

@@ -59,7 +59,7 @@ def extra_specs(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason |
         if not any(matches(value, wanted) for value in held):
             return Reason(
                 refused_by="AggregateInstanceExtraSpecsFilter",
-                sentence=f"in no aggregate with {key} {wanted}",
+                sentence=f"are in no aggregate with {key} {wanted}",
                 nearest_miss=f"needs {key} {wanted}, the host's aggregates have {_told(held)}",
             )
     return None
@@ -74,7 +74,7 @@ def image_isolation(spec: RequestSpec, host: HostState, _moment: Moment) -> Reas
         if held and has not in held:
             return Reason(
                 refused_by="AggregateImagePropertiesIsolation",
-                sentence=f"set apart for other images than {key}={has}",
+                sentence=f"are set apart for other images than {key}={has}",
                 nearest_miss=f"image has {key}={has}, the host's aggregates want {_told(held)}",
             )
     return None
@@ -87,7 +87,7 @@ def tenant_isolation(spec: RequestSpec, host: HostState, _moment: Moment) -> Rea
     if not owners or spec.project_id in owners:
         return None
     return Reason(
-        refused_by="AggregateMultiTenancyIsolation", sentence="set apart for other projects"
+        refused_by="AggregateMultiTenancyIsolation", sentence="are set apart for other projects"
     )
 
 
@@ -99,6 +99,6 @@ def type_affinity(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason
         return None
     return Reason(
         refused_by="AggregateTypeAffinityFilter",
-        sentence="set apart for other flavors",
+        sentence="are set apart for other flavors",
         nearest_miss=f"flavor is {spec.flavor.name}, the host's aggregates want {_told(names)}",
     )

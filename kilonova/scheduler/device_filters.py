@@ -48,7 +48,7 @@ def numa_topology(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason
     try:
         topology = numa.wanted(spec)
     except numa.Malformed as error:
-        return Reason(refused_by=name, sentence=f"refused, as {error}")
+        return Reason(refused_by=name, sentence=f"cannot be judged, as {error}")
     if topology is None or numa.place(topology, host.numa) is not None:
         return None
     most = max(topology.cells, key=lambda cell: (cell.pinned, cell.memory_mb))
@@ -57,7 +57,7 @@ def numa_topology(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason
     )
     return Reason(
         refused_by=name,
-        sentence="without NUMA cells that hold it",
+        sentence="lack NUMA cells that hold it",
         nearest_miss=(
             f"needs {len(topology.cells)} NUMA cells, one with {most.pinned} pinned CPUs and "
             f"{most.memory_mb} MiB in {topology.page} pages; host has {len(host.numa)} cells, at "

@@ -1,7 +1,7 @@
 """What a filter is: may this server run on this host, and if not, why.
 
 A filter takes the request, the host and the moment of the decision, and returns a ``Reason`` or None. It is
-a pure function. Its sentence counts well ("3 in another zone") and names no host.
+a pure function. Its sentence counts well ("3 are in another zone") and names no host.
 """
 
 from collections.abc import Callable, Mapping

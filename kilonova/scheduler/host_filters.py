@@ -13,9 +13,11 @@ def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | Non
     """The host is enabled and was heard of lately."""
     name = "ComputeFilter"
     if not host.enabled:
-        return Reason(refused_by=name, sentence="disabled", nearest_miss=host.disabled_reason or "")
+        return Reason(
+            refused_by=name, sentence="are disabled", nearest_miss=host.disabled_reason or ""
+        )
     if host.forced_down:
-        return Reason(refused_by=name, sentence="forced down")
+        return Reason(refused_by=name, sentence="are forced down")
     if host.last_seen is not None and host.last_seen >= moment.silent_before:
         return None
     silent = _silence(host, moment)
@@ -23,7 +25,7 @@ def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | Non
     if host.last_seen is None:
         miss = "never heard of"
     short_by = silent - moment.down_after
-    return Reason(refused_by=name, sentence="down", nearest_miss=miss, short_by=short_by)
+    return Reason(refused_by=name, sentence="are down", nearest_miss=miss, short_by=short_by)
 
 
 def _silence(host: HostState, moment: Moment) -> float:
@@ -47,7 +49,7 @@ def availability_zone(spec: RequestSpec, host: HostState, _moment: Moment) -> Re
         return None
     return Reason(
         refused_by="AvailabilityZoneFilter",
-        sentence="in another zone",
+        sentence="are in another zone",
         nearest_miss=f"asked for {spec.availability_zone}, host is in {host.availability_zone}",
     )
 
@@ -71,7 +73,7 @@ def compute_capabilities(spec: RequestSpec, host: HostState, _moment: Moment) ->
         if has is None or not matches(has, wanted):
             return Reason(
                 refused_by="ComputeCapabilitiesFilter",
-                sentence=f"without {name} {wanted}",
+                sentence=f"lack {name} {wanted}",
                 nearest_miss=f"needs {name} {wanted}, host has {has or 'none'}",
             )
     return None
@@ -102,7 +104,7 @@ def image_properties(spec: RequestSpec, host: HostState, _moment: Moment) -> Rea
     asked = "/".join(part for part in wanted if part)
     return Reason(
         refused_by="ImagePropertiesFilter",
-        sentence=f"unable to run {asked}",
+        sentence=f"cannot run {asked}",
         nearest_miss=f"runs {', '.join('/'.join(s) for s in host.supported) or 'nothing known'}",
     )
 
@@ -121,19 +123,19 @@ def forced(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason | None
     """The host is the one that the request names, if it names one."""
     if spec.forced_host in (None, host.host) and spec.forced_node in (None, host.node):
         return None
-    return Reason(refused_by="requested host", sentence="not the host that was asked for")
+    return Reason(refused_by="requested host", sentence="are not the host that was asked for")
 
 
 @about(every, steady=False)
 def io_ops(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """Not too many servers are being built or changed on the host."""
-    return _at_most(moment.max_io_ops_per_host, host.busy, ("IoOpsFilter", "too busy", "busy"))
+    return _at_most(moment.max_io_ops_per_host, host.busy, ("IoOpsFilter", "are too busy", "busy"))
 
 
 @about(every, steady=False)
 def num_instances(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """Not too many servers are on the host."""
-    words = ("NumInstancesFilter", "with too many servers", "servers")
+    words = ("NumInstancesFilter", "have too many servers", "servers")
     return _at_most(moment.max_instances_per_host, host.servers, words)
 
 

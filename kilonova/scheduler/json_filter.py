@@ -114,5 +114,5 @@ def json_filter(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason |
         if _holds(_parse(texts), host):
             return None
     except (_Malformed, RecursionError):
-        return Reason(refused_by=_NAME, sentence="refused, as the query cannot be read")
-    return Reason(refused_by=_NAME, sentence="not as the query wants")
+        return Reason(refused_by=_NAME, sentence="cannot be judged, as the query cannot be read")
+    return Reason(refused_by=_NAME, sentence="are not as the query wants")

@@ -23,7 +23,7 @@ def group_anti_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> R
         return None
     return Reason(
         refused_by="ServerGroupAntiAffinityFilter",
-        sentence="with as many servers of the group as may be",
+        sentence="have as many servers of the group as may be",
         nearest_miss=f"at most {limit} of the group on a host, host has {held}",
         short_by=held + 1 - limit,
     )
@@ -36,7 +36,7 @@ def group_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> Reason
         return None
     if not any(moment.members.values()) or moment.members.get(host.host, 0):
         return None
-    return Reason(refused_by="ServerGroupAffinityFilter", sentence="without servers of the group")
+    return Reason(refused_by="ServerGroupAffinityFilter", sentence="have no server of the group")
 
 
 @about(lambda spec: DIFFERENT in spec.hints)
@@ -45,7 +45,7 @@ def different_host(spec: RequestSpec, host: HostState, moment: Moment) -> Reason
     if all(moment.host_of.get(uuid) != host.host for uuid in hints(spec, DIFFERENT)):
         return None
     return Reason(
-        refused_by="DifferentHostFilter", sentence="with a server that it should be apart from"
+        refused_by="DifferentHostFilter", sentence="have a server that it should be apart from"
     )
 
 
@@ -55,9 +55,7 @@ def same_host(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | No
     named = hints(spec, SAME)
     if not named or any(moment.host_of.get(uuid) == host.host for uuid in named):
         return None
-    return Reason(
-        refused_by="SameHostFilter", sentence="without the servers that it should be beside"
-    )
+    return Reason(refused_by="SameHostFilter", sentence="lack the servers that it should be beside")
 
 
 @about(lambda spec: _NEAR in spec.hints)
@@ -74,7 +72,7 @@ def simple_cidr_affinity(spec: RequestSpec, host: HostState, _moment: Moment) ->
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return Reason(refused_by=name, sentence=f"refused, as {text[:50]} is no network")
+        return Reason(refused_by=name, sentence=f"cannot be judged, as {text[:50]} is no network")
     try:
         inside = ipaddress.ip_address(host.host_ip) in network
     except ValueError:
@@ -83,6 +81,6 @@ def simple_cidr_affinity(spec: RequestSpec, host: HostState, _moment: Moment) ->
         return None
     return Reason(
         refused_by=name,
-        sentence=f"outside of {network}",
+        sentence=f"are outside of {network}",
         nearest_miss=f"host has address {host.host_ip or 'unknown'}",
     )

@@ -3,9 +3,7 @@
 import logging
 import random
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -14,22 +12,30 @@ from oslo_config import cfg
 from kilonova.core.candidates import Group, Request
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
-from kilonova.core.decision_record import DecisionRecord, Scored
+from kilonova.core.decision_record import (
+    CANDIDATES,
+    CLAIM,
+    FILTER,
+    PICK,
+    REASONS,
+    DecisionRecord,
+)
 from kilonova.core.errors import HostsUnavailable, Invalid
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.messages import Destinations, SelectDestinations
 from kilonova.scheduler import prefilters, recipe
+from kilonova.scheduler.course import Course
 from kilonova.scheduler.filters import Moment
 from kilonova.scheduler.fit import Fit, amounts_of
 from kilonova.scheduler.host_filters import all_fell_silent
 from kilonova.scheduler.hosts import Hosts
 from kilonova.scheduler.in_flight import InFlight
 from kilonova.scheduler.neighbours import Neighbours
-from kilonova.scheduler.pipeline import Question, Refusals, Sifted, enough, pick, sift
+from kilonova.scheduler.pipeline import Question, enough, pick, sift
 from kilonova.scheduler.prefilters import Known
-from kilonova.scheduler.shortage import lacks, unsuited
+from kilonova.scheduler.shortage import TAKEN, lacks, unsuited
 
 LOG = logging.getLogger(__name__)
 
@@ -45,53 +51,6 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
 
     decisions: tuple[Decision, ...]
     record: DecisionRecord
-
-
-class _Course:
-    """One selection as it goes on: what is decided, and what its record will tell."""
-
-    def __init__(self, instances: Sequence[InstanceUuid]) -> None:
-        self.decided: dict[InstanceUuid, Decision] = {}
-        self.waiting = list(instances)
-        self.rounds = 0
-        self.claims_refused = 0
-        self.best: tuple[Scored, ...] = ()
-        self.sifted = Sifted(fits=[], considered=0, refusals=Refusals())
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.never: NoHost | None = None
-        """Why nothing will ever fit."""
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time of what is done inside."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - began
-
-    def settle(self, picked: Iterable[Decision], refused: Collection[InstanceUuid]) -> None:
-        """Take over the picks whose claims stand."""
-        self.claims_refused += len(refused)
-        for decision in picked:
-            if decision.destination and decision.instance_uuid not in refused:
-                self.decided[decision.instance_uuid] = decision
-        self.waiting = [uuid for uuid in self.waiting if uuid not in self.decided]
-
-    def record(self, why: NoHost | None) -> DecisionRecord:
-        """Return how it came about; ``why`` there is no host for those that wait."""
-        told = why or self.sifted.refusals.total(self.sifted.considered)
-        return DecisionRecord(
-            servers=len(self.decided) + len(self.waiting),
-            placed=len(self.decided),
-            considered=told.considered,
-            passed=len(self.sifted.fits),
-            refused=told.reasons,
-            best=self.best,
-            rounds=self.rounds,
-            claims_refused=self.claims_refused,
-            seconds=dict(self.seconds),
-        )
 
 
 class Selection:
@@ -114,17 +73,20 @@ class Selection:
     ) -> Destinations:
         """Choose and claim a host for each server; one that no host fits gets the counted reasons.
 
+        In a dry run nothing is claimed, and all is as if it had been.
+
         Raises:
             PlacementUnavailable: nothing was decided; what was claimed is claimed again the next time.
             HostsUnavailable: no host gives a sign of life, or a cell's hosts were never read, so the
                 request has to wait.
         """
-        return Destinations(decisions=self.select(message).decisions)
+        selected = self.select(message)
+        return Destinations(decisions=selected.decisions, record=selected.record)
 
     def select(self, message: SelectDestinations) -> Selected:
         """Do the same, and tell how it came about."""
         spec = message.spec
-        course = _Course(message.instance_uuids)
+        course = Course(spec, message.instance_uuids)
         moment = replace(self._moment, now=utcnow(), host_of=self._neighbours.hosts_named_by(spec))
         while course.rounds < _ROUNDS and course.waiting:
             course.rounds += 1
@@ -143,20 +105,21 @@ class Selection:
                 # What the flavor names is not known to Placement, and waiting makes it no better.
                 course.never = self._refused_by_placement(error)
                 break
-            with course.stage("pick"):
+            with course.stage(PICK):
                 unseen = self._in_flight.deduct_from(course.sifted.fits, asked_at)
                 picked = pick(question, course.sifted.fits, self._recipe)
             course.best = course.best or picked.best
-            with course.stage("claim"):
+            if message.dry_run:
+                course.settle(picked.decisions, None)
+                break
+            with course.stage(CLAIM):
                 refused = self._claim(spec, picked.decisions)
             course.settle(picked.decisions, refused)
             if not (refused or unseen):
                 break
-        return self._close(spec, moment, course, message.instance_uuids)
+        return self._close(message, moment, course)
 
-    def _close(
-        self, spec: RequestSpec, moment: Moment, course: _Course, asked: Sequence[InstanceUuid]
-    ) -> Selected:
+    def _close(self, message: SelectDestinations, moment: Moment, course: Course) -> Selected:
         """Return all decisions in order; those for whom there is no host get the reasons."""
         LOG.info("%d servers have a host", len(course.decided))
         decisions = course.decided
@@ -166,19 +129,21 @@ class Selection:
                 raise HostsUnavailable("The hosts of a cell could not be read yet.")
             if all_fell_silent(self._hosts.all(), moment):
                 raise HostsUnavailable("No host at all gives a sign of life.")
-            no_host = course.never or self._why(spec, moment, course.sifted)
+            with course.stage(REASONS):
+                no_host = course.never or self._why(message, moment, course)
             LOG.info("%d servers have no host: %s", len(course.waiting), no_host.sentence())
             decisions = decisions | {
                 uuid: Decision(instance_uuid=uuid, no_host=no_host) for uuid in course.waiting
             }
         record = course.record(no_host)
         LOG.debug("Decided: %s", record)
-        return Selected(decisions=tuple(decisions[uuid] for uuid in asked), record=record)
+        in_order = tuple(decisions[uuid] for uuid in message.instance_uuids)
+        return Selected(decisions=in_order, record=record)
 
     def _refused_by_placement(self, error: Invalid) -> NoHost:
         self._hosts.refresh()
         count = len(self._hosts.all())
-        sentence = f"refused by Placement ({error.message.rstrip('.')})"
+        sentence = f"were refused by Placement ({error.message.rstrip('.')})"
         reason = Reason(refused_by="placement", sentence=sentence, hosts=count)
         return NoHost(considered=count, reasons=(reason,))
 
@@ -195,14 +160,15 @@ class Selection:
             only=mine[0].provider_uuid if len(mine) == 1 else None,
         )
 
-    def _sift(self, question: Question, course: _Course) -> None:
+    def _sift(self, question: Question, course: Course) -> None:
         """Look at as many candidates as are enough; where too few of these fit, at all that may be."""
         asked = prefilters.request(question.spec, self._known(question.spec))
+        course.wanted = prefilters.resources(asked)
         few = enough(question, self._recipe) or self._limit
         for limit in dict.fromkeys((few, self._limit)):
-            with course.stage("candidates"):
+            with course.stage(CANDIDATES):
                 fits, complete = self._candidates(asked, limit)
-            with course.stage("filter"):
+            with course.stage(FILTER):
                 course.sifted = sift(question, fits, self._recipe)
             if complete or len(course.sifted.fits) >= len(question.instances):
                 break
@@ -246,8 +212,9 @@ class Selection:
             self._in_flight.claimed((claim.consumer for claim in claims), refused)
         return refused
 
-    def _why(self, spec: RequestSpec, moment: Moment, sifted: Sifted) -> NoHost:
+    def _why(self, message: SelectDestinations, moment: Moment, course: Course) -> NoHost:
         """Count also the hosts that Placement did not offer. Only for requests that nothing fits."""
+        spec, sifted = message.spec, course.sifted
         asked = prefilters.request(spec, self._known(spec))
         offered = self._placement.allocation_candidates(asked, limit=self._limit)
         some = self._placement.allocation_candidates(_ANYTHING, limit=self._limit)
@@ -269,6 +236,10 @@ class Selection:
         for fit in others.fits:
             uuid = fit.host.provider_uuid
             sifted.refusals.add(unsuited(asked, uuid, figures[uuid].traits))
+        if message.dry_run:
+            # Nothing was claimed, so Placement still offers what the other servers would have taken.
+            for fit in sifted.fits:
+                sifted.refusals.add(lacks(fit.amounts, fit.free) or TAKEN)
         no_host = sifted.refusals.total(len(states) - len(unknown))
         if states and not no_host.reasons:
             full = Reason(refused_by="claim", sentence="filled up meanwhile", hosts=len(states))

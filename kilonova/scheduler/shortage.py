@@ -6,6 +6,11 @@ from kilonova.core.candidates import Request
 from kilonova.core.ids import ProviderUuid
 from kilonova.core.scheduling import Reason
 
+TAKEN = Reason(refused_by="request", sentence="are taken by other servers of the request")
+"""Why a host that has room is left out nevertheless."""
+
+_UNITS = {"MEMORY_MB": " MB", "DISK_GB": " GB"}
+
 
 def lacks(resources: Mapping[str, int], free: Mapping[str, int]) -> Reason | None:
     """Return the first resource class of which a host has too little left."""
@@ -15,7 +20,7 @@ def lacks(resources: Mapping[str, int], free: Mapping[str, int]) -> Reason | Non
             return Reason(
                 refused_by=name,
                 sentence=f"lack {name}",
-                nearest_miss=f"needs {amount}, the best has {left} free",
+                nearest_miss=f"needs {amount}{_UNITS.get(name, '')}, the best has {left} free",
                 short_by=amount - left,
             )
     return None
@@ -25,18 +30,21 @@ def unsuited(asked: Request, provider: ProviderUuid, traits: Collection[str]) ->
     """Return what else than room a host has not, as far as the request without a suffix tells."""
     for group in asked.groups:
         if group.in_tree not in (None, provider):
-            return Reason(refused_by="requested host", sentence="not the host that was asked for")
+            return Reason(
+                refused_by="requested host", sentence="are not the host that was asked for"
+            )
         if group.suffix:
             continue
         for wanted in group.required:
             if wanted.isdisjoint(traits):
                 return Reason(
-                    refused_by="traits", sentence=f"without trait {' or '.join(sorted(wanted))}"
+                    refused_by="traits", sentence=f"lack trait {' or '.join(sorted(wanted))}"
                 )
         for unwanted in sorted(group.forbidden.intersection(traits)):
-            return Reason(refused_by="traits", sentence=f"with trait {unwanted}")
+            return Reason(refused_by="traits", sentence=f"have trait {unwanted}, which must not be")
         if group.member_of:
             return Reason(
-                refused_by="aggregates", sentence="in none of the aggregates that were asked for"
+                refused_by="aggregates",
+                sentence="are in none of the aggregates that were asked for",
             )
-    return Reason(refused_by="placement", sentence="unable to give it in one piece")
+    return Reason(refused_by="placement", sentence="cannot give it in one piece")

@@ -1,4 +1,4 @@
-"""The Compute API's policy rules, under the names and with the defaults that operators know.
+"""The API's policy rules: the Compute API's under the names and with the defaults that operators know.
 
 Each resource's rules are a table in a module of their own: (name, who, description, operations).
 """
@@ -9,7 +9,7 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import accounts, flavors, hosts, servers
+from kilonova.api.policies import accounts, decisions, flavors, hosts, servers
 from kilonova.api.policies.base import Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
@@ -17,6 +17,7 @@ _TABLES: tuple[tuple[Rule, ...], ...] = (
     flavors.RULES,
     hosts.RULES,
     accounts.RULES,
+    decisions.RULES,
 )
 
 

@@ -180,12 +180,11 @@ _HINTS: Schema = closed(
 )
 
 
-def _create(version: Version) -> Schema:
+def _create(version: Version, *required: str) -> Schema:
     keys = {key: schema for key, since, until, schema in _KEYS if since <= version <= until}
-    networks = ("networks",) if version >= _NETWORKS_REQUIRED else ()
     return closed(
         {
-            "server": closed(keys, "name", "flavorRef", *networks),
+            "server": closed(keys, *required),
             "os:scheduler_hints": _HINTS,
             "OS-SCH-HNT:scheduler_hints": _HINTS,
         },
@@ -200,7 +199,14 @@ def _steps() -> set[Version]:
     return came | went | {_NETWORKS_REQUIRED}
 
 
-CREATE = Schemas({version: _create(version) for version in _steps()})
+def _required(version: Version) -> tuple[str, ...]:
+    networks = ("networks",) if version >= _NETWORKS_REQUIRED else ()
+    return "name", "flavorRef", *networks
+
+
+CREATE = Schemas({version: _create(version, *_required(version)) for version in _steps()})
+PLAN = Schemas({MINIMUM: _create(MAXIMUM, "flavorRef")})
+"""The same without what has nothing to do with whether there is a host."""
 
 _CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
     (

@@ -3,7 +3,7 @@
 import re
 
 from kilonova.api.policies import list_rules
-from kilonova.api.resources import ROUTES
+from kilonova.api.resources import OWN_ROUTES, ROUTES
 from kilonova.api.routing import Route
 from kilonova.api.server_actions import ACTS
 from tests.functional.api.api_case import ADMIN, ApiCase
@@ -43,6 +43,7 @@ class RoutesTest(ApiCase):
 
     def test_what_rules_document_is_served(self) -> None:
         served = {(r.method, _shape(r.path)) for r in ROUTES}
+        served |= {(r.method, _shape(f"/kilonova/v1{r.path}")) for r in OWN_ROUTES}
         for rule in RULES.values():
             for operation in rule.operations:
                 self.assertIn((operation["method"], _shape(operation["path"])), served, rule.name)

@@ -118,12 +118,17 @@ class PipelineCase(testtools.TestCase):
         self.until(f"{uuid} is {status}", lambda: self.server(uuid)["status"] == status)
         return self.server(uuid)
 
-    def events(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
-        """Return the events of a server's action with their results, as they began."""
+    def action(self, uuid: str, action: str) -> dict[str, Any]:
+        """Return the only action of a server that is called so."""
         path = f"/servers/{uuid}/os-instance-actions"
         listed = self.get("compute", path)["instanceActions"]
         (request,) = [one["request_id"] for one in listed if one["action"] == action]
-        shown = self.get("compute", f"{path}/{request}")["instanceAction"]["events"]
+        shown: dict[str, Any] = self.get("compute", f"{path}/{request}")["instanceAction"]
+        return shown
+
+    def events(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
+        """Return the events of a server's action with their results, as they began."""
+        shown = self.action(uuid, action)["events"]
         begun = sorted(shown, key=lambda event: event["start_time"])
         return [(event["event"], event["result"]) for event in begun]
 

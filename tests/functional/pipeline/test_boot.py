@@ -22,7 +22,9 @@ class OneHost(PipelineCase):
         self.until_status(uuid, "ACTIVE")
         self.assertEqual(
             {
+                "api_accept_request": "Success",
                 "schedule_instances": "Success",
+                "scheduler_claim_resources": "Success",
                 "compute__do_build_and_run_instance": "Success",
                 "compute_networks": "Success",
                 "compute_block_devices": "Success",
@@ -53,7 +55,7 @@ class OneHost(PipelineCase):
         self.ask("compute", "PUT", f"/os-quota-sets/{self.project}", {"quota_set": {"ram": -1}})
         server = self.until_status(self.create("vm", flavorRef="9"), "ERROR")
         self.assertEqual(
-            "No valid host was found. 0 of 1 hosts fit: 1 lack MEMORY_MB.",
+            "No valid host was found. 0 of 1 hosts fit: 1 lacks MEMORY_MB.",
             server["fault"]["message"],
         )
         self.assertIn(f"needs {1 << 29}", server["fault"]["details"])
@@ -96,13 +98,22 @@ class FailingHosts(PipelineCase):
     def test_a_failed_build_goes_to_the_next_alternate(self) -> None:
         server = self.until_status(self.create("twice"), "ACTIVE")
         self.assertEqual(["Error", "Error", "Success"], self.builds(server["id"]))
+        claims = [r for e, r in self.events(server["id"], "create") if "claim_alternate" in e]
+        self.assertEqual(["Success", "Success"], claims)
         self.assertEqual({"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}, self.held())
         self.delete(server["id"])
         self.assert_nothing_left()
 
     def test_a_build_that_fails_everywhere_ends_in_error_with_the_reason(self) -> None:
         server = self.until_status(self.create("never"), "ERROR")
-        self.assertIn("out of luck", server["fault"]["message"])
+        self.assertEqual(
+            "The server could not be built on any of 3 hosts: 3 said: out of luck",
+            server["fault"]["message"],
+        )
+        told = server["fault"]["details"].splitlines()
+        self.assertEqual(3, len({line.partition(":")[0] for line in told}), "each host once")
+        self.assertEqual(["Error"] * 3, self.builds(server["id"]))
+        self.assertEqual(server["fault"]["message"], self.action(server["id"], "create")["message"])
         self.until("its claim is free", lambda: not self.held())
         self.delete(server["id"])
         self.assert_nothing_left()

@@ -55,7 +55,7 @@ class ThreeHosts(PipelineCase):
         nowhere = self._hinted({"same_host": "11111111-1111-4111-8111-111111111111"})
         self.assertEqual(
             "No valid host was found. 0 of 3 hosts fit: "
-            "3 without the servers that it should be beside.",
+            "3 lack the servers that it should be beside.",
             self._why_not(nowhere),
         )
 
@@ -64,12 +64,12 @@ class ThreeHosts(PipelineCase):
             wanted = f'["=", "$hypervisor_hostname", "{node}"]'
             self.assertEqual(host, self._host(self._hinted({"query": wanted})))
         message = self._why_not(self._hinted({"query": '["<", "$vcpus_total", 1]'}))
-        self.assertIn("0 of 3 hosts fit: 3 not as the query wants", message)
+        self.assertIn("0 of 3 hosts fit: 3 are not as the query wants", message)
 
     def test_a_flavor_finds_the_one_host_whose_aggregate_it_demands(self) -> None:
         flavor = self._flavor("ssd", aggregate_instance_extra_specs__ssd="true")
         message = self._why_not(self.create("early", flavorRef=flavor))
-        self.assertIn("0 of 3 hosts fit: 3 in no aggregate with ssd true", message)
+        self.assertIn("0 of 3 hosts fit: 3 are in no aggregate with ssd true", message)
         body = {"aggregate": {"name": "fast"}}
         number = self.ask("compute", "POST", "/os-aggregates", body).json()["aggregate"]["id"]
         host = sorted(self.nodes.values())[1]
@@ -95,12 +95,12 @@ class ThreeHosts(PipelineCase):
     def test_a_trait_that_no_host_has_is_told(self) -> None:
         flavor = self._flavor("avx", trait__HW_CPU_X86_AVX2="required")
         self.assertIn(
-            "0 of 3 hosts fit: 3 without trait HW_CPU_X86_AVX2",
+            "0 of 3 hosts fit: 3 lack trait HW_CPU_X86_AVX2",
             self._why_not(self.create("vm", flavorRef=flavor)),
         )
 
     def test_a_trait_that_there_is_not_ends_the_server_at_once(self) -> None:
         flavor = self._flavor("odd", trait__CUSTOM_NEVER_MADE="required")
         message = self._why_not(self.create("vm", flavorRef=flavor))
-        self.assertIn("0 of 3 hosts fit: 3 refused by Placement", message)
+        self.assertIn("0 of 3 hosts fit: 3 were refused by Placement", message)
         self.assertIn("CUSTOM_NEVER_MADE", message)

@@ -57,6 +57,8 @@ CASES: list[Case] = [
         for g in (2**31, 2**63, -(2**63), "2", None)
     ),
     ("PUT", _ONE, _inventory(resource_provider_generation=-1), "generation conflict"),
+    ("PUT", _ONE, _inventory(total=3), "inventories.VCPU: capacity 3, used 4"),
+    ("PUT", _ONE, _inventory(allocation_ratio=0.25), "inventories.VCPU: capacity 2, used 4"),
     ("PUT", _ONE, _inventory(total=0), "total"),
     ("PUT", _ONE, _inventory(colour="red"), "colour"),
     *(("PUT", _MINE, _claim({"VCPU": number}), "VCPU") for number in (0, *_NUMBERS)),

@@ -8,10 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 import testscenarios
 
-from kilonova.core.errors import GenerationConflict, NoCapacity
+from kilonova.core.errors import GenerationConflict, InventoryInUse, NoCapacity
 from kilonova.core.scheduling import Inventory
 from kilonova.db import placement_claims, placement_inventories, placement_providers
-from kilonova.db.placement_claims import Claim, claim_each, free, replace_all
+from kilonova.db.placement_claims import Claim, free, replace_all
+from kilonova.db.placement_rounds import ClaimRounds
 from tests.functional.db.databases import statements_of
 from tests.functional.placement.placement_case import PlacementCase, used_and_allocated
 
@@ -136,9 +137,15 @@ class ClaimsTest(PlacementCase):
 
     def _resize(self, chance: random.Random, model: Model) -> None:
         uuid = chance.choice(PROVIDERS)
-        new = INVENTORIES | {"VCPU": Inventory(total=chance.choice((1, 3, 6, 9)), max_unit=5)}
-        placement_inventories.replace(self.db, uuid, None, new)
-        model.inventories[uuid] = new
+        vcpus = Inventory(total=chance.choice((1, 3, 6, 9)), max_unit=5)
+        new = INVENTORIES | {"VCPU": vcpus}
+        shrinks = vcpus.capacity < model.inventories[uuid]["VCPU"].capacity
+        if shrinks and vcpus.capacity < model.used(model.holdings)[uuid, "VCPU"]:
+            with self.assertRaises(InventoryInUse):
+                placement_inventories.replace(self.db, uuid, None, new)
+        else:
+            placement_inventories.replace(self.db, uuid, None, new)
+            model.inventories[uuid] = new
 
     def _generations(self) -> dict[str, int]:
         table = sa.table("consumers", sa.column("uuid"), sa.column("generation"))
@@ -158,14 +165,16 @@ class ClaimsTest(PlacementCase):
         # The first provider has another demand than the rest.
         self.assertEqual(5, self._statements(lambda: replace_all(self.db, claims)))
         many = [claim(f"c{n + 3}", {uuid: {"VCPU": 1}}) for n, uuid in enumerate(PROVIDERS)]
-        self.assertEqual(4, self._statements(lambda: claim_each(self.db, many)))
+        self.assertEqual(4, self._statements(lambda: ClaimRounds(self.db).claim_each(many)))
 
     def test_claiming_again_what_one_holds_of_a_full_provider_is_no_refusal(self) -> None:
         full = {PROVIDERS[0]: {"VCPU": 4}}
         for number in range(3):
             replace_all(self.db, [claim(f"c{number}", full)])
-        self.assertEqual({}, claim_each(self.db, [claim("c0", full), claim("c1", full)]))
-        self.assertEqual(["c3"], list(claim_each(self.db, [claim("c3", full), claim("c0", full)])))
+        rounds = ClaimRounds(self.db)
+        self.assertEqual({}, rounds.claim_each([claim("c0", full), claim("c1", full)]))
+        refused = rounds.claim_each([claim("c3", full), claim("c0", full)])
+        self.assertEqual(["c3"], list(refused))
 
     def test_amounts_of_which_only_the_sum_is_in_steps_are_refused(self) -> None:
         claims = [claim(name, {PROVIDERS[0]: {"MEMORY_MB": 6}}) for name in ("c0", "c1")]
@@ -175,7 +184,8 @@ class ClaimsTest(PlacementCase):
     def test_a_provider_that_does_not_exist_refuses_only_its_own_claim(self) -> None:
         nowhere = claim("c0", {"dddddddd-0000-4000-8000-000000000000": {"VCPU": 1}})
         somewhere = claim("c1", {PROVIDERS[0]: {"VCPU": 1}})
-        self.assertEqual(["c0"], list(claim_each(self.db, [nowhere, somewhere])))
+        refused = ClaimRounds(self.db).claim_each([nowhere, somewhere])
+        self.assertEqual(["c0"], list(refused))
         self.assertEqual({"c1": 1}, self._generations())
 
     def test_a_drift_that_only_freeing_meets_does_not_stop_it(self) -> None:

@@ -2,17 +2,14 @@
 
 import argparse
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import testtools
 
-from kilonova.cli import bench, up
+from kilonova.cli import up
 from kilonova.cli.manage import cell0_url
 from kilonova.cli.processes import Usage
 from kilonova.cli.service import required
-from kilonova.core.errors import Invalid
 
 
 class Cell0Test(testtools.TestCase):
@@ -34,30 +31,6 @@ class Cell0Test(testtools.TestCase):
             ),
         ):
             self.assertEqual(cell0, cell0_url(url))
-
-
-class BenchTest(testtools.TestCase):
-    """Where the measured cloud is."""
-
-    def _options(self, *words: str) -> argparse.Namespace:
-        parser = argparse.ArgumentParser()
-        bench.add_arguments(parser)
-        return parser.parse_args([*words, "--image", "i"])
-
-    def test_an_endpoint_needs_no_identity(self) -> None:
-        cloud = bench.connect(self._options("--endpoint", "http://x/v2.1/", "--token", "a:b"))
-        self.assertEqual(("http://x/v2.1", "a:b"), (cloud.compute, cloud.token))
-        self.assertEqual("a:b", cloud.headers()["X-Auth-Token"])
-
-    def test_a_cloud_that_clouds_yaml_does_not_have_is_refused_by_name(self) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "clouds.yaml"
-            for text in ("clouds: {}", "", "clouds: {mine: {}}", "clouds: {mine: {auth: {}}}"):
-                path.write_text(text)
-                options = self._options("--os-cloud", "mine", "--clouds-file", str(path))
-                error = self.assertRaises(Invalid, bench.connect, options)
-                self.assertIn("cloud mine", error.message)
-        self.assertRaises(Invalid, bench.connect, options)
 
 
 class UpTest(testtools.TestCase):

@@ -49,12 +49,27 @@ class FiguresTest(testtools.TestCase):
             self.assertEqual(capacity, inventory.capacity)
 
     def test_the_sentence_for_no_host_counts_the_reasons_and_names_no_host(self) -> None:
-        self.assertEqual("0 of 0 hosts fit", NoHost(considered=0, reasons=()).sentence())
+        self.assertEqual(
+            "0 of 0 hosts fit: there is no host yet", NoHost(considered=0, reasons=()).sentence()
+        )
         reasons = (
             Reason(refused_by="MEMORY_MB", sentence="lack MEMORY_MB", hosts=9, nearest_miss="h1"),
-            Reason(refused_by="ComputeFilter", sentence="down", hosts=3),
+            Reason(refused_by="ComputeFilter", sentence="are down", hosts=3),
         )
         self.assertEqual(
-            "0 of 12 hosts fit: 9 lack MEMORY_MB, 3 down",
+            "0 of 12 hosts fit: 9 lack MEMORY_MB, 3 are down",
             NoHost(considered=12, reasons=reasons).sentence(),
         )
+
+    def test_one_host_is_spoken_of_as_one(self) -> None:
+        for sentence, one, two in (
+            ("are in another zone", "1 is in another zone", "2 are in another zone"),
+            ("lack VCPU", "1 lacks VCPU", "2 lack VCPU"),
+            ("have too many servers", "1 has too many servers", "2 have too many servers"),
+            ("were refused", "1 was refused", "2 were refused"),
+            ("filled up meanwhile", "1 filled up meanwhile", "2 filled up meanwhile"),
+            ("refusing", "1 refusing", "2 refusing"),
+        ):
+            for hosts, expected in ((1, one), (2, two)):
+                reason = Reason(refused_by="x", sentence=sentence, hosts=hosts)
+                self.assertEqual(expected, reason.counted())

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from kilonova.core.context import RequestContext
+from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
 from kilonova.core.flavor import Flavor
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import (
@@ -205,6 +206,18 @@ NO_HOST = NoHost(
         ),
     ),
 )
+RECORD = DecisionRecord(
+    servers=2,
+    placed=1,
+    considered=3,
+    passed=1,
+    flavor="m1.odd",
+    wanted={"MEMORY_MB": 2048},
+    refused=NO_HOST.reasons,
+    best=(Scored(host=HOST, node=NODE, total=1.5, parts={"RAMWeigher": 1.5}),),
+    claims=(ClaimRound(asked=2, granted=1, refused={"no room": 1}),),
+    stages=(Stage(name="claim", began_at=NOON, seconds=0.25),),
+)
 EVENT = ActionEvent(
     name="compute_spawn",
     started_at=MORNING,
@@ -280,7 +293,7 @@ FULL = (
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     m.BuildServers(instance_uuids=(UUID, OTHER)),
-    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5),
+    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, dry_run=True),
     m.Destinations(
         decisions=(
             Decision(
@@ -289,7 +302,8 @@ FULL = (
                 alternates=(DESTINATION,),
                 no_host=NO_HOST,
             ),
-        )
+        ),
+        record=RECORD,
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
     m.DeleteInstance(instance=INSTANCE),

@@ -35,7 +35,7 @@ EXTRA_SPECS: Sequence[Case] = (
         SSD,
         host(),
         (
-            "in no aggregate with ssd true",
+            "are in no aggregate with ssd true",
             "needs ssd true, the host's aggregates have none",
         ),
     ),
@@ -44,7 +44,7 @@ EXTRA_SPECS: Sequence[Case] = (
         SSD,
         member({"ssd": "false"}, {"ssd": "maybe"}),
         (
-            "in no aggregate with ssd true",
+            "are in no aggregate with ssd true",
             "needs ssd true, the host's aggregates have false, maybe",
         ),
     ),
@@ -52,7 +52,7 @@ EXTRA_SPECS: Sequence[Case] = (
         "one of several not met",
         specs(rack="8", ssd="true"),
         member({"rack": "7", "ssd": "true"}),
-        ("in no aggregate with rack 8", "needs rack 8, the host's aggregates have 7"),
+        ("are in no aggregate with rack 8", "needs rack 8, the host's aggregates have 7"),
     ),
 )
 LINUX = spec(image=image(os_type="linux", hw_machine_type="q35"))
@@ -68,7 +68,7 @@ IMAGES: Sequence[Case] = (
         LINUX,
         member({"os_type": "windows"}),
         (
-            "set apart for other images than os_type=linux",
+            "are set apart for other images than os_type=linux",
             "image has os_type=linux, the host's aggregates want windows",
         ),
     ),
@@ -77,12 +77,12 @@ IMAGES: Sequence[Case] = (
         LINUX,
         member({"os_type": "linux"}, {"hw_machine_type": "pc"}),
         (
-            "set apart for other images than hw_machine_type=q35",
+            "are set apart for other images than hw_machine_type=q35",
             "image has hw_machine_type=q35, the host's aggregates want pc",
         ),
     ),
 )
-APART = ("set apart for other projects", "")
+APART = ("are set apart for other projects", "")
 TENANTS: Sequence[Case] = (
     ("no aggregate", spec(), host(), None),
     ("an aggregate of nobody", spec(), member({"ssd": "true"}), None),
@@ -113,7 +113,7 @@ TYPES: Sequence[Case] = (
         "for others",
         spec(flavor=flavor()),
         member({"instance_type": "g,h"}),
-        ("set apart for other flavors", "flavor is f, the host's aggregates want g, h"),
+        ("are set apart for other flavors", "flavor is f, the host's aggregates want g, h"),
     ),
 )
 

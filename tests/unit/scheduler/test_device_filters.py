@@ -214,7 +214,7 @@ class DeviceFiltersTest(FilterCase):
         request = asked(9, 2048, hw_cpu_policy="dedicated")
         reason = device_filters.numa_topology(request, host(numa=TWO), MOMENT)
         assert reason is not None
-        self.assertEqual("without NUMA cells that hold it", reason.sentence)
+        self.assertEqual("lack NUMA cells that hold it", reason.sentence)
         self.assertEqual(
             "needs 1 NUMA cells, one with 9 pinned CPUs and 2048 MiB in small pages; "
             "host has 2 cells, at most 8 CPUs to pin in one",

@@ -20,18 +20,23 @@ COMPUTE: Sequence[Case] = (
     ("alive", spec(), host(), None),
     ("just in time", spec(), silent(15), None),
     ("its clock runs ahead", spec(), silent(-30), None),
-    ("silent", spec(), silent(15.4), ("down", "last heard of 15 s ago, down after 15 s")),
-    ("long silent", spec(), silent(3600), ("down", "last heard of 3600 s ago, down after 15 s")),
-    ("new", spec(), host(last_seen=None), ("down", "never heard of")),
-    ("disabled", spec(), host(enabled=False), ("disabled", "")),
+    ("silent", spec(), silent(15.4), ("are down", "last heard of 15 s ago, down after 15 s")),
+    (
+        "long silent",
+        spec(),
+        silent(3600),
+        ("are down", "last heard of 3600 s ago, down after 15 s"),
+    ),
+    ("new", spec(), host(last_seen=None), ("are down", "never heard of")),
+    ("disabled", spec(), host(enabled=False), ("are disabled", "")),
     (
         "disabled with a reason",
         spec(),
         host(enabled=False, disabled_reason="broken fan"),
-        ("disabled", "broken fan"),
+        ("are disabled", "broken fan"),
     ),
-    ("disabled and silent", spec(), silent(99, enabled=False), ("disabled", "")),
-    ("forced down", spec(), host(forced_down=True), ("forced down", "")),
+    ("disabled and silent", spec(), silent(99, enabled=False), ("are disabled", "")),
+    ("forced down", spec(), host(forced_down=True), ("are forced down", "")),
 )
 ZONE: Sequence[Case] = (
     ("any zone", spec(), host(availability_zone="z1"), None),
@@ -40,13 +45,13 @@ ZONE: Sequence[Case] = (
         "another",
         spec(availability_zone="z1"),
         host(availability_zone="z2"),
-        ("in another zone", "asked for z1, host is in z2"),
+        ("are in another zone", "asked for z1, host is in z2"),
     ),
     (
         "letter case counts",
         spec(availability_zone="Z1"),
         host(availability_zone="z1"),
-        ("in another zone", "asked for Z1, host is in z1"),
+        ("are in another zone", "asked for Z1, host is in z1"),
     ),
 )
 CAPABILITIES: Sequence[Case] = (
@@ -59,19 +64,19 @@ CAPABILITIES: Sequence[Case] = (
         "not met",
         specs(capabilities__free=">= 9"),
         host(),
-        ("without free >= 9", "needs free >= 9, host has 8"),
+        ("lack free >= 9", "needs free >= 9, host has 8"),
     ),
     (
         "one of several not met",
         specs(cpu_arch="x86_64", capabilities__free="9"),
         host(),
-        ("without free 9", "needs free 9, host has 8"),
+        ("lack free 9", "needs free 9, host has 8"),
     ),
     (
         "unknown to the host",
         specs(capabilities__magic="yes"),
         host(),
-        ("without magic yes", "needs magic yes, host has none"),
+        ("lack magic yes", "needs magic yes, host has none"),
     ),
 )
 _RUNS = "runs x86_64/qemu/hvm, i686/qemu/hvm"
@@ -92,39 +97,44 @@ IMAGE: Sequence[Case] = (
         "architecture it does not run",
         spec(image=image(hw_architecture="aarch64")),
         host(),
-        ("unable to run aarch64", _RUNS),
+        ("cannot run aarch64", _RUNS),
     ),
     (
         "each is run, but not together",
         spec(image=image(hw_architecture="i686", img_hv_type="kvm")),
         host(supported=(("x86_64", "kvm", "hvm"), ("i686", "qemu", "hvm"))),
-        ("unable to run i686/kvm", "runs x86_64/kvm/hvm, i686/qemu/hvm"),
+        ("cannot run i686/kvm", "runs x86_64/kvm/hvm, i686/qemu/hvm"),
     ),
     (
         "a host that says nothing",
         spec(image=image(hw_vm_mode="xen")),
         host(supported=()),
-        ("unable to run xen", "runs nothing known"),
+        ("cannot run xen", "runs nothing known"),
     ),
 )
 FORCED: Sequence[Case] = (
     ("none named", spec(), host(), None),
     ("the host", spec(forced_host="h1"), host("h1"), None),
     ("the node", spec(forced_node="h1.example"), host("h1"), None),
-    ("another host", spec(forced_host="h2"), host("h1"), ("not the host that was asked for", "")),
+    (
+        "another host",
+        spec(forced_host="h2"),
+        host("h1"),
+        ("are not the host that was asked for", ""),
+    ),
     (
         "the host's other node",
         spec(forced_host="h1", forced_node="h1b.example"),
         host("h1"),
-        ("not the host that was asked for", ""),
+        ("are not the host that was asked for", ""),
     ),
 )
 
 IO_OPS: Sequence[Case] = (
     ("idle", spec(), host(), None),
     ("one less than allowed", spec(), host(busy=7), None),
-    ("as many as allowed", spec(), host(busy=8), ("too busy", "at most 8 busy, host has 8")),
-    ("more than allowed", spec(), host(busy=11), ("too busy", "at most 8 busy, host has 11")),
+    ("as many as allowed", spec(), host(busy=8), ("are too busy", "at most 8 busy, host has 8")),
+    ("more than allowed", spec(), host(busy=11), ("are too busy", "at most 8 busy, host has 11")),
 )
 SERVERS: Sequence[Case] = (
     ("empty", spec(), host(), None),
@@ -133,7 +143,7 @@ SERVERS: Sequence[Case] = (
         "as many as allowed",
         spec(),
         host(servers=50),
-        ("with too many servers", "at most 50 servers, host has 50"),
+        ("have too many servers", "at most 50 servers, host has 50"),
     ),
 )
 

@@ -30,16 +30,16 @@ def hinted(**hints: Any) -> RequestSpec:
 def full(limit: int, held: int) -> tuple[str, str]:
     """Return what a host is refused with that has enough of the group."""
     miss = f"at most {limit} of the group on a host, host has {held}"
-    return "with as many servers of the group as may be", miss
+    return "have as many servers of the group as may be", miss
 
 
 AWAY = grouped("anti-affinity")
 BESIDE = grouped("affinity")
 ELSEWHERE = members(h2=3)
-ALONE = ("without servers of the group", "")
+ALONE = ("have no server of the group", "")
 SERVERS = replace(MOMENT, host_of={"a": HostName("h1"), "b": HostName("h2"), "c": HostName("h2")})
-NEAR = ("with a server that it should be apart from", "")
-FAR = ("without the servers that it should be beside", "")
+NEAR = ("have a server that it should be apart from", "")
+FAR = ("lack the servers that it should be beside", "")
 DIFFERENT: Sequence[Case] = (
     ("no hint", spec(), host("h1"), None),
     ("another host", hinted(different_host="b"), host("h1"), None),
@@ -78,25 +78,25 @@ CIDR: Sequence[Case] = (
         "outside",
         hinted(build_near_host_ip="192.0.2.200", cidr="/30"),
         NEARBY,
-        ("outside of 192.0.2.200/30", "host has address 192.0.2.9"),
+        ("are outside of 192.0.2.200/30", "host has address 192.0.2.9"),
     ),
     (
         "a host without an address",
         hinted(build_near_host_ip="192.0.2.200"),
         host(),
-        ("outside of 192.0.2.0/24", "host has address unknown"),
+        ("are outside of 192.0.2.0/24", "host has address unknown"),
     ),
     (
         "a host with an address of the other kind",
         hinted(build_near_host_ip="192.0.2.200"),
         host(host_ip="2001:db8::1"),
-        ("outside of 192.0.2.0/24", "host has address 2001:db8::1"),
+        ("are outside of 192.0.2.0/24", "host has address 2001:db8::1"),
     ),
     (
         "a hint that is no address",
         hinted(build_near_host_ip="near me"),
         NEARBY,
-        ("refused, as near me/24 is no network", ""),
+        ("cannot be judged, as near me/24 is no network", ""),
     ),
 )
 
@@ -149,8 +149,8 @@ HAS: dict[str, Any] = {
     "capabilities": {"cpu_arch": "x86_64"},
     "hypervisor_version": 8002002,
 }
-OTHER = ("not as the query wants", "")
-UNREADABLE = ("refused, as the query cannot be read", "")
+OTHER = ("are not as the query wants", "")
+UNREADABLE = ("cannot be judged, as the query cannot be read", "")
 QUERIES: Sequence[tuple[str, Any, tuple[str, str] | None]] = (
     ("more than enough memory", '[">=", "$free_ram_mb", 1024]', None),
     ("just enough memory", '[">=", "$free_ram_mb", 3072]', None),

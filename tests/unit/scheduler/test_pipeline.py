@@ -214,9 +214,9 @@ class RefusalsTest(testtools.TestCase):
         self.assertEqual(5, no_host.considered)
         self.assertEqual(
             {
-                ("ComputeFilter", "down", 2),
-                ("ComputeFilter", "disabled", 1),
-                ("AvailabilityZoneFilter", "in another zone", 1),
+                ("ComputeFilter", "are down", 2),
+                ("ComputeFilter", "are disabled", 1),
+                ("AvailabilityZoneFilter", "are in another zone", 1),
             },
             {(r.refused_by, r.sentence, r.hosts) for r in no_host.reasons},
         )

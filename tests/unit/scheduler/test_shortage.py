@@ -16,9 +16,9 @@ class ShortageTest(testtools.TestCase):
     def test_the_first_class_that_runs_short_is_told_with_the_figures(self) -> None:
         wanted = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": 10}
         for free, expected in (
-            ({"memory": 400}, ("lack MEMORY_MB", "needs 512, the best has 400 free", 112)),
+            ({"memory": 400}, ("lack MEMORY_MB", "needs 512 MB, the best has 400 free", 112)),
             ({"vcpu": 0, "memory": 9}, ("lack VCPU", "needs 1, the best has 0 free", 1)),
-            ({"disk": 9}, ("lack DISK_GB", "needs 10, the best has 9 free", 1)),
+            ({"disk": 9}, ("lack DISK_GB", "needs 10 GB, the best has 9 free", 1)),
         ):
             reason = lacks(wanted, rooms(**free))
             assert reason is not None
@@ -37,15 +37,15 @@ class ShortageTest(testtools.TestCase):
 
     def test_what_else_a_host_has_not_is_told(self) -> None:
         for group, expected in (
-            (Group(in_tree="other"), "not the host that was asked for"),
-            (Group(in_tree="me", required=(frozenset({"A"}),)), "without trait A"),
-            (Group(required=(frozenset({"C"}), frozenset({"B", "A"}))), "without trait A or B"),
-            (Group(forbidden=frozenset({"C"})), "with trait C"),
+            (Group(in_tree="other"), "are not the host that was asked for"),
+            (Group(in_tree="me", required=(frozenset({"A"}),)), "lack trait A"),
+            (Group(required=(frozenset({"C"}), frozenset({"B", "A"}))), "lack trait A or B"),
+            (Group(forbidden=frozenset({"C"})), "have trait C, which must not be"),
             (
                 Group(required=(frozenset({"C"}),), member_of=(frozenset({"agg"}),)),
-                "in none of the aggregates that were asked for",
+                "are in none of the aggregates that were asked for",
             ),
-            (Group(resources={"VCPU": 3}), "unable to give it in one piece"),
-            (Group(suffix="1", required=(frozenset({"A"}),)), "unable to give it in one piece"),
+            (Group(resources={"VCPU": 3}), "cannot give it in one piece"),
+            (Group(suffix="1", required=(frozenset({"A"}),)), "cannot give it in one piece"),
         ):
             self.assertEqual(expected, unsuited(Request(groups=(group,)), ME, {"C"}).sentence)

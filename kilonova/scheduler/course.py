@@ -1,0 +1,82 @@
+"""One selection as it goes on: what is decided, and what its record will tell."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from kilonova.core.clock import utcnow
+from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
+from kilonova.core.ids import InstanceUuid
+from kilonova.core.scheduling import Decision, NoHost, RequestSpec
+from kilonova.scheduler.pipeline import Refusals, Sifted
+
+_TOLD = 5
+"""Reasons of refused claims that a record tells; each may name other providers and amounts."""
+
+
+class Course:
+    """What a selection has come to."""
+
+    def __init__(self, spec: RequestSpec, instances: Sequence[InstanceUuid]) -> None:
+        self._spec = spec
+        self.decided: dict[InstanceUuid, Decision] = {}
+        self.waiting = list(instances)
+        self.rounds = 0
+        self.wanted: dict[str, int] = {}
+        self._claims: list[ClaimRound] = []
+        self.best: tuple[Scored, ...] = ()
+        self.sifted = Sifted(fits=[], considered=0, refusals=Refusals())
+        self._began: dict[str, datetime] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self.never: NoHost | None = None
+        """Why nothing will ever fit."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of what is done inside."""
+        if name not in self._began:
+            self._began[name] = utcnow()
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - began
+
+    def settle(
+        self, picked: Sequence[Decision], refused: Mapping[InstanceUuid, str] | None
+    ) -> None:
+        """Take over the picks whose claims stand; all of them, where nothing was claimed (None)."""
+        claimed = refused is not None
+        refused = refused or {}
+        asked = 0
+        for decision in picked:
+            if decision.destination:
+                asked += 1
+                if decision.instance_uuid not in refused:
+                    self.decided[decision.instance_uuid] = decision
+        if asked and claimed:
+            told = dict(Counter(refused.values()).most_common(_TOLD))
+            granted = asked - len(refused)
+            self._claims.append(ClaimRound(asked=asked, granted=granted, refused=told))
+        self.waiting = [uuid for uuid in self.waiting if uuid not in self.decided]
+
+    def record(self, why: NoHost | None) -> DecisionRecord:
+        """Return how it came about; ``why`` there is no host for those that wait."""
+        told = why or self.sifted.refusals.total(self.sifted.considered)
+        return DecisionRecord(
+            servers=len(self.decided) + len(self.waiting),
+            placed=len(self.decided),
+            considered=told.considered,
+            passed=len(self.sifted.fits),
+            flavor=self._spec.flavor.name,
+            wanted=self.wanted,
+            refused=told.reasons,
+            best=self.best,
+            claims=tuple(self._claims),
+            stages=tuple(
+                Stage(name=name, began_at=began, seconds=self._seconds[name])
+                for name, began in self._began.items()
+            ),
+        )
