@@ -180,14 +180,15 @@ class DisksTest(testtools.TestCase):
     def test_an_image_that_changes_while_it_arrives_is_not_kept(self) -> None:
         image = self.images.add(b"x" * (2 << 20))
         path = self.images.path(image)
-        for data in (
-            b"x" * (1 << 20),
-            b"x" * (2 << 20) + b"more",
-            b"x" * (1 << 20) + b"y" * (1 << 20),
+        half = b"x" * (1 << 20)
+        for data, words in (
+            (half, "its checksum differs"),
+            (half + b"y" * (1 << 20), "its checksum differs"),
+            (half * 3, "it is too long"),
         ):
             path.write_bytes(data)
             error = self.refused(BuildFailed, image)
-            self.assertIn("arrived broken", error.message)
+            self.assertIn(f"arrived broken: {words}", error.message)
         self.assertEqual([], self.cached())
 
     def test_ephemeral_and_swap_disks_are_made_as_the_flavor_says(self) -> None:
