@@ -22,9 +22,9 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Wishes
-from kilonova.core.quota import UNLIMITED, Amount, Limits, exceeded
+from kilonova.core.quota import UNLIMITED, Amount, Limits, crowded, exceeded
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import build_requests, quotas
+from kilonova.db import build_requests, quotas, server_groups
 from kilonova.db.build_requests import Accepted
 from kilonova.rpc.messages import BuildServers
 
@@ -74,6 +74,7 @@ def wanted(asked: Asked) -> Wanted:
         hints=wishes.hints,
         forced_host=wishes.forced_host,
         forced_node=wishes.forced_node,
+        group=wishes.group,
     )
     template = _template(asked, body, flavor, image, wishes)
     return Wanted(template=template, spec=spec, counts=counts, limits=limits)
@@ -86,12 +87,16 @@ def admitted(asked: Asked, request: Wanted) -> int:
         QuotaExceeded: not even so many as must be.
     """
     low, high = request.counts
-    room = _room(asked, request.template.flavor, request.limits)
+    room = _room(asked, request.template, request.limits)
     if room < low:
-        flavor = request.template.flavor
-        used = quotas.used_by(asked.services.api_db, asked.context.project_id)
+        api_db, flavor, group = asked.services.api_db, request.spec.flavor, request.spec.group
+        used = quotas.used_by(api_db, asked.context.project_id)
         each = Amount(instances=low, cores=low * flavor.vcpus, ram=low * flavor.memory_mb)
-        raise QuotaExceeded(exceeded(each, used, request.limits) or "Quota exceeded")
+        sentence = exceeded(each, used, request.limits)
+        if sentence is None and group is not None:
+            members = server_groups.count_members(api_db, group.group_uuid)
+            sentence = crowded(low, members, request.limits.server_group_members)
+        raise QuotaExceeded(sentence or "Quota exceeded")
     return min(high, room)
 
 
@@ -149,7 +154,7 @@ def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
     several = count > 1
     if count > low:
         # So that nothing is written in vain for a maximum far beyond the quota.
-        count = max(low, min(count, _room(asked, template.flavor, limits)))
+        count = max(low, min(count, _room(asked, template, limits)))
     while True:
         accepted = [
             Accepted(
@@ -162,7 +167,7 @@ def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
         try:
             build_requests.accept(asked.services.api_db, accepted, limits)
         except QuotaExceeded:
-            room = _room(asked, template.flavor, limits)
+            room = _room(asked, template, limits)
             if count == low or room < low:
                 raise
             count = max(low, min(room, count - 1))
@@ -170,15 +175,19 @@ def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
             return accepted
 
 
-def _room(asked: Asked, flavor: Flavor, limits: Limits) -> int:
-    """Return how many servers of a flavor the quota has room for."""
-    used = quotas.used_by(asked.services.api_db, asked.context.project_id)
+def _room(asked: Asked, template: Instance, limits: Limits) -> int:
+    """Return how many such servers the quota, and that of their group, has room for."""
+    api_db, flavor, group = asked.services.api_db, template.flavor, template.wishes.group
+    used = quotas.used_by(api_db, asked.context.project_id)
     each = Amount(instances=1, cores=flavor.vcpus, ram=flavor.memory_mb)
     rooms: list[int] = [
         (getattr(limits, name) - getattr(used, name)) // getattr(each, name)
         for name in Amount.__struct_fields__
         if getattr(limits, name) != UNLIMITED and getattr(each, name)
     ]
+    if group is not None and limits.server_group_members != UNLIMITED:
+        members = server_groups.count_members(api_db, group.group_uuid)
+        rooms.append(limits.server_group_members - members)
     return min(rooms, default=MOST_AT_ONCE)
 
 

@@ -1,13 +1,13 @@
 """What ``POST /servers`` asks for, resolved: flavor, image, key pair, destination and the rest.
 
 Everything that can refuse the request but its quota is here; nothing is written. What this deployment
-cannot do (volumes, server groups, signed images) is refused by name, never ignored.
+cannot do (volumes, signed images) is refused by name, never ignored.
 """
 
 import base64
 import binascii
 import secrets
-import uuid
+import uuid as uuids
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +22,8 @@ from kilonova.core.ids import HostName, ImageId, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import KeyPair, Wishes
 from kilonova.core.quota import UNLIMITED, Limits
-from kilonova.db import aggregates, flavors, key_pairs
+from kilonova.core.server_group import GroupRule
+from kilonova.db import aggregates, flavors, key_pairs, server_groups
 from kilonova.db.cells import mapped_hosts
 from kilonova.db.hosts import NodeQuery
 
@@ -97,7 +98,7 @@ def _image_id(body: Body) -> ImageId:
 
 def _canonical(image_ref: str) -> ImageId:
     try:
-        return ImageId(str(uuid.UUID(image_ref)))
+        return ImageId(str(uuids.UUID(image_ref)))
     except ValueError as error:
         raise Invalid(f"imageRef: Can not find requested image {image_ref}.") from error
 
@@ -131,6 +132,7 @@ def wishes_of(asked: Asked, body: Body, image: Image) -> Wishes:
         user_data=_user_data(body),
         key_pair=_key_pair(asked, body),
         hints=_hints(asked.body),
+        group=_group(asked),
         pinned_zone=zone,
         forced_host=host,
         forced_node=node,
@@ -188,14 +190,30 @@ def _key_pair(asked: Asked, body: Body) -> KeyPair | None:
         raise Invalid("key_name: Invalid key_name provided.") from error
 
 
+def _hinted(body: Body) -> Body:
+    return body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
+
+
 def _hints(body: Body) -> dict[str, str | list[str]]:
-    hints = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
-    if "group" in hints:
-        raise Invalid(f"group: Instance group {hints['group']} could not be found.")
     return {
         name: [_text(one) for one in value] if isinstance(value, list) else _text(value)
-        for name, value in hints.items()
+        for name, value in _hinted(body).items()
     }
+
+
+def _group(asked: Asked) -> GroupRule | None:
+    named = _hinted(asked.body).get("group")
+    if not named:
+        return None
+    if isinstance(named, list):
+        if len(named) > 1:
+            raise Invalid("group: a server is created in one server group only")
+        (named,) = named
+    uuid = str(uuids.UUID(named))
+    rule = server_groups.rule_of(asked.services.api_db, uuid, asked.context.project_id)
+    if rule is None:
+        raise Invalid(f"group: {server_groups.missing(uuid)}")
+    return rule
 
 
 def _text(value: Any) -> str:

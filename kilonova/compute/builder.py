@@ -74,10 +74,14 @@ class Builder:
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
             whole = stages.begin(BUILD_EVENT)
-            if not self._begins(context, instance, whole):
-                return
+            made: tuple[Nic, ...] | KilonovaError
             try:
+                if not self._begins(context, instance, whole):
+                    return
                 made = self._attempt(instance, stages)
+            except BuildFailed as unfit:
+                LOG.info("%s must not be built here: %s", instance.uuid, unfit)
+                made = unfit
             except _Abandoned:
                 LOG.warning("%s is left to the next start of this host", instance.uuid)
                 return
@@ -89,13 +93,18 @@ class Builder:
                 self._report_success(context, instance, stages, made)
 
     def _begins(self, context: RequestContext, instance: Instance, event: ActionEvent) -> bool:
-        """Tell the cell that the build begins; False if it must not."""
+        """Tell the cell that the build begins; False if it must not.
+
+        Raises:
+            BuildFailed: it must not begin on this host, but may on another.
+        """
         report = InstanceReport(
             instance_uuid=instance.uuid,
             epoch=instance.epoch,
             request_id=context.request_id,
             builder=str(uuid.uuid4()),
             task_state=TaskState.SPAWNING,
+            group=instance.wishes.group,
             events=(event,),
         )
         answer = self._reporter.send(report)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, InvalidStateError
 import msgspec
 
 from kilonova.core.context import service_context
-from kilonova.core.errors import KilonovaError, Unavailable
+from kilonova.core.errors import BuildFailed, KilonovaError, Unavailable
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState
@@ -65,7 +65,8 @@ class Reporter:
         self._stopped.set()
 
     def send(self, report: InstanceReport) -> "Future[bool]":
-        """Queue a report; the future tells whether it was taken (False: refused).
+        """Queue a report; the future tells whether it was taken (False: refused). Of a build that must not
+        begin on this host, it raises ``BuildFailed``, saying why.
 
         It is cancelled if the reporter ends before that is known. Who cancels it takes the report back,
         unless it is on its way.
@@ -142,15 +143,18 @@ class Reporter:
         answer = self._bus.call(service_context(), message, ReportsTaken, timeout=_TIMEOUT)
         refused = frozenset(answer.refused)
         for index, entry in enumerate(wanted):
-            self._answer(entry, taken=index not in refused)
+            self._answer(entry, taken=index not in refused, unfit=answer.unfit.get(index))
 
-    def _answer(self, entry: _Entry, *, taken: bool) -> None:
+    def _answer(self, entry: _Entry, *, taken: bool, unfit: str | None = None) -> None:
         report, future, told = entry
         if not taken and told is not None and self._told.get(report.instance_uuid) is told:
             del self._told[report.instance_uuid]
         with contextlib.suppress(InvalidStateError):
             # Nobody may wait for it any more.
-            future.set_result(taken)
+            if unfit is None:
+                future.set_result(taken)
+            else:
+                future.set_exception(BuildFailed(unfit))
 
     def _give_up(self, batch: Sequence[_Entry], error: KilonovaError) -> None:
         """One report of several may be what cannot be handled: offer each by itself, then let it go."""

@@ -54,15 +54,15 @@ class CellConductor:
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
         """Apply a host's reports in one transaction, then follow up on failures and deletes."""
-        refused = reports.apply(self._cell_db, message.host, message.reports, utcnow())
-        taken = [r for index, r in enumerate(message.reports) if index not in refused]
+        done = reports.apply(self._cell_db, message.host, message.reports, utcnow())
+        taken = [r for index, r in enumerate(message.reports) if index not in done.refused]
         self._bury([report for report in taken if report.gone])
         for report in taken:
             if report.failure is not None:
                 # Under the request that the build is for, not under that of the report.
                 building = msgspec.structs.replace(context, request_id=report.request_id)
                 self._try_next(building, report, report.failure)
-        return ReportsTaken(refused=refused)
+        return ReportsTaken(refused=done.refused, unfit=done.unfit)
 
     def _bury(self, gone: Sequence[InstanceReport]) -> None:
         """Free the claims of servers that are gone, and only then mark them deleted."""

@@ -15,6 +15,7 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
+from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 
 
@@ -81,7 +82,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asked for and no action changes: written once, carried whole.
 
     ``networks`` is ``"none"``, ``"auto"`` or a tuple of requests; ``user_data`` is base64 as it came;
-    ``hints`` are the scheduler hints; ``pinned_zone`` the availability zone that was named, or None.
+    ``hints`` are the scheduler hints; ``pinned_zone`` the availability zone that was named, or None;
+    ``group`` the rule of the server group that the server was created in.
     """
 
     networks: str | tuple[RequestedNetwork, ...] = "none"
@@ -100,6 +102,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     launch_index: int = 0
     admin_pass: str = ""
     files: tuple[InjectedFile, ...] = ()
+    group: GroupRule | None = None
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):

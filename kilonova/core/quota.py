@@ -6,11 +6,12 @@ UNLIMITED = -1
 
 
 class Amount(msgspec.Struct, frozen=True, kw_only=True):
-    """Something counted: servers, VCPUs and MiB of memory, asked for or in use."""
+    """Something counted: servers, VCPUs, MiB of memory and server groups, asked for or in use."""
 
     instances: int = 0
     cores: int = 0
     ram: int = 0
+    server_groups: int = 0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,13 +32,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:
     """Return the sentence for a request that is over its limits, or None if it fits.
 
-    It names each resource that is over with what is asked, used and allowed, in one order (Compute API
-    reference, 403 of "Create server").
+    What is not asked for is not over, however much is used of it. The sentence names each resource that is
+    over with what is asked, used and allowed, in one order (Compute API reference, 403 of "Create server").
     """
     over = [
         name
         for name in sorted(Amount.__struct_fields__)
-        if (limit := getattr(limits, name)) != UNLIMITED
+        if getattr(asked, name)
+        and (limit := getattr(limits, name)) != UNLIMITED
         and getattr(used, name) + getattr(asked, name) > limit
     ]
     if not over:
@@ -50,4 +52,14 @@ def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:
     return (
         f"Quota exceeded for {names}: Requested {of(asked)}, "
         f"but already used {of(used)} of {of(limits)} {names}"
+    )
+
+
+def crowded(asked: int, used: int, limit: int) -> str | None:
+    """Return the sentence for a server group that would have too many members, or None if it has room."""
+    if limit == UNLIMITED or used + asked <= limit:
+        return None
+    name = "server_group_members"
+    return (
+        f"Quota exceeded for {name}: Requested {asked}, but already used {used} of {limit} {name}"
     )

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Nic
 from kilonova.core.scheduling import Destination
+from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 
 
@@ -28,9 +29,10 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to one server. What is UNSET stays as it was.
 
     ``builder`` is set in the report with which a build begins: the epoch is compared and set for it in
-    the cell database, and only a report that is not refused may spawn. A report with ``gone`` says that
-    nothing of the server is left on the host. One with ``if_idle`` tells what a guest did by itself: it is
-    refused while a task is under way, and for a server in ERROR.
+    the cell database, and only a report that is not refused may spawn; ``group`` in it is the rule of the
+    server's group, which is checked there too. A report with ``gone`` says that nothing of the server is
+    left on the host. One with ``if_idle`` tells what a guest did by itself: it is refused while a task is
+    under way, and for a server in ERROR.
     """
 
     instance_uuid: InstanceUuid
@@ -47,6 +49,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     failure: BuildFailure | None = None
     gone: bool = False
     if_idle: bool = False
+    group: GroupRule | None = None
     events: tuple[ActionEvent, ...] = ()
 
 

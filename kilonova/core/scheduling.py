@@ -19,17 +19,7 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
-
-
-class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
-    """How the servers of a server group stand to each other.
-
-    ``policy`` is ``affinity``, ``anti-affinity``, ``soft-affinity`` or ``soft-anti-affinity``.
-    """
-
-    group_uuid: str
-    policy: str
-    max_server_per_host: int = 1
+from kilonova.core.server_group import GroupRule
 
 
 class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):

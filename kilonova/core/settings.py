@@ -198,8 +198,9 @@ _WEIGHERS = (
     ("hypervisor_version", 1.0, "the hypervisor's version. Above 0 prefers newer ones."),
     ("pci", 1.0, "free PCI devices. Above 0 keeps them for servers that ask for some."),
     ("image_props", 0.0, "servers of like images. Above 0 packs, below 0 spreads them."),
-    ("soft_affinity", 1.0, "members of the server's group, where its policy is soft-affinity."),
-    ("soft_anti_affinity", 1.0, "members of the group, where its policy is soft-anti-affinity."),
+    # More than all that is weighed by room together: a wish that an empty host outweighs is none.
+    ("soft_affinity", 10.0, "members of the server's group, where its policy is soft-affinity."),
+    ("soft_anti_affinity", 10.0, "members of the group, where its policy is soft-anti-affinity."),
     ("cross_cell_move", 1000000.0, "the cell. Above 0 keeps servers that move in theirs."),
 )
 
@@ -211,8 +212,10 @@ _FILTER_SCHEDULER = [
             "AvailabilityZoneFilter",
             "ComputeCapabilitiesFilter",
             "ImagePropertiesFilter",
+            "ServerGroupAntiAffinityFilter",
+            "ServerGroupAffinityFilter",
         ],
-        help="The filters, in the order in which they are asked.",
+        help="The filters, in the order in which they are asked. Those of server groups are always asked.",
     ),
     cfg.ListOpt(
         "weight_classes",

@@ -37,7 +37,9 @@ class InstanceMapping(ApiBase):
     """Which cell a server is in (none while it is a build request), and what it counts for in quotas.
 
     The project's row of ``quota_usages`` is the sum over its mappings that are not queued for delete;
-    both change in one transaction.
+    both change in one transaction. ``group_uuid`` makes the server a member of a server group, until it is
+    queued for delete; ``chosen_host`` is where a scheduler last wanted a member to go, for the others to
+    see until its cell tells where it is.
     """
 
     __tablename__ = "instance_mappings"
@@ -51,6 +53,24 @@ class InstanceMapping(ApiBase):
     memory_mb: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(Moment)
     queued_for_delete: Mapped[bool] = mapped_column(default=False)
+    group_uuid: Mapped[str | None] = mapped_column(Uuid, index=True)
+    chosen_host: Mapped[str | None] = mapped_column(Name)
+
+
+class ServerGroup(ApiBase):
+    """A server group. Whoever adds a member, or chooses a host for one, holds its row."""
+
+    __tablename__ = "server_groups"
+    __table_args__ = (Index("server_groups_project", "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    policy: Mapped[str] = mapped_column(Name)
+    max_server_per_host: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class BuildRequest(ApiBase):
@@ -162,6 +182,7 @@ class QuotaUsage(ApiBase):
     instances: Mapped[int] = mapped_column(default=0)
     cores: Mapped[int] = mapped_column(default=0)
     ram: Mapped[int] = mapped_column(BigId, default=0)
+    server_groups: Mapped[int] = mapped_column(default=0)
 
 
 class KeyPairUsage(ApiBase):

@@ -5,7 +5,6 @@ conductor), ``stale`` and ``release`` (the converger and a conductor that cannot
 delete that comes first) and ``forget`` (when what a withdrawn one left is removed).
 """
 
-import functools
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,15 +13,14 @@ import msgspec
 import sqlalchemy as sa
 
 from kilonova.core.decision_record import Decided, DecisionRecord
-from kilonova.core.errors import QuotaExceeded
-from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId, RequestId
+from kilonova.core.ids import CellUuid, InstanceUuid, RequestId
 from kilonova.core.instance import Instance
-from kilonova.core.quota import Amount, Limits, exceeded
+from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import decisions
+from kilonova.db import decisions, quotas, server_groups
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
 from kilonova.db.engine import Database
-from kilonova.db.statements import among, insert_if_absent, table_of
+from kilonova.db.statements import among, table_of
 
 LEASE = timedelta(seconds=60)
 """How long a conductor that took a build request may work on it before another may."""
@@ -61,9 +59,6 @@ _OWNERS = (
 )
 _MAP = sa.update(_mappings).where(among(_mappings.c.instance_uuid, "uuids"))
 _DONE = sa.delete(_requests).where(_these)
-_USED = sa.select(_usages.c.instances, _usages.c.cores, _usages.c.ram).where(
-    _usages.c.project_id == sa.bindparam("b_project")
-)
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +83,12 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> None:
     """Write build requests, request specs and unmapped mappings, and count them, in one transaction.
 
-    All servers are of one project. Nothing is written if the project's quota does not hold them all.
+    All servers are of one project, and of one server group or none. Nothing is written if the project's
+    quota, or the group's, does not hold them all.
 
     Raises:
         QuotaExceeded: naming what is exceeded, asked for, used and allowed.
+        Invalid: the server group is gone.
         DatabaseUnavailable: the database does not answer.
     """
     project = accepted[0].instance.project_id
@@ -100,6 +97,7 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
         cores=sum(a.instance.flavor.vcpus for a in accepted),
         ram=sum(a.instance.flavor.memory_mb for a in accepted),
     )
+    group = accepted[0].instance.wishes.group
     spec = _encode(accepted[0].spec)
     same = all(a.spec is accepted[0].spec for a in accepted)
     requests = [
@@ -119,55 +117,32 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
         {"instance_uuid": a.instance.uuid, "spec": spec if same else _encode(a.spec)}
         for a in accepted
     ]
-    mappings = [
-        {
-            "instance_uuid": a.instance.uuid,
-            "project_id": project,
-            "user_id": a.instance.user_id,
-            "vcpus": a.instance.flavor.vcpus,
-            "memory_mb": a.instance.flavor.memory_mb,
-            "created_at": a.instance.created_at,
-            "queued_for_delete": False,
-        }
-        for a in accepted
-    ]
+    mappings = [_mapping(a.instance) for a in accepted]
 
     def work(connection: sa.Connection) -> None:
+        if group is not None:
+            server_groups.admit(connection, group, len(accepted), limits.server_group_members)
         connection.execute(sa.insert(_requests), requests)
         connection.execute(sa.insert(_specs), specs)
         connection.execute(sa.insert(_mappings), mappings)
         # Last, because it locks the project's row until the commit.
-        _count(connection, project, asked, limits)
+        quotas.count(connection, project, asked, limits)
 
     api_db.write(work)
 
 
-def _count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
-    limited = tuple(name for name in Amount.__struct_fields__ if getattr(limits, name) >= 0)
-    values = {"b_project": project}
-    values |= {f"b_{name}": getattr(asked, name) for name in Amount.__struct_fields__}
-    values |= {f"b_{name}_limit": getattr(limits, name) for name in limited}
-    while not connection.execute(_counted(limited), values).rowcount:
-        sentence = exceeded(asked, _used(connection, project), limits)
-        if sentence is not None:
-            raise QuotaExceeded(sentence)
-        # There is room: the row was not there yet, or another gave something back meanwhile.
-        empty = {"project_id": project, "instances": 0, "cores": 0, "ram": 0}
-        insert_if_absent(connection, _usages, [empty], "project_id")
-
-
-@functools.cache
-def _counted(limited: tuple[str, ...]) -> sa.Update:
-    """Return the UPDATE that counts what is asked for if each of these resources stays within its limit."""
-    more = {name: _usages.c[name] + sa.bindparam(f"b_{name}") for name in Amount.__struct_fields__}
-    within = [more[name] <= sa.bindparam(f"b_{name}_limit") for name in limited]
-    mine = _usages.c.project_id == sa.bindparam("b_project")
-    return sa.update(_usages).where(mine, *within).values(more)
-
-
-def _used(connection: sa.Connection, project: ProjectId) -> Amount:
-    row = connection.execute(_USED, {"b_project": project}).first()
-    return Amount() if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+def _mapping(instance: Instance) -> dict[str, Any]:
+    group = instance.wishes.group
+    return {
+        "instance_uuid": instance.uuid,
+        "project_id": instance.project_id,
+        "user_id": instance.user_id,
+        "vcpus": instance.flavor.vcpus,
+        "memory_mb": instance.flavor.memory_mb,
+        "created_at": instance.created_at,
+        "queued_for_delete": False,
+        "group_uuid": group.group_uuid if group else None,
+    }
 
 
 def take(
@@ -319,11 +294,12 @@ def forget(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> No
 
 
 def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
-    """Queue a server for delete and give back its quota; False if that was done before."""
+    """Queue a server for delete, take it out of its server group and give back its quota; False if that
+    was done before."""
     queued = (
         sa.update(_mappings)
         .where(_mappings.c.instance_uuid == uuid, _mappings.c.queued_for_delete.is_(False))
-        .values(queued_for_delete=True)
+        .values(queued_for_delete=True, group_uuid=None)
     )
     if not connection.execute(queued).rowcount:
         return False

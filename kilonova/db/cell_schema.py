@@ -18,6 +18,7 @@ class StoredInstance(CellBase):
     What lists filter and sort by are columns; what never changes (flavor, image, wishes) is one
     document. ``tags`` are joined by commas, with one before and one behind. ``epoch`` is the build that
     counts, ``begun_epoch`` the last that a host began and ``builder`` the token with which it did.
+    ``group_uuid`` is the server group in which it was created, until it is deleted.
     """
 
     __tablename__ = "instances"
@@ -59,6 +60,7 @@ class StoredInstance(CellBase):
     launched_at: Mapped[datetime | None] = mapped_column(Moment)
     terminated_at: Mapped[datetime | None] = mapped_column(Moment)
     deleted: Mapped[bool] = mapped_column(default=False)
+    group_uuid: Mapped[str | None] = mapped_column(Uuid, index=True)
     tags: Mapped[str] = mapped_column(LongText, default="")
     nics: Mapped[bytes | None] = mapped_column(Json)
     attributes: Mapped[bytes] = mapped_column("metadata", Json)

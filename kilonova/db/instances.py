@@ -86,7 +86,7 @@ COLUMNS = (
 def row_of(instance: Instance) -> dict[str, Any]:
     """Return the columns' values of an instance."""
     row = {name: getattr(instance, name) for name in _PLAIN}
-    key_pair = instance.wishes.key_pair
+    key_pair, group = instance.wishes.key_pair, instance.wishes.group
     fixed = _Fixed(flavor=instance.flavor, image=instance.image, wishes=instance.wishes)
     return row | {
         "flavor_id": instance.flavor.flavor_id,
@@ -96,6 +96,7 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "begun_epoch": 0,
         "builder": "",
         "nics": encode_nics(instance.nics),
+        "group_uuid": group.group_uuid if group else None,
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
@@ -345,6 +346,7 @@ def mark_deleted(cell_db: Database, uuids: Collection[InstanceUuid], now: dateti
             power_state=PowerState.NOSTATE,
             terminated_at=now,
             updated_at=now,
+            group_uuid=None,
         )
     )
     cell_db.write(lambda c: c.execute(gone))

@@ -1,17 +1,19 @@
 """Quotas: the limits that differ from the configured ones, and what a project uses.
 
 Owns where a limit comes from: the user's own, else the project's, else the class ``default``, else the
-configuration. It does not count: that happens where servers and key pairs are written.
+configuration; and the one statement that counts, within the transaction that writes what is counted.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from kilonova.core.errors import QuotaExceeded
 from kilonova.core.ids import ProjectId, UserId
-from kilonova.core.quota import Amount, Limits
+from kilonova.core.quota import Amount, Limits, exceeded
 from kilonova.db.api_schema import KeyPairUsage, Quota, QuotaClass, QuotaUsage
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
@@ -36,7 +38,7 @@ _of_project = sa.select(
     _quotas.c.user_id.in_(("", sa.bindparam("user"))),
 )
 _LIMITS = sa.union_all(_of_class, _of_project)
-_USED = sa.select(_usages.c.instances, _usages.c.cores, _usages.c.ram).where(
+_USED = sa.select(*(_usages.c[name] for name in Amount.__struct_fields__)).where(
     _usages.c.project_id == sa.bindparam("project")
 )
 
@@ -67,8 +69,42 @@ def _overridden(defaults: Limits, limits: Mapping[str, int]) -> Limits:
 
 def used_by(api_db: Database, project: ProjectId) -> Amount:
     """Return what a project uses."""
-    row = api_db.query(lambda c: c.execute(_USED, {"project": project}).first())
-    return Amount() if row is None else Amount(instances=row[0], cores=row[1], ram=row[2])
+    return api_db.query(lambda connection: _used(connection, project))
+
+
+def _used(connection: sa.Connection, project: ProjectId) -> Amount:
+    row = connection.execute(_USED, {"project": project}).mappings().first()
+    return Amount() if row is None else Amount(**row)
+
+
+def count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
+    """Add what is asked for to what a project uses, if that stays within the limits.
+
+    It locks the project's row until the commit, so it comes last in its transaction.
+
+    Raises:
+        QuotaExceeded: naming what is exceeded, asked for, used and allowed.
+    """
+    amounts = {name: n for name, n in msgspec.structs.asdict(asked).items() if n}
+    limited = tuple(name for name in amounts if getattr(limits, name) >= 0)
+    values = {"b_project": project} | {f"b_{name}": n for name, n in amounts.items()}
+    values |= {f"b_{name}_limit": getattr(limits, name) for name in limited}
+    while not connection.execute(_counted(tuple(amounts), limited), values).rowcount:
+        sentence = exceeded(asked, _used(connection, project), limits)
+        if sentence is not None:
+            raise QuotaExceeded(sentence)
+        # There is room: the row was not there yet, or another gave something back meanwhile.
+        empty = {"project_id": project, **msgspec.structs.asdict(Amount())}
+        insert_if_absent(connection, _usages, [empty], "project_id")
+
+
+@functools.cache
+def _counted(names: tuple[str, ...], limited: tuple[str, ...]) -> sa.Update:
+    """Return the UPDATE that counts these resources if each of the limited ones stays within its limit."""
+    more = {name: _usages.c[name] + sa.bindparam(f"b_{name}") for name in names}
+    within = [more[name] <= sa.bindparam(f"b_{name}_limit") for name in limited]
+    mine = _usages.c.project_id == sa.bindparam("b_project")
+    return sa.update(_usages).where(mine, *within).values(more)
 
 
 def key_pairs_of(api_db: Database, user: UserId) -> int:

@@ -2,13 +2,15 @@
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
 is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
-refused, too, while something else is under way with it.
+refused, too, while something else is under way with it; and a build that would break its server group's
+rule does not begin.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
@@ -19,6 +21,7 @@ from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
+from kilonova.db.grouped import Beginnings
 from kilonova.db.instances import encode_nics, fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 
@@ -56,30 +59,44 @@ _FINISH = sa.update(_events).where(
 _SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
 
 
+class Applied(msgspec.Struct, frozen=True):
+    """The indexes of the reports that were refused; of those that begin a build in vain, also why their
+    host is ``unfit``."""
+
+    refused: tuple[int, ...]
+    unfit: dict[int, str] = {}
+
+
 def apply(
     cell_db: Database, host: HostName, reports: Sequence[InstanceReport], now: datetime
-) -> tuple[int, ...]:
-    """Apply a host's reports in order; return the indexes of those that were refused.
+) -> Applied:
+    """Apply a host's reports in order.
 
     Reports with ``gone`` or ``failure`` get their events written here; what else follows from them
     (freeing the claim, trying the next host) is the cell conductor's.
     """
 
-    def work(connection: sa.Connection) -> tuple[int, ...]:
-        refused = []
+    def work(connection: sa.Connection) -> Applied:
+        beginnings = Beginnings(connection, reports)
+        refused: list[int] = []
+        unfit: dict[int, str] = {}
         # By what is unique of them: an event that ends in the batch it began in is one row.
         events: dict[tuple[Any, ...], dict[str, Any]] = {}
         for index, report in enumerate(reports):
-            if not _apply_one(connection, host, report, now):
+            why = beginnings.refusal(host, report)
+            if why is not None:
+                unfit[index] = why
+            if why is not None or not _apply_one(connection, host, report, now):
                 refused.append(index)
                 continue
+            beginnings.note(host, report)
             for event in report.events:
                 if not (event.finished_at and _finish(connection, report, event)):
                     one = (report.instance_uuid, report.request_id, event.name, event.started_at)
                     events[one] = event_row(report.instance_uuid, report.request_id, event)
         # A report that is repeated, because its answer was lost, finds its events there.
         insert_if_absent(connection, _events, list(events.values()), "name")
-        return tuple(refused)
+        return Applied(tuple(refused), unfit)
 
     return cell_db.write(work)
 

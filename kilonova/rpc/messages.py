@@ -153,9 +153,10 @@ class ReportInstances(Message, frozen=True, kw_only=True):
 
 class ReportsTaken(msgspec.Struct, frozen=True, kw_only=True):
     """The places (indexes) of the reports that were refused: their epoch no longer counts, or the
-    server is being deleted."""
+    server is being deleted, or ``unfit`` says why the build must not begin there: it failed."""
 
     refused: tuple[int, ...] = ()
+    unfit: dict[int, str] = {}
 
 
 class ReportHost(Message, frozen=True, kw_only=True):

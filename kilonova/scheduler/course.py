@@ -44,10 +44,11 @@ class Course:
         finally:
             self._seconds[name] += time.perf_counter() - began
 
-    def settle(
-        self, picked: Sequence[Decision], refused: Mapping[InstanceUuid, str] | None
-    ) -> None:
-        """Take over the picks whose claims stand; all of them, where nothing was claimed (None)."""
+    def settle(self, picked: Sequence[Decision], refused: Mapping[InstanceUuid, str] | None) -> int:
+        """Take over the picks whose claims stand; all of them, where nothing was claimed (None).
+
+        Returns how many stand.
+        """
         claimed = refused is not None
         refused = refused or {}
         asked = 0
@@ -61,6 +62,7 @@ class Course:
             granted = asked - len(refused)
             self._claims.append(ClaimRound(asked=asked, granted=granted, refused=told))
         self.waiting = [uuid for uuid in self.waiting if uuid not in self.decided]
+        return asked - len(refused)
 
     def record(self, why: NoHost | None) -> DecisionRecord:
         """Return how it came about; ``why`` there is no host for those that wait."""

@@ -6,21 +6,27 @@ Hints and their meaning: Compute documentation, "Compute schedulers".
 import ipaddress
 
 from kilonova.core.scheduling import HostState, Reason, RequestSpec
-from kilonova.scheduler.filters import Moment, about, hints
+from kilonova.core.server_group import Policy
+from kilonova.scheduler.filters import Concerns, Moment, about, hints
 
 DIFFERENT, SAME = "different_host", "same_host"
 """The hints that name servers."""
 _NEAR, _CIDR = "build_near_host_ip", "cidr"
 
 
-@about(lambda spec: spec.group is not None and spec.group.policy == "anti-affinity", steady=False)
+def _of(policy: Policy) -> Concerns:
+    return lambda spec: spec.group is not None and spec.group.policy == policy
+
+
+@about(_of(Policy.ANTI_AFFINITY), steady=False)
 def group_anti_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """The host has fewer servers of the group than the group allows on one host."""
-    if spec.group is None or spec.group.policy != "anti-affinity":
+    group = spec.group
+    if group is None or group.policy != Policy.ANTI_AFFINITY:
         return None
-    limit, held = spec.group.max_server_per_host, moment.members.get(host.host, 0)
-    if held < limit:
+    if group.allows(host.host, moment.members):
         return None
+    limit, held = group.max_server_per_host, moment.members.get(host.host, 0)
     return Reason(
         refused_by="ServerGroupAntiAffinityFilter",
         sentence="have as many servers of the group as may be",
@@ -29,12 +35,13 @@ def group_anti_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> R
     )
 
 
-@about(lambda spec: spec.group is not None and spec.group.policy == "affinity", steady=False)
+@about(_of(Policy.AFFINITY), steady=False)
 def group_affinity(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """The host has the servers of the group, if there are any yet."""
-    if spec.group is None or spec.group.policy != "affinity":
+    group = spec.group
+    if group is None or group.policy != Policy.AFFINITY:
         return None
-    if not any(moment.members.values()) or moment.members.get(host.host, 0):
+    if group.allows(host.host, moment.members):
         return None
     return Reason(refused_by="ServerGroupAffinityFilter", sentence="have no server of the group")
 

@@ -1,4 +1,4 @@
-"""Where the servers are that a request's hints name. Asked only for requests that name some."""
+"""Where the servers are that a request's hints name, or its group has. Asked only where there are some."""
 
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.scheduling import RequestSpec
@@ -6,6 +6,7 @@ from kilonova.db import instances
 from kilonova.db.cells import Cells, mapping_of
 from kilonova.db.engine import Database
 from kilonova.scheduler.filters import hints
+from kilonova.scheduler.group_members import GroupMembers
 from kilonova.scheduler.neighbour_filters import DIFFERENT, SAME
 
 _MOST = 100
@@ -32,6 +33,10 @@ class Neighbours:
             if host is not None:
                 found[uuid] = host
         return found
+
+    def group_of(self, spec: RequestSpec) -> GroupMembers | None:
+        """Return the members of the request's group, if it has one; nothing is read yet."""
+        return GroupMembers(self._api_db, self._cells, spec.group) if spec.group else None
 
     def _host_of(self, spec: RequestSpec, uuid: InstanceUuid) -> HostName | None:
         mapping = mapping_of(self._api_db, uuid)

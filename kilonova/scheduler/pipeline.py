@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from kilonova.core.decision_record import Scored
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
+from kilonova.core.server_group import GroupRule, Policy
 from kilonova.scheduler.device_filters import occupied
 from kilonova.scheduler.filters import Filter, Moment, concerns, is_steady
 from kilonova.scheduler.fit import Fit
@@ -87,7 +89,7 @@ class Refusals:
         reasons = []
         for key, hosts in self._counts.most_common():
             nearest = self._nearest.get(key) or Reason(refused_by=key[0], sentence=key[1])
-            reasons.append(msgspec.structs.replace(nearest, hosts=hosts))
+            reasons.append(replace(nearest, hosts=hosts))
         return NoHost(considered=considered, reasons=tuple(reasons))
 
 
@@ -164,7 +166,34 @@ def pick(question: Question, fits: Sequence[Fit], recipe: Recipe) -> Picked:
             members[fit.host.host] = members.get(fit.host.host, 0) + 1
         if fit.has_room() and still_passes(fit):
             ranking.put_back()
-        if spec.group and spec.group.policy == "affinity":
+        if spec.group and spec.group.policy == Policy.AFFINITY:
             # The first server of a group decides for all the others.
             ranking.keep([still_passes(other) for other in with_room])
+    if spec.group and spec.group.is_hard:
+        decisions = with_alternates_of_group(spec.group, decisions, ranking, question.alternates)
     return Picked(decisions=decisions, best=best)
+
+
+def with_alternates_of_group(
+    rule: GroupRule, decisions: Sequence[Decision], ranking: Ranking, count: int
+) -> list[Decision]:
+    """Return decisions for servers of a group with alternates on which its rule can hold.
+
+    All servers of an affinity group try the same hosts in the same order, those that the first of them
+    got: if their host can build none of them, they meet again on the next. Those that are to be apart
+    get hosts that none of them went to, each beginning with another.
+    """
+    chosen = [decision for decision in decisions if decision.destination]
+    if rule.policy == Policy.AFFINITY:
+        common = chosen[0].alternates if chosen else ()
+        return [replace(d, alternates=common) if d.destination else d for d in decisions]
+    most = count + len(chosen)
+
+    def apart(number: int, decision: Decision) -> Decision:
+        if decision.destination is None:
+            return decision
+        left = ranking.first_of(decision.destination.cell_uuid, most)
+        start = number % len(left) if left else 0
+        return replace(decision, alternates=(left[start:] + left[:start])[:count])
+
+    return [apart(number, decision) for number, decision in enumerate(decisions)]

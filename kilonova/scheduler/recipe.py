@@ -18,6 +18,7 @@ from kilonova.scheduler.pipeline import Recipe
 FILTERS = "kilonova.scheduler.filters"
 WEIGHERS = "kilonova.scheduler.weighers"
 _ALL = "all_weighers"
+_GROUPS = ("ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter")
 _ROOM = ("RAMWeigher", "CPUWeigher", "DiskWeigher")
 
 
@@ -28,6 +29,8 @@ def load(conf: cfg.ConfigOpts) -> Recipe:
         Invalid: naming a filter or a weigher that is not there.
     """
     options = conf.filter_scheduler
+    # Last, if they are not named: what a server group is for holds whatever is configured.
+    filters = list(dict.fromkeys([*options.enabled_filters, *_GROUPS]))
     multipliers = _multipliers(options)
     weighers: list[str] = []
     for words in options.weight_classes:
@@ -40,8 +43,8 @@ def load(conf: cfg.ConfigOpts) -> Recipe:
             # First, because a request that names its host can be refused by nothing cheaper.
             ("requested host", host_filters.forced),
             *zip(
-                options.enabled_filters,
-                _found(FILTERS, options.enabled_filters, "enabled_filters"),
+                filters,
+                _found(FILTERS, filters, "enabled_filters"),
                 strict=True,
             ),
         ),

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -21,7 +21,7 @@ from kilonova.core.decision_record import (
     DecisionRecord,
 )
 from kilonova.core.errors import HostsUnavailable, Invalid
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import HostName, InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.messages import Destinations, SelectDestinations
@@ -29,6 +29,7 @@ from kilonova.scheduler import prefilters, recipe
 from kilonova.scheduler.course import Course
 from kilonova.scheduler.filters import Moment
 from kilonova.scheduler.fit import Fit, amounts_of
+from kilonova.scheduler.group_members import GroupMembers, near_hosts, only_host
 from kilonova.scheduler.host_filters import all_fell_silent
 from kilonova.scheduler.hosts import Hosts
 from kilonova.scheduler.in_flight import InFlight
@@ -41,6 +42,9 @@ LOG = logging.getLogger(__name__)
 
 _ROUNDS = 5
 """Times that refused claims are picked anew before the server counts as one that no host fits."""
+_ROUNDS_OF_GROUP = 20
+"""The same for servers of a group, whose hosts other members may take, too."""
+_TAKEN_BY_GROUP = "other servers of the group were quicker"
 _EXPLAINED = 5
 """Hosts whose scores a decision's record tells."""
 _ANYTHING = Request(groups=(Group(resources={"VCPU": 1}),))
@@ -51,6 +55,15 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
 
     decisions: tuple[Decision, ...]
     record: DecisionRecord
+
+
+def _joined(candidates: Iterable[list[Fit]]) -> list[Fit]:
+    """Return candidates in order, each host once."""
+    once: dict[ProviderUuid, Fit] = {}
+    for fits in candidates:
+        for fit in fits:
+            once.setdefault(fit.host.provider_uuid, fit)
+    return list(once.values())
 
 
 class Selection:
@@ -88,8 +101,12 @@ class Selection:
         spec = message.spec
         course = Course(spec, message.instance_uuids)
         moment = replace(self._moment, now=utcnow(), host_of=self._neighbours.hosts_named_by(spec))
-        while course.rounds < _ROUNDS and course.waiting:
+        group = self._neighbours.group_of(spec)
+        rounds = _ROUNDS_OF_GROUP if group else _ROUNDS
+        while course.rounds < rounds and course.waiting:
             course.rounds += 1
+            if group is not None:
+                moment = moment.with_members(group.look(besides=course.waiting))
             asked_at = time.monotonic()
             question = Question(
                 spec=spec,
@@ -113,10 +130,13 @@ class Selection:
                 course.settle(picked.decisions, None)
                 break
             with course.stage(CLAIM):
-                refused = self._claim(spec, picked.decisions)
-            course.settle(picked.decisions, refused)
-            if not (refused or unseen):
+                refused = self._claim(spec, picked.decisions, group)
+            placed = course.settle(picked.decisions, refused)
+            # Another look tells those of a group for whom nothing was left that the others were in the way.
+            if not (refused or unseen or (group and placed)):
                 break
+        if group is not None and course.waiting and not message.dry_run:
+            group.let_go(course.waiting)
         return self._close(message, moment, course)
 
     def _close(self, message: SelectDestinations, moment: Moment, course: Course) -> Selected:
@@ -147,27 +167,33 @@ class Selection:
         reason = Reason(refused_by="placement", sentence=sentence, hosts=count)
         return NoHost(considered=count, reasons=(reason,))
 
-    def _known(self, spec: RequestSpec) -> Known:
-        host, node = spec.forced_host, spec.forced_node
+    def _asked(self, spec: RequestSpec, only: HostName | None = None) -> Request:
+        """Return what Placement is asked, of one host if one is named or given."""
+        host, node = spec.forced_host or only, spec.forced_node
         mine = []
         if host is not None or node is not None:
             mine = [
                 s for s in self._hosts.all() if host in (None, s.host) and node in (None, s.node)
             ]
-        return Known(
+        known = Known(
             enabled=self._prefilters,
             aggregates=self._hosts.aggregates,
             only=mine[0].provider_uuid if len(mine) == 1 else None,
         )
+        return prefilters.request(spec, known)
 
     def _sift(self, question: Question, course: Course) -> None:
         """Look at as many candidates as are enough; where too few of these fit, at all that may be."""
-        asked = prefilters.request(question.spec, self._known(question.spec))
+        spec, members = question.spec, question.moment.members
+        asked = self._asked(spec, only_host(spec, members))
         course.wanted = prefilters.resources(asked)
         few = enough(question, self._recipe) or self._limit
         for limit in dict.fromkeys((few, self._limit)):
             with course.stage(CANDIDATES):
                 fits, complete = self._candidates(asked, limit)
+                if not complete:
+                    near = [self._asked(spec, host) for host in near_hosts(spec, members)]
+                    fits = _joined([*(self._candidates(one, 1)[0] for one in near), fits])
             with course.stage(FILTER):
                 course.sifted = sift(question, fits, self._recipe)
             if complete or len(course.sifted.fits) >= len(question.instances):
@@ -191,7 +217,11 @@ class Selection:
         ]
         return fits, len(found) < limit
 
-    def _claim(self, spec: RequestSpec, picked: Sequence[Decision]) -> dict[InstanceUuid, str]:
+    def _claim(
+        self, spec: RequestSpec, picked: Sequence[Decision], group: GroupMembers | None
+    ) -> dict[InstanceUuid, str]:
+        """Claim the picks that the group has nothing against; return the refused ones with reasons."""
+        late = dict.fromkeys(group.choose(picked), _TAKEN_BY_GROUP) if group else {}
         claims = [
             Claim(
                 consumer=decision.instance_uuid,
@@ -200,22 +230,22 @@ class Selection:
                 allocation=decision.destination.allocation,
             )
             for decision in picked
-            if decision.destination
+            if decision.destination and decision.instance_uuid not in late
         ]
         if not claims:
-            return {}
+            return late
         self._in_flight.add((claim.consumer, claim.allocation) for claim in claims)
         refused: dict[InstanceUuid, str] = {claim.consumer: "" for claim in claims}
         try:
             refused = self._placement.claim(claims)
         finally:
             self._in_flight.claimed((claim.consumer for claim in claims), refused)
-        return refused
+        return late | refused
 
     def _why(self, message: SelectDestinations, moment: Moment, course: Course) -> NoHost:
         """Count also the hosts that Placement did not offer. Only for requests that nothing fits."""
         spec, sifted = message.spec, course.sifted
-        asked = prefilters.request(spec, self._known(spec))
+        asked = self._asked(spec, only_host(spec, moment.members))
         offered = self._placement.allocation_candidates(asked, limit=self._limit)
         some = self._placement.allocation_candidates(_ANYTHING, limit=self._limit)
         figures = {candidate.provider_uuid: candidate for candidate in some}

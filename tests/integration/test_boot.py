@@ -80,9 +80,29 @@ class TwentyServers:
         demo("server", "reboot", "--hard", "--wait", "vm-1")
         demo("server", "reboot", "--wait", "vm-2")
         self.assertEqual({"ACTIVE"}, self.statuses())
+        self.assert_groups_stay_apart(name)
 
         self.delete_all()
         self.assertEqual([], self.domains())
+
+    def assert_groups_stay_apart(self, image: str) -> None:
+        """Of three servers that are to be apart, two hosts take one each, and the third says why not it."""
+        demo, as_json = self.deployment.openstack, self.deployment.openstack_json
+        demo("server", "group", "create", "--policy", "anti-affinity", "apart", user=DEMO)
+        demo(
+            *("server", "create", "--flavor", "m1.tiny", "--image", image, "--nic", "none"),
+            *("--server-group", "apart", "--min", "3", "--max", "3", "apart"),
+            user=DEMO,
+        )
+        eventually("all have ended", 60, lambda: self.statuses() == {"ACTIVE", "ERROR"})
+        group = as_json("server", "group", "show", "apart", user=DEMO)
+        members = [as_json("server", "show", uuid, user=ADMIN) for uuid in group["members"]]
+        hosts = [one["OS-EXT-SRV-ATTR:host"] for one in members if one["status"] == "ACTIVE"]
+        self.assertEqual(sorted(host.name for host in self.deployment.hosts), sorted(hosts))
+        (failed,) = [one for one in members if one["status"] == "ERROR"]
+        self.assertIn("servers of the group", failed["fault"]["message"])
+        self.assertEqual([group["id"]], failed["server_groups"])
+        demo("server", "group", "delete", "apart", user=DEMO)
 
     def assert_spread_evenly(self) -> None:
         """Equal hosts hold equally many."""

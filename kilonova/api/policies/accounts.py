@@ -1,12 +1,14 @@
-"""Rules of what belongs to users and projects: key pairs, quotas, limits and usage."""
+"""Rules of what belongs to users and projects: key pairs, server groups, quotas, limits and usage."""
 
-from kilonova.api.policies.base import ADMIN, ANYBODY, OWNER_READER, READER, Rule
+from kilonova.api.policies.base import ADMIN, ANYBODY, MEMBER, OWNER_READER, READER, Rule
 
 _KEYS = "os_compute_api:os-keypairs"
 _QUOTAS = "os_compute_api:os-quota-sets"
 _CLASSES = "os_compute_api:os-quota-class-sets"
 _USAGE = "os_compute_api:os-simple-tenant-usage"
+_GROUPS = "os_compute_api:os-server-groups"
 _KEY = "/os-keypairs/{name}"
+_GROUP = "/os-server-groups/{group_id}"
 _QUOTA = "/os-quota-sets/{project_id}"
 _CLASS = "/os-quota-class-sets/{name}"
 
@@ -15,6 +17,16 @@ RULES = (
     Rule(f"{_KEYS}:show", OWNER_READER, "Show a key pair.", (("GET", _KEY),)),
     Rule(f"{_KEYS}:create", OWNER_READER, "Create a key pair.", (("POST", "/os-keypairs"),)),
     Rule(f"{_KEYS}:delete", OWNER_READER, "Delete a key pair.", (("DELETE", _KEY),)),
+    Rule(f"{_GROUPS}:index", READER, "List server groups.", (("GET", "/os-server-groups"),)),
+    Rule(
+        f"{_GROUPS}:index:all_projects",
+        ADMIN,
+        "List the server groups of all projects.",
+        (("GET", "/os-server-groups"),),
+    ),
+    Rule(f"{_GROUPS}:show", READER, "Show a server group.", (("GET", _GROUP),)),
+    Rule(f"{_GROUPS}:create", MEMBER, "Create a server group.", (("POST", "/os-server-groups"),)),
+    Rule(f"{_GROUPS}:delete", MEMBER, "Delete a server group.", (("DELETE", _GROUP),)),
     Rule(f"{_QUOTAS}:show", READER, "Show a project's quota.", (("GET", _QUOTA),)),
     Rule(
         f"{_QUOTAS}:detail",

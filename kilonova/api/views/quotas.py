@@ -92,7 +92,7 @@ _ABSOLUTE: tuple[Field[_Seen], ...] = (
     Field("totalInstancesUsed", lambda seen: seen.used.instances),
     Field("totalCoresUsed", lambda seen: seen.used.cores),
     Field("totalRAMUsed", lambda seen: seen.used.ram),
-    Field("totalServerGroupsUsed", lambda _: 0),
+    Field("totalServerGroupsUsed", lambda seen: seen.used.server_groups),
     Field("maxTotalFloatingIps", lambda _: UNLIMITED, until=(2, 35)),
     Field("maxSecurityGroups", lambda _: UNLIMITED, until=(2, 35)),
     Field("maxSecurityGroupRules", lambda _: UNLIMITED, until=(2, 35)),

@@ -14,6 +14,7 @@ from kilonova.core.ids import domain_name
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.scheduling import RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState
 from kilonova.db.instance_lists import Mapped
 
@@ -21,7 +22,10 @@ Links = Callable[[str], list[dict[str, str]]]
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What the asker may see, and with which links. ``host_status`` is None where policy hides it."""
+    """What the asker may see, and with which links. ``host_status`` is None where policy hides it.
+
+    ``groups`` returns the server groups that a server with a group's rule is in.
+    """
 
     version: Version
     links: Links
@@ -29,6 +33,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     extra_specs: bool = True
     host_status: Callable[[Instance], str] | None = None
     show: bool = True
+    groups: Callable[[GroupRule | None], list[str]] = lambda _: []
 
 
 def moment(value: datetime | None) -> str | None:
@@ -91,6 +96,8 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         view["fault"] = _fault(fault, sight)
     if sight.host_status is not None:
         view["host_status"] = sight.host_status(instance)
+    if sight.show and sight.version >= (2, 71):
+        view["server_groups"] = sight.groups(wishes.group)
     for since, allowed, fields in _ADDED:
         if since <= sight.version and allowed(sight):
             view |= fields(instance)
@@ -149,7 +156,7 @@ def unknown_full(mapped: Mapped, spec: RequestSpec, sight: Sight) -> dict[str, A
         "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
         "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
     }
-    return view | {"server_groups": []} if sight.version >= (2, 71) else view
+    return view | {"server_groups": sight.groups(spec.group)} if sight.version >= (2, 71) else view
 
 
 def _image_link(shown: Image, sight: Sight) -> dict[str, Any]:
@@ -227,7 +234,6 @@ _ADDED: tuple[
         _everybody,
         lambda i: {"trusted_image_certificates": i.wishes.trusted_certs},
     ),
-    ((2, 71), lambda sight: sight.show, lambda _: {"server_groups": []}),
     ((2, 73), _everybody, lambda i: {"locked_reason": i.locked_reason}),
     ((2, 90), _everybody, lambda i: {"OS-EXT-SRV-ATTR:hostname": i.hostname}),
     ((2, 96), _everybody, lambda i: {"pinned_availability_zone": i.wishes.pinned_zone}),

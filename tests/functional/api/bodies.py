@@ -52,6 +52,13 @@ BODIES: dict[str, Any] = {
     "POST /flavors/{flavor_id}/os-extra_specs": {"extra_specs": {"hw:cpu_policy": "dedicated"}},
     "PUT /flavors/{flavor_id}/os-extra_specs/{key}": {"hw:cpu_policy": "dedicated"},
     "POST /os-keypairs": {"keypair": {"name": "new", "type": "ssh", "public_key": PUBLIC_KEY}},
+    "POST /os-server-groups": {
+        "server_group": {
+            "name": "new",
+            "policy": "anti-affinity",
+            "rules": {"max_server_per_host": "3"},
+        }
+    },
     "PUT /os-quota-sets/{project_id}": {"quota_set": _QUOTA | {"force": True}},
     "PUT /os-quota-class-sets/{name}": {"quota_class_set": _QUOTA},
     "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},

@@ -59,7 +59,7 @@ KEY = KeyPair(name="k", kind="ssh", fingerprint="aa:bb", public_key="ssh-ed25519
 
 
 class Populated(ApiCase):
-    """Project-a's servers and Ann's key pair; a host in an aggregate; a private flavor."""
+    """Project-a's servers, group and Ann's key pair; a host in an aggregate; a private flavor."""
 
     def options(self) -> str:
         """Let the host count as alive for as long as a test takes."""
@@ -96,6 +96,11 @@ class Populated(ApiCase):
         self.asked(200, "POST", path, {"add_host": {"host": "h1"}})
         key = {"name": "k", "public_key": PUBLIC_KEY}
         self.asked(201, "POST", "/os-keypairs", {"keypair": key}, token="ann:project-a")
+        group = {"name": "g", "policy": "anti-affinity", "rules": {"max_server_per_host": 2}}
+        made = self.asked(
+            200, "POST", "/os-server-groups", {"server_group": group}, token="ann:project-a"
+        )
+        self.group = made["server_group"]["id"]
 
     def stored(self) -> dict[str, set[str]]:
         """Return every row of every table of the API's and the cell's database."""

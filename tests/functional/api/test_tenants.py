@@ -51,6 +51,7 @@ class TenantsTest(Populated):
             "network": ("public",),
             "migration_id": ("1",),
             "tag": ("red", "new"),
+            "group_id": (self.group,),
         }
 
     def _requests(self, token: str, roles: str | None = None) -> Iterator[tuple[str, int, str]]:

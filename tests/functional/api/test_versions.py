@@ -38,6 +38,7 @@ class VersionsTest(Populated):
         names = _NAMES | {
             "aggregate_id": (str(self.aggregate),),
             "hypervisor_id": (PROVIDER if version >= (2, 53) else "1",),
+            "group_id": (self.group,),
             "key": ("colour" if "metadata" in route.path else "hw:cpu_policy",),
             "name": ("k" if "keypairs" in route.path else "default",),
         }

@@ -76,7 +76,7 @@ class ReportsCase(DatabaseCase):
 
     def apply(self, *some: InstanceReport, host: HostName = H1) -> tuple[int, ...]:
         """Apply reports and return the indexes of the refused ones."""
-        return reports.apply(self.cell, host, some, LATER)
+        return reports.apply(self.cell, host, some, LATER).refused
 
     def events(self) -> list[tuple[str, str | None]]:
         """Return the events of the server's creation, by name."""

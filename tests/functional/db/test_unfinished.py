@@ -40,7 +40,7 @@ class UnfinishedTest(DatabaseCase):
         report = InstanceReport(
             instance_uuid=uuid, epoch=epoch, request_id=REQUEST, builder="b", task_state=task
         )
-        self.assertEqual((), reports.apply(self.cell, H1, [report], OLD))
+        self.assertEqual((), reports.apply(self.cell, H1, [report], OLD).refused)
 
     def test_a_build_that_no_host_began_is_found_after_a_while(self) -> None:
         waiting = self._place()

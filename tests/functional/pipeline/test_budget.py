@@ -23,6 +23,8 @@ BOOT_STATEMENTS = {"api": 12, "cell1": 8, "placement": 7}
 BOOT_REQUESTS = {"GET /allocation_candidates": 1, "POST /kilonova/v1/claims": 1}
 EACH_MORE = {"api": 0, "cell1": 5, "placement": 0}
 """Statements for each further server of a request: its own reports and nothing else."""
+MORE_IN_GROUP = {"api": 7, "cell1": 2, "placement": 0}
+"""What a member of a server group costs beside that, when others are there."""
 HOSTS = 4
 
 
@@ -45,10 +47,13 @@ class BudgetTest(PipelineCase):
         # The first boot also reads what is kept afterwards.
         self.boot(1)
 
-    def boot(self, count: int) -> None:
+    def boot(self, count: int, **hints: str) -> None:
         """Boot so many servers by one request, asking nothing of the API meanwhile."""
         self.wanted += count
-        self.create("vm", min_count=count, max_count=count)
+        server = {"name": "vm", "flavorRef": "1", "imageRef": self.image, "networks": "none"}
+        body = {"server": server | {"min_count": count, "max_count": count}}
+        answer = self.ask("compute", "POST", "/servers", body | {"os:scheduler_hints": hints})
+        self.assertEqual(202, answer.status_code, answer.text)
         self.until("they are active", lambda: self._in_cell("vm_state = 'active'") == self.wanted)
 
     def _in_cell(self, condition: str) -> int:
@@ -73,6 +78,19 @@ class BudgetTest(PipelineCase):
             for database, budget in BOOT_STATEMENTS.items():
                 self.assertLessEqual(statements[database], budget, self._sent_to(database))
             self.assertEqual(set(BOOT_STATEMENTS), set(statements))
+
+    def test_a_member_of_a_group_costs_what_is_written_however_many_there_are(self) -> None:
+        for policy in ("anti-affinity", "affinity", "soft-affinity"):
+            wanted = {"name": policy, "policy": policy}
+            made = self.ask("compute", "POST", "/os-server-groups", {"server_group": wanted})
+            group = made.json()["server_group"]["id"]
+            for _ in range(3):
+                messages, statements, requests = self._cost(lambda g=group: self.boot(1, group=g))
+                self.assertEqual(BOOT_MESSAGES, dict(messages))
+                self.assertEqual(BOOT_REQUESTS, dict(requests))
+                for database, more in MORE_IN_GROUP.items():
+                    budget = BOOT_STATEMENTS[database] + more
+                    self.assertLessEqual(statements[database], budget, self._sent_to(database))
 
     def test_servers_of_one_request_share_all_but_their_own_reports(self) -> None:
         count = 40

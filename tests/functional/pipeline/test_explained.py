@@ -180,6 +180,34 @@ class ExplainedTest(PipelineCase):
         self.assertEqual(EACH - 1, told["placed"])
         self.assertIn("are not the host that was asked for", told["sentence"])
 
+    def _plan_in(self, group: str, count: int) -> tuple[int, str]:
+        """Return how many of so many servers of a group would fit, and the sentence for the others."""
+        server = {"flavorRef": "1", "imageRef": self.image, "min_count": count}
+        body = {"server": server, "os:scheduler_hints": {"group": group}}
+        answer = self.own("POST", "/plans", body)
+        self.assertEqual(200, answer.status_code, answer.text)
+        told = answer.json()["plan"]
+        return told["placed"], told.get("sentence") or ""
+
+    def test_a_plan_keeps_the_rule_of_a_group_and_takes_nobodys_place_in_it(self) -> None:
+        wanted = {"server_group": {"name": "g", "policy": "anti-affinity"}}
+        made = self.ask("compute", "POST", "/os-server-groups", wanted)
+        group = made.json()["server_group"]["id"]
+        for _ in range(2):
+            self.assertEqual(HOSTS, self._plan_in(group, HOSTS + 1)[0])
+        server = {"name": "vm", "flavorRef": "1", "imageRef": self.image, "networks": "none"}
+        body = {"server": server | {"min_count": 2}, "os:scheduler_hints": {"group": group}}
+        self.assertEqual(202, self.ask("compute", "POST", "/servers", body).status_code)
+        self.until(
+            "both are ACTIVE", lambda: [s["status"] for s in self.servers()] == ["ACTIVE"] * 2
+        )
+        placed, sentence = self._plan_in(group, 2)
+        self.assertEqual(1, placed)
+        self.assertIn("2 have as many servers of the group as may be", sentence)
+        crowd = self.own("POST", "/plans", {**body, "server": server | {"min_count": 9}})
+        self.assertEqual(403, crowd.status_code)
+        self.assertIn("already used 2 of 10 server_group_members", crowd.text)
+
     def test_a_plan_without_a_scheduler_is_refused_as_unavailable(self) -> None:
         self.deployment.stop_part("scheduler")
         from kilonova.api import plans  # noqa: PLC0415

@@ -24,6 +24,7 @@ class Cell:
     def __init__(self) -> None:
         self.batches: list[tuple[InstanceReport, ...]] = []
         self.judge: Judge = lambda reports: ()
+        self.unfit: dict[int, str] = {}
         self._open = threading.Event()
         self._open.set()
 
@@ -45,7 +46,7 @@ class Cell:
         self._open.wait(10)
         refused = self.judge(message.reports)
         self.batches.append(message.reports)
-        return ReportsTaken(refused=refused)
+        return ReportsTaken(refused=refused, unfit=self.unfit)
 
     def report_host(self, _context: RequestContext, _message: ReportHost) -> Taken:
         """See ``CellConductor``."""

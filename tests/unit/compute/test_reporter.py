@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future
 import testtools
 
 from kilonova.compute.reporter import Reporter, Told
-from kilonova.core.errors import BusUnavailable, Invalid
+from kilonova.core.errors import BuildFailed, BusUnavailable, Invalid
 from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState
@@ -70,6 +70,15 @@ class ReporterTest(ReporterCase):
         self.assertTrue(all(answer.result(10) for answer in [first, *others]))
         self.assertEqual(["first", *map(str, range(50))], self.names())
         self.assertLess(len(self.cell.batches), 10)
+
+    def test_a_build_that_must_not_begin_here_is_told_why(self) -> None:
+        self.cell.judge = lambda reports: (1, 2)
+        self.cell.unfit = {1: "too many"}
+        answers = [self.reporter.send(report(name)) for name in ("a", "unfit", "late")]
+        self.start()
+        self.assertEqual((True, False), (answers[0].result(10), answers[2].result(10)))
+        self.assertEqual("too many", str(answers[1].exception(10)))
+        self.assertRaises(BuildFailed, answers[1].result, 10)
 
     def test_only_what_is_refused_is_refused(self) -> None:
         self.cell.judge = lambda reports: tuple(

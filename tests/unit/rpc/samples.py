@@ -34,12 +34,12 @@ from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Decision,
     Destination,
-    GroupRule,
     Inventory,
     NoHost,
     Reason,
     RequestSpec,
 )
+from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc import messages as m
 
@@ -100,6 +100,7 @@ DEVICE = BlockDevice(
 NETWORK = RequestedNetwork(
     network_id="net", port_id="port", fixed_ip="192.0.2.7", tag="front"
 )  # fmt: skip
+GROUP = GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2)
 WISHES = Wishes(
     networks=(NETWORK,),
     block_devices=(DEVICE,),
@@ -117,6 +118,7 @@ WISHES = Wishes(
     launch_index=3,
     admin_pass="secret",
     files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
+    group=GROUP,
 )
 NIC = Nic(
     network="default",
@@ -190,7 +192,7 @@ SPEC = RequestSpec(
     forced_host=HOST,
     forced_node=NODE,
     boots_from_volume=True,
-    group=GroupRule(group_uuid="g", policy="anti-affinity", max_server_per_host=2),
+    group=GROUP,
     moves_from=CELL,
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
@@ -244,6 +246,7 @@ REPORT = InstanceReport(
     ),
     if_idle=True,
     gone=True,
+    group=GROUP,
     events=(EVENT,),
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
@@ -313,7 +316,7 @@ FULL = (
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
-    m.ReportsTaken(refused=(0, 2)),
+    m.ReportsTaken(refused=(0, 2), unfit={2: "too many"}),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from kilonova.core.ids import HostName
-from kilonova.core.scheduling import Figures, GroupRule, RequestSpec
+from kilonova.core.scheduling import Figures, RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.scheduler import json_filter, neighbour_filters
 from kilonova.scheduler.filters import Moment
 from tests.unit.scheduler.filter_case import Case, FilterCase

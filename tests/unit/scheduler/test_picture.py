@@ -6,7 +6,8 @@ from dataclasses import replace
 import testtools
 
 from kilonova.core.ids import HostName
-from kilonova.core.scheduling import GroupRule, RequestSpec
+from kilonova.core.scheduling import RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.scheduler import host_filters, neighbour_filters, weighers
 from kilonova.scheduler.pipeline import Recipe, pick
 from tests.unit.scheduler.fleet import MOMENT, fit, spec
@@ -61,6 +62,40 @@ class GroupsTest(testtools.TestCase):
         self.assertEqual(
             {"h0": 2, "h1": 1, "h2": 1}, self._spread(grouped("soft-anti-affinity"), 4)
         )
+
+    def _tries(self, request: RequestSpec, count: int) -> list[list[str]]:
+        """Return each server's host and its alternates, of four hosts in one cell and one in another."""
+        fits = [fit(f"h{n}", memory=9000 - 2000 * n) for n in range(4)]
+        fits.append(fit("far", cell="cell2", memory=600))
+        decisions = pick(ask(count, request, alternates=2), fits, GROUPS).decisions
+        return [[d.host for d in (one.destination, *one.alternates) if d] for one in decisions]
+
+    def test_alternates_of_those_to_be_apart_are_hosts_that_none_of_them_went_to(self) -> None:
+        apart = grouped("anti-affinity")
+        self.assertEqual([["h0", "h1", "h2"]], self._tries(apart, 1))
+        self.assertEqual([["h0", "h2", "h3"], ["h1", "h3", "h2"]], self._tries(apart, 2))
+        crowd = self._tries(apart, 6)
+        self.assertEqual([["h0"], ["h1"], ["h2"], ["h3"], ["far"], []], crowd)
+
+    def test_a_host_with_a_place_left_is_an_alternate_for_another(self) -> None:
+        pairs = self._tries(grouped("anti-affinity", 2), 7)
+        self.assertEqual(["h0", "h0", "h1", "h1", "h2", "h2", "h3"], sorted(p[0] for p in pairs))
+        self.assertEqual([["h3"]] * 7, [p[1:] for p in pairs])
+
+    def test_those_that_belong_together_all_try_the_same_hosts_in_the_same_order(self) -> None:
+        together = grouped("affinity")
+        self.assertEqual([["h0", "h1", "h2"]] * 3, self._tries(together, 3))
+
+    def test_those_that_join_others_try_no_other_host(self) -> None:
+        question = ask(
+            2, grouped("affinity"), alternates=2, moment=MOMENT.with_members({HostName("h1"): 1})
+        )
+        # The filters leave no other.
+        decisions = pick(question, [fit("h1")], GROUPS).decisions
+        self.assertEqual([(), ()], [decision.alternates for decision in decisions])
+
+    def test_soft_wishes_change_no_alternates(self) -> None:
+        self.assertEqual([["h0", "h1", "h2"]], self._tries(grouped("soft-anti-affinity"), 1))
 
     def test_a_filter_that_counts_servers_sees_those_of_the_same_request(self) -> None:
         moment = replace(MOMENT, max_io_ops_per_host=2)

@@ -7,7 +7,8 @@ from typing import Any
 
 import testtools
 
-from kilonova.core.scheduling import Decision, GroupRule, HostState, Reason, RequestSpec
+from kilonova.core.scheduling import Decision, HostState, Reason, RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.scheduler import host_filters, weighers
 from kilonova.scheduler.filters import Moment, about
 from kilonova.scheduler.fit import Fit, amounts_of

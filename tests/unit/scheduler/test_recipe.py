@@ -7,7 +7,7 @@ from oslo_config import cfg
 
 from kilonova.core import settings
 from kilonova.core.errors import Invalid
-from kilonova.scheduler import host_filters, recipe, weighers
+from kilonova.scheduler import host_filters, neighbour_filters, recipe, weighers
 from tests.unit.scheduler.fleet import NOW
 
 
@@ -28,6 +28,8 @@ class RecipeTest(testtools.TestCase):
                 ("AvailabilityZoneFilter", host_filters.availability_zone),
                 ("ComputeCapabilitiesFilter", host_filters.compute_capabilities),
                 ("ImagePropertiesFilter", host_filters.image_properties),
+                ("ServerGroupAntiAffinityFilter", neighbour_filters.group_anti_affinity),
+                ("ServerGroupAffinityFilter", neighbour_filters.group_affinity),
             ),
             made.filters,
         )
@@ -43,19 +45,31 @@ class RecipeTest(testtools.TestCase):
                 ("PCIWeigher", weighers.pci, 1.0),
                 ("ImagePropertiesWeigher", weighers.image_properties, 0.0),
                 ("MetricsWeigher", weighers.metrics, 1.0),
-                ("ServerGroupSoftAffinityWeigher", weighers.soft_affinity, 1.0),
-                ("ServerGroupSoftAntiAffinityWeigher", weighers.soft_anti_affinity, 1.0),
+                ("ServerGroupSoftAffinityWeigher", weighers.soft_affinity, 10.0),
+                ("ServerGroupSoftAntiAffinityWeigher", weighers.soft_anti_affinity, 10.0),
                 ("CrossCellWeigher", weighers.cross_cell, 1000000.0),
             ),
             made.weighers,
         )
         self.assertEqual((1, 1000, False), (made.subset_size, made.most, made.packs))
 
+    def _filters(self, *names: str) -> list[str]:
+        self.conf.set_override("enabled_filters", list(names), "filter_scheduler")
+        return [name for name, _ in recipe.load(self.conf).filters]
+
     def test_filters_are_asked_in_the_order_that_is_configured(self) -> None:
-        names = ["ImagePropertiesFilter", "ComputeFilter"]
-        self.conf.set_override("enabled_filters", names, "filter_scheduler")
+        names = ("ServerGroupAffinityFilter", "ComputeFilter", "ServerGroupAntiAffinityFilter")
+        self.assertEqual(["requested host", *names], self._filters(*names))
+
+    def test_the_filters_of_server_groups_are_asked_even_if_nobody_names_them(self) -> None:
         self.assertEqual(
-            ["requested host", *names], [name for name, _ in recipe.load(self.conf).filters]
+            [
+                "requested host",
+                "ComputeFilter",
+                "ServerGroupAntiAffinityFilter",
+                "ServerGroupAffinityFilter",
+            ],
+            self._filters("ComputeFilter"),
         )
 
     def test_multipliers_and_the_subset_are_taken_over(self) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import testtools
 
 from kilonova.core.ids import CellUuid, HostName
-from kilonova.core.scheduling import GroupRule, PciPool, RequestSpec
+from kilonova.core.scheduling import PciPool, RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.scheduler import weighers
 from kilonova.scheduler.filters import Moment
 from kilonova.scheduler.fit import Fit

@@ -6,7 +6,7 @@ from alembic import op
 from kilonova.db import types
 
 revision = "api_0003"
-down_revision = "api_0001"
+down_revision = "api_0002"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What the routes of flavors, key pairs, quotas, limits, usage and extensions answer."""
+"""What the routes of flavors, key pairs, server groups, quotas, limits, usage and extensions answer."""
 
 from tests.functional.api.answers.shapes import (
     BOOLEAN,
@@ -74,6 +74,20 @@ _WHOLE_KEY = _KEY.but(
     Field("deleted", FALSE),
     Field("deleted_at", NULL),
 )
+
+_POLICY = {"enum": ["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]}
+_SERVER_GROUP = Shape(
+    Field("id", UUID),
+    Field("name", NAME),
+    Field("members", array(UUID)),
+    Field("policies", {**array(_POLICY), "minItems": 1, "maxItems": 1}, until=(2, 63)),
+    Field("metadata", {"type": "object", "maxProperties": 0}, until=(2, 63)),
+    Field("project_id", NAME, since=(2, 13)),
+    Field("user_id", NAME, since=(2, 13)),
+    Field("policy", _POLICY, since=(2, 64)),
+    Field("rules", {"anyOf": [Shape(Field("max_server_per_host", COUNT)), Shape()]}, since=(2, 64)),
+)
+_ONE_GROUP = Told(200, Shape(Field("server_group", _SERVER_GROUP)))
 
 _ALWAYS = ("cores", "instances", "key_pairs", "metadata_items", "ram")
 _GROUPS = ("server_groups", "server_group_members")
@@ -180,6 +194,10 @@ ANSWERS = {
     "POST /os-keypairs": Told(200, Shape(Field("keypair", _MADE_KEY)), statuses={(2, 2): 201}),
     "GET /os-keypairs/{name}": Told(200, Shape(Field("keypair", _WHOLE_KEY))),
     "DELETE /os-keypairs/{name}": Told(202, statuses={(2, 2): 204}),
+    "GET /os-server-groups": Told(200, Shape(Field("server_groups", array(_SERVER_GROUP)))),
+    "POST /os-server-groups": _ONE_GROUP,
+    "GET /os-server-groups/{group_id}": _ONE_GROUP,
+    "DELETE /os-server-groups/{group_id}": Told(204),
     f"GET {_Q}": Told(200, Shape(Field("quota_set", _quotas(LIMIT).but(_ID)))),
     f"GET {_Q}/defaults": Told(200, Shape(Field("quota_set", _quotas(LIMIT).but(_ID)))),
     f"GET {_Q}/detail": Told(200, Shape(Field("quota_set", _quotas(_USE).but(_ID)))),

@@ -5,8 +5,8 @@ from alembic import op
 
 from kilonova.db import types
 
-revision = "cell_0002"
-down_revision = "cell_0001"
+revision = "cell_0003"
+down_revision = "cell_0002"
 
 
 def upgrade() -> None:
