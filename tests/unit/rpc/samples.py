@@ -23,8 +23,10 @@ from kilonova.core.instance import (
     ActionEvent,
     BlockDevice,
     Fault,
+    InjectedFile,
     Instance,
     KeyPair,
+    Nic,
     RequestedNetwork,
     Wishes,
 )
@@ -117,7 +119,19 @@ WISHES = Wishes(
     reservation_id="r-abc",
     launch_index=3,
     admin_pass="secret",
+    files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
     group=GROUP,
+)
+NIC = Nic(
+    network="default",
+    network_id="88888888-8888-4888-8888-888888888888",
+    mac="52:54:c0:00:02:07",
+    address="192.0.2.7",
+    prefix=24,
+    gateway="192.0.2.1",
+    dns="192.0.2.2",
+    mtu=9000,
+    tag="front",
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -149,6 +163,7 @@ INSTANCE = Instance(
     locked_reason="careful",
     epoch=2,
     deleted=True,
+    nics=(NIC,),
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -226,6 +241,7 @@ REPORT = InstanceReport(
     power_state=PowerState.CRASHED,
     launched_at=NOON,
     root_device_name="/dev/vda",
+    nics=(NIC,),
     fault=Fault(code=500, message="no luck", created_at=NOON, details="at host1"),
     failure=BuildFailure(
         reason="no luck", details="at host1", retry=False, alternates=(DESTINATION,)
