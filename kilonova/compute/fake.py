@@ -13,6 +13,7 @@ from io import BytesIO
 
 from oslo_config import cfg
 
+from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import (
     Capacity,
@@ -31,7 +32,7 @@ from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
 
 _PORTS = {
@@ -89,6 +90,8 @@ class FakeDriver:
         self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
+        plugs = conf.network.provider == "libvirt"
+        self._book = AddressBook(range_of(conf.network.fixed_range)) if plugs else None
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
@@ -124,9 +127,12 @@ class FakeDriver:
         )
         return (report,)
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """See ``Driver``."""
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``. A fake card is an address in a book."""
         self._script.play("networks", self._host, instance.name)
+        if self._book is None or instance.wishes.networks == "none":
+            return ()
+        return (self._book.take(instance.uuid, instance.nics),)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``."""
@@ -169,12 +175,21 @@ class FakeDriver:
         """See ``Driver``."""
         guest = self._guests.get(uuid)
         if guest is None:
+            self._unplug(uuid)
             return
         self._script.play("destroy", self._host, guest.instance.name)
         with self._lock:
             if self._guests.pop(uuid, None) is not None:
                 self._count(guest.instance, -1)
+        self._unplug(uuid)
         self._tell(uuid, PowerState.SHUTDOWN)
+
+    def _cards(self, uuid: InstanceUuid) -> tuple[Nic, ...]:
+        return self._book.cards(uuid) if self._book else ()
+
+    def _unplug(self, uuid: InstanceUuid) -> None:
+        if self._book is not None:
+            self._book.give_back(uuid)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``. A fake guest obeys at once."""
@@ -306,7 +321,7 @@ class FakeDriver:
         self._script.play("guests", self._host)
         with self._lock:
             return {
-                uuid: Guest(guest.power, guest.instance.epoch)
+                uuid: Guest(guest.power, guest.instance.epoch, self._cards(uuid))
                 for uuid, guest in self._guests.items()
             }
 

@@ -1,5 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -14,27 +15,35 @@ from oslo_config import cfg
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
 from kilonova.compute.libvirt import domains, figures
+from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
-    LISTEN,
     NAMESPACE,
-    Place,
     Record,
     domain_xml,
     record_of,
     vnc_port,
 )
+from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core import flavor
+from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
-from kilonova.core.errors import BuildFailed, Invalid, NotFound, WrongState
+from kilonova.core.errors import (
+    BuildAborted,
+    BuildFailed,
+    HypervisorUnavailable,
+    Invalid,
+    NotFound,
+    WrongState,
+)
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import PciPool
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
@@ -52,10 +61,14 @@ class LibvirtDriver:
         self._virt_type: str = conf.libvirt.virt_type
         self._disks = Disks(Path(conf.instances_path).absolute(), images)
         self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
         self._pci: tuple[PciPool, ...] | None = None
+        with contextlib.suppress(HypervisorUnavailable):
+            # What this host cannot do is told when it starts. A hypervisor that is away may come back.
+            self._libvirt.use(self._cards.ensure)
 
     @property
     def _is_test(self) -> bool:
@@ -66,6 +79,7 @@ class LibvirtDriver:
         return (self._libvirt.use(self._node),)
 
     def _node(self, connection: Any) -> NodeReport:
+        self._cards.ensure(connection)
         info = connection.getInfo()
         apart = set_apart(self._conf, int(info[2]))
         capacity = Capacity(
@@ -114,8 +128,9 @@ class LibvirtDriver:
             self._pci = pci_pools([device.XMLDesc() for device in _pci_devices(connection)])
         return self._pci
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """Nothing to do: guests have no card, as there is no default network that ``auto`` could mean."""
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``."""
+        return self._cards.plug(instance)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
@@ -131,23 +146,26 @@ class LibvirtDriver:
         def make(connection: Any) -> None:
             if _find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
+            if not self._is_test:
+                self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
         self._records[instance.uuid] = _record(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
-        drive = self._disks.config_drive(instance.uuid)
         place = Place(
             virt_type=self._virt_type,
             arch="i686" if self._is_test else str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(instance.uuid)),
-            disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
-            config_drive=str(drive) if drive.exists() else None,
             rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
-            direct=self._disks.direct,
         )
-        return domain_xml(instance, place)
+        if not self._is_test:
+            place = self._disks.place(instance, self._cards.place(instance.uuid, place))
+        try:
+            return domain_xml(instance, place)
+        except Malformed as error:
+            raise BuildAborted(error.message) from error
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -156,6 +174,7 @@ class LibvirtDriver:
         except NotFound:
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
+        self._cards.unplug(uuid)
         self._records.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
@@ -278,7 +297,9 @@ class LibvirtDriver:
         """See ``Driver``."""
         files = {uuid: Guest(PowerState.NOSTATE, 0) for uuid in self._disks.uuids()}
         found = self._libvirt.use(lambda connection: list(self._domains(connection)))
-        return files | {uuid: Guest(power, record.epoch) for uuid, power, record in found}
+        return files | {
+            uuid: Guest(power, record.epoch, self._cards.of(uuid)) for uuid, power, record in found
+        }
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
         saved = {domain.name() for domain in connection.listAllDomains(_SAVED)}
@@ -299,6 +320,7 @@ class LibvirtDriver:
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._cards.close()
         self._libvirt.close()
 
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:

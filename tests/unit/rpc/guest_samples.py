@@ -1,11 +1,27 @@
 """What hosts say of guests and are told of them: with no field left at its default, and the least."""
 
+from kilonova.core import orders
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.ids import InstanceUuid
 
 _UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
+
+PLAIN_ORDERS = (
+    orders.Stop(),
+    orders.Start(),
+    orders.SoftReboot(),
+    orders.HardReboot(),
+    orders.Pause(),
+    orders.Unpause(),
+    orders.Suspend(),
+    orders.Resume(),
+    orders.Unrescue(),
+    orders.Rebuild(),
+    orders.TriggerCrashDump(),
+)
+"""Orders that say no more than what they are."""
 
 EVENT = ExternalEvent(server_uuid=_UUID, name="network-vif-plugged", tag="port", status="failed")
 LEAST_EVENT = ExternalEvent(server_uuid=_UUID, name="network-changed")

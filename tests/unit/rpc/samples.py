@@ -24,8 +24,10 @@ from kilonova.core.instance import (
     ActionEvent,
     BlockDevice,
     Fault,
+    InjectedFile,
     Instance,
     KeyPair,
+    Nic,
     RequestedNetwork,
     Wishes,
 )
@@ -119,7 +121,19 @@ WISHES = Wishes(
     reservation_id="r-abc",
     launch_index=3,
     admin_pass="secret",
+    files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
     group=GROUP,
+)
+NIC = Nic(
+    network="default",
+    network_id="88888888-8888-4888-8888-888888888888",
+    mac="52:54:c0:00:02:07",
+    address="192.0.2.7",
+    prefix=24,
+    gateway="192.0.2.1",
+    dns="192.0.2.2",
+    mtu=9000,
+    tag="front",
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -153,6 +167,7 @@ INSTANCE = Instance(
     deleted=True,
     task_request=REQUEST,
     task_worker="token",
+    nics=(NIC,),
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -230,6 +245,7 @@ REPORT = InstanceReport(
     power_state=PowerState.CRASHED,
     launched_at=NOON,
     root_device_name="/dev/vda",
+    nics=(NIC,),
     fault=Fault(code=500, message="no luck", created_at=NOON, details="at host1"),
     failure=BuildFailure(
         reason="no luck", details="at host1", retry=False, alternates=(DESTINATION,)
@@ -296,21 +312,6 @@ LEAST_NODE_REPORT = NodeReport(
     disk_gb=200,
 )
 
-PLAIN_ORDERS = (
-    orders.Stop(),
-    orders.Start(),
-    orders.SoftReboot(),
-    orders.HardReboot(),
-    orders.Pause(),
-    orders.Unpause(),
-    orders.Suspend(),
-    orders.Resume(),
-    orders.Unrescue(),
-    orders.Rebuild(),
-    orders.TriggerCrashDump(),
-)
-"""Orders that say no more than what they are."""
-
 ORDERS = (
     orders.Rescue(image=IMAGE),
     orders.Snapshot(image_id=IMAGE.image_id),
@@ -344,7 +345,7 @@ FULL = (
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
     m.DeleteInstance(instance=INSTANCE),
     m.ActOnInstance(instance=INSTANCE, order=orders.Stop()),
-    *PLAIN_ORDERS,
+    *guests.PLAIN_ORDERS,
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
     m.Measure(instance_uuid=UUID),
@@ -370,7 +371,7 @@ LEAST = (
     m.BuildInstance(instance=LEAST_INSTANCE, destination=DESTINATION),
     m.DeleteInstance(instance=LEAST_INSTANCE),
     m.ActOnInstance(instance=LEAST_INSTANCE, order=orders.Stop()),
-    *PLAIN_ORDERS,
+    *guests.PLAIN_ORDERS,
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
     m.Measure(instance_uuid=UUID),
