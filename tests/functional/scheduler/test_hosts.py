@@ -130,7 +130,9 @@ class HostsTest(HostsCase):
         self.change(A, 1, enabled=False, disabled_reason="new disks")
         self.change(B, 2, forced_down=True)
         self.hosts.refresh()
-        self.assertEqual(["are down", "are disabled", "are forced down"], [self.refused(n) for n in range(3)])
+        self.assertEqual(
+            ["are down", "are disabled", "are forced down"], [self.refused(n) for n in range(3)]
+        )
         self.beat(A, 0)
         self.change(A, 1, enabled=True, disabled_reason=None)
         self.change(B, 2, forced_down=False)
