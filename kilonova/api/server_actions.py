@@ -1,155 +1,52 @@
-"""What may be done with a server: its state is checked against one table, set, and the host is told."""
+"""What may be done with a server: the table of its actions, and those that are no more than that."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from kilonova.api import remote_consoles, server_delete, server_networks, server_passwords
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
+from kilonova.api.schemas import server_actions as actions_schemas
 from kilonova.api.schemas import servers as schemas
-from kilonova.core import states
+from kilonova.api.server_images import create_backup, create_image
+from kilonova.api.server_rebuild import rebuild
+from kilonova.api.server_rescue import rescue
+from kilonova.api.server_tasks import ask_host, order, ordered, placed, record_of
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Conflict, ServerLocked, Unavailable, WrongState
-from kilonova.core.ids import CellUuid, HostName
-from kilonova.core.instance import Instance, InstanceAction, Located
-from kilonova.core.states import Action
-from kilonova.db import actions, instances
-from kilonova.db.reports import finish_action
-from kilonova.rpc.messages import (
-    ConsoleOutput,
-    GetConsoleOutput,
-    Message,
-    RebootInstance,
-    StartInstance,
-    StopInstance,
+from kilonova.core.instance import Located
+from kilonova.core.orders import (
+    HardReboot,
+    Pause,
+    Resume,
+    SoftReboot,
+    Start,
+    Stop,
+    Suspend,
+    TriggerCrashDump,
+    Unpause,
+    Unrescue,
 )
+from kilonova.core.states import Action, VmState
+from kilonova.db import actions, instances, tasks
+from kilonova.rpc.messages import ConsoleOutput, GetConsoleOutput
 
 _OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
-_CONSOLE_TIMEOUT = 10.0
-_TRIES = 5
-
-
-def check_unlocked(asked: Asked, instance: Instance) -> None:
-    """Refuse what a lock forbids.
-
-    Raises:
-        ServerLocked: it is locked, and the asker may not override that.
-    """
-    if instance.locked_by is not None and not asked.allows(_OVERRIDE, instance.project_id):
-        raise ServerLocked(f"Instance {instance.uuid} is locked")
-
-
-def record_of(asked: Asked, instance: Instance, action: str) -> InstanceAction:
-    """Return the instance action of this request."""
-    return InstanceAction(
-        action=action,
-        instance_uuid=instance.uuid,
-        request_id=asked.context.request_id,
-        user_id=asked.context.user_id,
-        project_id=asked.context.project_id,
-        started_at=utcnow(),
-    )
-
-
-_SHOWN = {states.SOFT_REBOOT: "reboot", states.HARD_REBOOT: "reboot"}
-
-
-def placed(located: Located, action: str) -> tuple[Instance, CellUuid]:
-    """Return a server and its cell.
-
-    Raises:
-        WrongState: it has none yet, so ``action`` has to wait.
-    """
-    if located.cell_uuid is None:
-        raise WrongState(_refusal(located.instance, action, "task_state scheduling"))
-    return located.instance, located.cell_uuid
-
-
-def _refusal(instance: Instance, action: str, state: str) -> str:
-    shown = _SHOWN.get(action, action)
-    return f"Cannot '{shown}' instance {instance.uuid} while it is in {state}"
-
-
-def begin(asked: Asked, located: Located, rule: str) -> Located:
-    """Set the task state of an action by compare-and-set and record it; return the server as it was.
-
-    ``rule`` is a key of ``states.RULES``.
-
-    Raises:
-        WrongState: the server's state does not allow it.
-        NotFound: the server is gone.
-    """
-    instance, cell = placed(located, rule)
-    database = asked.services.cells.database(cell)
-    for _ in range(_TRIES):
-        why = states.refusal(rule, instance.vm_state, instance.task_state)
-        if why is not None:
-            raise WrongState(_refusal(instance, rule, why))
-        record = record_of(asked, instance, _SHOWN.get(rule, rule))
-        if instances.begin_task(database, instance, rule, record):
-            return Located(instance=instance, cell_uuid=cell)
-        again = instances.get(database, instance.uuid)
-        if again is None:
-            raise missing(instance.uuid)
-        instance = again
-    raise Conflict(f"Instance {instance.uuid} changes too fast; try again.")
-
-
-def _act(
-    asked: Asked, server_id: str, rule: str, message_of: Callable[[Instance], Message]
-) -> Answer:
-    """Begin an action and tell the server's host; if it cannot be told, the action is undone.
-
-    Raises:
-        Unavailable: the cell's bus does not answer.
-    """
-    located = find_server(asked, server_id)
-    check_unlocked(asked, located.instance)
-    cell, host = _host_of(located, rule)
-    instance = begin(asked, located, rule).instance
-    try:
-        asked.services.cell_bus(cell).cast(asked.context, message_of(instance), host=host)
-    except Unavailable:
-        database = asked.services.cells.database(cell)
-        instances.undo_task(database, instance, states.RULES[rule].task)
-        finish_action(database, instance.uuid, asked.context.request_id, "Error", utcnow())
-        raise
-    return Answer(status=202)
-
-
-def _host_of(located: Located, action: str) -> tuple[CellUuid, HostName]:
-    instance, cell = placed(located, action)
-    if instance.host is None:
-        raise WrongState(_refusal(instance, action, f"vm_state {instance.vm_state} without a host"))
-    return cell, instance.host
-
-
-def stop(asked: Asked, server_id: str) -> Answer:
-    """``os-stop``."""
-    return _act(asked, server_id, Action.STOP, lambda i: StopInstance(instance=i))
-
-
-def start(asked: Asked, server_id: str) -> Answer:
-    """``os-start``."""
-    return _act(asked, server_id, Action.START, lambda i: StartInstance(instance=i))
 
 
 def reboot(asked: Asked, server_id: str) -> Answer:
     """``reboot``, SOFT or HARD."""
     hard = asked.body["reboot"]["type"].upper() == "HARD"
-    rule = states.HARD_REBOOT if hard else states.SOFT_REBOOT
-    return _act(asked, server_id, rule, lambda i: RebootInstance(instance=i, hard=hard))
+    order(asked, server_id, HardReboot() if hard else SoftReboot())
+    return Answer(status=202)
 
 
 def console_output(asked: Asked, server_id: str) -> Answer:
     """``os-getConsoleOutput``: asks the host and waits for its answer."""
     located = find_server(asked, server_id)
-    cell, host = _host_of(located, "get_console_output")
     length = asked.body["os-getConsoleOutput"].get("length")
     lines = None if length is None or int(length) < 0 else min(int(length), MOST)
     message = GetConsoleOutput(instance_uuid=located.instance.uuid, length=lines)
-    answer = asked.services.cell_bus(cell).call(
-        asked.context, message, ConsoleOutput, host=host, timeout=_CONSOLE_TIMEOUT
-    )
+    answer = ask_host(asked, located, "get_console_output", message, ConsoleOutput)
     return Answer({"output": answer.text})
 
 
@@ -184,15 +81,53 @@ def _set_lock(
     return Answer(status=202)
 
 
-_S = "os_compute_api:servers"
-_LOCK = "os_compute_api:os-lock-server"
+def reset_state(asked: Asked, server_id: str) -> Answer:
+    """``os-resetState``: says what a server is, whatever it was; what is under way is over."""
+    instance, cell = placed(find_server(asked, server_id), Action.RESET_STATE)
+    database = asked.services.cells.database(cell)
+    state = VmState(asked.body["os-resetState"]["state"])
+    record = record_of(asked, instance, Action.RESET_STATE)
+    if not tasks.reset(database, instance.uuid, state, record):
+        raise missing(instance.uuid)
+    return Answer(status=202)
+
+
+_A = "os_compute_api"
+_S = f"{_A}:servers"
 ACTS = {
-    "os-stop": Act(f"{_S}:stop", stop, schemas.NO_ARGUMENTS),
-    "os-start": Act(f"{_S}:start", start, schemas.NO_ARGUMENTS),
+    "os-stop": Act(f"{_S}:stop", ordered(Stop()), schemas.NO_ARGUMENTS),
+    "os-start": Act(f"{_S}:start", ordered(Start()), schemas.NO_ARGUMENTS),
     "reboot": Act(f"{_S}:reboot", reboot, schemas.REBOOT),
-    "lock": Act(f"{_LOCK}:lock", lock, schemas.LOCK),
-    "unlock": Act(f"{_LOCK}:unlock", unlock, schemas.NO_ARGUMENTS),
-    "os-getConsoleOutput": Act("os_compute_api:os-console-output", console_output, schemas.CONSOLE),
+    "pause": Act(f"{_A}:os-pause-server:pause", ordered(Pause()), schemas.NO_ARGUMENTS),
+    "unpause": Act(f"{_A}:os-pause-server:unpause", ordered(Unpause()), schemas.NO_ARGUMENTS),
+    "suspend": Act(f"{_A}:os-suspend-server:suspend", ordered(Suspend()), schemas.NO_ARGUMENTS),
+    "resume": Act(f"{_A}:os-suspend-server:resume", ordered(Resume()), schemas.NO_ARGUMENTS),
+    "rescue": Act(f"{_A}:os-rescue", rescue, actions_schemas.RESCUE),
+    "unrescue": Act(f"{_A}:os-unrescue", ordered(Unrescue()), schemas.NO_ARGUMENTS),
+    "rebuild": Act(f"{_S}:rebuild", rebuild, actions_schemas.REBUILD),
+    "createImage": Act(f"{_S}:create_image", create_image, actions_schemas.CREATE_IMAGE),
+    "createBackup": Act(f"{_A}:os-create-backup", create_backup, actions_schemas.CREATE_BACKUP),
+    "changePassword": Act(
+        f"{_A}:os-admin-password", server_passwords.change, actions_schemas.CHANGE_PASSWORD
+    ),
+    "trigger_crash_dump": Act(
+        f"{_S}:trigger_crash_dump",
+        ordered(TriggerCrashDump()),
+        schemas.NO_ARGUMENTS,
+        since=(2, 17),
+    ),
+    "os-resetState": Act(
+        f"{_A}:os-admin-actions:reset_state", reset_state, actions_schemas.RESET_STATE
+    ),
+    "forceDelete": Act(
+        f"{_A}:os-deferred-delete:force", server_delete.force_delete, schemas.NO_ARGUMENTS
+    ),
+    "restore": Act(f"{_A}:os-deferred-delete:restore", server_delete.restore, schemas.NO_ARGUMENTS),
+    **server_networks.ACTS,
+    **remote_consoles.ACTS,
+    "lock": Act(f"{_A}:os-lock-server:lock", lock, schemas.LOCK),
+    "unlock": Act(f"{_A}:os-lock-server:unlock", unlock, schemas.NO_ARGUMENTS),
+    "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),
 }
 
 ROUTES = (Route("POST", "/servers/{server_id}/action", None, ActOn(ACTS)),)

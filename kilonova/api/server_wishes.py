@@ -18,7 +18,7 @@ from kilonova.api.compute_services import fleet_of
 from kilonova.api.routing import Asked
 from kilonova.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, ImageId, NodeName
+from kilonova.core.ids import HostName, ImageId, NodeName, UserId
 from kilonova.core.image import Image
 from kilonova.core.instance import KeyPair, Wishes
 from kilonova.core.quota import UNLIMITED, Limits
@@ -122,14 +122,14 @@ def wishes_of(asked: Asked, body: Body, image: Image) -> Wishes:
         Invalid: it is wrong, or this deployment cannot do it.
         Forbidden: policy does not let the asker name a host.
     """
-    _refuse_what_is_not_done(body)
+    refuse_what_is_not_done(body)
     zone, host, node = _destination(asked, body)
     drive = server_devices.wants_drive(body, image)
     return Wishes(
         networks=_networks(body),
         block_devices=server_devices.block_devices(body),
-        user_data=_user_data(body),
-        key_pair=_key_pair(asked, body),
+        user_data=user_data_of(body),
+        key_pair=key_pair_of(asked, body, asked.context.user_id),
         hints=_hints(asked.body),
         group=_group(asked),
         pinned_zone=zone,
@@ -150,7 +150,12 @@ def _password(asked: Asked, body: Body) -> str:
     return body.get("adminPass") or secrets.token_urlsafe(9)
 
 
-def _refuse_what_is_not_done(body: Body) -> None:
+def refuse_what_is_not_done(body: Body) -> None:
+    """Refuse what asks for more than this deployment does.
+
+    Raises:
+        Invalid: naming it.
+    """
     if body.get("trusted_image_certificates"):
         raise Invalid("trusted_image_certificates: signatures of images are not verified here")
     if any(group.get("name", "default") != "default" for group in body.get("security_groups", ())):
@@ -166,7 +171,12 @@ def _networks(body: Body) -> str:
     return "auto"
 
 
-def _user_data(body: Body) -> str | None:
+def user_data_of(body: Body) -> str | None:
+    """Return the user data, without white space.
+
+    Raises:
+        Invalid: they are not base64.
+    """
     text: str | None = body.get("user_data")
     if text is None:
         return None
@@ -179,12 +189,17 @@ def _user_data(body: Body) -> str | None:
     return text
 
 
-def _key_pair(asked: Asked, body: Body) -> KeyPair | None:
+def key_pair_of(asked: Asked, body: Body, user: UserId) -> KeyPair | None:
+    """Return the user's key pair of the name in ``key_name``.
+
+    Raises:
+        Invalid: there is none.
+    """
     name = body.get("key_name")
     if name is None:
         return None
     try:
-        return key_pairs.get(asked.services.api_db, asked.context.user_id, name).key_pair
+        return key_pairs.get(asked.services.api_db, user, name).key_pair
     except NotFound as error:
         raise Invalid("key_name: Invalid key_name provided.") from error
 

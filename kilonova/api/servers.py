@@ -1,27 +1,23 @@
-"""Servers: routes and handlers of everything but their creation and their lists."""
+"""Servers: their routes, and what shows or changes one."""
 
-import logging
 from typing import Any
 from uuid import UUID
 
-from kilonova.api import server_create, server_lists
+from kilonova.api import server_create, server_delete, server_lists
 from kilonova.api.find import find_server, missing
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_actions import ROUTES as ACTION_ROUTES
-from kilonova.api.server_actions import begin, check_unlocked, placed
 from kilonova.api.server_queries import QUERY
 from kilonova.api.server_sight import sight_of
+from kilonova.api.server_tasks import placed
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid, KilonovaError
+from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance, Located
-from kilonova.core.states import Action, VmState
+from kilonova.core.states import VmState
 from kilonova.db import build_requests, instance_lists, instances
-from kilonova.rpc.messages import DeleteInstance
-
-LOG = logging.getLogger(__name__)
 
 _S = "os_compute_api:servers"
 
@@ -115,39 +111,12 @@ def update(asked: Asked, server_id: str) -> Answer:
     )
 
 
-def delete(asked: Asked, server_id: str) -> Answer:
-    """``DELETE /servers/{server_id}``: wins over whatever is under way."""
-    located = find_server(asked, server_id)
-    check_unlocked(asked, located.instance)
-    uuid = located.instance.uuid
-    if located.cell_uuid is None:
-        if build_requests.withdraw(asked.services.api_db, uuid):
-            return Answer(status=204)
-        # Placed between the look and the withdrawal: then it is in a cell by now.
-        located = find_server(asked, server_id)
-    begin(asked, located, Action.DELETE)
-    build_requests.queue_for_delete(asked.services.api_db, uuid)
-    # Read again: until the task was set, a build may have moved to another host.
-    located = find_server(asked, server_id)
-    _, cell = placed(located, Action.DELETE)
-    if located.instance.host is None:
-        # No host has anything of it.
-        instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
-        return Answer(status=204)
-    message = DeleteInstance(instance=located.instance)
-    try:
-        asked.services.cell_bus(cell).cast(asked.context, message, host=located.instance.host)
-    except KilonovaError as error:
-        LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
-    return Answer(status=204)
-
-
 ROUTES = (
     Route("GET", "/servers", f"{_S}:index", server_lists.index, query=QUERY),
     Route("POST", "/servers", f"{_S}:create", server_create.create, body=schemas.CREATE),
     Route("GET", "/servers/detail", f"{_S}:detail", server_lists.detail, query=QUERY),
     Route("GET", "/servers/{server_id}", f"{_S}:show", show),
     Route("PUT", "/servers/{server_id}", f"{_S}:update", update, body=schemas.UPDATE),
-    Route("DELETE", "/servers/{server_id}", f"{_S}:delete", delete),
+    Route("DELETE", "/servers/{server_id}", f"{_S}:delete", server_delete.delete),
     *ACTION_ROUTES,
 )

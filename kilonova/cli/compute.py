@@ -1,4 +1,4 @@
-"""``kilonova-compute``: the service of one hypervisor, or of ``[fake] hosts`` pretended ones."""
+"""``kilonova-compute``: the service of one hypervisor, or of the pretended ones in ``[fake] script``."""
 
 import sys
 

@@ -13,11 +13,12 @@ from kilonova.compute.driver import Driver, Guest
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter, Told
 from kilonova.compute.watch import state_of
+from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import InstanceUuid
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Fault, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
-from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState
 from kilonova.rpc.messages import HostInstances
 
 LOG = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ class Step(Enum):
     """Its build was interrupted: remove what there is of it, and say so."""
     DELETE = auto()
     """It was being deleted: go on."""
+    AWAIT_TASK = auto()
+    """Its task was not begun: the order may still come, and who waits for it too long is told."""
+    END_TASK = auto()
+    """Its task was interrupted: say so, and what the guest is now."""
     COMPARE = auto()
     """Nothing was under way that is still to be done: the guest is as it is."""
     REPLACE = auto()
@@ -59,12 +64,19 @@ def step_for(instance: Instance, guest: Guest | None) -> Step:
         return Step.FINISH_BUILD if done else Step.END_BUILD
     if guest is not None and 0 < guest.epoch < instance.epoch:
         return Step.REPLACE
+    if task is not None and instance.task_request is not None:
+        return Step.END_TASK if instance.task_worker else Step.AWAIT_TASK
     return Step.COMPARE
 
 
 def step_for_stranger(uuid: InstanceUuid, disowned: Collection[InstanceUuid]) -> Step:
     """Return what to do about a guest whose server is not among this host's."""
     return Step.REMOVE if uuid in disowned else Step.LEAVE
+
+
+def _settled(state: VmState, power: PowerState) -> VmState:
+    """Return what a server is whose guest's power is this and with which nothing is under way."""
+    return state_of(power) if state in FOLLOWS_POWER or state == VmState.BUILDING else state
 
 
 class Adoption:
@@ -110,6 +122,11 @@ class Adoption:
         elif step is Step.REPLACE and guest is not None:
             self._remove_earlier(instance, guest)
             self._compare(context, instance, PowerState.NOSTATE)
+        elif step is Step.AWAIT_TASK:
+            power = guest.power if guest else PowerState.NOSTATE
+            self._reporter.believes(instance.uuid, Told(instance.epoch, power))
+        elif step is Step.END_TASK:
+            self._end_task(instance, guest.power if guest else PowerState.NOSTATE)
         else:
             self._compare(context, instance, guest.power if guest else PowerState.NOSTATE)
 
@@ -132,8 +149,26 @@ class Adoption:
             )
         )
 
+    def _end_task(self, instance: Instance, power: PowerState) -> None:
+        breaks = instance.task_state in BREAKS
+        reason = "The host was restarted before it was done."
+        self._reporter.send(
+            InstanceReport(
+                instance_uuid=instance.uuid,
+                epoch=instance.epoch,
+                request_id=instance.task_request or service_context().request_id,
+                worker=instance.task_worker,
+                over=True,
+                interrupted=reason,
+                vm_state=VmState.ERROR if breaks else _settled(instance.vm_state, power),
+                task_state=None,
+                power_state=power,
+                fault=Fault(code=500, message=reason, created_at=utcnow()) if breaks else None,
+            )
+        )
+
     def _compare(self, context: RequestContext, instance: Instance, power: PowerState) -> None:
-        state = instance.vm_state if instance.vm_state == VmState.ERROR else state_of(power)
+        state = _settled(instance.vm_state, power)
         same = (instance.vm_state, instance.task_state, instance.power_state)
         if same == (state, None, power):
             self._reporter.believes(instance.uuid, Told(instance.epoch, power))

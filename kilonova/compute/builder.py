@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 from kilonova.compute.driver import Driver
@@ -116,18 +116,8 @@ class Builder:
             group=instance.wishes.group,
             events=(event,),
         )
-        answer = self._reporter.send(report)
-        while True:
-            try:
-                taken = answer.result(_PAUSE)
-            except TimeoutError:
-                if self._stopped.is_set():
-                    answer.cancel()
-            except CancelledError:
-                # The service ends, and the cell does not know of it: the build is sent again.
-                return False
-            else:
-                break
+        # Refused, too, if the service ends and the cell does not know of it: then the build is sent again.
+        taken = self._reporter.ask(report, self._stopped)
         if not taken:
             LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
         return taken

@@ -1,12 +1,16 @@
 """What the compute service knows of a hypervisor. Every call blocks and is made from a worker thread."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
 
 import msgspec
 
+from kilonova.core.console import ConsoleAddress
+from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import InstanceUuid
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
 
@@ -21,6 +25,13 @@ class Guest(msgspec.Struct, frozen=True):
     power: PowerState
     epoch: int
     nics: tuple[Nic, ...] = ()
+
+
+class DiskCopy(msgspec.Struct, frozen=True):
+    """The bytes of a copied disk, in an image format such as qcow2."""
+
+    data: BinaryIO
+    disk_format: str
 
 
 class Watcher(Protocol):
@@ -91,6 +102,95 @@ class Driver(Protocol):
 
         Raises:
             NotFound: there is no such guest, and nothing to make it from.
+        """
+
+    def pause(self, uuid: InstanceUuid) -> None:
+        """Let the guest stand still. One that does is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def unpause(self, uuid: InstanceUuid) -> None:
+        """Let a paused guest go on. One that runs is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def suspend(self, uuid: InstanceUuid) -> None:
+        """Write the guest's memory to disk and end it; its power is SUSPENDED then. May be repeated.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def resume(self, uuid: InstanceUuid) -> None:
+        """Let a suspended guest go on where it was. One that runs is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def fetch_image(self, instance: Instance) -> None:
+        """Have the server's image here, and know that it is good and fits.
+
+        Raises:
+            BuildAborted: the image is broken, or does not fit.
+            ImageStoreUnavailable: it cannot be fetched now.
+        """
+
+    def rescue(self, instance: Instance, image: Image) -> None:
+        """Start the guest from an image, its own disk beside it, in whatever state it was.
+
+        Raises:
+            BuildAborted, ImageStoreUnavailable: the image cannot be had; the guest is as it was.
+            NotFound: there is no such guest.
+        """
+
+    def unrescue(self, instance: Instance) -> None:
+        """Start a rescued guest from its own disk; what the rescue wrote elsewhere is gone.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def snapshot(self, instance: Instance) -> AbstractContextManager[DiskCopy]:
+        """Copy the guest's disk as it is at one moment; the guest then is as it was.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def set_password(self, instance: Instance, password: str) -> None:
+        """Set the password of the administrator inside the guest.
+
+        Raises:
+            NotFound: there is no such guest.
+            BuildFailed: it does not run, or nothing in it listens.
+        """
+
+    def crash_dump(self, uuid: InstanceUuid) -> None:
+        """Interrupt the guest's kernel (NMI).
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
+        """Measure a guest.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
+        """Return where a guest's console of a type (``core.console``) is.
+
+        Raises:
+            NotFound: there is no such guest.
+            Invalid: guests here have no such console.
+            WrongState: the guest does not run.
         """
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:

@@ -6,13 +6,15 @@ end with it.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
+from io import BytesIO
 
 from oslo_config import cfg
 
 from kilonova.compute.addresses import AddressBook, range_of
-from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import (
     Capacity,
     count_properties,
@@ -21,14 +23,29 @@ from kilonova.compute.inventory import (
     set_apart,
 )
 from kilonova.compute.machine import booted_at
-from kilonova.compute.script import Script
+from kilonova.compute.script import FakeHosts, Script, StepName
 from kilonova.core import flavor
+from kilonova.core.console import ConsoleAddress
 from kilonova.core.devices import cpus_by_class, numa_left, pci_left
-from kilonova.core.errors import BuildFailed, NotFound
+from kilonova.core.diagnostics import Diagnostics, DiskFigures
+from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
+
+_PORTS = {
+    "novnc": 5900,
+    "xvpvnc": 5901,
+    "spice-html5": 5902,
+    "spice-direct": 5903,
+    "serial": 10000,
+    "webmks": 5904,
+}
+
+
+_USUAL = FakeHosts()
 
 
 class _Guest:
@@ -50,16 +67,22 @@ class _Guest:
 class FakeDriver:
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
-    def __init__(self, conf: cfg.ConfigOpts, host: HostName, script: Script) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        host: HostName,
+        script: Script,
+        plays: FakeHosts = _USUAL,
+    ) -> None:
         self._host = host
-        self._spawn_seconds = conf.fake.spawn_seconds
+        self._spawn_seconds = plays.spawn_seconds
         self._script = script
         self._parts = script.parts(host)
         self._capacity = Capacity(
-            vcpus=conf.fake.vcpus,
-            memory_mb=self._parts.memory_mb or conf.fake.memory_mb,
-            disk_gb=conf.fake.disk_gb,
-            pcpus=len(set_apart(conf, conf.fake.vcpus)),
+            vcpus=plays.vcpus,
+            memory_mb=self._parts.memory_mb or plays.memory_mb,
+            disk_gb=plays.disk_gb,
+            pcpus=len(set_apart(conf, plays.vcpus)),
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
@@ -189,6 +212,100 @@ class FakeDriver:
         self._script.play("reboot", self._host, instance.name)
         guest.start(" after a hard reboot")
         self._tell(instance.uuid, guest.power)
+
+    def pause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "pause", PowerState.PAUSED)
+
+    def unpause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "unpause", PowerState.RUNNING)
+
+    def suspend(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "suspend", PowerState.SUSPENDED)
+
+    def resume(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._become(uuid, "resume", PowerState.RUNNING)
+
+    def fetch_image(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        self._script.play("image", self._host, instance.name)
+
+    def rescue(self, instance: Instance, image: Image) -> None:
+        """See ``Driver``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("rescue", self._host, instance.name)
+        guest.start(f" in rescue from {image.image_id}")
+        self._tell(instance.uuid, guest.power)
+
+    def unrescue(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("unrescue", self._host, instance.name)
+        guest.start(" after a rescue")
+        self._tell(instance.uuid, guest.power)
+
+    @contextmanager
+    def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
+        """See ``Driver``. The disk of a fake guest is what its console said."""
+        guest = self._guest(instance.uuid)
+        self._script.play("snapshot", self._host, instance.name)
+        yield DiskCopy(BytesIO("\n".join(guest.console).encode()), "raw")
+
+    def set_password(self, instance: Instance, password: str) -> None:
+        """See ``Driver``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("password", self._host, instance.name)
+        guest.console.append("the password was set")
+
+    def crash_dump(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        guest = self._guest(uuid)
+        self._script.play("crash-dump", self._host, guest.instance.name)
+        guest.console.append("NMI: dumping memory")
+
+    def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
+        """See ``Driver``. Clients know no fake hypervisor: it says that it is what it plays."""
+        guest = self._guest(uuid)
+        self._script.play("diagnostics", self._host, guest.instance.name)
+        has = guest.instance.flavor
+        return Diagnostics(
+            state=guest.power.name.lower(),
+            driver="libvirt",
+            hypervisor="fake",
+            uptime=0,
+            cpu_times=(0,) * has.vcpus,
+            memory_maximum=has.memory_mb,
+            memory_used=0,
+            disks=(
+                DiskFigures(
+                    name="vda",
+                    read_bytes=0,
+                    read_requests=0,
+                    write_bytes=0,
+                    write_requests=0,
+                    errors_count=0,
+                ),
+            ),
+        )
+
+    def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
+        """See ``Driver``. Nobody listens at the ports of a fake guest."""
+        guest = self._guest(uuid)
+        self._script.play("console", self._host, guest.instance.name)
+        if guest.power != PowerState.RUNNING:
+            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+        path = str(uuid) if kind == "webmks" else None
+        return ConsoleAddress(host="127.0.0.1", port=_PORTS[kind], path=path)
+
+    def _become(self, uuid: InstanceUuid, step: StepName, power: PowerState) -> None:
+        guest = self._guest(uuid)
+        self._script.play(step, self._host, guest.instance.name)
+        if guest.power != power:
+            guest.power = power
+            self._tell(uuid, power)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""

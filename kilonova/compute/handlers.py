@@ -8,51 +8,60 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import msgspec
 from msgspec import UNSET
 
+from kilonova.compute.actions import Actions
+from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext, log_under
+from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
-from kilonova.core.states import PowerState, VmState
+from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import (
+    ActOnInstance,
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
+    FindConsole,
     GetConsoleOutput,
-    RebootInstance,
-    StartInstance,
-    StopInstance,
+    Measure,
+    TakeExternalEvents,
 )
 
 LOG = logging.getLogger(__name__)
-
-_CLEAN_SECONDS = 60.0
-"""What a guest gets to shut down by itself (as Nova's ``shutdown_timeout``)."""
-
-_RUNS = (VmState.ACTIVE, PowerState.RUNNING)
-_IS_OFF = (VmState.STOPPED, PowerState.SHUTDOWN)
 
 
 class ComputeHandlers:
     """Handles ``Topic.COMPUTE``. Nothing is done before ``adopted`` is set: see ``adoption``."""
 
     def __init__(
-        self, host: HostName, driver: Driver, reporter: Reporter, *, concurrent_builds: int
+        self,
+        host: HostName,
+        collaborators: tuple[Driver, ImageStore],
+        reporter: Reporter,
+        *,
+        looks: Callable[[InstanceUuid], None],
+        concurrent_builds: int,
     ) -> None:
         self._host = host
-        self._driver = driver
+        self._driver, _ = collaborators
         self._reporter = reporter
         self.turns = Turns()
+        self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
-        self._builder = Builder(host, driver, reporter, self.turns)
+        self._builder = Builder(host, self._driver, reporter, self.turns)
+        self._actor = Actions(host, collaborators, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
+        # Of its own, so that no delete waits for the actions of others.
+        self._deletes = ThreadPoolExecutor(8, thread_name_prefix=f"delete-{host}")
         self._in_hand: set[Future[None]] = set()
         self._being_built: set[Future[None]] = set()
         self._stopped = threading.Event()
@@ -61,9 +70,22 @@ class ComputeHandlers:
         """Build a server."""
         self._submit(self._builds, context, lambda: self._builder.build(context, message))
 
+    def find_console(self, _context: RequestContext, message: FindConsole) -> ConsoleAddress:
+        """Say where a guest's console is."""
+        return self._driver.console(message.instance_uuid, message.kind)
+
+    def measure(self, _context: RequestContext, message: Measure) -> Diagnostics:
+        """Measure a guest."""
+        return self._driver.diagnostics(message.instance_uuid)
+
+    def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
+        """Pass on what other services say."""
+        for event in message.events:
+            self.arrivals.arrive(event)
+
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""
-        self._submit(self._actions, context, lambda: self.delete(context, message.instance))
+        self._submit(self._deletes, context, lambda: self.delete(context, message.instance))
 
     def delete(self, context: RequestContext, instance: Instance) -> None:
         """Remove a server now; a build of it that is under way ends first. A repeated word does nothing."""
@@ -80,36 +102,9 @@ class ComputeHandlers:
                 gone = stages.events[-1].result == "Success"
                 self._report(context, instance, stages, gone=gone)
 
-    def stop_instance(self, context: RequestContext, message: StopInstance) -> None:
-        """Shut a guest down."""
-        instance = message.instance
-        self._act(
-            context, instance, "compute_stop_instance", lambda: self._shut_down(instance), _IS_OFF
-        )
-
-    def start_instance(self, context: RequestContext, message: StartInstance) -> None:
-        """Start a guest."""
-        instance = message.instance
-        self._act(
-            context,
-            instance,
-            "compute_start_instance",
-            lambda: self._driver.start(instance.uuid),
-            _RUNS,
-        )
-
-    def reboot_instance(self, context: RequestContext, message: RebootInstance) -> None:
-        """Reboot a guest."""
-        instance = message.instance
-
-        def reboot() -> None:
-            if message.hard:
-                self._driver.reboot(instance)
-            else:
-                self._shut_down(instance)
-                self._driver.start(instance.uuid)
-
-        self._act(context, instance, "compute_reboot_instance", reboot, _RUNS)
+    def act_on_instance(self, context: RequestContext, message: ActOnInstance) -> None:
+        """Do an order."""
+        self._submit(self._actions, context, lambda: self._actor.act(context, message))
 
     def get_console_output(
         self, _context: RequestContext, message: GetConsoleOutput
@@ -118,55 +113,23 @@ class ComputeHandlers:
         text = self._driver.console_output(message.instance_uuid, message.length)
         return ConsoleOutput(text=text)
 
-    def _shut_down(self, instance: Instance) -> None:
-        """Let the guest shut down, unless it is to be deleted anyway."""
-        uuid = instance.uuid
-        self._driver.stop(uuid, _CLEAN_SECONDS, lambda: self.turns.is_going(uuid))
-
-    def _act(
-        self,
-        context: RequestContext,
-        instance: Instance,
-        event: str,
-        work: Callable[[], None],
-        after: tuple[VmState, PowerState],
-    ) -> None:
-        def run() -> None:
-            stages = Stages(self._host)
-            with self.turns.turn(instance.uuid):
-                try:
-                    with stages.stage(event):
-                        work()
-                except KilonovaError as error:
-                    LOG.warning("%s: %s failed: %s", instance.uuid, event, error.in_full)
-                    self._report(context, instance, stages)
-                else:
-                    self._report(context, instance, stages, after=after)
-
-        self._submit(self._actions, context, run)
-
     def _report(
-        self,
-        context: RequestContext,
-        instance: Instance,
-        stages: Stages,
-        *,
-        after: tuple[VmState, PowerState] | None = None,
-        gone: bool = False,
+        self, context: RequestContext, instance: Instance, stages: Stages, *, gone: bool
     ) -> None:
-        vm_state, power_state = after or (UNSET, UNSET)
         report = InstanceReport(
             instance_uuid=instance.uuid,
             epoch=instance.epoch,
             request_id=context.request_id,
-            vm_state=vm_state,
             # A server that is gone keeps its task until it is marked deleted.
             task_state=UNSET if gone else None,
-            power_state=power_state,
             gone=gone,
             events=tuple(stages.events),
         )
         self._reporter.send(report)
+
+    def renew(self) -> None:
+        """Say now and then of what is in hand that it is."""
+        self._actor.renew()
 
     def _submit(
         self, pool: ThreadPoolExecutor, context: RequestContext, work: Callable[[], None]
@@ -200,7 +163,8 @@ class ComputeHandlers:
         """Finish what is in hand, for at most ``seconds``; what waits is sent again by the converger."""
         self._stopped.set()
         self._builder.stop()
-        for pool in (self._builds, self._actions):
+        self._actor.stop()
+        for pool in (self._builds, self._actions, self._deletes):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()
         wait(tuple(self._in_hand), timeout=seconds)

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 
 import msgspec
 
@@ -22,6 +22,8 @@ LOG = logging.getLogger(__name__)
 _LARGEST_BATCH = 200
 _TIMEOUT = 20.0
 _LONGEST_PAUSE = 5.0
+_LOOKS = 1.0
+"""Seconds between two looks at whether whoever asks has come to an end."""
 _TRIES = 3
 """Times that a report is offered which the conductor takes but cannot handle."""
 
@@ -78,6 +80,24 @@ class Reporter:
                 return answer
             self._queue.put((report, answer, self._note(report)))
         return answer
+
+    def ask(self, report: InstanceReport, ended: threading.Event) -> bool:
+        """Queue a report and wait until it is taken; False if it is refused.
+
+        Once ``ended`` is set a report that is not on its way is taken back, and counts as refused.
+
+        Raises:
+            BuildFailed: it is refused because this host is not fit for it, but another may be.
+        """
+        answer = self.send(report)
+        while True:
+            try:
+                return answer.result(_LOOKS)
+            except TimeoutError:
+                if ended.is_set():
+                    answer.cancel()
+            except CancelledError:
+                return False
 
     @property
     def told(self) -> Mapping[InstanceUuid, Told]:

@@ -1,12 +1,16 @@
-"""The script of fake hosts: which steps are slow or fail, and how often. See doc/fake-driver.md."""
+"""The script of fake hosts: how many there are, what each has, and which steps are slow or fail.
+
+See doc/fake-driver.md.
+"""
 
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+import msgspec.yaml
 
 from kilonova.core.errors import (
     BuildAborted,
@@ -19,8 +23,9 @@ from kilonova.core.ids import HostName
 from kilonova.core.scheduling import NumaCell, PciPool
 
 StepName = Literal[
-    "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "console",
-    "guests", "power-off", "report",
+    "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
+    "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
+    "console", "guests", "power-off", "report",
 ]  # fmt: skip
 
 
@@ -58,6 +63,36 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     report: Parts = Parts()
 
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class FakeHosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a process plays: hosts, all alike, on which a guest takes ``spawn_seconds`` to start."""
+
+    hosts: Count = 1
+    vcpus: Count = 64
+    memory_mb: Count = 262144
+    disk_gb: Count = 4096
+    spawn_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | None) -> "FakeHosts":
+        """Return what a YAML file says, the defaults without a path.
+
+        Raises:
+            Invalid: the file cannot be read, or says something else.
+        """
+        if not path:
+            return cls()
+        try:
+            said = msgspec.yaml.decode(Path(path).read_bytes())
+            # Through JSON, so that the keys of a mapping may be numbers or numbers as text.
+            return msgspec.json.decode(msgspec.json.encode(said), type=cls)
+        except (OSError, msgspec.DecodeError) as error:
+            raise Invalid(f"[fake] script: {path}: {error}") from error
+
+
 class Script:
     """Steps, and how often each was played. All hosts of a process share one."""
 
@@ -65,20 +100,6 @@ class Script:
         self._steps = tuple(steps)
         self._played = [0] * len(self._steps)
         self._lock = threading.Lock()
-
-    @classmethod
-    def read(cls, path: str | None) -> "Script":
-        """Return the script in a JSON file, an empty one without a path.
-
-        Raises:
-            Invalid: the file cannot be read, or is not a list of steps.
-        """
-        if not path:
-            return cls()
-        try:
-            return cls(msgspec.json.decode(Path(path).read_bytes(), type=list[Step]))
-        except (OSError, msgspec.DecodeError) as error:
-            raise Invalid(f"[fake] script: {path}: {error}") from error
 
     def parts(self, host: HostName) -> Parts:
         """Return what a host is said to have: by the first step that says so."""

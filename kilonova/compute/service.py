@@ -11,12 +11,12 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.fake import FakeDriver
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter
-from kilonova.compute.script import Script
+from kilonova.compute.script import FakeHosts, Script
 from kilonova.compute.watch import Watch
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -35,16 +35,25 @@ class ComputeService:
     """A compute host on its cell's bus."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, host: HostName, bus: Bus, driver: Driver, placement: Placement
+        self,
+        conf: cfg.ConfigOpts,
+        host: HostName,
+        bus: Bus,
+        driver: Driver,
+        peers: tuple[Placement, ImageStore],
     ) -> None:
         self._host = host
         self._interval = conf.report_interval
         self._bus = bus
         self._driver = driver
-        self._placement = placement
+        self._placement, images = peers
         self._reporter = Reporter(bus, host)
         self._handlers = ComputeHandlers(
-            host, driver, self._reporter, concurrent_builds=conf.max_concurrent_builds
+            host,
+            (driver, images),
+            self._reporter,
+            looks=self._look_at,
+            concurrent_builds=conf.max_concurrent_builds,
         )
         self._adoption = Adoption(driver, self._reporter, self._handlers)
         self._watch = Watch(host, driver, self._reporter, self._handlers.turns)
@@ -74,9 +83,13 @@ class ComputeService:
         self._reporter.stop(2)
         self._driver.close()
 
+    def _look_at(self, uuid: InstanceUuid) -> None:
+        self._watch.look_at(uuid)
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             alive = self._attempt("sign of life", self._beat)
+            self._handlers.renew()
             if alive and not self._handlers.adopted.is_set():
                 alive = self._attempt("adoption", self._adopt)
             self._stopped.wait(self._interval if alive else 1.0)
@@ -132,21 +145,22 @@ class ComputeService:
 def create_services(
     conf: cfg.ConfigOpts, bus: Bus, placement: Placement, images: ImageStore
 ) -> list[ComputeService]:
-    """Return the compute hosts that a configuration describes: one, or ``[fake] hosts`` of them.
+    """Return the compute hosts that a configuration describes: one, or as many as ``[fake] script`` plays.
 
     Raises:
         Invalid: ``[fake] script`` cannot be read.
     """
+    peers = (placement, images)
     if conf.compute.driver == "fake":
-        count = conf.fake.hosts
+        plays = FakeHosts.read(conf.fake.script)
+        count, script = plays.hosts, Script(plays.steps)
         names = [conf.host] if count == 1 else [f"{conf.host}-{n}" for n in range(count)]
-        script = Script.read(conf.fake.script)
         return [
-            ComputeService(conf, name, bus, FakeDriver(conf, name, script), placement)
+            ComputeService(conf, name, bus, FakeDriver(conf, name, script, plays), peers)
             for name in map(HostName, names)
         ]
     # Imported here: a machine that plays fake hosts needs no libvirt.
     from kilonova.compute.libvirt.driver import LibvirtDriver  # noqa: PLC0415
 
     host = HostName(conf.host)
-    return [ComputeService(conf, host, bus, LibvirtDriver(conf, host, images), placement)]
+    return [ComputeService(conf, host, bus, LibvirtDriver(conf, host, images), peers)]

@@ -63,6 +63,10 @@ class Watch:
         """See ``Watcher``."""
         self._note((uuid,))
 
+    def look_at(self, uuid: InstanceUuid) -> None:
+        """Take note of a guest that somebody says has changed."""
+        self._note((uuid,))
+
     def changes_missed(self) -> None:
         """See ``Watcher``."""
         self._note(tuple(self._reporter.told))

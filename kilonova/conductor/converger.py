@@ -25,7 +25,7 @@ from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import Tried
 from kilonova.core.scheduling import Destination
-from kilonova.core.states import Action, TaskState
+from kilonova.core.states import HOST_TASKS, Action, TaskState
 from kilonova.db import (
     actions,
     build_requests,
@@ -34,6 +34,7 @@ from kilonova.db import (
     instances,
     leases,
     reports,
+    tasks,
     unfinished,
 )
 from kilonova.db.cells import Cell, Cells, hosts_in, map_hosts, mapping_of
@@ -53,20 +54,15 @@ _NOT_BEGUN = timedelta(seconds=30)
 """A build that its host did not begin for so long is sent again, under the next epoch."""
 _NOT_DELETED = timedelta(seconds=30)
 _NOT_DONE = timedelta(seconds=300)
-"""A stop, start or reboot that its host did not answer for so long is given up."""
+"""A task that its host said nothing of for so long is given up."""
+_NOT_DONE_BY_SILENT = timedelta(seconds=60)
+"""The same where the host gives no sign of life either."""
 _PRUNING = timedelta(seconds=60)
 """Between two looks at whether old decisions are to be forgotten."""
 
 _CELLS_AT_ONCE = 32
 _MIRRORED_EVERY = 60.0
 """Seconds from one comparison of the aggregates with Placement's to the next."""
-
-_GIVEN_UP = (
-    TaskState.POWERING_OFF,
-    TaskState.POWERING_ON,
-    TaskState.REBOOTING,
-    TaskState.REBOOTING_HARD,
-)
 
 
 class Converger:
@@ -81,6 +77,7 @@ class Converger:
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._interval = conf.converge_interval
         self._build_timeout = conf.instance_build_timeout
+        self._down_time = conf.service_down_time
         self._decisions_kept = conf.scheduler.decisions_kept
         self._next_pruning = utcnow()
         self._conductor = conductor
@@ -251,10 +248,21 @@ class Converger:
                 self._bus(cell).cast(context, message, host=instance.host)
 
     def _give_up_tasks(self, cell: CellUuid) -> None:
+        now = utcnow()
         database = self._cells.database(cell)
-        for instance in unfinished.in_task(database, _GIVEN_UP, utcnow() - _NOT_DONE):
+        quiet = unfinished.in_task(database, HOST_TASKS, now - _NOT_DONE_BY_SILENT)
+        if not quiet:
+            return
+        silent = hosts.silent_since(database, now - timedelta(seconds=self._down_time))
+        for instance in quiet:
+            if instance.host in silent:
+                reason = "The host of the server does not answer."
+            elif (instance.updated_at or now) < now - _NOT_DONE:
+                reason = f"The host did not do it within {_NOT_DONE.seconds} seconds."
+            else:
+                continue
             self._note("task", instance)
-            instances.update(database, instance.uuid, {"task_state": None})
+            tasks.give_up(database, instance, reason, now)
 
     def _context(self, cell: CellUuid, instance: Instance, action: Action) -> RequestContext:
         """Return the context in which an action is carried on, so that its events stay together."""

@@ -22,6 +22,7 @@
     |   |-- ProviderInUse      409
     |   |-- ProviderHasChildren 409
     |   `-- NoCapacity         409  a claim asks for more than is left
+    |-- Gone                   410  it was part of the API once
     |-- TooLarge               413
     |-- UnsupportedMediaType   415
     |-- NotSupported           501  this deployment cannot do it
@@ -203,6 +204,13 @@ class NoCapacity(Conflict):
     """A claim asks for more than is left."""
 
     code = "no_capacity"
+
+
+class Gone(KilonovaError):
+    """It was part of the API once, and is no more."""
+
+    code = "gone"
+    status = 410
 
 
 class TooLarge(KilonovaError):

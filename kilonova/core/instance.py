@@ -110,7 +110,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
     database holds. ``host`` and ``node`` are None until a destination is chosen. ``nics`` are the network
-    cards as its host last reported them.
+    cards as its host last reported them. ``task_request`` is the request that asked for the task under way,
+    and ``task_worker`` whoever on the host has begun it.
     """
 
     uuid: InstanceUuid
@@ -142,6 +143,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     locked_reason: str | None = None
     epoch: int = 0
     deleted: bool = False
+    task_request: RequestId | None = None
+    task_worker: str = ""
     nics: tuple[Nic, ...] = ()
 
 

@@ -32,7 +32,12 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     the cell database, and only a report that is not refused may spawn; ``group`` in it is the rule of the
     server's group, which is checked there too. A report with ``gone`` says that nothing of the server is
     left on the host. One with ``if_idle`` tells what a guest did by itself: it is refused while a task is
-    under way, and for a server in ERROR.
+    under way, and for a server that is not what its guest's power says.
+
+    ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
+    and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
+    ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
+    ``password`` is the administrator's, sealed for the owner's key.
     """
 
     instance_uuid: InstanceUuid
@@ -51,6 +56,10 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     if_idle: bool = False
     group: GroupRule | None = None
     events: tuple[ActionEvent, ...] = ()
+    password: str | UnsetType = UNSET
+    worker: str = ""
+    over: bool = False
+    interrupted: str = ""
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

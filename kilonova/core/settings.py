@@ -295,14 +295,10 @@ _NETWORK = [
 ]
 
 _FAKE = [
-    cfg.IntOpt("hosts", default=1, min=1, help="Compute hosts that the process plays."),
-    cfg.IntOpt("vcpus", default=64, min=1, help="CPUs of each."),
-    cfg.IntOpt("memory_mb", default=262144, min=1, help="MiB of memory of each."),
-    cfg.IntOpt("disk_gb", default=4096, min=1, help="GiB of disk of each."),
-    cfg.FloatOpt("spawn_seconds", default=0.0, min=0.0, help="How long a guest takes to start."),
     cfg.StrOpt(
         "script",
-        help="A JSON file that says which steps are slow or fail; see doc/fake-driver.md.",
+        help="A YAML file that says how many hosts the process plays, what each has, and which "
+        "steps are slow or fail; see doc/fake-driver.md. Without it, one host that never fails.",
     ),
 ]
 

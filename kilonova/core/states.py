@@ -3,6 +3,7 @@
 Source of the tables: Compute API reference, "Server statuses" and the action pages.
 """
 
+from collections.abc import Collection
 from enum import IntEnum, StrEnum
 
 
@@ -34,6 +35,19 @@ class TaskState(StrEnum):
     POWERING_ON = "powering-on"
     REBOOTING = "rebooting"
     REBOOTING_HARD = "rebooting_hard"
+    PAUSING = "pausing"
+    UNPAUSING = "unpausing"
+    SUSPENDING = "suspending"
+    RESUMING = "resuming"
+    RESCUING = "rescuing"
+    UNRESCUING = "unrescuing"
+    REBUILDING = "rebuilding"
+    REBUILD_BLOCK_DEVICE_MAPPING = "rebuild_block_device_mapping"
+    REBUILD_SPAWNING = "rebuild_spawning"
+    IMAGE_SNAPSHOT = "image_snapshot"
+    IMAGE_BACKUP = "image_backup"
+    IMAGE_UPLOADING = "image_uploading"
+    UPDATING_PASSWORD = "updating_password"  # noqa: S105
     DELETING = "deleting"
 
 
@@ -66,6 +80,16 @@ _STATUS: dict[VmState, str] = {
 STATUS_WHILE: dict[tuple[VmState, TaskState], str] = {
     (VmState.ACTIVE, TaskState.REBOOTING): "REBOOT",
     (VmState.ACTIVE, TaskState.REBOOTING_HARD): "HARD_REBOOT",
+    (VmState.ACTIVE, TaskState.UPDATING_PASSWORD): "PASSWORD",
+    **{
+        (vm_state, task): "REBUILD"
+        for vm_state in (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR)
+        for task in (
+            TaskState.REBUILDING,
+            TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+            TaskState.REBUILD_SPAWNING,
+        )
+    },
 }
 
 
@@ -96,52 +120,136 @@ class Action(StrEnum):
     STOP = "stop"
     START = "start"
     REBOOT = "reboot"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    RESCUE = "rescue"
+    UNRESCUE = "unrescue"
+    REBUILD = "rebuild"
+    CREATE_IMAGE = "createImage"
+    CREATE_BACKUP = "createBackup"
+    CHANGE_PASSWORD = "changePassword"  # noqa: S105
+    TRIGGER_CRASH_DUMP = "trigger_crash_dump"
+    RESTORE = "restore"
+    RESET_STATE = "resetState"
     LOCK = "lock"
     UNLOCK = "unlock"
 
 
 class Rule:
-    """When an action is legal, and the task state that is set while it is under way."""
+    """When an action is legal, and the task state that is set while it is under way.
 
-    __slots__ = ("any_task", "during", "task", "vm_states")
+    An action without a ``task`` is over as soon as its host has done it, and goes beside any other.
+    ``action`` is the name under which it is recorded, where that is not the rule's own. One that does not
+    ``heed_lock`` is done to locked servers, too. ``never_launched`` servers may be acted on only where the
+    rule says so.
+    """
 
-    def __init__(
+    __slots__ = (
+        "action",
+        "any_task",
+        "during",
+        "heeds_lock",
+        "never_launched",
+        "task",
+        "vm_states",
+    )
+
+    def __init__(  # noqa: PLR0913 - a row of a table
         self,
-        vm_states: frozenset[VmState],
-        task: TaskState,
+        vm_states: Collection[VmState],
+        task: TaskState | None,
         *,
-        during: frozenset[TaskState] = frozenset(),
+        during: Collection[TaskState] = (),
         any_task: bool = False,
+        action: str = "",
+        heeds_lock: bool = True,
+        never_launched: bool = False,
     ) -> None:
-        self.vm_states = vm_states
+        self.vm_states = frozenset(vm_states)
         self.task = task
-        self.during = during
+        self.during = frozenset(during)
         self.any_task = any_task
+        self.action = action
+        self.heeds_lock = heeds_lock
+        self.never_launched = never_launched
 
 
 SOFT_REBOOT = "reboot-soft"
 HARD_REBOOT = "reboot-hard"
 
+_ON_DISK = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED)
+"""What a server is whose disk can be copied."""
+
 RULES: dict[str, Rule] = {
-    Action.STOP: Rule(frozenset({VmState.ACTIVE, VmState.ERROR}), TaskState.POWERING_OFF),
-    Action.START: Rule(frozenset({VmState.STOPPED}), TaskState.POWERING_ON),
-    SOFT_REBOOT: Rule(frozenset({VmState.ACTIVE}), TaskState.REBOOTING),
+    Action.STOP: Rule((VmState.ACTIVE, VmState.ERROR), TaskState.POWERING_OFF),
+    Action.START: Rule((VmState.STOPPED,), TaskState.POWERING_ON),
+    SOFT_REBOOT: Rule((VmState.ACTIVE,), TaskState.REBOOTING, action=Action.REBOOT),
     HARD_REBOOT: Rule(
-        frozenset(
-            {VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.ERROR}
-        ),
+        (*_ON_DISK, VmState.ERROR),
         TaskState.REBOOTING_HARD,
-        during=frozenset({TaskState.REBOOTING, TaskState.REBOOTING_HARD}),
+        during=(TaskState.REBOOTING, TaskState.REBOOTING_HARD),
+        action=Action.REBOOT,
     ),
-    Action.DELETE: Rule(frozenset(VmState), TaskState.DELETING, any_task=True),
+    Action.PAUSE: Rule((VmState.ACTIVE,), TaskState.PAUSING),
+    Action.UNPAUSE: Rule((VmState.PAUSED,), TaskState.UNPAUSING),
+    Action.SUSPEND: Rule((VmState.ACTIVE,), TaskState.SUSPENDING),
+    Action.RESUME: Rule((VmState.SUSPENDED,), TaskState.RESUMING),
+    Action.RESCUE: Rule((VmState.ACTIVE, VmState.STOPPED, VmState.ERROR), TaskState.RESCUING),
+    Action.UNRESCUE: Rule((VmState.RESCUED,), TaskState.UNRESCUING),
+    Action.REBUILD: Rule((VmState.ACTIVE, VmState.STOPPED, VmState.ERROR), TaskState.REBUILDING),
+    Action.CREATE_IMAGE: Rule(_ON_DISK, TaskState.IMAGE_SNAPSHOT, heeds_lock=False),
+    Action.CREATE_BACKUP: Rule(_ON_DISK, TaskState.IMAGE_BACKUP, heeds_lock=False),
+    Action.CHANGE_PASSWORD: Rule((VmState.ACTIVE,), TaskState.UPDATING_PASSWORD),
+    Action.TRIGGER_CRASH_DUMP: Rule(
+        (VmState.ACTIVE, VmState.PAUSED, VmState.RESCUED, VmState.RESIZED, VmState.ERROR),
+        None,
+        any_task=True,
+    ),
+    Action.DELETE: Rule(tuple(VmState), TaskState.DELETING, any_task=True, never_launched=True),
 }
 """The one table of legal transitions; anything not in it is refused with 409."""
+
+BREAKS = frozenset(
+    {
+        TaskState.RESCUING,
+        TaskState.UNRESCUING,
+        TaskState.REBUILDING,
+        TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+        TaskState.REBUILD_SPAWNING,
+    }
+)
+"""Tasks that change what a guest is made of: one that does not come to its end leaves the server in ERROR.
+After any other, the server is what its guest is."""
+
+HOST_TASKS = frozenset(
+    {
+        TaskState.POWERING_OFF,
+        TaskState.POWERING_ON,
+        TaskState.REBOOTING,
+        TaskState.REBOOTING_HARD,
+        TaskState.PAUSING,
+        TaskState.UNPAUSING,
+        TaskState.SUSPENDING,
+        TaskState.RESUMING,
+        TaskState.IMAGE_SNAPSHOT,
+        TaskState.IMAGE_BACKUP,
+        TaskState.IMAGE_UPLOADING,
+        TaskState.UPDATING_PASSWORD,
+        *BREAKS,
+    }
+)
+"""Tasks that are one host's alone: when nothing is heard of one any more, it is over."""
+
+FOLLOWS_POWER = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
+"""What a server is by its guest's power alone; the others stay what they are, whatever the guest does."""
 
 
 def refusal(action: str, vm_state: VmState, task_state: TaskState | None) -> str | None:
     """Return why ``action`` is illegal now, as ``"vm_state paused"`` or ``"task_state spawning"``.
 
-    ``None`` means that it is legal.
+    ``action`` is a key of ``RULES``. ``None`` means that it is legal.
     """
     rule = RULES[action]
     if vm_state not in rule.vm_states:
@@ -149,3 +257,9 @@ def refusal(action: str, vm_state: VmState, task_state: TaskState | None) -> str
     if task_state is not None and not rule.any_task and task_state not in rule.during:
         return f"task_state {task_state}"
     return None
+
+
+def recorded_as(action: str) -> str:
+    """Return the name under which an action, a key of ``RULES``, is recorded and shown."""
+    rule = RULES.get(action)
+    return (rule.action if rule is not None else "") or action

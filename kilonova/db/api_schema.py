@@ -218,6 +218,18 @@ class AggregateHost(ApiBase):
     host: Mapped[str] = mapped_column(Name, primary_key=True, index=True)
 
 
+class ConsoleToken(ApiBase):
+    """Who holds the token may reach a console until it expires. Only its hash is kept."""
+
+    __tablename__ = "console_tokens"
+
+    token_hash: Mapped[str] = mapped_column(Name, primary_key=True)
+    instance_uuid: Mapped[str] = mapped_column(Uuid, index=True)
+    console_type: Mapped[str] = mapped_column(Name)
+    address: Mapped[bytes] = mapped_column(Json)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
 class StoredDecision(ApiBase):
     """A server that a scheduling pass decided on, with its host, if it got one.
 

@@ -5,7 +5,7 @@ conductor), ``stale`` and ``release`` (the converger and a conductor that cannot
 delete that comes first) and ``forget`` (when what a withdrawn one left is removed).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from kilonova.core.decision_record import Decided, DecisionRecord
 from kilonova.core.ids import CellUuid, InstanceUuid, RequestId
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
@@ -319,12 +320,23 @@ def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
 
 def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
     """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
+    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, availability_zone=zone))
+
+
+def change_image(api_db: Database, uuid: InstanceUuid, image: Image) -> None:
+    """Let a server be one of this image, wherever it is scheduled to from now on."""
+    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, image=image))
+
+
+def _change_spec(
+    api_db: Database, uuid: InstanceUuid, change: Callable[[RequestSpec], RequestSpec]
+) -> None:
     mine = _specs.c.instance_uuid == uuid
 
     def work(connection: sa.Connection) -> None:
         row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
         if row is not None:
-            spec = msgspec.structs.replace(_decode_spec(row.spec), availability_zone=zone)
+            spec = change(_decode_spec(row.spec))
             connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
 
     api_db.write(work)

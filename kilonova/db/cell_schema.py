@@ -18,6 +18,8 @@ class StoredInstance(CellBase):
     What lists filter and sort by are columns; what never changes (flavor, image, wishes) is one
     document. ``tags`` are joined by commas, with one before and one behind. ``epoch`` is the build that
     counts, ``begun_epoch`` the last that a host began and ``builder`` the token with which it did.
+    ``task_request`` is the request whose task is under way, ``task_worker`` the token of who does it.
+    ``password`` is the administrator's, sealed for the owner's key.
     ``group_uuid`` is the server group in which it was created, until it is deleted.
     """
 
@@ -55,6 +57,9 @@ class StoredInstance(CellBase):
     epoch: Mapped[int]
     begun_epoch: Mapped[int] = mapped_column(default=0)
     builder: Mapped[str] = mapped_column(Name, default="")
+    task_request: Mapped[str | None] = mapped_column(Name)
+    task_worker: Mapped[str] = mapped_column(Name, default="")
+    password: Mapped[str | None] = mapped_column(LongText)
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime | None] = mapped_column(Moment)
     launched_at: Mapped[datetime | None] = mapped_column(Moment)

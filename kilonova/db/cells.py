@@ -150,6 +150,14 @@ def mapping_of(api_db: Database, uuid: InstanceUuid) -> InstanceCell | None:
     return None if row is None else InstanceCell(**row)
 
 
+def cells_of(api_db: Database, uuids: Collection[InstanceUuid]) -> dict[InstanceUuid, CellUuid]:
+    """Return the cell of each of these servers that has one."""
+    query = sa.select(_mappings.c.instance_uuid, _mappings.c.cell_uuid).where(
+        _mappings.c.instance_uuid.in_(uuids), _mappings.c.cell_uuid.is_not(None)
+    )
+    return {row[0]: row[1] for row in api_db.query(lambda c: c.execute(query).all())}
+
+
 class Cells:
     """The databases of all cells, opened when first needed and kept.
 

@@ -42,6 +42,16 @@ def hosts_with_servers(cell_db: Database, hosts: Collection[HostName]) -> frozen
     return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
 
 
+def hosts_of(
+    cell_db: Database, uuids: Collection[InstanceUuid]
+) -> dict[InstanceUuid, HostName | None]:
+    """Return the host, or None, of each of these servers that is in this cell and not deleted."""
+    query = sa.select(_instances.c.uuid, _instances.c.host).where(
+        _instances.c.uuid.in_(uuids), _instances.c.deleted.is_(False)
+    )
+    return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
+
+
 def counted(cell_db: Database) -> dict[HostName | None, int]:
     """Return how many servers each host of the cell has; those without a host count under None."""
     query = (

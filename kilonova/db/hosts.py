@@ -100,6 +100,15 @@ def list_services(
     )
 
 
+def silent_since(cell_db: Database, before: datetime) -> frozenset[HostName]:
+    """Return the compute hosts that gave no sign of life since ``before``, or were said to be down."""
+    silent = sa.or_(
+        _services.c.last_seen.is_(None), _services.c.last_seen < before, _services.c.forced_down
+    )
+    query = sa.select(_services.c.host).where(_services.c.binary == COMPUTE, silent)
+    return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
 def change_service(cell_db: Database, service_uuid: str, values: Mapping[str, Any]) -> Service:
     """Set ``enabled``, ``disabled_reason`` or ``forced_down`` and return the service.
 

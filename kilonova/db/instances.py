@@ -1,6 +1,7 @@
-"""Servers in a cell's database: writing them, reading one, and beginning a task on one.
+"""Servers in a cell's database: writing them, reading one, and changing one.
 
-What a host reports of them is in ``reports``; lists are in ``instance_lists``.
+What a host reports of them is in ``reports``, what is under way with them in ``tasks``; lists are in
+``instance_lists``.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +12,6 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from kilonova.core import states
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.image import Image
@@ -64,6 +64,8 @@ _PLAIN = (
     "launched_at",
     "terminated_at",
     "deleted",
+    "task_request",
+    "task_worker",
 )
 """Fields of ``Instance`` that are columns of the same name."""
 
@@ -236,46 +238,6 @@ def of_host(cell_db: Database, host: HostName) -> tuple[Instance, ...]:
     return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
 
 
-def begin_task(cell_db: Database, instance: Instance, action: str, record: InstanceAction) -> bool:
-    """Set the task state of an action by compare-and-set and record the action, in one transaction.
-
-    ``action`` is a key of ``states.RULES``. False means that the server's state is no longer the one
-    that ``instance`` was read with, and nothing was written: read again and judge anew.
-    """
-    rule = states.RULES[action]
-    task = _instances.c.task_state
-    same_task = task.is_(None) if instance.task_state is None else task == instance.task_state
-    unchanged = sa.true() if rule.any_task else same_task
-    change = (
-        sa.update(_instances)
-        .where(
-            _instances.c.uuid == instance.uuid,
-            _instances.c.deleted.is_(False),
-            sa.true() if rule.any_task else _instances.c.vm_state == instance.vm_state,
-            unchanged,
-        )
-        .values(task_state=rule.task, updated_at=record.started_at)
-    )
-
-    def work(connection: sa.Connection) -> bool:
-        if not connection.execute(change).rowcount:
-            return False
-        connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
-        return True
-
-    return cell_db.write(work)
-
-
-def undo_task(cell_db: Database, instance: Instance, task: TaskState) -> None:
-    """Set the task state back to what it was before, if it is still ``task``."""
-    back = (
-        sa.update(_instances)
-        .where(_instances.c.uuid == instance.uuid, _instances.c.task_state == task)
-        .values(task_state=instance.task_state)
-    )
-    cell_db.write(lambda c: c.execute(back))
-
-
 def update(cell_db: Database, uuid: InstanceUuid, values: Mapping[str, Any]) -> bool:
     """Set plain fields of a server; False if it is gone.
 
@@ -350,6 +312,8 @@ def mark_deleted(cell_db: Database, uuids: Collection[InstanceUuid], now: dateti
             deleted=True,
             vm_state=VmState.DELETED,
             task_state=None,
+            task_request=None,
+            task_worker="",
             power_state=PowerState.NOSTATE,
             terminated_at=now,
             updated_at=now,

@@ -1,9 +1,9 @@
 """What compute hosts report of their servers, applied to the cell's database.
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
-is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
-refused, too, while something else is under way with it; and a build that would break its server group's
-rule does not begin.
+is being deleted: so a late, repeated or reordered report changes nothing. What is said of a task is refused
+unless that task is under way, and what a guest did by itself while anything is. A build that would break
+its server group's rule does not begin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,14 @@ from msgspec import UNSET
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
 from kilonova.core.report import InstanceReport, Tried
-from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.grouped import Beginnings
 from kilonova.db.instances import encode_nics, fault_row
 from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.tasks import end_action
 
 _instances = table_of(StoredInstance)
 _events = table_of(StoredEvent)
@@ -39,7 +40,11 @@ _current = sa.and_(
 )
 _GONE = sa.update(_instances).where(_current)
 _CHANGE = _GONE.where(_stays)
-_CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
+_CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state.in_(FOLLOWS_POWER))
+_CHANGE_TASK = _CHANGE.where(
+    _instances.c.task_request == sa.bindparam("b_request"),
+    sa.or_(_instances.c.task_worker == "", _instances.c.task_worker == sa.bindparam("b_worker")),
+)
 _BEGIN = _CHANGE.where(
     # Not once it has ended: this question may come again long after it was answered.
     _instances.c.vm_state == VmState.BUILDING,
@@ -56,7 +61,7 @@ _FINISH = sa.update(_events).where(
     _events.c.finished_at.is_(None),
 )
 
-_SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
+_SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name", "password")
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -94,6 +99,8 @@ def apply(
                 if not (event.finished_at and _finish(connection, report, event)):
                     one = (report.instance_uuid, report.request_id, event.name, event.started_at)
                     events[one] = event_row(report.instance_uuid, report.request_id, event)
+            if report.over:
+                _end(connection, report, now)
         # A report that is repeated, because its answer was lost, finds its events there.
         insert_if_absent(connection, _events, list(events.values()), "name")
         return Applied(tuple(refused), unfit)
@@ -114,6 +121,11 @@ def _apply_one(
     if report.builder:
         values |= {"begun_epoch": report.epoch, "builder": report.builder}
         values |= {"b_builder": report.builder}
+    if report.worker:
+        values |= {"task_worker": report.worker, "b_worker": report.worker}
+        values |= {"b_request": report.request_id}
+    if report.task_state is None:
+        values |= {"task_request": None, "task_worker": ""}
     if not connection.execute(_change_of(report), values).rowcount:
         return False
     if report.fault is not None:
@@ -127,12 +139,14 @@ def _change_of(report: InstanceReport) -> sa.Update:
         return _BEGIN
     if report.gone:
         return _GONE
+    if report.worker:
+        return _CHANGE_TASK
     return _CHANGE_IDLE if report.if_idle else _CHANGE
 
 
 def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:
     """Finish an event that an earlier report started; False if none did."""
-    if report.builder or event.name != _STARTED_EARLIER:
+    if report.builder or not (report.worker or event.name == _STARTED_EARLIER):
         return False
     values = {
         "b_uuid": report.instance_uuid,
@@ -147,7 +161,14 @@ def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEven
 
 
 _STARTED_EARLIER = BUILD_EVENT
-"""The event whose start is reported by itself; the others come finished, in one row."""
+"""The event of a build whose start is reported by itself; the others come finished, in one row."""
+
+
+def _end(connection: sa.Connection, report: InstanceReport, now: datetime) -> None:
+    """Note that the action of a report is over."""
+    broken = [event.details or event.name for event in report.events if event.result == "Error"]
+    failed = report.interrupted or next(iter(broken), None)
+    end_action(connection, (report.instance_uuid, report.request_id), now, failed=failed)
 
 
 def move(

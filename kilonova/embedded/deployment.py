@@ -95,7 +95,7 @@ driver = {driver}
 connection_uri = {uri}
 virt_type = {virt_type}
 [fake]
-hosts = {hosts}
+script = {script}
 """
 
 _CLOUDS = """\
@@ -172,6 +172,8 @@ class Deployment:
         found = options.hypervisor
         _, compute, placement, image = options.ports
         path = options.state_dir / "kilonova.conf"
+        script = options.state_dir / "fake.yaml"
+        script.write_text(f"hosts: {options.hosts}\n")
         path.write_text(
             _CONF.format(
                 host=socket.gethostname(),
@@ -182,7 +184,7 @@ class Deployment:
                 driver="libvirt" if found else "fake",
                 uri=found.uri if found else "",
                 virt_type=found.virt_type if found else "qemu",
-                hosts=options.hosts,
+                script=script,
             )
             + options.more
         )

@@ -19,6 +19,12 @@ _FIXED = frozenset(
     {"id", "owner", "status", "size", "virtual_size", "checksum", "created_at", "updated_at",
      "os_hash_algo", "os_hash_value", "self", "file", "schema", "direct_url", "locations"}
 )  # fmt: skip
+_NO_PROPERTY = frozenset(
+    {"name", "id", "status", "visibility", "owner", "disk_format", "container_format", "os_hidden",
+     "limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "tag", "size_min", "size_max",
+     "protected", "created_at", "updated_at"}
+)  # fmt: skip
+"""Parameters of a list that are not properties of images; those that are not heeded among them."""
 _LIMIT = 25
 _VISIBILITIES = ("public", "community", "shared", "private")
 
@@ -130,7 +136,9 @@ def _wanted(request: falcon.Request, image: Document) -> bool:
                 return False
         elif image[name] != wanted:
             return False
-    return True
+    # Whatever else is asked for is a property.
+    asked = {name: str(value) for name, value in request.params.items() if name not in _NO_PROPERTY}
+    return all(str(image.get(name)) == value for name, value in asked.items())
 
 
 class _Image:

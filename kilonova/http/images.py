@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import urlencode
 
+import msgspec
 import requests
 from cachetools import TTLCache
 from keystoneauth1 import adapter, exceptions
@@ -11,7 +13,7 @@ from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.context import RequestContext
-from kilonova.core.errors import ImageStoreUnavailable, NotFound
+from kilonova.core.errors import ImageStoreUnavailable, Invalid, NotFound
 from kilonova.core.ids import ImageId
 from kilonova.core.image import Image
 
@@ -20,6 +22,9 @@ _CHUNK = 1 << 20
 _FRESH = 5.0
 """Seconds for which what is known of an active image is taken as true; its data never changes."""
 _MOST_SEEN = 1000
+_IMAGES = "/v2/images"
+_PATCHES = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+_BYTES = {"Content-Type": "application/octet-stream"}
 _KNOWN = frozenset(
     {
         "id", "name", "status", "size", "virtual_size", "min_ram", "min_disk", "disk_format",
@@ -74,7 +79,7 @@ class ImageStore:
         with self._lock:
             image = self._seen.get(image_id)
         if image is None:
-            answer = self._ask(f"/v2/images/{image_id}")
+            answer = self._ask(f"{_IMAGES}/{image_id}")
             if answer.status_code in (400, 404):
                 raise NotFound(f"Image {image_id} could not be found.")
             image = image_of(answer.json())
@@ -91,16 +96,95 @@ class ImageStore:
             ImageStoreUnavailable: no answer, or it broke off.
             OSError: the file cannot be written. What else ``into`` raises ends the download, too.
         """
-        answer = self._ask(f"/v2/images/{image_id}/file", stream=True)
+        answer = self._ask(f"{_IMAGES}/{image_id}/file", stream=True)
         if answer.status_code in (204, 400, 404):
             raise NotFound(f"Image {image_id} has no data.")
         for chunk in _chunks(answer, image_id):
             into.write(chunk)
 
-    def _ask(self, path: str, *, stream: bool = False) -> Any:
+    def create(self, document: Mapping[str, Any]) -> ImageId:
+        """Make an image without data and return its id. ``document`` is as the Image API has it.
+
+        Raises:
+            Invalid: the store refuses what it says.
+            ImageStoreUnavailable: no answer.
+        """
+        answer = self._ask(_IMAGES, "POST", json=dict(document))
+        if answer.status_code != 201:
+            raise Invalid(f"The image store refused the image: it answered {answer.status_code}.")
+        return ImageId(answer.json()["id"])
+
+    def upload(self, image_id: ImageId, data: BinaryIO, disk_format: str) -> None:
+        """Give an image its data, and say of what format they are.
+
+        Raises:
+            NotFound: there is no such image.
+            ImageStoreUnavailable: no answer, or it was refused.
+        """
+        path = f"{_IMAGES}/{image_id}"
+        formats = {"disk_format": disk_format, "container_format": "bare"}
+        patch = [{"op": "replace", "path": f"/{k}", "value": v} for k, v in formats.items()]
+        for answer in (
+            self._ask(path, "PATCH", data=msgspec.json.encode(patch), headers=_PATCHES),
+            self._ask(f"{path}/file", "PUT", data=data, headers=_BYTES),
+        ):
+            if answer.status_code in (404, 410):
+                raise NotFound(f"Image {image_id} could not be found.")
+            if answer.status_code >= 400:
+                raise ImageStoreUnavailable(
+                    f"The image store refused data: it answered {answer.status_code}."
+                )
+
+    def delete(self, image_id: ImageId) -> None:
+        """Remove an image. One that is not there is no error.
+
+        Raises:
+            ImageStoreUnavailable: no answer, or it was refused.
+        """
+        answer = self._ask(f"{_IMAGES}/{image_id}", "DELETE")
+        if answer.status_code >= 400 and answer.status_code not in (404, 410):
+            raise ImageStoreUnavailable(f"The image store answered {answer.status_code}.")
+
+    def list_ids(self, properties: Mapping[str, str]) -> list[ImageId]:
+        """Return the ids of the images with these properties, the newest first.
+
+        Raises:
+            ImageStoreUnavailable: no answer.
+        """
+        found: list[ImageId] = []
+        path = f"{_IMAGES}?{urlencode({**properties, 'sort': 'created_at:desc', 'limit': 100})}"
+        while path:
+            answer = self._ask(path)
+            if answer.status_code != 200:
+                raise ImageStoreUnavailable(f"The image store answered {answer.status_code}.")
+            page = answer.json()
+            found += [ImageId(image["id"]) for image in page["images"]]
+            path = page.get("next", "")
+        return found
+
+    def url(self, image_id: ImageId) -> str:
+        """Return where an image can be asked for.
+
+        Raises:
+            ImageStoreUnavailable: nobody knows.
+        """
         try:
-            answer = self._http.get(
-                path, raise_exc=False, stream=stream, timeout=_TIMEOUT, connect_retries=1
+            endpoint = self._http.get_endpoint()
+        except exceptions.ClientException as error:
+            raise ImageStoreUnavailable("The image store does not answer.") from error
+        return f"{(endpoint or '').rstrip('/')}{_IMAGES}/{image_id}"
+
+    def _ask(self, path: str, method: str = "GET", *, stream: bool = False, **body: Any) -> Any:
+        try:
+            answer = self._http.request(
+                path,
+                method,
+                raise_exc=False,
+                stream=stream,
+                timeout=_TIMEOUT,
+                # What was sent in part must not be sent again.
+                connect_retries=0 if "data" in body else 1,
+                **body,
             )
         except exceptions.ClientException as error:
             raise ImageStoreUnavailable("The image store does not answer.") from error

@@ -12,8 +12,11 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     compute host       --ListInstances------> cell conductor      answers HostInstances
     kilonova-manage    --Ping---------------> cell conductor      answers Taken
     API                --SelectDestinations-> scheduler           a dry run; answers Destinations
-    API                --StopInstance, ... -> compute host
+    API                --ActOnInstance------> compute host        with one of the orders
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
+    API                --FindConsole--------> compute host        answers core's ConsoleAddress
+    API                --Measure------------> compute host        answers core's Diagnostics
+    API                --TakeExternalEvents-> compute host
 """
 
 from enum import StrEnum
@@ -22,9 +25,11 @@ from typing import ClassVar
 import msgspec
 
 from kilonova.core.decision_record import DecisionRecord
+from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
+from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
 
@@ -105,26 +110,12 @@ class DeleteInstance(Message, frozen=True, kw_only=True):
     instance: Instance
 
 
-class StopInstance(Message, frozen=True, kw_only=True):
-    """Shut the guest down: ask it first, then force it."""
+class ActOnInstance(Message, frozen=True, kw_only=True):
+    """Do what the order says with this server, if the request is still the one whose task is under way."""
 
     topic: ClassVar[Topic] = Topic.COMPUTE
     instance: Instance
-
-
-class StartInstance(Message, frozen=True, kw_only=True):
-    """Start a stopped guest."""
-
-    topic: ClassVar[Topic] = Topic.COMPUTE
-    instance: Instance
-
-
-class RebootInstance(Message, frozen=True, kw_only=True):
-    """Reboot the guest; ``hard`` makes it anew from what is stored."""
-
-    topic: ClassVar[Topic] = Topic.COMPUTE
-    instance: Instance
-    hard: bool = False
+    order: AnyOrder
 
 
 class GetConsoleOutput(Message, frozen=True, kw_only=True):
@@ -139,6 +130,28 @@ class ConsoleOutput(msgspec.Struct, frozen=True, kw_only=True):
     """What the console said."""
 
     text: str
+
+
+class FindConsole(Message, frozen=True, kw_only=True):
+    """Say where a guest's console of a type is; answered with a ``ConsoleAddress``."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    instance_uuid: InstanceUuid
+    kind: str
+
+
+class Measure(Message, frozen=True, kw_only=True):
+    """Measure a guest; answered with ``Diagnostics``."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    instance_uuid: InstanceUuid
+
+
+class TakeExternalEvents(Message, frozen=True, kw_only=True):
+    """Other services say that this happened to servers of yours."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    events: tuple[ExternalEvent, ...]
 
 
 # ---- compute host -> cell conductor

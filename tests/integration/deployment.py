@@ -27,10 +27,14 @@ Sections = dict[str, dict[str, object]]
 
 @dataclass(frozen=True)
 class Host:
-    """A compute host: its name, and what its configuration says beyond every host's."""
+    """A compute host: its name, and what its configuration says beyond every host's.
+
+    ``plays`` is the script of fake hosts.
+    """
 
     name: str
     sections: Sections
+    plays: dict[str, object] = field(default_factory=dict)
 
 
 def libvirt_host(name: str, uri: str, virt_type: str) -> Host:
@@ -41,7 +45,7 @@ def libvirt_host(name: str, uri: str, virt_type: str) -> Host:
 
 def fake_hosts(name: str, count: int) -> Host:
     """Return a process that plays ``count`` hosts."""
-    return Host(name, {"compute": {"driver": "fake"}, "fake": {"hosts": count}})
+    return Host(name, {"compute": {"driver": "fake"}}, {"hosts": count})
 
 
 @dataclass
@@ -87,7 +91,10 @@ class Deployment:
         for service in ("placement", "conductor", "scheduler", "api"):
             self.start_service(service)
         for host in self.hosts:
-            write_sections(self.directory / f"{host.name}.conf", self._host_sections(host))
+            script = self.directory / f"{host.name}.yaml"
+            script.write_text(json.dumps(host.plays))
+            sections = self._host_sections(host) | {"fake": {"script": script}}
+            write_sections(self.directory / f"{host.name}.conf", sections)
             self.start_service("compute", host.name)
         for service in list(self.processes):
             self.wait_ready(service)
@@ -165,9 +172,7 @@ class Deployment:
         return {name: process.tail(60) for name, process in self.processes.items()}
 
     def _wait_for_hosts(self, seconds: float = 30) -> None:
-        expected = sum(
-            int(str(host.sections.get("fake", {}).get("hosts", 1))) for host in self.hosts
-        )
+        expected = sum(int(str(host.plays.get("hosts", 1))) for host in self.hosts)
         headers = {"X-Auth-Token": self.token()}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

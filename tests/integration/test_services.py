@@ -20,7 +20,7 @@ class ServicesTest(BootTest):
     def describe(cls) -> Deployment:
         """Return a deployment with two fake hosts."""
         hosts = fake_hosts("fake", 2)
-        hosts.sections["fake"]["spawn_seconds"] = SPAWN_SECONDS
+        hosts.plays["spawn_seconds"] = SPAWN_SECONDS
         return Deployment("life", services.mariadb(), [hosts])
 
     def create_server(self, image: str, flavor: str) -> requests.Response:

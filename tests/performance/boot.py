@@ -28,7 +28,7 @@ ROOM = {"vcpus": 4096, "memory_mb": 8 << 20, "disk_gb": 1 << 20}
 def deployed(database: str) -> Iterator[list[str]]:
     """Start a deployment with four fake hosts; yield the options that measure it."""
     hosts = fake_hosts("bench", 4)
-    hosts.sections["fake"].update(ROOM)
+    hosts.plays.update(ROOM)
     server = services.mariadb() if database == "mariadb" else services.postgresql()
     deployment = Deployment("bench", server, [hosts], auth_strategy="noauth2")
     try:

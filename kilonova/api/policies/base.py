@@ -3,6 +3,7 @@
 import msgspec
 
 ADMIN = "role:admin"
+ADMIN_OR_SERVICE = "role:admin or role:service"
 MANAGER = "role:admin or (role:manager and project_id:%(project_id)s)"
 MEMBER = "role:admin or (role:member and project_id:%(project_id)s)"
 READER = "role:admin or (role:reader and project_id:%(project_id)s)"

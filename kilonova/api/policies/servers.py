@@ -1,6 +1,6 @@
 """Rules of servers, their actions, metadata and instance actions."""
 
-from kilonova.api.policies.base import ADMIN, MANAGER, MEMBER, READER, Rule
+from kilonova.api.policies.base import ADMIN, ADMIN_OR_SERVICE, MANAGER, MEMBER, READER, Rule
 
 _S = "os_compute_api:servers"
 _ACTION = (("POST", "/servers/{server_id}/action"),)
@@ -55,6 +55,75 @@ RULES = (
     Rule(f"{_S}:start", MEMBER, "Start a server.", _ACTION),
     Rule(f"{_S}:stop", MEMBER, "Stop a server.", _ACTION),
     Rule(f"{_S}:reboot", MEMBER, "Reboot a server.", _ACTION),
+    Rule("os_compute_api:os-pause-server:pause", MEMBER, "Pause a server.", _ACTION),
+    Rule("os_compute_api:os-pause-server:unpause", MEMBER, "Let a paused server go on.", _ACTION),
+    Rule("os_compute_api:os-suspend-server:suspend", MEMBER, "Suspend a server.", _ACTION),
+    Rule("os_compute_api:os-suspend-server:resume", MEMBER, "Resume a server.", _ACTION),
+    Rule("os_compute_api:os-rescue", MEMBER, "Rescue a server.", _ACTION),
+    Rule("os_compute_api:os-unrescue", MEMBER, "End a server's rescue.", _ACTION),
+    Rule(f"{_S}:rebuild", MEMBER, "Rebuild a server.", _ACTION),
+    Rule(f"{_S}:create_image", MEMBER, "Make an image of a server.", _ACTION),
+    Rule("os_compute_api:os-create-backup", MEMBER, "Back a server up.", _ACTION),
+    Rule(
+        "os_compute_api:os-admin-password",
+        MEMBER,
+        "Change the password of a server's administrator.",
+        _ACTION,
+    ),
+    Rule(f"{_S}:trigger_crash_dump", MEMBER, "Let a server dump its memory.", _ACTION),
+    Rule("os_compute_api:os-admin-actions:reset_state", ADMIN, "Say what a server is.", _ACTION),
+    Rule(
+        "os_compute_api:os-admin-actions:inject_network_info",
+        ADMIN,
+        "Tell a server of its networks.",
+        _ACTION,
+    ),
+    Rule(
+        "os_compute_api:os-admin-actions:reset_network",
+        ADMIN,
+        "Set a server's networks up anew.",
+        _ACTION,
+    ),
+    Rule("os_compute_api:os-deferred-delete:force", MEMBER, "Delete a server at once.", _ACTION),
+    Rule("os_compute_api:os-deferred-delete:restore", MEMBER, "Restore a deleted server.", _ACTION),
+    Rule("os_compute_api:os-security-groups:add", MEMBER, "Add a security group.", _ACTION),
+    Rule("os_compute_api:os-security-groups:remove", MEMBER, "Remove a security group.", _ACTION),
+    Rule(
+        "os_compute_api:os-remote-consoles",
+        MEMBER,
+        "Get the URL of a server's console.",
+        (*_ACTION, ("POST", "/servers/{server_id}/remote-consoles")),
+    ),
+    Rule(
+        "os_compute_api:os-console-auth-tokens",
+        ADMIN,
+        "See where the console is that a token is for.",
+        (("GET", "/os-console-auth-tokens/{token}"),),
+    ),
+    Rule(
+        "os_compute_api:os-server-password:show",
+        READER,
+        "See a server's password, sealed for its owner's key.",
+        (("GET", "/servers/{server_id}/os-server-password"),),
+    ),
+    Rule(
+        "os_compute_api:os-server-password:clear",
+        MEMBER,
+        "Forget a server's password.",
+        (("DELETE", "/servers/{server_id}/os-server-password"),),
+    ),
+    Rule(
+        "os_compute_api:os-server-diagnostics",
+        ADMIN,
+        "See what was measured of a server.",
+        (("GET", "/servers/{server_id}/diagnostics"),),
+    ),
+    Rule(
+        "os_compute_api:os-server-external-events:create",
+        ADMIN_OR_SERVICE,
+        "Say what happened to servers.",
+        (("POST", "/os-server-external-events"),),
+    ),
     Rule("os_compute_api:os-console-output", MEMBER, "Read the serial console.", _ACTION),
     Rule("os_compute_api:os-lock-server:lock", MEMBER, "Lock a server.", _ACTION),
     Rule("os_compute_api:os-lock-server:unlock", MEMBER, "Unlock a server.", _ACTION),

@@ -21,12 +21,12 @@ from kilonova.api.versions import MAXIMUM, MINIMUM, Version
 
 Schema = dict[str, Any]
 
-_UUID: Schema = {
+UUID: Schema = {
     "type": "string",
     "pattern": r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z",
     "description": "a UUID",
 }
-_DESCRIPTION: Schema = {
+DESCRIPTION: Schema = {
     "type": ["string", "null"],
     "maxLength": 255,
     "pattern": PRINTABLE,
@@ -39,9 +39,9 @@ _COUNT: Schema = {
     "description": "a whole number of at least 1",
 }
 METADATA: Schema = items("string")
-_IPV4: Schema = {"type": "string", "format": "ipv4"}
-_IPV6: Schema = {"type": "string", "format": "ipv6"}
-_DISK_CONFIG: Schema = {"enum": ["AUTO", "MANUAL"]}
+IPV4: Schema = {"type": "string", "format": "ipv4"}
+IPV6: Schema = {"type": "string", "format": "ipv6"}
+DISK_CONFIG: Schema = {"enum": ["AUTO", "MANUAL"]}
 TAG: Schema = {
     "type": "string",
     "minLength": 1,
@@ -50,7 +50,7 @@ TAG: Schema = {
     "description": "at most 60 characters without a comma or a slash",
 }
 TAGS: Schema = {"type": "array", "items": TAG, "maxItems": 50}
-_LABEL: Schema = {
+LABEL: Schema = {
     "type": "string",
     "minLength": 2,
     "maxLength": 63,
@@ -59,8 +59,8 @@ _LABEL: Schema = {
 }
 
 _NETWORK: Schema = {
-    "uuid": _UUID,
-    "port": {"oneOf": [_UUID, {"type": "null"}]},
+    "uuid": UUID,
+    "port": {"oneOf": [UUID, {"type": "null"}]},
     "fixed_ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
 }
 _DEVICE: Schema = {
@@ -74,11 +74,11 @@ _DEVICE: Schema = {
         "minimum": 1,
         "maximum": MOST,
     },
-    "image_id": _UUID,
+    "image_id": UUID,
     "virtual_name": {"type": "string", "maxLength": 255},
     "connection_info": TEXT,
-    "volume_id": _UUID,
-    "snapshot_id": _UUID,
+    "volume_id": UUID,
+    "snapshot_id": UUID,
     "device_name": SHORT | {"pattern": r"^[a-zA-Z0-9._/-]*\Z"},
     "disk_bus": TEXT,
     "device_type": TEXT,
@@ -98,9 +98,19 @@ def _or_word(schema: Schema) -> Schema:
     return {"oneOf": [schema, {"enum": ["none", "auto"]}]}
 
 
+FILES: Schema = _list_of({"path": {"type": "string", "maxLength": 255}, "contents": TEXT})
+USER_DATA: Schema = {"type": "string", "maxLength": 65535}
+TRUSTED_CERTS: Schema = {
+    "type": ["array", "null"],
+    "minItems": 1,
+    "maxItems": 50,
+    "uniqueItems": True,
+    "items": SHORT,
+}
+
 _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
     ("name", MINIMUM, MAXIMUM, NAME),
-    ("imageRef", MINIMUM, MAXIMUM, {"oneOf": [_UUID, {"const": ""}]}),
+    ("imageRef", MINIMUM, MAXIMUM, {"oneOf": [UUID, {"const": ""}]}),
     (
         "flavorRef",
         MINIMUM,
@@ -109,9 +119,9 @@ _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
     ),
     ("adminPass", MINIMUM, MAXIMUM, TEXT),
     ("metadata", MINIMUM, MAXIMUM, METADATA),
-    ("OS-DCF:diskConfig", MINIMUM, MAXIMUM, _DISK_CONFIG),
-    ("accessIPv4", MINIMUM, MAXIMUM, _IPV4),
-    ("accessIPv6", MINIMUM, MAXIMUM, _IPV6),
+    ("OS-DCF:diskConfig", MINIMUM, MAXIMUM, DISK_CONFIG),
+    ("accessIPv4", MINIMUM, MAXIMUM, IPV4),
+    ("accessIPv6", MINIMUM, MAXIMUM, IPV6),
     ("availability_zone", MINIMUM, MAXIMUM, NAME),
     ("config_drive", MINIMUM, MAXIMUM, BOOLEAN),
     ("key_name", MINIMUM, MAXIMUM, NAME),
@@ -119,7 +129,7 @@ _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
     ("max_count", MINIMUM, MAXIMUM, _COUNT),
     ("return_reservation_id", MINIMUM, MAXIMUM, BOOLEAN),
     ("security_groups", MINIMUM, MAXIMUM, _list_of({"name": NAME})),
-    ("user_data", MINIMUM, MAXIMUM, {"type": "string", "maxLength": 65535}),
+    ("user_data", MINIMUM, MAXIMUM, USER_DATA),
     ("networks", (2, 1), (2, 31), _list_of(_NETWORK | {"uuid": TEXT})),
     ("networks", (2, 32), (2, 36), _list_of(_NETWORK | {"uuid": TEXT} | _TAGGED)),
     ("networks", (2, 37), (2, 41), _or_word(_list_of(_NETWORK))),
@@ -135,45 +145,29 @@ _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
     ("block_device_mapping_v2", (2, 33), (2, 41), _list_of(_DEVICE)),
     ("block_device_mapping_v2", (2, 42), (2, 66), _list_of(_DEVICE | _TAGGED)),
     ("block_device_mapping_v2", (2, 67), MAXIMUM, _list_of(_DEVICE | _TAGGED | _VOLUME_TYPE)),
-    (
-        "personality",
-        (2, 1),
-        (2, 56),
-        _list_of({"path": {"type": "string", "maxLength": 255}, "contents": TEXT}),
-    ),
-    ("description", (2, 19), MAXIMUM, _DESCRIPTION),
+    ("personality", (2, 1), (2, 56), FILES),
+    ("description", (2, 19), MAXIMUM, DESCRIPTION),
     ("tags", (2, 52), MAXIMUM, TAGS),
-    (
-        "trusted_image_certificates",
-        (2, 63),
-        MAXIMUM,
-        {
-            "type": ["array", "null"],
-            "minItems": 1,
-            "maxItems": 50,
-            "uniqueItems": True,
-            "items": SHORT,
-        },
-    ),
+    ("trusted_image_certificates", (2, 63), MAXIMUM, TRUSTED_CERTS),
     ("host", (2, 74), MAXIMUM, HOST),
     ("hypervisor_hostname", (2, 74), MAXIMUM, HOST),
-    ("hostname", (2, 90), (2, 93), _LABEL),
+    ("hostname", (2, 90), (2, 93), LABEL),
     ("hostname", (2, 94), MAXIMUM, HOST),
 )
 """(key of ``server``, from, to, schema), for ``POST /servers``."""
 
 _NETWORKS_REQUIRED: Version = (2, 37)
 
-_ONE_OR_MANY: Schema = {"oneOf": [_UUID, {"type": "array", "items": _UUID}]}
+_ONE_OR_MANY: Schema = {"oneOf": [UUID, {"type": "array", "items": UUID}]}
 _HINTS: Schema = closed(
     {
         "group": _ONE_OR_MANY,
         "different_host": _ONE_OR_MANY,
-        "same_host": {"type": ["string", "array"], "items": _UUID},
+        "same_host": {"type": ["string", "array"], "items": UUID},
         "target_cell": NAME,
         "different_cell": {"type": ["string", "array"], "items": TEXT},
         "query": {"type": ["string", "object"]},
-        "build_near_host_ip": {"oneOf": [_IPV4, _IPV6]},
+        "build_near_host_ip": {"oneOf": [IPV4, IPV6]},
         "cidr": {"type": "string", "pattern": r"^/[0-9a-f.:]+\Z"},
     },
     additionalProperties=True,
@@ -213,13 +207,13 @@ _CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
         MINIMUM,
         {
             "name": NAME,
-            "OS-DCF:diskConfig": _DISK_CONFIG,
-            "accessIPv4": _IPV4,
-            "accessIPv6": _IPV6,
+            "OS-DCF:diskConfig": DISK_CONFIG,
+            "accessIPv4": IPV4,
+            "accessIPv6": IPV6,
         },
     ),
-    ((2, 19), {"description": _DESCRIPTION}),
-    ((2, 90), {"hostname": _LABEL}),
+    ((2, 19), {"description": DESCRIPTION}),
+    ((2, 90), {"hostname": LABEL}),
     ((2, 94), {"hostname": HOST}),
     ((2, 104), {"pinned_availability_zone": {"anyOf": [NAME, {"type": "null"}]}}),
 )

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from kilonova.compute.libvirt import formatting
 from kilonova.compute.libvirt.config_drive import config_drive
 from kilonova.compute.libvirt.elements.place import LocalFile, Place
-from kilonova.compute.libvirt.image_cache import ImageCache
+from kilonova.compute.libvirt.image_cache import Base, ImageCache
 from kilonova.compute.libvirt.tool import ToolFailed, run
 from kilonova.core.errors import BuildAborted, BuildFailed, Invalid
 from kilonova.core.ids import InstanceUuid
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.local_disks import local_disks
 from kilonova.http.images import ImageStore
@@ -80,14 +82,22 @@ class Disks:
         with _written():
             self._directory(uuid).mkdir(parents=True, exist_ok=True)
 
-    def prepare(self, instance: Instance) -> None:
-        """Make a guest's root disk, and the ephemeral and swap disks beside it.
+    def rescue_disk(self, uuid: InstanceUuid) -> Path:
+        """Return where the disk is that a rescued guest starts from."""
+        return self._directory(uuid) / "rescue.qcow2"
+
+    def fetch(self, instance: Instance) -> None:
+        """Have the server's image in the cache.
 
         Raises:
-            BuildAborted: the image is broken, or of a kind that is not run, or larger than the disk.
-            BuildFailed: a disk could not be made here.
-            ImageStoreUnavailable: the image cannot be fetched now.
+            BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
         """
+        with self._base(instance):
+            pass
+
+    @contextmanager
+    def _base(self, instance: Instance) -> Iterator[tuple[Base, int]]:
+        """Give the image that a guest starts from, and how large its root disk is (bytes)."""
         image = instance.image
         if image is None:
             raise BuildAborted("A server without image needs a volume, which is not supported.")
@@ -98,12 +108,20 @@ class Disks:
                     f"Image {image.image_id} is a disk of {base.virtual_size} bytes, "
                     f"and the flavor's has {size}."
                 )
+            yield base, size
+
+    def prepare(self, instance: Instance) -> None:
+        """Make a guest's root disk, and the ephemeral and swap disks beside it.
+
+        Raises:
+            BuildAborted: the image is broken, or of a kind that is not run, or larger than the disk.
+            BuildFailed: a disk could not be made here.
+            ImageStoreUnavailable: the image cannot be fetched now.
+        """
+        with self._base(instance) as (base, size):
             self.make_directory(instance.uuid)
             with _written():
-                run(
-                    *("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.path)),
-                    *("-F", base.disk_format, str(self.disk(instance.uuid)), str(size)),
-                )
+                _overlay(base, self.disk(instance.uuid), size)
         with _written():
             for file, label in self._local(instance):
                 formatting.make(Path(file.path), file.disk, label)
@@ -151,6 +169,38 @@ class Disks:
             direct=self.direct,
         )
 
+    def prepare_rescue(self, uuid: InstanceUuid, image: Image) -> None:
+        """Make the disk from which a guest is rescued.
+
+        Raises:
+            BuildAborted, BuildFailed, ImageStoreUnavailable: as ``fetch``.
+        """
+        with self._cache.use(image) as base, _written():
+            self.rescue_disk(uuid).unlink(missing_ok=True)
+            _overlay(base, self.rescue_disk(uuid), base.virtual_size)
+
+    def end_rescue(self, uuid: InstanceUuid) -> None:
+        """Remove that disk. What is not there is no error."""
+        with _written():
+            self.rescue_disk(uuid).unlink(missing_ok=True)
+
+    @contextmanager
+    def copied(self, uuid: InstanceUuid) -> Iterator[BinaryIO]:
+        """Give a whole copy (qcow2) of the root disk of a guest that does not run.
+
+        Raises:
+            BuildFailed: there is no room for it.
+        """
+        copy = self._directory(uuid) / "snapshot.qcow2"
+        try:
+            with _written():
+                # At most what the disk holds, however often it is copied.
+                run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(copy))
+            with copy.open("rb") as data:
+                yield data
+        finally:
+            copy.unlink(missing_ok=True)
+
     def remove(self, uuid: InstanceUuid) -> None:
         """Remove a guest's files. What is not there is no error.
 
@@ -175,6 +225,13 @@ class Disks:
             return ""
         first = 0 if lines is None else max(0, len(kept) - lines)
         return b"".join(kept[first:]).decode(errors="replace")
+
+
+def _overlay(base: Base, path: Path, size: int) -> None:
+    run(
+        *("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.path)),
+        *("-F", base.disk_format, str(path), str(size)),
+    )
 
 
 @contextmanager

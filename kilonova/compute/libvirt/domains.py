@@ -50,6 +50,12 @@ def power_on(domain: Any) -> None:
         domain.create()
 
 
+def forget_saved(domain: Any) -> None:
+    """Remove the memory of a suspended domain: the next start is from its disk."""
+    if domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
+
+
 def power_off(domain: Any) -> None:
     """Cut the power of a domain that runs."""
     if domain.isActive():
@@ -59,6 +65,29 @@ def power_off(domain: Any) -> None:
             # It may have ended by itself in between.
             if domain.isActive():
                 raise
+
+
+def pause(domain: Any) -> None:
+    """Stop a domain's CPUs."""
+    if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+        domain.suspend()
+
+
+def unpause(domain: Any) -> None:
+    """Let a domain's CPUs go on."""
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+        domain.resume()
+
+
+def save(domain: Any) -> bool:
+    """Write the memory of a domain that runs to a file of libvirt's, from which it starts the next time.
+
+    Returns whether it ran.
+    """
+    if not domain.isActive():
+        return False
+    domain.managedSave()
+    return True
 
 
 def shut_down(domain: Any, clean_seconds: float, hurry: Callable[[], bool]) -> None:

@@ -4,33 +4,52 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 from oslo_config import cfg
 
-from kilonova.compute.driver import Guest, Watcher
+from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, figures
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
-from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, domain_xml, record_of
-from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.domain_xml import (
+    NAMESPACE,
+    Record,
+    domain_xml,
+    record_of,
+    vnc_port,
+)
+from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core import flavor
 from kilonova.core.asked import Malformed
-from kilonova.core.errors import BuildAborted, BuildFailed, HypervisorUnavailable, NotFound
+from kilonova.core.console import ConsoleAddress
+from kilonova.core.diagnostics import Diagnostics
+from kilonova.core.errors import (
+    BuildAborted,
+    BuildFailed,
+    HypervisorUnavailable,
+    Invalid,
+    NotFound,
+    WrongState,
+)
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import PciPool
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class LibvirtDriver:
@@ -134,11 +153,12 @@ class LibvirtDriver:
         self._libvirt.use(make)
         self._records[instance.uuid] = _record(instance)
 
-    def _xml(self, connection: Any, instance: Instance) -> str:
+    def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
         place = Place(
             virt_type=self._virt_type,
             arch="i686" if self._is_test else str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(instance.uuid)),
+            rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
         )
         if not self._is_test:
             place = self._disks.place(instance, self._cards.place(instance.uuid, place))
@@ -167,17 +187,106 @@ class LibvirtDriver:
 
     def reboot(self, instance: Instance) -> None:
         """See ``Driver``."""
+        self._restart(instance)
+
+    def _restart(self, instance: Instance, *, rescue: bool = False) -> None:
+        """Cut the guest's power, define it anew and start it from its disk."""
 
         def restart(connection: Any) -> None:
             domain = _find(connection, instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
+                domains.forget_saved(domain)
             elif not self._disks.has(instance.uuid):
                 raise NotFound(f"There is no guest {instance.uuid} on this host.")
-            domains.power_on(connection.defineXML(self._xml(connection, instance)))
+            domains.power_on(connection.defineXML(self._xml(connection, instance, rescue=rescue)))
 
         self._libvirt.use(restart)
         self._records[instance.uuid] = _record(instance)
+
+    def fetch_image(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        if not self._is_test:
+            self._disks.fetch(instance)
+
+    def rescue(self, instance: Instance, image: Image) -> None:
+        """See ``Driver``."""
+        self._on(instance.uuid, lambda domain: None)
+        if not self._is_test:
+            self._disks.prepare_rescue(instance.uuid, image)
+        self._restart(instance, rescue=not self._is_test)
+
+    def unrescue(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        self._on(instance.uuid, lambda domain: None)
+        self._restart(instance)
+        self._disks.end_rescue(instance.uuid)
+
+    @contextmanager
+    def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
+        """See ``Driver``. A guest that runs is suspended while its disk is copied: then all that it wrote
+        is there, and nothing is lost whatever ends this process. libvirt's test driver has no disks."""
+        uuid = instance.uuid
+        with ExitStack() as opened, ExitStack() as saved:
+            if self._is_test:
+                self._on(uuid, lambda domain: None)
+                yield DiskCopy(BytesIO(), "raw")
+                return
+            if self._on(uuid, domains.save):
+                saved.callback(self._on, uuid, domains.power_on)
+            copy = opened.enter_context(self._disks.copied(uuid))
+            saved.close()
+            yield DiskCopy(copy, "qcow2")
+
+    def set_password(self, instance: Instance, password: str) -> None:
+        """See ``Driver``. It is the agent in the guest that does it."""
+        properties = instance.image.properties if instance.image else {}
+        user = properties.get("os_admin_user", "root")
+        self._on(instance.uuid, lambda domain: domain.setUserPassword(user, password, 0))
+
+    def crash_dump(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, lambda domain: domain.injectNMI(0))
+
+    def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
+        """See ``Driver``."""
+
+        def measure(connection: Any) -> Diagnostics:
+            domain = connection.lookupByUUIDString(uuid)
+            return figures.diagnostics(domain, connection.getType().lower())
+
+        return self._libvirt.use(measure)
+
+    def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
+        """See ``Driver``. Guests have a screen over VNC; their serial line goes to a file."""
+        if kind != "novnc" or self._is_test:
+            self._on(uuid, lambda domain: None)
+            raise Invalid(f"Unavailable console type {kind}.")
+
+        def find(connection: Any) -> ConsoleAddress:
+            domain = connection.lookupByUUIDString(uuid)
+            port = vnc_port(domain.XMLDesc(0))
+            if port is None:
+                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+            return ConsoleAddress(host=LISTEN, port=port)
+
+        return self._libvirt.use(find)
+
+    def pause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, domains.pause)
+
+    def unpause(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, domains.unpause)
+
+    def suspend(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._on(uuid, domains.save)
+
+    def resume(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``. What was saved is what it starts from."""
+        self._on(uuid, domains.power_on)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""
@@ -193,13 +302,17 @@ class LibvirtDriver:
         }
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
+        saved = {domain.name() for domain in connection.listAllDomains(_SAVED)}
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
             uuid = uuid_of_domain(domain.name())
             if uuid is not None:
                 record = self._records.get(uuid)
                 if record is None:
                     record = self._records[uuid] = _read_record(domain)
-                yield uuid, domains.POWER.get(values["state.state"], PowerState.NOSTATE), record
+                power = domains.POWER.get(values["state.state"], PowerState.NOSTATE)
+                if power == PowerState.SHUTDOWN and domain.name() in saved:
+                    power = PowerState.SUSPENDED
+                yield uuid, power, record
 
     def watch(self, watcher: Watcher) -> None:
         """See ``Driver``."""
@@ -210,8 +323,8 @@ class LibvirtDriver:
         self._cards.close()
         self._libvirt.close()
 
-    def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None:
-        self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
+    def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
+        return self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
 
 
 class _Listener:
@@ -279,4 +392,5 @@ def _read_record(domain: Any) -> Record:
         return Record()
 
 
+_SAVED = libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
 _SAYS_NOTHING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_METADATA)

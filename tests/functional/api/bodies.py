@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.functional.api.population import PUBLIC_KEY
+from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY
 
 _FLAVOR = {"name": "new", "id": "new", "ram": 1, "vcpus": 1, "disk": 1, "description": "d"}
 _SERVER = "/servers/{server_id}"
@@ -63,6 +63,12 @@ BODIES: dict[str, Any] = {
     "PUT /os-quota-class-sets/{name}": {"quota_class_set": _QUOTA},
     "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},
     "PUT /os-aggregates/{aggregate_id}": {"aggregate": {"name": "renamed"}},
+    f"POST {_SERVER}/remote-consoles": {"remote_console": {"protocol": "vnc", "type": "novnc"}},
+    "POST /os-server-external-events": {
+        "events": [
+            {"name": "network-changed", "server_uuid": ACTIVE, "tag": "t", "status": "completed"}
+        ]
+    },
     "PUT /os-services/{service_id}": {"status": "disabled", "disabled_reason": "r"},
 }
 """Method and path -> a body. ``server`` makes that of ``POST /servers``."""
@@ -72,9 +78,49 @@ ACTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {"os-stop": None},
         {"os-start": None},
         {"reboot": {"type": "SOFT"}},
+        {"pause": None},
+        {"unpause": None},
+        {"suspend": None},
+        {"resume": None},
+        {"rescue": {"adminPass": "secret", "rescue_image_ref": IMAGE.image_id}},
+        {"unrescue": None},
+        {
+            "rebuild": {
+                "imageRef": IMAGE.image_id,
+                "adminPass": "secret",
+                "name": "again",
+                "description": "d",
+                "metadata": {"a": "b"},
+                "preserve_ephemeral": True,
+                "accessIPv4": "192.0.2.1",
+                "key_name": None,
+                "user_data": "aGVsbG8=",
+                "trusted_image_certificates": None,
+                "hostname": "again",
+            }
+        },
+        {"createImage": {"name": "copy", "metadata": {"a": "b"}}},
+        {
+            "createBackup": {
+                "name": "copy",
+                "backup_type": "daily",
+                "rotation": 1,
+                "metadata": {"a": "b"},
+            }
+        },
+        {"changePassword": {"adminPass": "secret"}},
+        {"trigger_crash_dump": None},
+        {"os-resetState": {"state": "active"}},
+        {"restore": None},
+        {"addSecurityGroup": {"name": "web"}},
+        {"removeSecurityGroup": {"name": "web"}},
+        {"injectNetworkInfo": None},
+        {"resetNetwork": None},
         {"lock": {"locked_reason": "r"}},
         {"unlock": None},
         {"os-getConsoleOutput": {"length": 5}},
+        # The last, as nothing is left to act on.
+        {"forceDelete": None},
     ),
     "/flavors/{flavor_id}/action": (
         {"addTenantAccess": {"tenant": "project-c"}},
@@ -86,4 +132,11 @@ ACTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {"remove_host": {"host": "h1"}},
     ),
 }
-"""Path of actions -> a body of each."""
+"""Path of actions -> a body of each that there still is at the newest microversion."""
+
+OLD_ACTIONS: tuple[dict[str, Any], ...] = (
+    {"os-getVNCConsole": {"type": "novnc"}},
+    {"os-getSPICEConsole": {"type": "spice-html5"}},
+    {"os-getSerialConsole": {"type": "serial"}},
+)
+"""Actions of servers that end at 2.5."""

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kilonova.api import server_actions
+from kilonova.api import server_tasks
 from kilonova.api.versions import MAXIMUM
 from tests.functional.api.bodies import ACTIONS, BODIES, server
 from tests.functional.api.population import ACTIVE, Populated
@@ -112,7 +112,7 @@ class MalformedBodiesTest(Populated):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(server_actions, "_CONSOLE_TIMEOUT", 0.01)
+        self.patch(server_tasks, "HOST_SECONDS", 0.01)
         self._files = [
             sqlite3.connect(self.directory / f"{name}.sqlite") for name in ("api", "cell")
         ]

@@ -7,7 +7,7 @@ from kilonova.api.resources import OWN_ROUTES, ROUTES
 from kilonova.api.routing import Route
 from kilonova.api.server_actions import ACTS
 from tests.functional.api.api_case import ADMIN, ApiCase
-from tests.functional.api.bodies import ACTIONS
+from tests.functional.api.bodies import ACTIONS, OLD_ACTIONS
 
 RULES = {rule.name: rule for rule in list_rules()}
 
@@ -63,6 +63,9 @@ class RoutesTest(ApiCase):
                 (action,) = body
                 answer = self.ask("POST", re.sub(r"{\w+}", "1", path), body, token=ADMIN)
                 self.assertEqual(403, answer.status_code, f"{action}: {answer.text}")
+        for body in OLD_ACTIONS:
+            answer = self.ask("POST", "/servers/1/action", body, version="2.5", token=ADMIN)
+            self.assertEqual(403, answer.status_code, f"{body}: {answer.text}")
 
     def test_routes_without_a_rule_are_those_of_actions(self) -> None:
         without = {route.path for route in ROUTES if route.rule is None}
@@ -70,7 +73,8 @@ class RoutesTest(ApiCase):
 
     def test_every_action_of_servers_has_a_rule_and_is_tried(self) -> None:
         self.assertLessEqual({act.rule for act in ACTS.values()}, RULES.keys())
-        tried = {next(iter(body)) for body in ACTIONS["/servers/{server_id}/action"]}
+        bodies = (*ACTIONS["/servers/{server_id}/action"], *OLD_ACTIONS)
+        tried = {next(iter(body)) for body in bodies}
         self.assertEqual(ACTS.keys(), tried)
 
     def test_nothing_is_answered_without_a_token(self) -> None:

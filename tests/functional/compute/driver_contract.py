@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from kilonova.compute.driver import Driver, Guest
-from kilonova.core.errors import BuildFailed, HypervisorUnavailable, NotFound
+from kilonova.core.errors import BuildFailed, HypervisorUnavailable, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
@@ -38,6 +38,8 @@ class World(Protocol):
     driver: Driver
     console: str
     """What a guest's console says once it is up."""
+    copies_begin_with: bytes
+    """What copies of disks begin with."""
 
     def deaf(self, name: str) -> Instance:
         """Return a server whose guest does not shut down when it is asked."""
@@ -189,12 +191,101 @@ class DriverContract:
         self.driver.reboot(server)
         self.assertEqual(Guest(PowerState.RUNNING, 2), self.driver.guests()[server.uuid])
 
+    def test_a_guest_pauses_and_goes_on_and_either_may_be_repeated(self) -> None:
+        server = self.spawned(self.server())
+        for _ in range(2):
+            self.driver.pause(server.uuid)
+            self.assertEqual(PowerState.PAUSED, self.power(server))
+        for _ in range(2):
+            self.driver.unpause(server.uuid)
+            self.assertEqual(PowerState.RUNNING, self.power(server))
+
+    def test_a_guest_is_suspended_and_resumed_and_either_may_be_repeated(self) -> None:
+        server = self.spawned(self.server(epoch=3))
+        for _ in range(2):
+            self.driver.suspend(server.uuid)
+            self.assertEqual(Guest(PowerState.SUSPENDED, 3), self.driver.guests()[server.uuid])
+        for _ in range(2):
+            self.driver.resume(server.uuid)
+            self.assertEqual(Guest(PowerState.RUNNING, 3), self.driver.guests()[server.uuid])
+
+    def test_a_suspended_guest_is_rebooted_and_removed_like_any_other(self) -> None:
+        server = self.spawned(self.server())
+        self.driver.suspend(server.uuid)
+        self.driver.reboot(server)
+        self.assertEqual(PowerState.RUNNING, self.power(server))
+        self.driver.stop(server.uuid, 0, never)
+        self.assertEqual(PowerState.SHUTDOWN, self.power(server))
+        self.driver.start(server.uuid)
+        self.driver.suspend(server.uuid)
+        self.driver.destroy(server.uuid)
+        self.assertEqual({}, dict(self.driver.guests()))
+        again = self.spawned(server)
+        self.assertEqual(PowerState.RUNNING, self.power(again))
+
+    def test_a_paused_guest_is_stopped_like_any_other(self) -> None:
+        server = self.spawned(self.server())
+        self.driver.pause(server.uuid)
+        self.driver.stop(server.uuid, 5, never)
+        self.assertEqual(PowerState.SHUTDOWN, self.power(server))
+
+    def test_a_rescued_guest_runs_and_so_it_does_afterwards(self) -> None:
+        server = self.spawned(self.server(epoch=2))
+        assert server.image is not None
+        for was in (PowerState.RUNNING, PowerState.SHUTDOWN):
+            if was == PowerState.SHUTDOWN:
+                self.driver.stop(server.uuid, 0, never)
+            self.driver.rescue(server, server.image)
+            self.assertEqual(Guest(PowerState.RUNNING, 2), self.driver.guests()[server.uuid])
+            self.driver.unrescue(server)
+            self.assertEqual(Guest(PowerState.RUNNING, 2), self.driver.guests()[server.uuid])
+
+    def test_a_disk_is_copied_in_whatever_state_the_guest_is_and_it_stays_so(self) -> None:
+        server = self.spawned(self.server())
+        for bring, power in (
+            (lambda: None, PowerState.RUNNING),
+            (lambda: self.driver.pause(server.uuid), PowerState.PAUSED),
+            (lambda: self.driver.unpause(server.uuid), PowerState.RUNNING),
+            (lambda: self.driver.suspend(server.uuid), PowerState.SUSPENDED),
+            (lambda: self.driver.resume(server.uuid), PowerState.RUNNING),
+            (lambda: self.driver.stop(server.uuid, 0, never), PowerState.SHUTDOWN),
+        ):
+            bring()
+            with self.driver.snapshot(server) as copy:
+                data = copy.data.read()
+            self.assertTrue(data.startswith(self.at.copies_begin_with), data[:10])
+            self.assertEqual(power, self.power(server))
+
+    def test_an_image_that_is_good_is_fetched(self) -> None:
+        self.driver.fetch_image(self.server())
+
+    def test_a_guest_is_measured(self) -> None:
+        server = self.spawned(self.server())
+        found = self.driver.diagnostics(server.uuid)
+        self.assertEqual(("running", "libvirt"), (found.state, found.driver))
+        self.assertIn(found.memory_maximum, (server.flavor.memory_mb, None))
+
     def test_nothing_can_be_done_with_a_guest_that_is_not_there(self) -> None:
         server = instance()
         self.assertRaises(NotFound, self.driver.start, server.uuid)
         self.assertRaises(NotFound, self.driver.stop, server.uuid, 0, never)
         self.assertRaises(NotFound, self.driver.reboot, server)
         self.assertRaises(NotFound, self.driver.console_output, server.uuid, None)
+        self.assertRaises(NotFound, self.driver.console, server.uuid, "novnc")
+        self.assertRaises(NotFound, self.driver.diagnostics, server.uuid)
+        for act in (
+            self.driver.pause,
+            self.driver.unpause,
+            self.driver.suspend,
+            self.driver.resume,
+            self.driver.crash_dump,
+        ):
+            self.assertRaises(NotFound, act, server.uuid)
+        assert server.image is not None
+        self.assertRaises(NotFound, self.driver.rescue, server, server.image)
+        self.assertRaises(NotFound, self.driver.unrescue, server)
+        self.assertRaises(NotFound, self.driver.set_password, server, "secret")
+        self.assertRaises(NotFound, self.driver.snapshot(server).__enter__)
         self.driver.destroy(server.uuid)
         self.assertEqual({}, dict(self.driver.guests()))
 
@@ -251,6 +342,25 @@ class EndsByItself(DriverContract):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
+class HasScreen(DriverContract):
+    """For hypervisors whose guests have a screen and a kernel that can be interrupted."""
+
+    def test_the_screen_of_a_guest_that_runs_is_at_a_port_and_other_consoles_are_nowhere(
+        self,
+    ) -> None:
+        server = self.spawned(self.server())
+        found = self.driver.console(server.uuid, "novnc")
+        self.assertEqual("127.0.0.1", found.host)
+        self.assertLessEqual(5900, found.port)
+        self.driver.stop(server.uuid, 0, never)
+        self.assertRaises(WrongState, self.driver.console, server.uuid, "novnc")
+
+    def test_a_guest_runs_on_when_its_kernel_was_interrupted(self) -> None:
+        server = self.spawned(self.server())
+        self.driver.crash_dump(server.uuid)
+        self.assertEqual(PowerState.RUNNING, self.power(server))
+
+
 class GoesAway(DriverContract):
     """For hypervisors that can be away."""
 
@@ -269,6 +379,17 @@ class GoesAway(DriverContract):
             lambda: self.driver.start(server.uuid),
             lambda: self.driver.reboot(server),
             lambda: self.driver.console_output(server.uuid, None),
+            lambda: self.driver.console(server.uuid, "novnc"),
+            lambda: self.driver.diagnostics(server.uuid),
+            lambda: self.driver.pause(server.uuid),
+            lambda: self.driver.unpause(server.uuid),
+            lambda: self.driver.suspend(server.uuid),
+            lambda: self.driver.resume(server.uuid),
+            lambda: self.driver.rescue(server, server.image),
+            lambda: self.driver.unrescue(server),
+            lambda: self.driver.set_password(server, "secret"),
+            lambda: self.driver.crash_dump(server.uuid),
+            lambda: self.driver.snapshot(server).__enter__(),
         ):
             self.assertRaises(HypervisorUnavailable, ask)
         self.driver.watch(Notes())

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import testtools
 
-from kilonova.compute import builder
+from kilonova.compute import builder, reporter
 from kilonova.compute.driver import Driver
 from kilonova.compute.service import ComputeService
 from kilonova.core import settings
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
+from kilonova.core.orders import Order
 from kilonova.core.states import TaskState, VmState
 from kilonova.rpc.connect import Buses
+from kilonova.rpc.messages import ActOnInstance
+from tests.functional.compute.image_store import ServedImages
 from tests.functional.compute.small_cell import SmallCell, until
 from tests.instances import HOST
 
@@ -29,12 +32,16 @@ class HostCase(testtools.TestCase):
         # The service waits for seconds where tests need not.
         self.patch(builder, "_PAUSE", 0.1)
         self.patch(builder, "_LONGEST_PAUSE", 0.2)
+        self.patch(reporter, "_LOOKS", 0.1)
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.directory = Path(scratch.name)
         self.cell = SmallCell(self.directory, self.bus_url)
         self.addCleanup(self.cell.stop)
         self._running: list[ComputeService] = []
+        self.images = ServedImages(self.directory)
+        self.addCleanup(self.images.stop)
+        self.peers = (self.cell.placement, self.images.client)
         self.addCleanup(self._end_all)
 
     def serve(self, driver: Driver, host: HostName = HOST) -> ComputeService:
@@ -42,7 +49,7 @@ class HostCase(testtools.TestCase):
         file = self.directory / f"{host}.conf"
         file.write_text(self.cell.options)
         conf = settings.read_config(["--config-file", str(file)], prog="kilonova")
-        started = ComputeService(conf, host, Buses(conf).default(), driver, self.cell.placement)
+        started = ComputeService(conf, host, Buses(conf).default(), driver, self.peers)
         started.start()
         self._running.append(started)
         until("the host adopted its guests", started._handlers.adopted.is_set)
@@ -74,6 +81,12 @@ class HostCase(testtools.TestCase):
 
         until(f"{server.name} is {state}", reached)
         return self.cell.get(server)
+
+    def act(self, server: Instance, order: Order) -> ActOnInstance:
+        """Give a server's host an order, wait until it is over, and return the message."""
+        message = self.cell.act(server, order)
+        self.until("it is over", lambda: self.cell.get(server).task_state is None)
+        return message
 
     def until_begun(self, server: Instance) -> None:
         """Wait until a host has begun to build a server."""

@@ -54,6 +54,10 @@ class ServedImages:
         """Delete an image."""
         self._files.delete(image.image_id)
 
+    def count(self) -> int:
+        """Return how many images there are."""
+        return len(self._files.list())
+
     def path(self, image: Image) -> Path:
         """Return the file of an image's data."""
         path = self._files.data(image.image_id)

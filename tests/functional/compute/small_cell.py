@@ -10,15 +10,16 @@ import msgspec
 
 from kilonova.compute.inventory import provider_uuid
 from kilonova.conductor.cell_conductor import CellConductor
-from kilonova.core import flavor, settings
+from kilonova.core import flavor, settings, states
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import CellUuid, HostName, NodeName, RequestId
 from kilonova.core.instance import Fault, Instance, InstanceAction
+from kilonova.core.orders import Order, rule_of
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action, TaskState, VmState
-from kilonova.db import actions, instances
+from kilonova.db import actions, instances, tasks
 from kilonova.db.engine import Database
 from kilonova.db.instances import Placed
 from kilonova.db.migrate import upgrade
@@ -27,7 +28,7 @@ from kilonova.placement import client, wsgi
 from kilonova.placement.client import Claim
 from kilonova.rpc.bus import Server
 from kilonova.rpc.connect import Buses
-from kilonova.rpc.messages import BuildInstance, DeleteInstance, Message, Topic
+from kilonova.rpc.messages import ActOnInstance, BuildInstance, DeleteInstance, Message, Topic
 
 CELL = CellUuid("11111111-1111-4111-8111-111111111111")
 
@@ -137,6 +138,41 @@ class SmallCell:
         self.tell(waiting, message)
         return waiting
 
+    def begin(self, server: Instance, order: Order) -> ActOnInstance:
+        """Begin an action on a server, and return the message that gives its host the order.
+
+        The message is sent under the request ``ordered`` names.
+        """
+        rule = rule_of(order)
+        record = InstanceAction(
+            action=states.recorded_as(rule),
+            instance_uuid=server.uuid,
+            request_id=ordered(server, rule),
+            user_id=server.user_id,
+            project_id=server.project_id,
+            started_at=utcnow(),
+        )
+        begun = tasks.begin(self.database, self.get(server), rule, record)
+        assert begun is not None
+        return ActOnInstance(instance=begun, order=order)
+
+    def act(self, server: Instance, order: Order) -> ActOnInstance:
+        """Begin an action on a server, tell its host, and return the message."""
+        message = self.begin(server, order)
+        self.repeat(message)
+        return message
+
+    def repeat(self, message: ActOnInstance) -> None:
+        """Send an order, which may have been sent before."""
+        request = ordered(message.instance, rule_of(message.order))
+        self.bus.cast(RequestContext(request_id=request), message, host=message.instance.host)
+
+    def action(self, server: Instance, rule: str) -> InstanceAction:
+        """Return the action that ``begin`` recorded for an order."""
+        found = actions.get_action(self.database, server.uuid, ordered(server, rule))
+        assert found is not None
+        return found
+
     def delete(self, server: Instance) -> None:
         """Begin to delete a server, and tell its host."""
         instances.update(self.database, server.uuid, {"task_state": TaskState.DELETING})
@@ -170,6 +206,11 @@ class SmallCell:
 
 def _request(server: Instance) -> RequestId:
     return RequestId(f"req-{server.uuid}")
+
+
+def ordered(server: Instance, rule: str) -> RequestId:
+    """Return the request under which a server gets an order."""
+    return RequestId(f"req-{rule}-{server.uuid}")
 
 
 def destination(server: Instance, host: HostName) -> Destination:

@@ -10,9 +10,10 @@ from kilonova.compute.script import Script, Step
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Fault, Instance, Wishes
-from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.orders import HardReboot, SoftReboot, Start, Stop
+from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.db import instances, reports
-from kilonova.rpc.messages import BuildInstance, RebootInstance, StartInstance, StopInstance
+from kilonova.rpc.messages import BuildInstance
 from tests.functional.compute.host_case import HostCase
 from tests.functional.compute.small_cell import destination
 from tests.functional.compute.test_fake_driver import configuration
@@ -335,35 +336,31 @@ class ActionsTest(FakeHostCase):
         Step(step="disks", server="odd", seconds=0.2),
     )
 
-    def act(self, server: Instance, message: object, task: TaskState) -> None:
-        """Begin an action on a server, and wait until it is over."""
-        instances.update(self.cell.database, server.uuid, {"task_state": task})
-        self.cell.tell(server, message)  # type: ignore[arg-type]
-        self.until("it is over", lambda: self.cell.get(server).task_state is None)
-
     def test_an_action_that_fails_leaves_the_server_as_it_is(self) -> None:
         self.serve(self.driver)
         server = self.until_active(self.cell.build(instance("stuck")))
-        self.act(server, StopInstance(instance=server), TaskState.POWERING_OFF)
+        self.act(server, Stop())
         self.assertEqual(VmState.ACTIVE, self.cell.get(server).vm_state)
-        self.assertEqual("Error", self.cell.events(server)["compute_stop_instance"])
+        action = self.cell.action(server, Action.STOP)
+        self.assertEqual("Error", action.message)
+        self.assertEqual(["Error"], [event.result for event in action.events])
 
     def test_a_soft_reboot_that_fails_half_way_is_a_stop(self) -> None:
         self.serve(self.driver)
         server = self.until_active(self.cell.build(instance("no-start")))
-        self.act(server, RebootInstance(instance=server), TaskState.REBOOTING)
+        self.act(server, SoftReboot())
         self.until_is(server, VmState.STOPPED)
 
     def test_each_kind_of_reboot_leaves_the_server_running(self) -> None:
         self.serve(self.driver)
         server = self.until_active(self.cell.build(instance()))
-        for hard, task in ((False, TaskState.REBOOTING), (True, TaskState.REBOOTING_HARD)):
-            self.act(server, RebootInstance(instance=server, hard=hard), task)
+        for order in (SoftReboot(), HardReboot()):
+            self.act(server, order)
             self.until_active(server)
         console = self.driver.console_output(server.uuid, None)
         self.assertEqual(3, console.count("BOOT-OK"))
-        self.act(server, StopInstance(instance=server), TaskState.POWERING_OFF)
+        self.act(server, Stop())
         self.until_is(server, VmState.STOPPED)
-        self.act(server, StartInstance(instance=server), TaskState.POWERING_ON)
+        self.act(server, Start())
         self.until_active(server)
         self.assertEqual(Guest(RUNNING, 1), self.guest(server))

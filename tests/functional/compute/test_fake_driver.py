@@ -8,7 +8,7 @@ from kilonova.compute.script import Script, Step, StepName
 from kilonova.core import settings
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
-from tests.functional.compute.driver_contract import EndsByItself, GoesAway
+from tests.functional.compute.driver_contract import EndsByItself, GoesAway, HasScreen
 from tests.instances import HOST, instance
 
 
@@ -33,6 +33,7 @@ class FakeWorld:
     """One fake host."""
 
     console = "BOOT-OK vm\n"
+    copies_begin_with = b"fake guest"
 
     def __init__(self) -> None:
         self._script = _Absence([Step(step="power-off", server="short", seconds=0.2)])
@@ -55,7 +56,7 @@ class FakeWorld:
         self._script.away = False
 
 
-class FakeDriverTest(EndsByItself, GoesAway, testtools.TestCase):
+class FakeDriverTest(EndsByItself, GoesAway, HasScreen, testtools.TestCase):
     """The contract, on a fake host."""
 
     def world(self) -> FakeWorld:

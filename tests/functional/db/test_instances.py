@@ -11,7 +11,7 @@ from kilonova.core.errors import NotFound
 from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance, InstanceAction, KeyPair, Wishes
 from kilonova.core.states import HARD_REBOOT, Action, PowerState, TaskState, VmState
-from kilonova.db import actions, hosted, instances
+from kilonova.db import actions, hosted, instances, tasks
 from kilonova.db.actions import ActionQuery
 from kilonova.db.instances import Placed
 from tests.functional.db.api_database import NOW
@@ -149,9 +149,8 @@ class TaskTest(InstancesCase):
         )
 
     def _begin(self, action: str, request: str = "req-2", seen: Instance | None = None) -> bool:
-        return instances.begin_task(
-            self.cell, seen or self.server, action, self._record(action, request)
-        )
+        record = self._record(action, request)
+        return tasks.begin(self.cell, seen or self.server, action, record) is not None
 
     def test_a_task_that_begins_is_seen_and_recorded(self) -> None:
         self.assertTrue(self._begin(Action.STOP))
@@ -186,11 +185,15 @@ class TaskTest(InstancesCase):
         self.assertEqual(2, len(actions.list_actions(self.cell, self.server.uuid, EVERY)))
 
     def test_a_task_is_undone_unless_another_took_its_place(self) -> None:
-        self._begin(Action.STOP)
-        instances.undo_task(self.cell, self.server, TaskState.POWERING_OFF)
-        self.assertIsNone(self.get(self.server.uuid).task_state)
-        self._begin(Action.DELETE, "req-3")
-        instances.undo_task(self.cell, self.server, TaskState.POWERING_OFF)
+        begun = tasks.begin(self.cell, self.server, Action.STOP, self._record(Action.STOP))
+        assert begun is not None
+        tasks.undo(self.cell, self.server, begun, RequestId("req-2"), LATER)
+        self.assertEqual(self.server, self.get(self.server.uuid))
+        newest, _ = actions.list_actions(self.cell, self.server.uuid, EVERY)
+        self.assertEqual("Error", newest.message)
+        self._begin(Action.STOP, "req-3")
+        self._begin(Action.DELETE, "req-4")
+        tasks.undo(self.cell, self.server, begun, RequestId("req-3"), LATER)
         self.assertEqual(TaskState.DELETING, self.get(self.server.uuid).task_state)
 
 

@@ -39,6 +39,8 @@ class PipelineCase(testtools.TestCase):
 
     hosts = 1
     script: list[dict[str, Any]] = []
+    plays: dict[str, Any] = {}
+    """What else the file of the fake hosts says."""
     more = ""
 
     def setUp(self) -> None:
@@ -47,8 +49,9 @@ class PipelineCase(testtools.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.state = Path(scratch.name)
-        script = self.state / "script.json"
-        script.write_text(json.dumps(self.script))
+        script = self.state / "script.yaml"
+        # JSON is YAML.
+        script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script} | self.plays))
         more = f"[fake]\nscript = {script}\n[DEFAULT]\nconverge_interval = 1\n{self.more}"
         options = Options(state_dir=self.state, ports=free_ports(), hosts=self.hosts, more=more)
         self.deployment = Deployment(options)

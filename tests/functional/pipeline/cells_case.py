@@ -38,7 +38,7 @@ token = admin
 [compute]
 driver = fake
 [fake]
-hosts = {hosts}
+script = {state}/fake.yaml
 """
 
 
@@ -60,7 +60,6 @@ class CellsCase(PipelineCase):
                 state=self.state,
                 placement=urls["placement"],
                 image=urls["image"],
-                hosts=self.hosts,
             )
         )
         conf = settings.read_config(["--config-file", str(path)], prog="kilonova")

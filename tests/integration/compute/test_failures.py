@@ -14,14 +14,9 @@ from kilonova.core.context import service_context
 from kilonova.core.errors import BusUnavailable, NotFound
 from kilonova.core.ids import domain_name
 from kilonova.core.instance import Instance
+from kilonova.core.orders import HardReboot, SoftReboot, Stop
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.db import instances
-from kilonova.rpc.messages import (
-    ConsoleOutput,
-    GetConsoleOutput,
-    RebootInstance,
-    StopInstance,
-)
+from kilonova.rpc.messages import ConsoleOutput, GetConsoleOutput
 from tests.functional.compute.host_case import HostCase
 from tests.instances import HOST, instance
 from tests.integration import services
@@ -186,20 +181,13 @@ class FailureTest(QemuCase):
     def test_a_soft_reboot_asks_and_a_hard_one_does_not(self) -> None:
         self.serve(self.driver)
         server = self.until_active(self.cell.build(self.world.polite("vm")))
-        for times, hard in ((2, False), (3, True)):
+        for times, order in ((2, SoftReboot()), (3, HardReboot())):
             self.until_console_says(server, times - 1)
-            message = RebootInstance(instance=server, hard=hard)
-            self.act(server, message, TaskState.REBOOTING)
+            self.act(server, order)
             self.until_console_says(server, times)
             self.until_active(server)
-        self.act(server, StopInstance(instance=server), TaskState.POWERING_OFF)
+        self.act(server, Stop())
         self.until_is(server, VmState.STOPPED)
-
-    def act(self, server: Instance, message: object, task: TaskState) -> None:
-        """Begin an action, and wait until it is over."""
-        instances.update(self.cell.database, server.uuid, {"task_state": task})
-        self.cell.tell(server, message)
-        self.until("it is over", lambda: self.cell.get(server).task_state is None)
 
     def until_console_says(self, server: Instance, times: int) -> None:
         """Wait until a guest has come up so many times."""

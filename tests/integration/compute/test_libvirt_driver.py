@@ -17,6 +17,7 @@ from tests.functional.compute.driver_contract import (
     DriverContract,
     EndsByItself,
     GoesAway,
+    HasScreen,
     Notes,
     never,
     unmeasured,
@@ -121,7 +122,7 @@ class DaemonTest(GoesAway, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
-class QemuTest(EndsByItself, GoesAway, Outlives, LibvirtCase):
+class QemuTest(EndsByItself, GoesAway, HasScreen, Outlives, LibvirtCase):
     """Real guests."""
 
     kind = QemuWorld

@@ -30,6 +30,7 @@ class LibvirtWorld:
 
     virt_type = "test"
     console = ""
+    copies_begin_with = b""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -102,6 +103,7 @@ class QemuWorld(DaemonWorld):
 
     virt_type = "qemu"
     console = sectors.LINE
+    copies_begin_with = b"QFI\xfb"
 
     def address(self, uri: str) -> str:
         """See ``DaemonWorld``."""

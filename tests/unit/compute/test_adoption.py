@@ -1,5 +1,6 @@
 """What a host that starts does about what it finds: decided for each server and guest by itself."""
 
+import msgspec
 import testtools
 
 from kilonova.compute.adoption import Step, step_for, step_for_stranger
@@ -8,6 +9,7 @@ from kilonova.core.states import PowerState, TaskState, VmState
 from tests.instances import instance
 
 RUNNING, OFF, FILES = PowerState.RUNNING, PowerState.SHUTDOWN, PowerState.NOSTATE
+_GUESTS = (None, Guest(RUNNING, 2), Guest(OFF, 2), Guest(FILES, 0))
 
 
 def step(
@@ -46,11 +48,17 @@ class ServersTest(testtools.TestCase):
         for task in (TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING):
             self.assertEqual(Step.END_BUILD, step(task, None))
 
-    def test_a_server_at_rest_or_at_work_is_compared_with_its_guest(self) -> None:
-        for task in (None, TaskState.POWERING_OFF, TaskState.POWERING_ON, TaskState.REBOOTING,
-                     TaskState.REBOOTING_HARD):  # fmt: skip
-            for guest in (None, Guest(RUNNING, 2), Guest(OFF, 2), Guest(FILES, 0)):
-                self.assertEqual(Step.COMPARE, step(task, guest))
+    def test_a_server_at_rest_is_compared_with_its_guest(self) -> None:
+        for guest in _GUESTS:
+            self.assertEqual(Step.COMPARE, step(None, guest))
+
+    def test_a_task_that_nobody_began_is_awaited_and_one_that_somebody_did_is_over(self) -> None:
+        for task in (TaskState.POWERING_OFF, TaskState.REBUILDING, TaskState.IMAGE_UPLOADING):
+            waits = instance(task_state=task, epoch=2, task_request="req-1")
+            begun = msgspec.structs.replace(waits, task_worker="w")
+            for guest in _GUESTS:
+                self.assertEqual(Step.AWAIT_TASK, step_for(waits, guest))
+                self.assertEqual(Step.END_TASK, step_for(begun, guest))
 
     def test_an_earlier_builds_guest_is_never_a_later_builds_server(self) -> None:
         for power in PowerState:

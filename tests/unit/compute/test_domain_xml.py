@@ -7,7 +7,13 @@ from xml.etree import ElementTree as ET
 import msgspec
 import testtools
 
-from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, domain_xml, record_of
+from kilonova.compute.libvirt.domain_xml import (
+    NAMESPACE,
+    Record,
+    domain_xml,
+    record_of,
+    vnc_port,
+)
 from kilonova.compute.libvirt.elements.place import LocalFile, Pins, Place
 from kilonova.core.asked import Malformed
 from kilonova.core.errors import BuildFailed
@@ -173,6 +179,20 @@ class GoldenTest(testtools.TestCase):
         root = ET.fromstring(domain_xml(server(flavor=flavor), PLACE))
         self.assertIsNone(root.find("./devices/rng"))
 
+    def test_a_rescued_guest_starts_from_another_disk_with_its_own_beside_it(self) -> None:
+        rescue = f"/var/lib/kilonova/instances/{UUID}/rescue.qcow2"
+        place = msgspec.structs.replace(PLACE, rescue=rescue)
+        self.assert_golden("rescue", domain_xml(server(), place))
+
+    def test_an_image_with_an_agent_gets_a_channel_to_it(self) -> None:
+        def channels(value: str) -> list[str | None]:
+            image = msgspec.structs.replace(IMAGE, properties={"hw_qemu_guest_agent": value})
+            root = ET.fromstring(domain_xml(server(image=image), PLACE))
+            return [target.get("name") for target in root.iterfind("./devices/channel/target")]
+
+        self.assertEqual(["org.qemu.guest_agent.0"], channels("yes"))
+        self.assertEqual([], channels("no"))
+
     def test_a_disk_whose_file_system_refuses_direct_access_is_cached(self) -> None:
         cached = domain_xml(server(), msgspec.structs.replace(PLACE, direct=False))
         self.assertEqual(
@@ -248,6 +268,20 @@ class DomainXmlTest(testtools.TestCase):
         self.assertEqual(UUID, uuid_of_domain(domain_name(UUID)))
         self.assertIsNone(uuid_of_domain("test"))
         self.assertIsNone(uuid_of_domain(f"my-{domain_name(UUID)}"))
+
+
+class VncTest(testtools.TestCase):
+    """Where a live domain's screen is."""
+
+    def test_a_guest_that_runs_has_a_port_and_another_has_none(self) -> None:
+        for graphics, port in (
+            ("<graphics type='vnc' port='5903'/>", 5903),
+            ("<graphics type='vnc' port='-1'/>", None),
+            ("<graphics type='spice' port='5903'/>", None),
+            ("", None),
+        ):
+            xml = f"<domain><devices>{graphics}</devices></domain>"
+            self.assertEqual(port, vnc_port(xml), graphics)
 
 
 class RecordTest(testtools.TestCase):

@@ -1,13 +1,12 @@
 """The script of fake hosts."""
 
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import testtools
 
-from kilonova.compute.script import Parts, Script, Step
+from kilonova.compute.script import FakeHosts, Parts, Script, Step
 from kilonova.core.errors import BuildAborted, BuildFailed, HypervisorUnavailable, Invalid
 from kilonova.core.ids import HostName
 
@@ -77,21 +76,44 @@ class ReadTest(testtools.TestCase):
         super().setUp()
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
-        self.path = Path(scratch.name) / "script.json"
+        self.path = Path(scratch.name) / "script.yaml"
 
-    def test_no_file_is_an_empty_script(self) -> None:
+    def read(self, text: str) -> FakeHosts:
+        """Return what a file of this text says."""
+        self.path.write_text(text)
+        return FakeHosts.read(str(self.path))
+
+    def test_no_file_is_one_host_that_never_fails(self) -> None:
         for path in (None, ""):
-            self.assertEqual((), Script.read(path).take("spawn", H0, "vm"))
+            plays = FakeHosts.read(path)
+            self.assertEqual((1, ()), (plays.hosts, plays.steps))
+
+    def test_what_a_file_leaves_out_is_as_usual(self) -> None:
+        plays = self.read("hosts: 3\nspawn_seconds: 0.5\n")
+        usual = FakeHosts()
+        self.assertEqual((3, 0.5), (plays.hosts, plays.spawn_seconds))
+        self.assertEqual((usual.vcpus, usual.steps), (plays.vcpus, plays.steps))
 
     def test_the_documents_example_can_be_read(self) -> None:
         document = Path(__file__).parents[3] / "doc" / "fake-driver.md"
-        example = document.read_text().partition("```json\n")[2].partition("```")[0]
-        self.path.write_text(example)
-        script = Script.read(str(self.path))
-        self.assertEqual(len(json.loads(example)), 6)
+        example = document.read_text().partition("```yaml\n")[2].partition("```")[0]
+        plays = self.read(example)
+        self.assertEqual(
+            (16, 32, 131072, 2000, 0.2, 7),
+            (
+                plays.hosts,
+                plays.vcpus,
+                plays.memory_mb,
+                plays.disk_gb,
+                plays.spawn_seconds,
+                len(plays.steps),
+            ),
+        )
+        script = Script(plays.steps)
         self.assertRaises(BuildFailed, script.play, "spawn", H0, "unlucky")
         self.assertRaises(BuildAborted, script.play, "disks", H1, "broken")
         self.assertRaises(HypervisorUnavailable, script.play, "nodes", H1)
+        self.assertRaises(BuildFailed, script.play, "snapshot", H0, "full")
         (off,) = script.take("power-off", H0, "short-lived")
         self.assertEqual(2, off.seconds)
         told = script.parts(HostName("h-2"))
@@ -101,15 +123,20 @@ class ReadTest(testtools.TestCase):
     def test_what_is_no_script_is_refused_naming_the_file(self) -> None:
         for text in (
             "",
-            "{}",
-            "[{}]",
-            '[{"step": "dance"}]',
-            '[{"step": "spawn", "tmes": 1}]',
-            '[{"step": "spawn", "times": "1"}]',
+            "[]",
+            "hosts: 0",
+            "hosts: many",
+            "memory_mb: -1",
+            "spawn_seconds: -1",
+            "nodes: 3",
+            "steps: [{}]",
+            "steps: [{step: dance}]",
+            "steps: [{step: spawn, tmes: 1}]",
+            "steps: [{step: spawn, times: one}]",
+            "steps: {",
         ):
-            self.path.write_text(text)
-            error = self.assertRaises(Invalid, Script.read, str(self.path))
+            error = self.assertRaises(Invalid, self.read, text)
             self.assertIn(str(self.path), error.message)
 
     def test_a_file_that_is_not_there_is_refused(self) -> None:
-        self.assertRaises(Invalid, Script.read, str(self.path))
+        self.assertRaises(Invalid, FakeHosts.read, str(self.path))

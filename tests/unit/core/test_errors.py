@@ -22,6 +22,7 @@ TABLE = {
     "ServerLocked": ("server_locked", 409, False, "Conflict"),
     "GenerationConflict": ("generation_conflict", 409, True, "Conflict"),
     "NoCapacity": ("no_capacity", 409, False, "Conflict"),
+    "Gone": ("gone", 410, False, "KilonovaError"),
     "TooLarge": ("too_large", 413, False, "KilonovaError"),
     "UnsupportedMediaType": ("unsupported_media_type", 415, False, "KilonovaError"),
     "NotSupported": ("not_supported", 501, False, "KilonovaError"),

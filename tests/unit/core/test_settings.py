@@ -25,7 +25,7 @@ NAMES = {
     "filter_scheduler": {"enabled_filters", "ram_weight_multiplier", "host_subset_size"},
     "compute": {"driver"},
     "libvirt": {"connection_uri", "virt_type"},
-    "fake": {"hosts", "vcpus", "memory_mb", "disk_gb", "spawn_seconds"},
+    "fake": {"script"},
 }
 """What operators' files and scripts name already."""
 
@@ -119,9 +119,11 @@ class ReadingTest(testtools.TestCase):
         return read_config(words, prog="kilonova-test", default_files=default_files)
 
     def test_a_file_says_what_differs_from_the_defaults(self) -> None:
-        conf = self._read(self._file("a", "[quota]\ncores = -1\n[fake]\nspawn_seconds = 0.5\n"))
+        conf = self._read(
+            self._file("a", "[quota]\ncores = -1\n[DEFAULT]\nram_allocation_ratio = 1.5\n")
+        )
         self.assertEqual((-1, 10), (conf.quota.cores, conf.quota.instances))
-        self.assertEqual(0.5, conf.fake.spawn_seconds)
+        self.assertEqual(1.5, conf.ram_allocation_ratio)
         self.assertIsNone(conf.database.connection)
 
     def test_the_last_of_several_files_wins(self) -> None:

@@ -25,6 +25,8 @@ EVERY = frozenset(VmState)
 IDLE: frozenset[TaskState | None] = frozenset({None})
 ANY_TASK: frozenset[TaskState | None] = frozenset({None, *TaskState})
 
+ON_DISK = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
+
 LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
     Action.STOP: (frozenset({VmState.ACTIVE, VmState.ERROR}), IDLE),
     Action.START: (frozenset({VmState.STOPPED}), IDLE),
@@ -34,6 +36,22 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
             {VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.ERROR}
         ),
         IDLE | {TaskState.REBOOTING, TaskState.REBOOTING_HARD},
+    ),
+    Action.PAUSE: (frozenset({VmState.ACTIVE}), IDLE),
+    Action.UNPAUSE: (frozenset({VmState.PAUSED}), IDLE),
+    Action.SUSPEND: (frozenset({VmState.ACTIVE}), IDLE),
+    Action.RESUME: (frozenset({VmState.SUSPENDED}), IDLE),
+    Action.RESCUE: (frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}), IDLE),
+    Action.UNRESCUE: (frozenset({VmState.RESCUED}), IDLE),
+    Action.REBUILD: (frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}), IDLE),
+    Action.CREATE_IMAGE: (ON_DISK, IDLE),
+    Action.CREATE_BACKUP: (ON_DISK, IDLE),
+    Action.CHANGE_PASSWORD: (frozenset({VmState.ACTIVE}), IDLE),
+    Action.TRIGGER_CRASH_DUMP: (
+        frozenset(
+            {VmState.ACTIVE, VmState.PAUSED, VmState.RESCUED, VmState.RESIZED, VmState.ERROR}
+        ),
+        ANY_TASK,
     ),
     Action.DELETE: (EVERY, ANY_TASK),
 }
@@ -53,7 +71,16 @@ SHOWN = {
     "shelved": "SHELVED",
     "shelved_offloaded": "SHELVED_OFFLOADED",
 }
-SHOWN_DURING = {("active", "rebooting"): "REBOOT", ("active", "rebooting_hard"): "HARD_REBOOT"}
+SHOWN_DURING = {
+    ("active", "rebooting"): "REBOOT",
+    ("active", "rebooting_hard"): "HARD_REBOOT",
+    ("active", "updating_password"): "PASSWORD",
+    **{
+        (state, task): "REBUILD"
+        for state in ("active", "stopped", "error")
+        for task in ("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning")
+    },
+}
 
 
 class TransitionsTest(testtools.TestCase):
@@ -87,6 +114,17 @@ class TransitionsTest(testtools.TestCase):
                 "reboot-soft": "rebooting",
                 "reboot-hard": "rebooting_hard",
                 "delete": "deleting",
+                "pause": "pausing",
+                "unpause": "unpausing",
+                "suspend": "suspending",
+                "resume": "resuming",
+                "rescue": "rescuing",
+                "unrescue": "unrescuing",
+                "rebuild": "rebuilding",
+                "createImage": "image_snapshot",
+                "createBackup": "image_backup",
+                "changePassword": "updating_password",
+                "trigger_crash_dump": "None",
             },
             {str(action): str(rule.task) for action, rule in RULES.items()},
         )

@@ -10,13 +10,14 @@ from kilonova.core.errors import BusUnavailable, NotFound
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import (
+    ActOnInstance,
     BuildInstance,
     ConsoleOutput,
     DeleteInstance,
+    FindConsole,
     GetConsoleOutput,
-    RebootInstance,
-    StartInstance,
-    StopInstance,
+    Measure,
+    TakeExternalEvents,
     Topic,
 )
 from tests.unit.rpc.samples import LEAST_INSTANCE
@@ -58,13 +59,16 @@ class Compute:
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Not asked here."""
 
-    def stop_instance(self, context: RequestContext, message: StopInstance) -> None:
+    def find_console(self, context: RequestContext, message: FindConsole) -> None:
         """Not asked here."""
 
-    def start_instance(self, context: RequestContext, message: StartInstance) -> None:
+    def measure(self, context: RequestContext, message: Measure) -> None:
         """Not asked here."""
 
-    def reboot_instance(self, context: RequestContext, message: RebootInstance) -> None:
+    def take_external_events(self, context: RequestContext, message: TakeExternalEvents) -> None:
+        """Not asked here."""
+
+    def act_on_instance(self, context: RequestContext, message: ActOnInstance) -> None:
         """Not asked here."""
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from kilonova.core import orders
 from kilonova.core.context import RequestContext
 from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
 from kilonova.core.flavor import Flavor
@@ -44,6 +45,7 @@ from kilonova.core.scheduling import (
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc import messages as m
+from tests.unit.rpc import guest_samples as guests
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -163,6 +165,8 @@ INSTANCE = Instance(
     locked_reason="careful",
     epoch=2,
     deleted=True,
+    task_request=REQUEST,
+    task_worker="token",
     nics=(NIC,),
 )
 LEAST_INSTANCE = Instance(
@@ -250,6 +254,10 @@ REPORT = InstanceReport(
     gone=True,
     group=GROUP,
     events=(EVENT,),
+    password="sealed",
+    worker="token",
+    over=True,
+    interrupted="no luck",
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(
@@ -304,6 +312,13 @@ LEAST_NODE_REPORT = NodeReport(
     disk_gb=200,
 )
 
+ORDERS = (
+    orders.Rescue(image=IMAGE),
+    orders.Snapshot(image_id=IMAGE.image_id),
+    orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
+    orders.ChangePassword(password="secret"),
+)
+
 FULL = (
     RequestContext(
         request_id=REQUEST,
@@ -329,9 +344,13 @@ FULL = (
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
     m.DeleteInstance(instance=INSTANCE),
-    m.StopInstance(instance=INSTANCE),
-    m.StartInstance(instance=INSTANCE),
-    m.RebootInstance(instance=INSTANCE, hard=True),
+    m.ActOnInstance(instance=INSTANCE, order=orders.Stop()),
+    *guests.PLAIN_ORDERS,
+    *ORDERS,
+    m.FindConsole(instance_uuid=UUID, kind="novnc"),
+    m.Measure(instance_uuid=UUID),
+    m.TakeExternalEvents(events=(guests.EVENT,)),
+    *guests.FULL,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
@@ -351,9 +370,13 @@ LEAST = (
     m.Destinations(decisions=(Decision(instance_uuid=UUID),)),
     m.BuildInstance(instance=LEAST_INSTANCE, destination=DESTINATION),
     m.DeleteInstance(instance=LEAST_INSTANCE),
-    m.StopInstance(instance=LEAST_INSTANCE),
-    m.StartInstance(instance=LEAST_INSTANCE),
-    m.RebootInstance(instance=LEAST_INSTANCE),
+    m.ActOnInstance(instance=LEAST_INSTANCE, order=orders.Stop()),
+    *guests.PLAIN_ORDERS,
+    *ORDERS,
+    m.FindConsole(instance_uuid=UUID, kind="novnc"),
+    m.Measure(instance_uuid=UUID),
+    m.TakeExternalEvents(events=(guests.LEAST_EVENT,)),
+    *guests.LEAST,
     m.GetConsoleOutput(instance_uuid=UUID),
     m.ConsoleOutput(text=""),
     m.ReportInstances(host=HOST, reports=(LEAST_REPORT,)),

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import testtools
 
+from kilonova.core.orders import Order
 from kilonova.rpc import messages
 from kilonova.rpc.bus import MESSAGES, encode
 from tests.unit.rpc import samples
@@ -48,7 +49,10 @@ class MessagesTest(testtools.TestCase):
             for name, value in vars(messages).items()
             if isinstance(value, type) and value.__module__ == messages.__name__
         } - {"Message", "Topic"}
-        self.assertEqual(travelling | {"RequestContext"}, set(GOLDEN))
+        travelling |= {order.__name__ for order in Order.__subclasses__()}
+        # What core has that travels by itself.
+        travelling |= {"RequestContext", "ConsoleAddress", "Diagnostics"}
+        self.assertEqual(travelling, set(GOLDEN))
         self.assertLessEqual(set(MESSAGES), set(GOLDEN))
         for chosen in (samples.FULL, samples.LEAST):
             self.assertEqual(set(GOLDEN), {type(value).__name__ for value in chosen})

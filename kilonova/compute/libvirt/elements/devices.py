@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from kilonova.compute.libvirt.elements.place import X86, Place
+from kilonova.compute.libvirt.elements.place import LISTEN, X86, Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.hardware import Hardware, is_q35
 
@@ -36,9 +36,9 @@ def add_serial(devices: ET.Element, place: Place, hardware: Hardware) -> None:
 
 
 def add_screen(devices: ET.Element, place: Place, hardware: Hardware) -> None:
-    """Add a screen, seen through VNC at a socket that libvirt makes: nobody reaches it by network."""
-    graphics = add(devices, "graphics", {"type": "vnc"})
-    add(graphics, "listen", {"type": "socket"})
+    """Add a screen, seen through VNC at a port of this host's own: nobody reaches it by network."""
+    graphics = add(devices, "graphics", {"type": "vnc", "autoport": "yes"})
+    add(graphics, "listen", {"type": "address", "address": LISTEN})
     model = {"type": hardware.video or ("vga" if place.arch in X86 else "virtio")}
     if hardware.video_mb:
         model["vram"] = str(hardware.video_mb << 10)

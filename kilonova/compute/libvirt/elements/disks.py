@@ -41,8 +41,10 @@ def add_disks(devices: ET.Element, instance: Instance, place: Place, hardware: H
 
 def _disks(instance: Instance, place: Place, hardware: Hardware) -> Iterator[_Disk]:
     cache = "none" if place.direct else "writeback"
+    driver = {"type": "qcow2", "cache": cache}
+    if place.rescue is not None:
+        yield _Disk(path=place.rescue, bus=hardware.disk_bus, serial="rescue", driver=driver)
     if place.disk is not None:
-        driver = {"type": "qcow2", "cache": cache}
         yield _Disk(path=place.disk, bus=hardware.disk_bus, serial=instance.uuid, driver=driver)
     numbers = {"ephemeral": 0, "swap": 0}
     for file in place.local:

@@ -7,6 +7,8 @@ import msgspec
 from kilonova.core.instance import Nic
 from kilonova.core.local_disks import LocalDisk
 
+LISTEN = "127.0.0.1"
+"""Where guests show their screens: a proxy on the host decides who sees them."""
 X86 = ("x86_64", "i686")
 """The architectures of a PC."""
 
@@ -31,7 +33,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a guest lives on this host.
 
     ``virt_type`` is a domain type of libvirt; ``arch`` an architecture; ``disk`` and ``config_drive`` are
-    paths or None; ``direct`` tells whether the disk can do without the host's page cache.
+    paths or None; ``rescue`` is the disk that a rescued guest starts from instead; ``direct`` tells whether
+    disks can do without the host's page cache.
     ``console_socket`` is where the serial console can be spoken to, None for nowhere; ``network`` the
     libvirt network of the cards, and ``nic_filter`` the network filter that keeps them honest.
     """
@@ -41,6 +44,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     console_log: str
     console_socket: str | None = None
     disk: str | None = None
+    rescue: str | None = None
     local: tuple[LocalFile, ...] = ()
     config_drive: str | None = None
     direct: bool = True

@@ -29,6 +29,8 @@ _FAULTS = {
     501: "notImplemented",
     503: "serviceUnavailable",
 }
+_MAKES = {"POST /servers": "/servers/", "POST /servers/{server_id}/action rebuild": "/servers/"}
+"""What says where to find what it made, and of which form that is."""
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _VERSION = "OpenStack-API-Version"
 _OLD_VERSION = "X-OpenStack-Nova-API-Version"
@@ -88,8 +90,10 @@ def wrong_with(asked: Asked, answered: Answered) -> str | None:
 
 
 def _wrong_body(told: Told, asked: Asked, answered: Answered) -> str | None:
-    if told.body is None:
+    if not told.has_body_at(asked.version):
         return f"a body: {answered.content!r}" if answered.content else None
+    if told.or_nothing and not answered.content:
+        return None
     kind = answered.headers.get("content-type")
     if kind != "application/json":
         return f"Content-Type {kind}"
@@ -106,7 +110,7 @@ def _wrong_headers(asked: Asked, answered: Answered) -> str | None:
     vary = headers.get("vary", "")
     if _VERSION not in vary or _OLD_VERSION not in vary:
         wrong.add("Vary")
-    if asked.route == "POST /servers" and "/servers/" not in headers.get("location", "/servers/"):
+    if asked.route in _MAKES and _MAKES[asked.route] not in headers.get("location", "/servers/"):
         wrong.add("Location")
     return f"headers {sorted(wrong)}: {headers}" if wrong else None
 

@@ -17,6 +17,7 @@ from tests.functional.api.answers.shapes import (
     Field,
     Node,
     Shape,
+    Successive,
     array,
     optional,
     or_null,
@@ -196,6 +197,73 @@ _META = Shape(
     Field("meta", {**ITEMS, "minProperties": 1, "maxProperties": 1}),
 )
 
+_REBUILT = _CHANGED.but(
+    optional("adminPass", TEXT),
+    Field("key_name", or_null(NAME), since=(2, 54)),
+    Field("user_data", or_null(TEXT), since=(2, 57)),
+    without=("key_name",),
+)
+_IMAGE_ID = Successive({(2, 1): None, (2, 45): Shape(Field("image_id", UUID))})
+_CONSOLE = Shape(
+    Field("type", {"enum": ["novnc", "xvpvnc", "spice-html5", "spice-direct", "serial", "webmks"]}),
+    Field("url", {"type": "string", "pattern": "^(http|ws)://[^/]+/"}),
+)
+_OLD_CONSOLE = Told(200, Shape(Field("console", _CONSOLE)))
+_PROTOCOL = {"enum": ["vnc", "spice", "serial", "mks"]}
+_FIGURE = or_null(COUNT)
+_WHOLE_DIAGNOSTICS = Shape(
+    Field("state", {"enum": ["pending", "running", "paused", "shutdown", "crashed", "suspended"]}),
+    Field("driver", {"enum": ["libvirt", "xenapi", "vmwareapi", "ironic", "hyperv"]}),
+    Field("hypervisor", or_null(TEXT)),
+    Field("hypervisor_os", or_null(TEXT)),
+    Field("uptime", _FIGURE),
+    Field("config_drive", BOOLEAN),
+    Field("num_cpus", COUNT),
+    Field("num_nics", COUNT),
+    Field("num_disks", COUNT),
+    Field("memory_details", Shape(Field("maximum", _FIGURE), Field("used", _FIGURE))),
+    Field(
+        "cpu_details",
+        array(Shape(Field("id", COUNT), Field("time", _FIGURE), Field("utilisation", _FIGURE))),
+    ),
+    Field(
+        "nic_details",
+        array(
+            Shape(
+                Field("mac_address", or_null(TEXT)),
+                *(
+                    Field(f"{way}_{what}", _FIGURE)
+                    for way in ("rx", "tx")
+                    for what in ("octets", "packets", "errors", "drop", "rate")
+                ),
+            )
+        ),
+    ),
+    Field(
+        "disk_details",
+        array(
+            Shape(
+                *(
+                    Field(name, _FIGURE)
+                    for name in (
+                        "read_bytes", "read_requests", "write_bytes", "write_requests", "errors_count",
+                    )
+                )
+            )
+        ),
+    ),
+)  # fmt: skip
+# Before, each hypervisor had names of its own.
+_OLD_DIAGNOSTICS = {"type": "object", "additionalProperties": {"type": "integer"}}
+_DIAGNOSTICS = Successive({(2, 1): _OLD_DIAGNOSTICS, (2, 48): _WHOLE_DIAGNOSTICS})
+_TAKEN_EVENT = Shape(
+    Field("name", NAME),
+    Field("server_uuid", UUID),
+    Field("status", {"enum": ["completed", "failed"]}),
+    Field("code", {"enum": [200, 400, 404, 422]}),
+    optional("tag", TEXT),
+)
+
 ANSWERS = {
     "GET /servers": Told(200, _list({"anyOf": [_BRIEF, _SILENT_BRIEF]})),
     "GET /servers/detail": Told(200, _list({"anyOf": [_LISTED, _SILENT_LISTED]})),
@@ -247,6 +315,51 @@ ANSWERS = {
     f"POST {_SERVER}/action os-start": Told(202),
     f"POST {_SERVER}/action os-stop": Told(202),
     f"POST {_SERVER}/action reboot": Told(202),
+    f"POST {_SERVER}/action pause": Told(202),
+    f"POST {_SERVER}/action unpause": Told(202),
+    f"POST {_SERVER}/action suspend": Told(202),
+    f"POST {_SERVER}/action resume": Told(202),
+    f"POST {_SERVER}/action rescue": Told(200, Shape(optional("adminPass", TEXT))),
+    f"POST {_SERVER}/action unrescue": Told(202),
+    f"POST {_SERVER}/action rebuild": Told(202, Shape(Field("server", _REBUILT))),
+    f"POST {_SERVER}/action createImage": Told(202, _IMAGE_ID),
+    f"POST {_SERVER}/action createBackup": Told(202, _IMAGE_ID, or_nothing=True),
+    f"POST {_SERVER}/action changePassword": Told(202),
+    f"POST {_SERVER}/action trigger_crash_dump": Told(202),
+    f"POST {_SERVER}/action os-resetState": Told(202),
+    f"POST {_SERVER}/action forceDelete": Told(202),
+    f"POST {_SERVER}/action restore": Told(202),
+    f"POST {_SERVER}/action addSecurityGroup": Told(202),
+    f"POST {_SERVER}/action removeSecurityGroup": Told(202),
+    f"POST {_SERVER}/action injectNetworkInfo": Told(202),
+    f"POST {_SERVER}/action resetNetwork": Told(202),
+    f"POST {_SERVER}/action os-getVNCConsole": _OLD_CONSOLE,
+    f"POST {_SERVER}/action os-getSPICEConsole": _OLD_CONSOLE,
+    f"POST {_SERVER}/action os-getSerialConsole": _OLD_CONSOLE,
+    f"POST {_SERVER}/remote-consoles": Told(
+        200, Shape(Field("remote_console", _CONSOLE.but(Field("protocol", _PROTOCOL))))
+    ),
+    "GET /os-console-auth-tokens/{token}": Told(
+        200,
+        Shape(
+            Field(
+                "console",
+                Shape(
+                    Field("instance_uuid", UUID),
+                    Field("host", TEXT),
+                    Field("port", COUNT),
+                    Field("internal_access_path", or_null(TEXT)),
+                    Field("tls_port", or_null(COUNT), since=(2, 99)),
+                ),
+            )
+        ),
+    ),
+    f"GET {_SERVER}/os-server-password": Told(200, Shape(Field("password", TEXT))),
+    f"DELETE {_SERVER}/os-server-password": Told(204),
+    f"GET {_SERVER}/diagnostics": Told(200, _DIAGNOSTICS),
+    "POST /os-server-external-events": Told(
+        200, Shape(Field("events", array(_TAKEN_EVENT))), or_else=207
+    ),
     f"POST {_SERVER}/action lock": Told(202),
     f"POST {_SERVER}/action unlock": Told(202),
     f"POST {_SERVER}/action os-getConsoleOutput": Told(200, Shape(Field("output", TEXT))),

@@ -1,7 +1,7 @@
 """A small language for answers by microversion: a shape is a closed object whose fields come and go.
 
-A node of a schema is JSON Schema (2020-12) in which a ``Shape`` may stand wherever a schema may;
-``schema_at`` returns it as plain JSON Schema at a microversion.
+A node of a schema is JSON Schema (2020-12) in which a ``Shape`` or a ``Successive`` may stand wherever a
+schema may; ``schema_at`` returns it as plain JSON Schema at a microversion.
 """
 
 from typing import Any
@@ -43,6 +43,20 @@ class Shape:
         return Shape(*(field for field in self.fields if field.name not in without), *fields)
 
 
+class Successive:
+    """A node that became another: the newest that is not newer than the microversion counts.
+
+    None stands for no body at all, where this is the whole of one.
+    """
+
+    def __init__(self, nodes: dict[Version, Node]) -> None:
+        self.nodes = nodes
+
+    def at(self, version: Version) -> Node:
+        """Return the node that counts."""
+        return self.nodes[max(since for since in self.nodes if since <= version)]
+
+
 def optional(name: str, node: Node, since: Version = FIRST, until: Version = LAST) -> Field:
     """Return a field that is not always there."""
     return Field(name, node, since, until, optional=True)
@@ -58,6 +72,8 @@ def schema_at(node: Node, version: Version) -> Node:
             "required": [field.name for field in present if not field.optional],
             "additionalProperties": False,
         }
+    if isinstance(node, Successive):
+        return schema_at(node.at(version), version)
     if isinstance(node, dict):
         return {key: schema_at(value, version) for key, value in node.items()}
     if isinstance(node, list):
@@ -71,6 +87,8 @@ def steps_of(node: Node) -> set[Version]:
         own = {field.since for field in node.fields}
         own |= {(until[0], until[1] + 1) for f in node.fields if (until := f.until) != LAST}
         return own.union(*(steps_of(field.node) for field in node.fields))
+    if isinstance(node, Successive):
+        return set(node.nodes).union(*(steps_of(one) for one in node.nodes.values()))
     if isinstance(node, dict):
         return set().union(*(steps_of(value) for value in node.values()))
     if isinstance(node, list):

@@ -5,12 +5,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from tests.functional.api.answers.shapes import FIRST, Node, Version, schema_at
+from tests.functional.api.answers.shapes import FIRST, Node, Successive, Version, schema_at
 
 
 class Told:
     """A status and the body that comes with it; None is no body. ``statuses`` says which status counts
-    from which microversion, where it changed; ``or_else`` is another that may come."""
+    from which microversion, where it changed; ``or_else`` is another that may come. With ``or_nothing`` the
+    body may be left out."""
 
     def __init__(
         self,
@@ -19,9 +20,11 @@ class Told:
         *,
         statuses: dict[Version, int] | None = None,
         or_else: int | None = None,
+        or_nothing: bool = False,
     ) -> None:
         self._statuses = {FIRST: status} | (statuses or {})
         self._or_else = or_else
+        self.or_nothing = or_nothing
         self.body = body
         self._validator = functools.cache(self._compiled)
 
@@ -29,6 +32,11 @@ class Told:
         """Return the statuses that may come at a microversion."""
         known = max(since for since in self._statuses if since <= version)
         return {self._statuses[known], self._or_else}
+
+    def has_body_at(self, version: Version) -> bool:
+        """Whether a body comes at a microversion."""
+        body = self.body
+        return (body.at(version) if isinstance(body, Successive) else body) is not None
 
     def _compiled(self, version: Version) -> Draft202012Validator:
         return Draft202012Validator(schema_at(self.body, version))

@@ -1,0 +1,109 @@
+"""What a compute host can be told to do with a server that it has: one order for each action.
+
+An order's name on the wire, ``do``, is the key of its rule in ``states.RULES``.
+"""
+
+import msgspec
+
+from kilonova.core import states
+from kilonova.core.ids import ImageId
+from kilonova.core.image import Image
+from kilonova.core.states import Action
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="do"):
+    """The root of all orders."""
+
+
+class Stop(Order, frozen=True, kw_only=True, tag=str(Action.STOP)):
+    """Shut the guest down: ask it first, then force it."""
+
+
+class Start(Order, frozen=True, kw_only=True, tag=str(Action.START)):
+    """Start a guest that is shut down."""
+
+
+class SoftReboot(Order, frozen=True, kw_only=True, tag=states.SOFT_REBOOT):
+    """Shut the guest down, and start it."""
+
+
+class HardReboot(Order, frozen=True, kw_only=True, tag=states.HARD_REBOOT):
+    """Cut the guest's power, make it anew from what is stored, and start it."""
+
+
+class Pause(Order, frozen=True, kw_only=True, tag=str(Action.PAUSE)):
+    """Let the guest stand still; its memory stays where it is."""
+
+
+class Unpause(Order, frozen=True, kw_only=True, tag=str(Action.UNPAUSE)):
+    """Let a paused guest go on."""
+
+
+class Suspend(Order, frozen=True, kw_only=True, tag=str(Action.SUSPEND)):
+    """Write the guest's memory to disk, and end it."""
+
+
+class Resume(Order, frozen=True, kw_only=True, tag=str(Action.RESUME)):
+    """Let a suspended guest go on where it was."""
+
+
+class Rescue(Order, frozen=True, kw_only=True, tag=str(Action.RESCUE)):
+    """Start the guest from an image, with its own disk beside it."""
+
+    image: Image
+
+
+class Unrescue(Order, frozen=True, kw_only=True, tag=str(Action.UNRESCUE)):
+    """Start a rescued guest from its own disk again."""
+
+
+class Rebuild(Order, frozen=True, kw_only=True, tag=str(Action.REBUILD)):
+    """Make the guest anew, from the image that the server has now."""
+
+
+class Snapshot(Order, frozen=True, kw_only=True, tag=str(Action.CREATE_IMAGE)):
+    """Copy the guest's disk into an image that has no data yet."""
+
+    image_id: ImageId
+
+
+class Backup(Order, frozen=True, kw_only=True, tag=str(Action.CREATE_BACKUP)):
+    """The same, and then remove backups of this type until ``rotation`` are left, the newest."""
+
+    image_id: ImageId
+    backup_type: str
+    rotation: int
+
+
+class ChangePassword(Order, frozen=True, kw_only=True, tag=str(Action.CHANGE_PASSWORD)):
+    """Set the password of the guest's administrator."""
+
+    password: str
+
+
+class TriggerCrashDump(Order, frozen=True, kw_only=True, tag=str(Action.TRIGGER_CRASH_DUMP)):
+    """Interrupt the guest's kernel, so that it dumps its memory."""
+
+
+AnyOrder = (
+    Stop
+    | Start
+    | SoftReboot
+    | HardReboot
+    | Pause
+    | Unpause
+    | Suspend
+    | Resume
+    | Rescue
+    | Unrescue
+    | Rebuild
+    | Snapshot
+    | Backup
+    | ChangePassword
+    | TriggerCrashDump
+)
+
+
+def rule_of(order: Order) -> str:
+    """Return the key of an order's rule in ``states.RULES``."""
+    return str(order.__struct_config__.tag)
