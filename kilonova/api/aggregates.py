@@ -1,16 +1,20 @@
 """Host aggregates: ``/os-aggregates``."""
 
+import logging
+
 from kilonova.api import parameters
 from kilonova.api.compute_services import fleet_of
 from kilonova.api.parameters import HOST, NAME, PRINTABLE, SHORT, ZONE_NAME, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import aggregates as views
-from kilonova.core.aggregate import ZONE, HostAggregate, ZoneConflict
+from kilonova.core.aggregate import ZONE, HostAggregate, ZoneConflict, uuids_with
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Conflict, Invalid
+from kilonova.core.errors import Conflict, Invalid, KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.db import aggregates
 from kilonova.db.aggregates import Change
+
+LOG = logging.getLogger(__name__)
 
 _RULE = "os_compute_api:os-aggregates"
 
@@ -95,7 +99,11 @@ def _change(asked: Asked, aggregate_id: str, wanted: Change) -> HostAggregate:
         moved |= set(before.hosts)
     if before.zone is not None:
         moved |= {host for host in (wanted.add_host, wanted.remove_host) if host is not None}
-    with_servers = fleet_of(asked).with_servers(moved)
+    fleet = fleet_of(asked)
+    with_servers = fleet.with_servers(moved)
+    if wanted.add_host is not None:
+        # A host that is new may not be mapped yet.
+        fleet.knows(wanted.add_host)
     return aggregates.change(api_db, number, wanted, utcnow(), with_servers)
 
 
@@ -118,7 +126,21 @@ def act(asked: Asked, aggregate_id: str) -> Answer:
         return _rezone(asked, aggregate_id, Change(metadata=metadata))
     host = HostName(wanted["host"])
     change = Change(add_host=host) if action == "add_host" else Change(remove_host=host)
-    return _answer(asked, _change(asked, aggregate_id, change))
+    changed = _change(asked, aggregate_id, change)
+    _mirror(asked, host)
+    return _answer(asked, changed)
+
+
+def _mirror(asked: Asked, host: HostName) -> None:
+    """Tell Placement which aggregates a host is in. If it cannot be told now, the converger does."""
+    services = asked.services
+    try:
+        groups = aggregates.list_aggregates(services.api_db)
+        wanted, ours = uuids_with(groups, host), [group.uuid for group in groups]
+        for provider in fleet_of(asked).providers_at(host):
+            services.placement.join(provider, wanted, among=ours)
+    except KilonovaError as error:
+        LOG.warning("The aggregates of %s are not in Placement yet: %s", host, error)
 
 
 def _check_zone(zone: str | None) -> None:

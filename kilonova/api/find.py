@@ -3,7 +3,7 @@
 import uuid as uuids
 
 from kilonova.api.routing import Asked
-from kilonova.core.errors import NotFound
+from kilonova.core.errors import DatabaseUnavailable, NotFound
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Located
 from kilonova.db import cells, instance_lists, instances
@@ -39,7 +39,12 @@ def find_server(asked: Asked, server_id: str, *, with_deleted: bool = False) -> 
                 return Located(instance=requested, cell_uuid=None)
             continue
         database = services.cells.database(mapping.cell_uuid)
-        instance = instances.get(database, uuid, with_deleted=with_deleted)
+        try:
+            instance = instances.get(database, uuid, with_deleted=with_deleted)
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(
+                f"The cell of instance {uuid} does not answer. Try again later."
+            ) from error
         if instance is None:
             break
         return Located(instance=instance, cell_uuid=mapping.cell_uuid)

@@ -8,15 +8,15 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from kilonova.api.scatter import gather
 from kilonova.core.errors import Conflict, DatabaseUnavailable, NotFound
 from kilonova.core.host import Service
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, ProviderUuid
 from kilonova.db import aggregates, hosted, hosts
-from kilonova.db.cells import Cells, mapped_hosts, unmap_host
+from kilonova.db.cells import Cells, cell_of_host, map_hosts, mapped_hosts, unmap_host
 from kilonova.db.engine import Database
 from kilonova.db.hosted import Hosted
 from kilonova.db.hosts import EVERY_NODE, NodeQuery, StoredNode
+from kilonova.db.scatter import gather
 
 
 class Fleet:
@@ -39,6 +39,26 @@ class Fleet:
                 if cell in found.silent and host in {None, name}
             ]
         return list(itertools.chain.from_iterable(found.answers.values())), silent
+
+    def knows(self, host: HostName) -> bool:
+        """Whether there is such a compute host. One that has just reported for the first time is mapped."""
+        if cell_of_host(self._api_db, host) is not None:
+            return True
+        found = gather(self._cells, lambda db: hosts.is_host(db, host))
+        for cell, there in found.answers.items():
+            if there:
+                map_hosts(self._api_db, cell, [host])
+                return True
+        return False
+
+    def providers_at(self, host: HostName) -> tuple[ProviderUuid, ...]:
+        """Return the providers of a host's compute nodes; none if the host is not mapped.
+
+        Raises:
+            DatabaseUnavailable: its cell does not answer.
+        """
+        cell = cell_of_host(self._api_db, host)
+        return () if cell is None else hosts.providers_at(self._cells.database(cell), host)
 
     def nodes(self, wanted: NodeQuery = EVERY_NODE) -> list[StoredNode]:
         """Return the compute nodes of the cells that answer, in order of the providers' UUIDs."""

@@ -11,7 +11,6 @@ from kilonova.api.find import find_server
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import PAGE, TEXT, Schema, number_of, values
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
-from kilonova.api.scatter import gather
 from kilonova.api.schemas.moves import FORCE_COMPLETE
 from kilonova.api.server_tasks import check_unlocked, record_of
 from kilonova.api.views import migrations as views
@@ -22,6 +21,7 @@ from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.states import Action, TaskState
 from kilonova.db import actions, flavors, migration_lists, moves
 from kilonova.db.migration_lists import MigrationQuery
+from kilonova.db.scatter import gather
 from kilonova.rpc.messages import GuideMove
 
 LOG = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ def next_links(asked: Asked, path: str, limit: int, ids: list[Any]) -> list[dict
     """Return the link to the next page, if this one, of items of these ids, is full."""
     if not ids or len(ids) < limit:
         return []
-    repeated = [(name, value) for name, all_ in asked.query.items() for value in all_]
-    query = sorted([pair for pair in repeated if pair[0] != "marker"] + [("marker", str(ids[-1]))])
+    parameters = {**asked.query, "marker": [str(ids[-1])]}
+    # By name alone: of sort keys and their directions, the order counts.
+    query = [(name, value) for name in sorted(parameters) for value in parameters[name]]
     return [{"rel": "next", "href": f"{asked.link(path)}?{urlencode(query)}"}]

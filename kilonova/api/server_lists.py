@@ -2,25 +2,34 @@
 
 import functools
 import itertools
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from kilonova.api.paging import next_links
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.scatter import gather
 from kilonova.api.server_queries import server_query
 from kilonova.api.server_sight import sight_of
 from kilonova.api.views import servers as views
-from kilonova.core.errors import DatabaseUnavailable
+from kilonova.api.views.servers import Sight
 from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.states import VmState
 from kilonova.db import instance_lists, instances
-from kilonova.db.instance_lists import NEWEST_FIRST, Mapped, ServerQuery, sort_value
+from kilonova.db.instance_lists import (
+    MAPPED_COLUMNS,
+    NEWEST_FIRST,
+    Mapped,
+    ServerQuery,
+    sort_value,
+)
+from kilonova.db.scatter import gather, gather_from
 
-Found = tuple[Instance, CellUuid | None]
-"""A server, and its cell, if it has one yet."""
+Found = tuple[Instance | Mapped, CellUuid | None]
+"""A server, and its cell, if it has one that answers. Of one whose cell does not, the mapping is known."""
+
+_WITH_FAULT = frozenset({VmState.ERROR, VmState.DELETED})
 
 
 def index(asked: Asked) -> Answer:
@@ -37,26 +46,34 @@ def _list(asked: Asked, kind: str) -> Answer:
     wanted = server_query(asked, f"os_compute_api:servers:{kind}:get_all_tenants")
     if wanted is None:
         return Answer({"servers": []})
-    found, silent = _page(asked, wanted)
+    found = _page(asked, wanted)
+    faults = _faults(asked, found) if kind == "detail" else {}
     sight = sight_of(asked, show=False)
-    if kind == "detail":
-        faults = _faults(asked, found)
-        shown = [views.full(i, faults.get(i.uuid), sight) for i, _ in found]
-    else:
-        shown = [views.brief(i, sight) for i, _ in found]
+    view = _detailed if kind == "detail" else _brief
+    shown = [view(server, faults.get(server.uuid), sight) for server, _ in found]
     path = "/servers/detail" if kind == "detail" else "/servers"
-    links = next_links(asked, path, wanted.limit, [i.uuid for i, _ in found])
-    if silent and asked.version >= (2, 69):
-        unknown = _unknown(asked, wanted, silent, wanted.limit - len(shown))
-        if kind == "detail":
-            shown += [views.unknown(m.uuid, m.project_id, m.created_at, sight) for m in unknown]
-        else:
-            shown += [views.unknown_brief(m.uuid, sight) for m in unknown]
+    links = next_links(asked, path, wanted.limit, [server.uuid for server, _ in found])
     return Answer({"servers": shown, "servers_links": links} if links else {"servers": shown})
 
 
-def _page(asked: Asked, wanted: ServerQuery) -> tuple[list[Found], frozenset[CellUuid]]:
-    """Ask every cell at once for its page, and merge; return the cells that do not answer, too."""
+def _detailed(server: Instance | Mapped, fault: Fault | None, sight: Sight) -> dict[str, Any]:
+    if isinstance(server, Mapped):
+        return views.unknown(server.uuid, server.project_id, server.created_at, sight)
+    return views.full(server, fault, sight)
+
+
+def _brief(server: Instance | Mapped, _fault: Fault | None, sight: Sight) -> dict[str, Any]:
+    if isinstance(server, Mapped):
+        return views.unknown_brief(server.uuid, sight)
+    return views.brief(server, sight)
+
+
+def _page(asked: Asked, wanted: ServerQuery) -> list[Found]:
+    """Ask every cell at once for its page, and merge.
+
+    What a cell that does not answer would say of its servers is not known, so they are left out, unless
+    what is wanted goes by nothing but what their mappings say: then they stand in their places, from 2.69.
+    """
     services = asked.services
     # Build requests come first: one that becomes an instance meanwhile is then found twice, never missed.
     found: dict[InstanceUuid, Found] = {i.uuid: (i, None) for i in _requested(asked, wanted)}
@@ -65,8 +82,17 @@ def _page(asked: Asked, wanted: ServerQuery) -> tuple[list[Found], frozenset[Cel
     )
     for cell, instances_there in parts.answers.items():
         found |= {i.uuid: (i, cell) for i in instances_there}
+    if parts.silent and asked.version >= (2, 69) and _goes_by_mappings(wanted):
+        for known in instance_lists.mapped_to(services.api_db, parts.silent, wanted):
+            found[known.uuid] = (known, None)
     ordered = sorted(found.values(), key=functools.cmp_to_key(_comparison(wanted)))
-    return ordered[: wanted.limit], parts.silent
+    return ordered[: wanted.limit]
+
+
+def _goes_by_mappings(wanted: ServerQuery) -> bool:
+    plain = ServerQuery(project_id=wanted.project_id, limit=wanted.limit)
+    same = msgspec.structs.replace(wanted, sort=plain.sort, after=None) == plain
+    return same and all(key in MAPPED_COLUMNS for key, _ in wanted.sort)
 
 
 def _comparison(wanted: ServerQuery) -> Any:
@@ -114,24 +140,13 @@ def _meets(instance: Instance, wanted: ServerQuery) -> bool:
 
 
 def _faults(asked: Asked, found: list[Found]) -> dict[InstanceUuid, Fault]:
+    """Return the newest faults of those that show one, of all cells at once."""
     by_cell: dict[CellUuid, list[InstanceUuid]] = {}
-    for instance, cell in found:
-        if cell is not None and instance.vm_state in (VmState.ERROR, VmState.DELETED):
-            by_cell.setdefault(cell, []).append(instance.uuid)
+    for server, cell in found:
+        if cell is not None and isinstance(server, Instance) and server.vm_state in _WITH_FAULT:
+            by_cell.setdefault(cell, []).append(server.uuid)
+    work = {cell: partial(instances.newest_faults, uuids=uuids) for cell, uuids in by_cell.items()}
     faults: dict[InstanceUuid, Fault] = {}
-    for cell, uuids in by_cell.items():
-        try:
-            faults |= instances.newest_faults(asked.services.cells.database(cell), uuids)
-        except DatabaseUnavailable:
-            continue
+    for answer in gather_from(asked.services.cells, work).answers.values():
+        faults |= answer
     return faults
-
-
-def _unknown(
-    asked: Asked, wanted: ServerQuery, silent: frozenset[CellUuid], room: int
-) -> list[Mapped]:
-    """Return what is known of the servers of cells that do not answer, behind an unfiltered first page."""
-    plain = ServerQuery(project_id=wanted.project_id, limit=wanted.limit)
-    if msgspec.structs.replace(wanted, sort=NEWEST_FIRST) != plain or room <= 0:
-        return []
-    return instance_lists.mapped_to(asked.services.api_db, silent, wanted.project_id, room)

@@ -6,6 +6,7 @@ Source of the parameters: Compute API reference, "List Servers".
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from kilonova.api import parameters
 from kilonova.api.find import find_server
@@ -14,10 +15,18 @@ from kilonova.api.parameters import TEXT, Schema, moment_of, number_of, values
 from kilonova.api.routing import Asked
 from kilonova.api.versions import Version
 from kilonova.core import states
-from kilonova.core.errors import Forbidden, Invalid, NotFound
+from kilonova.core.errors import DatabaseUnavailable, Forbidden, Invalid, NotFound
+from kilonova.core.instance import Instance
 from kilonova.core.name_pattern import NamePattern
 from kilonova.core.states import VmState
-from kilonova.db.instance_lists import NEWEST_FIRST, SORT_COLUMNS, ServerQuery
+from kilonova.db.instance_lists import (
+    MAPPED_COLUMNS,
+    NEWEST_FIRST,
+    SORT_COLUMNS,
+    Mapped,
+    ServerQuery,
+    mapped,
+)
 
 _PRIVILEGED = "os_compute_api:servers:allow_all_filters"
 _NEVER: Version = (99, 0)
@@ -146,11 +155,27 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
         return None
     marker = asked.one("marker")
     if marker is not None:
-        try:
-            wanted["after"] = find_server(asked, marker, with_deleted=True).instance
-        except NotFound as error:
-            raise Invalid(f"marker [{marker}] not found") from error
+        wanted["after"] = _marked(asked, marker, wanted["sort"])
     return ServerQuery(**wanted)
+
+
+def _marked(
+    asked: Asked, marker: str, sort: tuple[tuple[str, bool], ...]
+) -> Instance | Mapped | None:
+    """Return the server behind which a page begins; its mapping, if its cell is away and that is enough.
+
+    Raises:
+        Invalid: there is none.
+        DatabaseUnavailable: its cell is away, and the order is by what only the cell knows.
+    """
+    try:
+        return find_server(asked, marker, with_deleted=True).instance
+    except NotFound as error:
+        raise Invalid(f"marker [{marker}] not found") from error
+    except DatabaseUnavailable:
+        if all(key in MAPPED_COLUMNS for key, _ in sort):
+            return mapped(asked.services.api_db, str(UUID(marker)))
+        raise
 
 
 def _project(asked: Asked, rule: str, *, privileged: bool) -> str | None:

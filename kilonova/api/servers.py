@@ -1,6 +1,7 @@
 """Servers: their routes, and what shows or changes one."""
 
 from typing import Any
+from uuid import UUID
 
 from kilonova.api import server_create, server_delete, server_lists
 from kilonova.api.find import find_server, missing
@@ -43,7 +44,7 @@ def _unknown(asked: Asked, server_id: str) -> dict[str, Any]:
         DatabaseUnavailable: it does not answer either.
         NotFound: there is none that the asker may know of.
     """
-    mapped, spec = instance_lists.outline(asked.services.api_db, server_id)
+    mapped, spec = instance_lists.outline(asked.services.api_db, str(UUID(server_id)))
     if mapped.project_id != asked.context.project_id and not asked.context.is_admin:
         raise missing(server_id)
     return views.unknown_full(mapped, spec, sight_of(asked))

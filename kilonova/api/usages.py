@@ -8,7 +8,6 @@ from kilonova.api import parameters
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import TEXT, values
 from kilonova.api.routing import Answer, Asked, Route
-from kilonova.api.scatter import gather
 from kilonova.api.views import usages as views
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid
@@ -16,6 +15,7 @@ from kilonova.core.ids import InstanceUuid, ProjectId
 from kilonova.core.usage import Ran, totals
 from kilonova.db import usages
 from kilonova.db.cells import mapping_of
+from kilonova.db.scatter import gather
 from kilonova.db.usages import Period
 
 _RULE = "os_compute_api:os-simple-tenant-usage"

@@ -18,6 +18,7 @@ from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http import images
 from kilonova.http.identity import Wsgi, authenticated
+from kilonova.placement import client
 from kilonova.rpc.connect import Buses
 
 
@@ -25,7 +26,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
     """Return the application behind its authentication."""
     pool_size = conf.compute_api.threads
     api_db = Database(conf.api_database.connection, pool_size=pool_size)
-    cells = Cells(api_db, pool_size=pool_size)
+    cells = Cells(api_db, pool_size=pool_size, patience=conf.api.cell_timeout)
     buses = Buses(conf)
     services = Services(
         conf=conf,
@@ -36,6 +37,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
         images=images.load(conf),
         policy=Policy(enforcer_for(conf)),
         host_statuses=HostStatuses(Fleet(api_db, cells), conf.service_down_time),
+        placement=client.load(conf),
     )
     app: Any = create_app(services)
     return authenticated(app, conf, public=is_public, default_roles=("member", "reader"))

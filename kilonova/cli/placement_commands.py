@@ -43,7 +43,9 @@ class Change(NamedTuple):
 
 def add_commands(groups: Any) -> None:
     """Add the group ``placement`` to a parser's groups."""
-    commands = groups.add_parser("placement").add_subparsers(required=True)
+    commands = groups.add_parser("placement", help="Placement against the cells").add_subparsers(
+        required=True
+    )
     for command, option, meaning in (
         (audit, "--repair", "set what is used to what is allocated"),
         (sync, "--dry-run", "only say what would be changed"),

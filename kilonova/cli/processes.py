@@ -11,6 +11,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _NAMES = (
     ("kilonova-api", "api"),
     ("kilonova-placement", "placement"),
+    ("kilonova.cli.placement", "placement"),
     ("kilonova-conductor", "conductor"),
     ("kilonova-scheduler", "scheduler"),
     ("kilonova-compute", "compute"),
@@ -45,11 +46,10 @@ class Usage:
         }
 
     def since(self, before: "Usage") -> dict[str, float]:
-        """Return what each kind of process used since ``before``; what came or went between is left out."""
+        """Return what each kind of process used since ``before``; what ended meanwhile is left out."""
         spent: defaultdict[str, float] = defaultdict(float)
         for pid, (name, seconds) in self._by_pid.items():
-            if pid in before._by_pid:
-                spent[name] += seconds - before._by_pid[pid][1]
+            spent[name] += seconds - before._by_pid.get(pid, (name, 0.0))[1]
         return dict(spent)
 
 

@@ -12,9 +12,11 @@ from kilonova.core import settings
 from kilonova.core.errors import Invalid, KilonovaError
 from kilonova.scheduler import recipe, workload
 from kilonova.scheduler.simulated_fleet import Fleet
-from kilonova.scheduler.simulator import Results, Simulation
+from kilonova.scheduler.simulator import Crowd, Results, Simulation
 
 _BAR = 40
+_DELAY = 0.05
+"""Seconds from a scheduler's look at the hosts to its claims: what a selection takes over the network."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=100,
         metavar="N",
         help="servers that arrive together and are alike are decided N at a time (%(default)s)",
+    )
+    parser.add_argument(
+        "--schedulers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="let N schedulers take turns, each with a picture of its own (%(default)s)",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=None,
+        metavar="SECONDS",
+        help="from a look at the hosts to the claim (0, with several schedulers 0.05)",
     )
     parser.add_argument(
         "--config-file",
@@ -46,8 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Simulate and print: exit 0 if every server was placed, 1 if some were not, 255 on an error."""
     try:
-        if options.batch < 1:
-            raise Invalid("--batch must be at least 1.")
+        if options.batch < 1 or options.schedulers < 1:
+            raise Invalid("--batch and --schedulers must be at least 1.")
+        if options.delay is not None and options.delay < 0:
+            raise Invalid("--delay must not be below 0.")
         draw = _plotter() if options.plot else None
         results = _simulate(options)
         if draw is not None:
@@ -69,7 +87,9 @@ def _simulate(options: argparse.Namespace) -> Results:
     fleet = Fleet(workload.read_fleet(options.fleet), seed=options.seed, least=workload.least(plan))
     if not fleet.hosts:
         raise Invalid(f"{options.fleet}: hosts: there is none.")
-    simulation = Simulation(fleet, recipe.load(conf), seed=options.seed, batch=options.batch)
+    simulation = Simulation(
+        fleet, recipe.load(conf), seed=options.seed, batch=options.batch, crowd=_crowd(options)
+    )
     # A trace says only at its end how many requests it has.
     total = 0 if plan.arrival.kind == "trace" else plan.arrival.requests
     show = not options.quiet and sys.stderr.isatty()
@@ -79,6 +99,12 @@ def _simulate(options: argparse.Namespace) -> Results:
         build_seconds=plan.build_seconds,
         progress=progress,
     )
+
+
+def _crowd(options: argparse.Namespace) -> Crowd:
+    usual = _DELAY if options.schedulers > 1 else 0.0
+    delay = usual if options.delay is None else options.delay
+    return Crowd(schedulers=options.schedulers, delay=delay)
 
 
 def _progress(total: int) -> Callable[[int], None]:
@@ -112,6 +138,8 @@ def _table(results: Results) -> str:
         ("in use at the end", used),
         ("hosts in use", f"{results.hosts_used}, at least {results.hosts_at_least} are needed"),
         ("balance", f"{results.balance} servers between the fullest and the emptiest host"),
+        ("schedulers", f"{results.schedulers}"),
+        ("claims refused", f"{results.claims_refused}, and picked anew"),
         ("hosts looked at", f"{results.considered_per_decision:.1f} a decision"),
         ("placements", f"{results.placements_per_cpu_second:.0f} a CPU second"),
         ("seed", f"{results.seed}"),

@@ -121,7 +121,8 @@ class Adoption:
             self._end_build(context, instance)
         elif step is Step.FINISH_BUILD:
             LOG.info("%s was built before the host was restarted", instance.uuid)
-            self._reporter.send(built(instance, context.request_id))
+            nics = guest.nics if guest else ()
+            self._reporter.send(built(instance, context.request_id, nics))
         elif step is Step.REPLACE and guest is not None:
             self._remove_earlier(instance, guest)
             self._compare(context, instance, PowerState.NOSTATE)

@@ -8,23 +8,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from io import BytesIO
 
 from oslo_config import cfg
 
+from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.fake_guests import FakeGuest, FakeMoves
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.inventory import (
+    Capacity,
+    count_properties,
+    inventory,
+    provider_uuid,
+    set_apart,
+)
 from kilonova.compute.machine import booted_at
 from kilonova.compute.script import FakeHosts, Script, StepName
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
+from kilonova.core.devices import cpus_by_class, numa_left, pci_left
 from kilonova.core.diagnostics import Diagnostics, DiskFigures
 from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
 
 _PORTS = {
@@ -53,47 +62,62 @@ class FakeDriver(FakeMoves):
         self._host = host
         self._spawn_seconds = plays.spawn_seconds
         self._script = script
+        self._parts = script.parts(host)
         self._capacity = Capacity(
-            vcpus=plays.vcpus, memory_mb=plays.memory_mb, disk_gb=plays.disk_gb
+            vcpus=plays.vcpus,
+            memory_mb=self._parts.memory_mb or plays.memory_mb,
+            disk_gb=plays.disk_gb,
+            pcpus=len(set_apart(conf, plays.vcpus)),
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
         self._guests: dict[InstanceUuid, FakeGuest] = {}
-        self._used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
+        plugs = conf.network.provider == "libvirt"
+        self._book = AddressBook(range_of(conf.network.fixed_range)) if plugs else None
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
         self._script.play("nodes", self._host)
-        node = NodeName(self._host)
+        node, parts = NodeName(self._host), self._parts
         with self._lock:
             used = dict(self._used)
+            servers = [guest.instance for guest in self._guests.values()]
             running = sum(guest.power == PowerState.RUNNING for guest in self._guests.values())
         report = NodeReport(
             node=node,
             provider_uuid=provider_uuid(self._host, node),
             hypervisor_type="fake",
-            hypervisor_version=1,
-            host_ip="127.0.0.1",
+            hypervisor_version=parts.hypervisor_version,
+            host_ip=parts.host_ip,
             vcpus=self._capacity.vcpus,
             memory_mb=self._capacity.memory_mb,
             disk_gb=self._capacity.disk_gb,
-            vcpus_used=used["VCPU"],
+            vcpus_used=used["VCPU"] + used["PCPU"],
             memory_mb_used=used["MEMORY_MB"],
             disk_gb_used=used["DISK_GB"],
             running_vms=running,
+            servers=len(servers),
+            image_properties=count_properties(server.image for server in servers),
+            metrics=parts.metrics,
+            pci=reduce(pci_left, servers, parts.pci),
+            numa=reduce(numa_left, servers, parts.numa),
             inventory=self._inventory,
-            traits=("COMPUTE_NODE",),
-            capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"},
-            supported=(("x86_64", "fake", "hvm"),),
+            traits=("COMPUTE_NODE", *parts.traits),
+            capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"} | parts.capabilities,
+            supported=parts.supported or (("x86_64", "fake", "hvm"),),
             booted_at=self._booted_at,
         )
         return (report,)
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """See ``Driver``."""
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``. A fake card is an address in a book."""
         self._script.play("networks", self._host, instance.name)
+        if self._book is None or instance.wishes.networks == "none":
+            return ()
+        return (self._book.take(instance.uuid, instance.nics),)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``."""
@@ -129,19 +153,28 @@ class FakeDriver(FakeMoves):
             self._watcher.power_changed(uuid, power)
 
     def _count(self, instance: Instance, sign: int) -> None:
-        for name, amount in flavor.resources(instance.flavor).items():
+        for name, amount in cpus_by_class(instance, flavor.resources(instance.flavor)).items():
             self._used[name] += sign * amount
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
         guest = self._guests.get(uuid)
         if guest is None:
+            self._unplug(uuid)
             return
         self._script.play("destroy", self._host, guest.instance.name)
         with self._lock:
             if self._guests.pop(uuid, None) is not None:
                 self._count(guest.instance, -1)
+        self._unplug(uuid)
         self._tell(uuid, PowerState.SHUTDOWN)
+
+    def _cards(self, uuid: InstanceUuid) -> tuple[Nic, ...]:
+        return self._book.cards(uuid) if self._book else ()
+
+    def _unplug(self, uuid: InstanceUuid) -> None:
+        if self._book is not None:
+            self._book.give_back(uuid)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``. A fake guest obeys at once."""
@@ -273,7 +306,7 @@ class FakeDriver(FakeMoves):
         self._script.play("guests", self._host)
         with self._lock:
             return {
-                uuid: Guest(guest.power, guest.instance.epoch)
+                uuid: Guest(guest.power, guest.instance.epoch, self._cards(uuid))
                 for uuid, guest in self._guests.items()
             }
 

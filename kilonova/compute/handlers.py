@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+import msgspec
 from msgspec import UNSET
 
 from kilonova.compute.actions import Actions
@@ -19,6 +20,7 @@ from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext, log_under
 from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import KilonovaError
+from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
@@ -66,6 +68,7 @@ class ComputeHandlers:
         # Of its own, so that no delete waits for the actions of others.
         self._deletes = ThreadPoolExecutor(8, thread_name_prefix=f"delete-{host}")
         self._in_hand: set[Future[None]] = set()
+        self._being_built: set[Future[None]] = set()
         self._stopped = threading.Event()
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
@@ -156,8 +159,19 @@ class ComputeHandlers:
                 LOG.exception("A task on %s failed", self._host)
 
         task = pool.submit(run)
-        self._in_hand.add(task)
-        task.add_done_callback(self._in_hand.discard)
+        kept = (self._in_hand, self._being_built) if pool is self._builds else (self._in_hand,)
+        for tasks in kept:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    def counted(self, node: NodeReport) -> NodeReport:
+        """Return a driver's report of the node with what is in hand: the driver knows of guests only."""
+        return msgspec.structs.replace(
+            node,
+            servers=node.servers + len(self._being_built),
+            busy=len(self._in_hand),
+            failed_builds=self._builder.failed_in_a_row,
+        )
 
     def stop(self, seconds: float) -> None:
         """Finish what is in hand, for at most ``seconds``; what waits is sent again by the converger."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from kilonova.compute.acts import CLEAN_SECONDS
 from kilonova.compute.driver import Driver
@@ -18,7 +19,7 @@ from kilonova.compute.stages import Stages
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Nic
 from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
@@ -87,6 +88,8 @@ class _Part:
         self._is_going = is_going
         self._reporter = reporter
         self._told_at = time.monotonic() - _TOLD_EVERY
+        self.nics: tuple[Nic, ...] | UnsetType = UNSET
+        """What the guest is plugged into here, once that is known."""
         self._plain = InstanceReport(
             instance_uuid=self.instance.uuid,
             epoch=self.instance.epoch,
@@ -234,7 +237,7 @@ class Mover:
         except KilonovaError:
             return report
         power = guest.power if guest is not None else PowerState.NOSTATE
-        return msgspec.structs.replace(report, power_state=power)
+        return msgspec.structs.replace(report, power_state=power, nics=part.nics)
 
     def _clean(self, part: _Part) -> bool:
         """Remove what a failed part left, where another host is told next; False if that is not sure.
@@ -309,19 +312,22 @@ class Mover:
     def _finish(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.builds:
-            self._rebuild(instance, power_on=migration.power_on)
-        elif migration.is_live:
+            self._rebuild(part)
+            return
+        part.nics = self._driver.prepare_networks(instance)
+        if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
             self._driver.receive(instance, migration, power_on=migration.power_on)
 
-    def _rebuild(self, instance: Instance, *, power_on: bool) -> None:
-        """Make the guest of a server whose host is dead: from its image, as there is nothing else."""
+    def _rebuild(self, part: _Part) -> None:
+        """Make the guest of a server of an image, as there is nothing else."""
+        instance = part.instance
         self._driver.destroy(instance.uuid)
-        self._driver.prepare_networks(instance)
+        part.nics = self._driver.prepare_networks(instance)
         self._driver.prepare_disks(instance)
         self._driver.spawn(instance)
-        if not power_on:
+        if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
 
     def _clear(self, part: _Part) -> None:
@@ -340,4 +346,5 @@ class Mover:
         if migration.is_live:
             # It never stopped.
             return
+        part.nics = self._driver.prepare_networks(instance)
         self._driver.restore(instance, migration, power_on=migration.power_on)

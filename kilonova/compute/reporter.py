@@ -85,6 +85,9 @@ class Reporter:
         """Queue a report and wait until it is taken; False if it is refused.
 
         Once ``ended`` is set a report that is not on its way is taken back, and counts as refused.
+
+        Raises:
+            BuildFailed: it is refused because this host is not fit for it, but another may be.
         """
         answer = self.send(report)
         while True:

@@ -20,13 +20,28 @@ from kilonova.core.errors import (
     KilonovaError,
 )
 from kilonova.core.ids import HostName
+from kilonova.core.scheduling import NumaCell, PciPool
 
 StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
     "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
-    "console", "guests", "power-off",
+    "console", "guests", "power-off", "report",
 ]  # fmt: skip
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a host has beyond CPUs, memory and disk; what is left out is as on every fake host."""
+
+    numa: tuple[NumaCell, ...] = ()
+    pci: tuple[PciPool, ...] = ()
+    metrics: dict[str, float] = {}
+    traits: tuple[str, ...] = ()
+    capabilities: dict[str, str] = {}
+    supported: tuple[tuple[str, str, str], ...] = ()
+    hypervisor_version: int = 1
+    host_ip: str = "127.0.0.1"
+    memory_mb: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +49,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     It happens the first ``times`` times (None: always), whichever hosts they are on. It takes ``seconds``
     and, with ``error``, fails with that message: ``abort`` says that no other host should try,
-    ``unavailable`` that the hypervisor does not answer.
+    ``unavailable`` that the hypervisor does not answer. ``report`` is what the step of that name tells of
+    a host.
     """
 
     step: StepName
@@ -45,6 +61,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     error: str = ""
     abort: bool = False
     unavailable: bool = False
+    report: Parts = Parts()
 
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -70,7 +87,9 @@ class FakeHosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if not path:
             return cls()
         try:
-            return msgspec.yaml.decode(Path(path).read_bytes(), type=cls)
+            said = msgspec.yaml.decode(Path(path).read_bytes())
+            # Through JSON, so that the keys of a mapping may be numbers or numbers as text.
+            return msgspec.json.decode(msgspec.json.encode(said), type=cls)
         except (OSError, msgspec.DecodeError) as error:
             raise Invalid(f"[fake] script: {path}: {error}") from error
 
@@ -82,6 +101,11 @@ class Script:
         self._steps = tuple(steps)
         self._played = [0] * len(self._steps)
         self._lock = threading.Lock()
+
+    def parts(self, host: HostName) -> Parts:
+        """Return what a host is said to have: by the first step that says so."""
+        told = (s.report for s in self._steps if s.step == "report" and s.host in ("", host))
+        return next(told, Parts())
 
     def take(self, name: StepName, host: HostName, server: str = "") -> tuple[Step, ...]:
         """Return the steps that apply now, counting each as played."""

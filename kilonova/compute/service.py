@@ -111,7 +111,7 @@ class ComputeService:
         return True
 
     def _beat(self) -> None:
-        nodes = self._driver.nodes()
+        nodes = tuple(self._handlers.counted(node) for node in self._driver.nodes())
         for node in nodes:
             self._register(node)
         changed = None if nodes == self._sent else nodes

@@ -22,6 +22,7 @@ from kilonova.rpc.messages import (
     BuildInstance,
     HostInstances,
     ListInstances,
+    Ping,
     ReportHost,
     ReportInstances,
     ReportsTaken,
@@ -40,6 +41,11 @@ class CellConductor:
         self._bus = bus
         self._placement = placement
         self._moves = CellMoves(cell_db, bus, placement)
+
+    def ping(self, _context: RequestContext, _message: Ping) -> Taken:
+        """Answer, if the database answers."""
+        hosts.list_services(self._cell_db, binary=hosts.COMPUTE, host="")
+        return Taken()
 
     def report_host(self, _context: RequestContext, message: ReportHost) -> Taken:
         """Store a host's sign of life and, if it says so, what it has."""

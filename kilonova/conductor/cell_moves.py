@@ -68,7 +68,8 @@ class CellMoves:
 
     def _done(self, migration: Migration, report: InstanceReport, seen: Seen) -> None:
         power = PowerState.NOSTATE if report.power_state is UNSET else report.power_state
-        arrived = move_plan.Arrived(power=power)
+        nics = None if report.nics is UNSET else report.nics
+        arrived = move_plan.Arrived(power=power, nics=nics)
         if migration.stage is Stage.UNDOING:
             self.claim(migration, (migration.source_allocation, {}), seen)
         elif migration.stage in (Stage.CLEARING, Stage.ABANDONING):

@@ -1,20 +1,22 @@
 """The converger: compares what should be with what is, and sends on what stopped moving.
 
 One leads at a time, by a lease. Every repair may be done twice without harm, is logged with the server's
-UUID and counted.
+UUID and counted. The cells are gone through at once: one that hangs is left to itself until it is done.
 """
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from functools import partial
 
 from oslo_config import cfg
 from prometheus_client import Counter
 
-from kilonova.conductor import plan
+from kilonova.conductor import aggregate_mirror, plan
 from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
@@ -37,7 +39,7 @@ from kilonova.db import (
     tasks,
     unfinished,
 )
-from kilonova.db.cells import Cells, map_hosts, mapping_of
+from kilonova.db.cells import Cell, Cells, hosts_in, map_hosts, mapping_of
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -59,6 +61,10 @@ _NOT_DONE_BY_SILENT = timedelta(seconds=60)
 """The same where the host gives no sign of life either."""
 _PRUNING = timedelta(seconds=60)
 """Between two looks at whether old decisions are to be forgotten."""
+
+_CELLS_AT_ONCE = 32
+_MIRRORED_EVERY = 60.0
+"""Seconds from one comparison of the aggregates with Placement's to the next."""
 
 
 class Converger:
@@ -84,6 +90,9 @@ class Converger:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
         self._failing: set[str] = set()
+        self._threads = ThreadPoolExecutor(_CELLS_AT_ONCE, "converge")
+        self._under_way: dict[CellUuid, Future[None]] = {}
+        self._mirrored_at = -_MIRRORED_EVERY
 
     def start(self) -> None:
         """Begin."""
@@ -93,6 +102,7 @@ class Converger:
         """End after the repair in hand, and let another lead."""
         self._stopped.set()
         self._thread.join(timeout=5)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._attempt("lease", lambda: leases.let_go(self._api_db, "converger", self._holder))
 
     def _run(self) -> None:
@@ -116,19 +126,32 @@ class Converger:
             return
         self._attempt("build requests", self._drive_stale)
         self._attempt("decisions", self._forget_decisions)
+        self._attempt("cells", self._cells.refresh)
+        begun = self._begin_cells()
+        self._attempt("aggregates", self._mirror_aggregates)
+        wait(begun, timeout=self._interval)
+
+    def _begin_cells(self) -> list[Future[None]]:
+        """Begin to converge every cell but cell0, unless it is still being converged."""
         for cell in self._cells.all():
-            if cell.uuid == CELL0:
-                continue
-            for name, repair in (
-                ("hosts", self._map_hosts),
-                ("late builds", self._fail_late),
-                ("builds", self._send_again),
-                ("deletes", self._delete_again),
-                ("tasks", self._give_up_tasks),
-                ("moves", self._send_moves_on),
-                ("moves' ends", self._moves.settle),
-            ):
-                self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
+            before = self._under_way.get(cell.uuid)
+            if cell.uuid != CELL0 and (before is None or before.done()):
+                begun = self._threads.submit(self._converge_cell, cell)
+                begun.add_done_callback(_tell)
+                self._under_way[cell.uuid] = begun
+        return list(self._under_way.values())
+
+    def _converge_cell(self, cell: Cell) -> None:
+        for name, repair in (
+            ("hosts", self._map_hosts),
+            ("late builds", self._fail_late),
+            ("builds", self._send_again),
+            ("deletes", self._delete_again),
+            ("tasks", self._give_up_tasks),
+            ("moves", self._send_moves_on),
+            ("moves' ends", self._moves.settle),
+        ):
+            self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
 
     def _attempt(self, what: str, repair: Callable[[], None]) -> None:
         try:
@@ -141,6 +164,13 @@ class Converger:
             if what in self._failing:
                 LOG.info("Converging %s works again", what)
             self._failing.discard(what)
+
+    def _mirror_aggregates(self) -> None:
+        if time.monotonic() - self._mirrored_at < _MIRRORED_EVERY:
+            return
+        changed = aggregate_mirror.repair(self._api_db, self._cells, self._placement)
+        REPAIRS.labels("aggregate").inc(changed)
+        self._mirrored_at = time.monotonic()
 
     def _drive_stale(self) -> None:
         stale = build_requests.stale(self._api_db, utcnow(), untouched=_UNTOUCHED)
@@ -156,7 +186,8 @@ class Converger:
             decisions.prune(self._api_db, now, self._decisions_kept)
 
     def _map_hosts(self, cell: CellUuid) -> None:
-        map_hosts(self._api_db, cell, hosts.hosts_of(self._cells.database(cell)))
+        found = set(hosts.hosts_of(self._cells.database(cell)))
+        map_hosts(self._api_db, cell, found - hosts_in(self._api_db, cell))
 
     def _fail_late(self, cell: CellUuid) -> None:
         if not self._build_timeout:
@@ -259,3 +290,8 @@ class Converger:
     def _note(self, repair: str, instance: Instance) -> None:
         LOG.info("Repair %s: %s on %s", repair, instance.uuid, instance.host)
         REPAIRS.labels(repair).inc()
+
+
+def _tell(done: Future[None]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        LOG.error("Converging a cell failed", exc_info=error)

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from kilonova.core import migration as mig
-from kilonova.core.instance import Fault, Instance
+from kilonova.core.instance import Fault, Instance, Nic
 from kilonova.core.migration import Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
@@ -19,9 +19,10 @@ replace = msgspec.structs.replace
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host found the guest when it had done its part."""
+    """How a host found the guest when it had done its part; with ``nics`` None these stay as they are."""
 
     power: PowerState = PowerState.NOSTATE
+    nics: tuple[Nic, ...] | None = None
 
 
 def begin(
@@ -105,7 +106,7 @@ def _arriving(instance: Instance, migration: Migration, now: datetime) -> Instan
 
 
 def _arrived(migration: Migration, instance: Instance, report: Arrived, now: datetime) -> Next:
-    settled = _idle(instance, report.power, now)
+    settled = _plugged(_idle(instance, report.power, now), report)
     if migration.is_resize:
         resized = replace(settled, vm_state=VmState.RESIZED, launched_at=now)
         return Next(migration=mig.at(migration, Stage.FINISHED, now), instance=resized, over=True)
@@ -116,6 +117,10 @@ def _arrived(migration: Migration, instance: Instance, report: Arrived, now: dat
         return Next(migration=mig.ended(migration, now), instance=settled, over=True)
     cleared = mig.at(migration, Stage.CLEARING, now)
     return Next(migration=cleared, instance=settled, over=True)
+
+
+def _plugged(instance: Instance, report: Arrived) -> Instance:
+    return instance if report.nics is None else replace(instance, nics=report.nics)
 
 
 def _offloaded(migration: Migration, instance: Instance, now: datetime) -> Next:
@@ -228,7 +233,8 @@ def leave_for_source(migration: Migration, instance: Instance, now: datetime) ->
 
 
 def _restored(migration: Migration, instance: Instance, report: Arrived, now: datetime) -> Next:
-    return _given_back(migration, replace(instance, power_state=report.power), now)
+    back = _plugged(replace(instance, power_state=report.power), report)
+    return _given_back(migration, back, now)
 
 
 def _given_back(migration: Migration, instance: Instance, now: datetime) -> Next:

@@ -7,6 +7,7 @@ from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.ids import HostName
+from kilonova.db.cell_database import CellDatabase
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -36,7 +37,7 @@ class ConductorService:
             self._super = SuperConductor(conf, collaborators)
             self._converger = Converger(conf, collaborators, self._super)
         if conf.database.connection:
-            cell_db = Database(conf.database.connection, pool_size=_POOL)
+            cell_db = CellDatabase(conf.database.connection, pool_size=_POOL)
             self._databases.append(cell_db)
             self._cell = CellConductor(cell_db, self._bus, placement)
 

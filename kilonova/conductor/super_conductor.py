@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from oslo_config import cfg
@@ -16,7 +17,7 @@ from kilonova.conductor.move_starter import MoveStarter
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.decision_record import CLAIM
-from kilonova.core.errors import KilonovaError
+from kilonova.core.errors import DatabaseUnavailable, KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.scheduling import Decision
 from kilonova.db import build_requests, instances
@@ -24,6 +25,7 @@ from kilonova.db.build_requests import Pending
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.db.instances import Placed
+from kilonova.db.scatter import gather
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -40,6 +42,9 @@ LOG = logging.getLogger(__name__)
 _LARGEST_BATCH = 500
 _SCHEDULING_TIMEOUT = 55.0
 """Seconds; less than the lease on a build request, so that nobody else takes it up meanwhile."""
+
+_AWAY = "The database of the chosen cell does not answer."
+"""Why servers of a batch wait whose cell went away."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -115,7 +120,8 @@ class SuperConductor:
         if withdrawn:
             self._or_give_back(self._clear_away, withdrawn)
         kept = [p for p in pending if not p.withdrawn]
-        fresh = [p for p in kept if not (p.redriven and self._finish_earlier(p))]
+        earlier, silent = self._finish_earlier([p for p in kept if p.redriven])
+        fresh = [p for p in kept if p.instance.uuid not in earlier]
         groups: defaultdict[bytes, list[Pending]] = defaultdict(list)
         late = []
         for one in fresh:
@@ -124,7 +130,7 @@ class SuperConductor:
             else:
                 groups[_encode(one.spec)].append(one)
         for group in groups.values():
-            self._or_give_back(self._build_alike, group)
+            self._or_give_back(partial(self._build_alike, silent=silent), group)
         if late:
             self._or_give_back(self._give_up, late)
 
@@ -148,16 +154,25 @@ class SuperConductor:
         instances.insert(self._cells.database(CELL0), refused)
         build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
 
-    def _finish_earlier(self, pending: Pending) -> bool:
-        """Settle a server that an earlier driver had placed already; the converger sends it to its host."""
-        found = pending.instance.uuid
-        for cell in self._cells.all():
-            if instances.get(self._cells.database(cell.uuid), found) is not None:
-                build_requests.settle(self._api_db, {found: cell.uuid}, self._token)
-                return True
-        return False
+    def _finish_earlier(
+        self, redriven: Sequence[Pending]
+    ) -> tuple[frozenset[InstanceUuid], frozenset[CellUuid]]:
+        """Settle servers that an earlier driver had placed; the converger sends them to their hosts.
 
-    def _build_alike(self, group: Sequence[Pending]) -> None:
+        Returns them, and the cells that do not tell whether they have some. A server that may be in one
+        of these was never sent to a host, so it may go to another cell, and the converger removes it from
+        there; but it must not go to that cell a second time.
+        """
+        if not redriven:
+            return frozenset(), frozenset()
+        uuids = [p.instance.uuid for p in redriven]
+        found = gather(self._cells, lambda db: instances.known(db, uuids), hosts_only=False)
+        earlier = {uuid: cell for cell, here in found.answers.items() for uuid in here}
+        if earlier:
+            build_requests.settle(self._api_db, earlier, self._token)
+        return frozenset(earlier), found.silent
+
+    def _build_alike(self, group: Sequence[Pending], *, silent: frozenset[CellUuid]) -> None:
         began = utcnow()
         context = _context_of(group[0])
         log_under(context)
@@ -172,27 +187,42 @@ class SuperConductor:
         claim = answer.record.stage(CLAIM) if answer.record else None
         placed: defaultdict[CellUuid, list[tuple[Placed, Decision]]] = defaultdict(list)
         for decision in answer.decisions:
-            one = plan.place(by_uuid[decision.instance_uuid], decision, began, now, claim)
-            placed[CellUuid(plan.cell_of(decision))].append((one, decision))
+            pending = by_uuid[decision.instance_uuid]
+            cell = CellUuid(plan.cell_of(decision))
+            if pending.redriven and cell in silent:
+                continue
+            one = plan.place(pending, decision, began, now, claim)
+            placed[cell].append((one, decision))
             LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
-        for cell_uuid, here in placed.items():
-            instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
-        chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
+        written = {cell: here for cell, here in placed.items() if self._write(cell, here)}
+        chosen = {one.instance.uuid: cell for cell, here in written.items() for one, _ in here}
         decided = plan.outcome(by_uuid, answer, now)
         settled = build_requests.settle(self._api_db, chosen, self._token, decided)
+        for cell, here in written.items():
+            if cell != CELL0:
+                sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
+                self._send(cell, sent, by_uuid)
+        if len(chosen) < len(group):
+            waiting = by_uuid.keys() - chosen.keys()
+            build_requests.release(self._api_db, waiting, self._token, _AWAY)
         if settled.lost:
             self._clear_away([p for p in group if p.instance.uuid in settled.lost])
-        for cell_uuid, here in placed.items():
-            if cell_uuid != CELL0:
-                sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
-                self._send(cell_uuid, sent, by_uuid)
+
+    def _write(self, cell: CellUuid, here: Sequence[tuple[Placed, Decision]]) -> bool:
+        """Write servers into their cell; False if it does not answer, which is no other cell's concern."""
+        try:
+            instances.insert(self._cells.database(cell), [one for one, _ in here])
+        except DatabaseUnavailable as error:
+            LOG.warning("%d build requests are given back, of cell %s: %s", len(here), cell, error)
+            return False
+        return True
 
     def _clear_away(self, withdrawn: Sequence[Pending]) -> None:
         """Remove whatever was placed and claimed for servers that their owners deleted meanwhile."""
         uuids = [p.instance.uuid for p in withdrawn]
+        self._placement.free(uuids)
         for cell in self._cells.all():
             instances.remove(self._cells.database(cell.uuid), uuids)
-        self._placement.free(uuids)
         build_requests.forget(self._api_db, uuids, self._token)
 
     def _send(

@@ -88,3 +88,8 @@ def check_zones(aggregates: Iterable[HostAggregate]) -> None:
                     f"Host {host} would be in the availability zones {zones[host]} and "
                     f"{aggregate.zone}; a host is in one zone only."
                 )
+
+
+def uuids_with(aggregates: Iterable[HostAggregate], host: HostName) -> frozenset[str]:
+    """Return the UUIDs of the aggregates that a host is in."""
+    return frozenset(aggregate.uuid for aggregate in aggregates if host in aggregate.hosts)

@@ -33,6 +33,7 @@
     `-- Unavailable            503  a part does not answer; a retry can help
         |-- DatabaseUnavailable
         |-- BusUnavailable
+        |   `-- NoAnswer         the bus took the message, and nobody replied in time
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
         |-- HypervisorUnavailable
@@ -278,6 +279,12 @@ class BusUnavailable(Unavailable):
     """The message bus does not answer, or nobody replied in time."""
 
     code = "bus_unavailable"
+
+
+class NoAnswer(BusUnavailable):
+    """The message bus took the message, and nobody replied in time."""
+
+    code = "no_answer"
 
 
 class PlacementUnavailable(Unavailable):

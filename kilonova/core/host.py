@@ -5,15 +5,18 @@ from datetime import datetime
 import msgspec
 
 from kilonova.core.ids import HostName, NodeName, ProviderUuid
-from kilonova.core.scheduling import Inventory
+from kilonova.core.scheduling import Inventory, NumaCell, PciPool
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One compute node as its host sees it. Memory is MiB, disk GiB.
 
-        ``inventory`` is what the node's resource provider holds; ``supported`` are (architecture,
+    ``inventory`` is what the node's resource provider holds; ``supported`` are (architecture,
     hypervisor type, vm mode) triples; ``cpu_info`` is a JSON text; ``booted_at`` is when the host
-    started (UTC without a zone), or None where that is not known.
+    started (UTC without a zone), or None where that is not known. ``servers`` are on the node or being
+    built there, ``busy`` tasks are under way for them, and ``failed_builds`` came since the last that
+    went well. ``image_properties`` counts servers by ``name=value`` of their images. ``pci`` and ``numa``
+    are what is left of each.
     """
 
     node: NodeName
@@ -34,6 +37,13 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: dict[str, str] = {}
     supported: tuple[tuple[str, str, str], ...] = ()
     booted_at: datetime | None = None
+    servers: int = 0
+    busy: int = 0
+    failed_builds: int = 0
+    metrics: dict[str, float] = {}
+    image_properties: dict[str, int] = {}
+    pci: tuple[PciPool, ...] = ()
+    numa: tuple[NumaCell, ...] = ()
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kilonova.core.ids import InstanceUuid, RequestId
-from kilonova.core.instance import ActionEvent, Fault
+from kilonova.core.instance import ActionEvent, Fault, Nic
 from kilonova.core.migration import MoveReport
 from kilonova.core.scheduling import Destination
 from kilonova.core.server_group import GroupRule
@@ -51,6 +51,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     power_state: PowerState | UnsetType = UNSET
     launched_at: datetime | UnsetType = UNSET
     root_device_name: str | UnsetType = UNSET
+    nics: tuple[Nic, ...] | UnsetType = UNSET
     fault: Fault | None = None
     failure: BuildFailure | None = None
     gone: bool = False

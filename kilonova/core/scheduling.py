@@ -86,6 +86,8 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``hypervisor_type``, ``hypervisor_version``, ``cpu_arch`` and the like, as strings. ``servers`` are on
     the host, ``busy`` of them are being built or changed, and ``failed_builds`` failed there lately.
     ``image_properties`` counts the host's servers by ``name=value`` of their images' properties.
+    ``multipliers`` are those that the host's aggregates set for weighers, by their option's name. A host
+    that is ``unreachable`` is in a cell that does not answer; the rest is as last heard.
     """
 
     host: HostName
@@ -94,6 +96,7 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     provider_uuid: ProviderUuid
     enabled: bool = True
     forced_down: bool = False
+    unreachable: bool = False
     disabled_reason: str | None = None
     last_seen: datetime | None = None
     availability_zone: str = "nova"
@@ -111,6 +114,7 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     image_properties: dict[str, int] = {}
     pci: tuple[PciPool, ...] = ()
     numa: tuple[NumaCell, ...] = ()
+    multipliers: dict[str, float] = {}
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):

@@ -87,6 +87,12 @@ _API = [
         help="How the compute and placement APIs learn who asks.",
     ),
     cfg.IntOpt("max_limit", default=1000, min=1, help="The most items in one page of a list."),
+    cfg.FloatOpt(
+        "cell_timeout",
+        default=2.0,
+        min=0.1,
+        help="Seconds that a list waits for a cell before it goes without it.",
+    ),
     cfg.BoolOpt(
         "enable_instance_password",
         default=True,
@@ -256,6 +262,10 @@ _METRICS = [
 
 _COMPUTE = [
     cfg.StrOpt("driver", default="libvirt", choices=("libvirt", "fake"), help="The hypervisor."),
+    cfg.StrOpt(
+        "cpu_dedicated_set",
+        help="Host CPUs, such as 2-15,^7, that are set apart for servers with CPUs of their own (PCPU).",
+    ),
 ]
 
 _LIBVIRT = [
@@ -266,6 +276,21 @@ _LIBVIRT = [
         choices=("kvm", "qemu", "test"),
         help="The domain type. kvm needs a working /dev/kvm; qemu emulates and is slow; test goes "
         "with libvirt's own test:/// driver.",
+    ),
+]
+
+_NETWORK = [
+    cfg.StrOpt(
+        "provider",
+        default="none",
+        choices=("none", "libvirt"),
+        help="Where servers' network cards come from. none gives them none; libvirt gives each one in "
+        "a network of its host's own, with a fixed address and the metadata service.",
+    ),
+    cfg.StrOpt(
+        "fixed_range",
+        default="10.77.0.0/24",
+        help="The addresses of a host's network, for provider = libvirt; from /20 to /29.",
     ),
 ]
 
@@ -292,6 +317,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "metrics": _METRICS,
     "compute": _COMPUTE,
     "libvirt": _LIBVIRT,
+    "network": _NETWORK,
     "fake": _FAKE,
 }
 """Group -> options. ``[placement]``, ``[glance]`` and other peers have keystoneauth1's own options, too."""

@@ -67,6 +67,7 @@ class StoredInstance(CellBase):
     deleted: Mapped[bool] = mapped_column(default=False)
     group_uuid: Mapped[str | None] = mapped_column(Uuid, index=True)
     tags: Mapped[str] = mapped_column(LongText, default="")
+    nics: Mapped[bytes | None] = mapped_column(Json)
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
 

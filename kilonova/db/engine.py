@@ -23,6 +23,8 @@ from kilonova.core.name_pattern import NamePattern
 T = TypeVar("T")
 
 _ATTEMPTS = 8
+_GREETING, _ANSWER = 5, 60
+"""Seconds that MariaDB has to greet a new connection, and to answer a statement."""
 _RETRIED = {1205, 1213, "40001", "40P01", "55P03"}
 """Lock wait timeout and deadlock (MariaDB), serialization failure, deadlock, lock not available (SQL)."""
 
@@ -38,7 +40,7 @@ class Database:
         elif self.url.drivername.endswith("+pymysql"):
             common["connect_args"] = {
                 "connect_timeout": 5,
-                "read_timeout": 60,
+                "read_timeout": _GREETING,
                 "charset": "utf8mb4",
                 # MySQL would cut GROUP_CONCAT off after 1024 bytes, and say nothing.
                 "init_command": "SET SESSION group_concat_max_len = 16777216",
@@ -61,6 +63,9 @@ class Database:
             for engine in (self._write, self._read):
                 event.listen(engine, "connect", _prepare_sqlite)
             event.listen(self._write, "begin", _begin_immediate)
+        elif self.url.drivername.endswith("+pymysql"):
+            for engine in (self._write, self._read):
+                event.listen(engine, "connect", _let_it_take_time)
 
     @property
     def is_sqlite(self) -> bool:
@@ -77,6 +82,11 @@ class Database:
         """Both engines: (transactions, reads)."""
         return self._write, self._read
 
+    @property
+    def is_worth_another_try(self) -> bool:
+        """Whether work that lost its connection should be done again over another."""
+        return True
+
     def _isolation(self) -> Any:
         # READ COMMITTED: no gap locks, so claims and inserts on different rows never meet.
         return "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED"
@@ -92,7 +102,7 @@ class Database:
             with self._read.connect() as connection:
                 yield connection
         except exc.DBAPIError as error:
-            raise _translate(error) from error
+            raise translate(error) from error
         except exc.TimeoutError as error:
             raise DatabaseUnavailable("The database's connection pool is exhausted.") from error
 
@@ -106,8 +116,8 @@ class Database:
             with self._read.connect() as connection:
                 return work(connection)
         except exc.DBAPIError as error:
-            if not error.connection_invalidated:
-                raise _translate(error) from error
+            if not error.connection_invalidated or not self.is_worth_another_try:
+                raise translate(error) from error
         except exc.TimeoutError as error:
             raise DatabaseUnavailable("The database's connection pool is exhausted.") from error
         with self.read() as connection:
@@ -132,9 +142,9 @@ class Database:
             except exc.IntegrityError:
                 raise
             except exc.DBAPIError as error:
-                again = _is_retried(error) or (error.connection_invalidated and not sent)
-                if not again or attempt == _ATTEMPTS:
-                    raise _translate(error) from error
+                lost = error.connection_invalidated and not sent and self.is_worth_another_try
+                if not (lost or _is_retried(error)) or attempt == _ATTEMPTS:
+                    raise translate(error) from error
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
             except exc.TimeoutError as error:
                 raise DatabaseUnavailable("The database's connection pool is exhausted.") from error
@@ -160,6 +170,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+def _let_it_take_time(connection: Any, _record: Any) -> None:
+    # The driver has one limit for all that it reads, and no public way to change it.
+    connection._read_timeout = _ANSWER
+
+
 _pattern = functools.lru_cache(maxsize=64)(NamePattern)
 
 
@@ -179,7 +194,7 @@ def _is_retried(error: exc.DBAPIError) -> bool:
     return code in _RETRIED
 
 
-def _translate(error: exc.DBAPIError) -> Exception:
+def translate(error: exc.DBAPIError) -> Exception:
     """Return what a caller should see. The text names no URL and no statement's values."""
     if error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError):
         cause = type(error.orig).__name__ if error.orig else type(error).__name__

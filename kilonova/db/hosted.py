@@ -52,6 +52,16 @@ def hosts_of(
     return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
 
 
+def counted(cell_db: Database) -> dict[HostName | None, int]:
+    """Return how many servers each host of the cell has; those without a host count under None."""
+    query = (
+        sa.select(_instances.c.host, sa.func.count())
+        .where(_instances.c.deleted.is_(False))
+        .group_by(_instances.c.host)
+    )
+    return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
+
+
 def not_on(
     cell_db: Database, host: HostName, uuids: Sequence[InstanceUuid]
 ) -> tuple[InstanceUuid, ...]:

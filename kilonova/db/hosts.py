@@ -8,21 +8,18 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from kilonova.core.aggregate import HostAggregate
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport, Service
-from kilonova.core.ids import CellUuid, HostName
-from kilonova.core.scheduling import Figures, HostState
-from kilonova.db.cell_schema import ComputeNode, StoredInstance, StoredService
+from kilonova.core.ids import HostName, ProviderUuid
+from kilonova.db.cell_schema import ComputeNode, StoredService
 from kilonova.db.engine import Database
-from kilonova.db.statements import insert_if_absent, table_of
+from kilonova.db.statements import database_now, insert_if_absent, table_of
 
 COMPUTE = "nova-compute"
 """The binary of a compute host, under the name that clients filter by."""
 
 _services = table_of(StoredService)
 _nodes = table_of(ComputeNode)
-_instances = table_of(StoredInstance)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(NodeReport).decode
 
@@ -37,7 +34,8 @@ def beat(
 ) -> bool:
     """Store a sign of life of a service (binary, host, topic) and, if given, what its nodes are.
 
-    Returns True if the service was not known before. In the steady state it is one UPDATE.
+    Returns True if the service was not known before. In the steady state it is one UPDATE, of a column
+    without an index: a sign of life costs the database no more than the row.
     """
     binary, host, topic = service
     alive = (
@@ -72,11 +70,14 @@ def _store_nodes(
     connection: sa.Connection, host: HostName, nodes: Sequence[NodeReport], now: datetime
 ) -> None:
     for node in nodes:
-        values = {"host": host, "node": node.node, "updated_at": now, "report": _encode(node)}
+        values = {"host": host, "node": node.node, "report": _encode(node)}
         same = _nodes.c.provider_uuid == node.provider_uuid
-        if not connection.execute(sa.update(_nodes).where(same).values(values)).rowcount:
-            row = values | {"provider_uuid": node.provider_uuid}
+        # By the database's clock, which is one for all who look for changes: see host_changes.
+        change = sa.update(_nodes).where(same).values(values | {"updated_at": database_now()})
+        if not connection.execute(change).rowcount:
+            row = values | {"provider_uuid": node.provider_uuid, "updated_at": now}
             insert_if_absent(connection, _nodes, [row], "provider_uuid")
+            connection.execute(change)
     present = [node.provider_uuid for node in nodes]
     gone = sa.and_(_nodes.c.host == host, _nodes.c.provider_uuid.not_in(present))
     connection.execute(sa.delete(_nodes).where(gone))
@@ -201,66 +202,19 @@ def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
     return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
 
 
-def host_states(
-    cell_db: Database,
-    cell_uuid: CellUuid,
-    aggregates: Mapping[HostName, tuple[HostAggregate, ...]],
-    default_zone: str,
-) -> tuple[HostState, ...]:
-    """Return what the scheduler knows of this cell's compute nodes, in three SELECTs.
-
-    No host reports metrics, PCI devices or NUMA cells yet, and nobody counts failed builds or the
-    properties of images by host: these are as if there were none.
-    """
-    servers, busy = cell_db.query(lambda c: (_counted(c, _SERVERS), _counted(c, _BUSY)))
-    return tuple(
-        _state(
-            stored,
-            cell_uuid,
-            aggregates.get(stored.host, ()),
-            default_zone,
-            (servers.get(stored.host, 0), busy.get(stored.host, 0)),
-        )
-        for stored in list_nodes(cell_db)
-    )
+def providers_of(cell_db: Database) -> dict[ProviderUuid, HostName]:
+    """Return the host of every compute node of this cell, by the node's provider."""
+    query = sa.select(_nodes.c.provider_uuid, _nodes.c.host)
+    return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
 
 
-_here = sa.and_(_instances.c.deleted.is_(False), _instances.c.host.is_not(None))
-_SERVERS = sa.select(_instances.c.host, sa.func.count()).where(_here).group_by(_instances.c.host)
-_BUSY = _SERVERS.where(_instances.c.task_state.is_not(None))
+def providers_at(cell_db: Database, host: HostName) -> tuple[ProviderUuid, ...]:
+    """Return the providers of a host's compute nodes."""
+    query = sa.select(_nodes.c.provider_uuid).where(_nodes.c.host == host)
+    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
 
 
-def _counted(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, int]:
-    return {row[0]: row[1] for row in connection.execute(query).all()}
-
-
-def _state(
-    stored: StoredNode,
-    cell_uuid: CellUuid,
-    aggregates: tuple[HostAggregate, ...],
-    default_zone: str,
-    counts: tuple[int, int],
-) -> HostState:
-    report, service = stored.report, stored.service
-    figures = {name: getattr(report, name) for name in Figures.__struct_fields__}
-    zones = (aggregate.zone for aggregate in aggregates if aggregate.zone is not None)
-    version = str(report.hypervisor_version)
-    return HostState(
-        host=stored.host,
-        node=report.node,
-        cell_uuid=cell_uuid,
-        provider_uuid=report.provider_uuid,
-        enabled=service.enabled,
-        forced_down=service.forced_down,
-        disabled_reason=service.disabled_reason,
-        last_seen=service.last_seen,
-        availability_zone=next(zones, default_zone),
-        capabilities={"hypervisor_version": version} | report.capabilities,
-        supported=report.supported,
-        aggregates=aggregates,
-        host_ip=report.host_ip,
-        hypervisor_version=report.hypervisor_version,
-        figures=Figures(**figures),
-        servers=counts[0],
-        busy=counts[1],
-    )
+def is_host(cell_db: Database, host: HostName) -> bool:
+    """Whether a host has compute nodes in this cell."""
+    query = sa.select(_nodes.c.host).where(_nodes.c.host == host).limit(1)
+    return cell_db.query(lambda c: c.execute(query).first()) is not None

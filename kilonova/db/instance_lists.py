@@ -58,7 +58,24 @@ SORT_COLUMNS: Mapping[str, sa.Column[Any]] = {
 """Sort keys of the API -> columns."""
 
 NEWEST_FIRST = (("created_at", True), ("uuid", True))
+
+MAPPED_COLUMNS: Mapping[str, sa.Column[Any]] = {
+    "uuid": _mappings.c.instance_uuid,
+    "project_id": _mappings.c.project_id,
+    "user_id": _mappings.c.user_id,
+    "created_at": _mappings.c.created_at,
+}
+"""Those of the sort keys that the API database knows of every server."""
 _CHUNK = 1000
+
+
+class Mapped(msgspec.Struct, frozen=True):
+    """What the API database alone knows of a server."""
+
+    uuid: InstanceUuid
+    project_id: ProjectId
+    user_id: str
+    created_at: datetime
 
 
 class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +85,7 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     None task state standing for any that is not in ``busy``, the pairs with a status of their own. ``tags``
     are (which tags, whether all of them are needed or any will do, whether that must hold or must not).
     ``sort`` is (key, descending) pairs, the last of them ``uuid``; ``after`` is the server behind which the
-    page begins.
+    page begins, of which the API database's part is enough if ``sort`` asks for no more.
     """
 
     project_id: str | None = None
@@ -84,7 +101,7 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     changed_before: datetime | None = None
     sort: tuple[tuple[str, bool], ...] = NEWEST_FIRST
     limit: int = 1000
-    after: Instance | None = None
+    after: Instance | Mapped | None = None
 
 
 def list_instances(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
@@ -107,12 +124,18 @@ def list_instances(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
 
 def _page(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
     query = sa.select(*COLUMNS).where(*_conditions(wanted)).limit(wanted.limit)
-    for key, descending in wanted.sort:
-        column = SORT_COLUMNS[key]
+    query = query.order_by(*_order(wanted.sort, SORT_COLUMNS))
+    return [instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all())]
+
+
+def _order(
+    sort: Sequence[tuple[str, bool]], columns: Mapping[str, sa.Column[Any]]
+) -> Iterator[sa.ColumnElement[Any]]:
+    for key, descending in sort:
+        column = columns[key]
         # Said in words, as databases differ in where they sort what is NULL.
         parts = [column.is_not(None), column] if column.nullable else [column]
-        query = query.order_by(*(part.desc() if descending else part.asc() for part in parts))
-    return [instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all())]
+        yield from (part.desc() if descending else part.asc() for part in parts)
 
 
 def _conditions(wanted: ServerQuery) -> Iterator[sa.ColumnElement[bool]]:
@@ -139,7 +162,7 @@ def _conditions(wanted: ServerQuery) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.changed_before is not None:
         yield columns.updated_at <= wanted.changed_before
     if wanted.after is not None:
-        yield _behind(wanted.after, wanted.sort)
+        yield _behind(wanted.after, wanted.sort, SORT_COLUMNS)
 
 
 def _in_states(
@@ -152,12 +175,16 @@ def _in_states(
     return sa.or_(sa.false(), *parts)
 
 
-def _behind(marker: Instance, sort: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
+def _behind(
+    marker: Instance | Mapped,
+    sort: Sequence[tuple[str, bool]],
+    columns: Mapping[str, sa.Column[Any]],
+) -> sa.ColumnElement[bool]:
     """What comes after the marker: equal to it in the first keys and beyond it in the next."""
     alternatives: list[sa.ColumnElement[bool]] = []
     equal: list[sa.ColumnElement[bool]] = []
     for key, descending in sort:
-        column, value = SORT_COLUMNS[key], sort_value(marker, key)
+        column, value = columns[key], sort_value(marker, key)
         beyond: sa.ColumnElement[bool]
         if value is None:
             beyond = sa.false() if descending else column.is_not(None)
@@ -170,15 +197,19 @@ def _behind(marker: Instance, sort: Sequence[tuple[str, bool]]) -> sa.ColumnElem
     return sa.or_(*alternatives)
 
 
-def sort_value(instance: Instance, key: str) -> Any:
-    """Return what a server sorts by under one of the API's sort keys."""
-    if key == "image_ref":
-        return instance.image.image_id if instance.image else None
-    if key == "instance_type_id":
-        return instance.flavor.flavor_id
-    if key == "key_name":
-        return instance.wishes.key_pair.name if instance.wishes.key_pair else None
-    return getattr(instance, SORT_COLUMNS[key].name)
+def sort_value(server: Instance | Mapped, key: str) -> Any:
+    """Return what a server sorts by under one of the API's sort keys.
+
+    Of one of which only the mapping is known, ``key`` is one of ``MAPPED_COLUMNS``.
+    """
+    if isinstance(server, Instance):
+        if key == "image_ref":
+            return server.image.image_id if server.image else None
+        if key == "instance_type_id":
+            return server.flavor.flavor_id
+        if key == "key_name":
+            return server.wishes.key_pair.name if server.wishes.key_pair else None
+    return getattr(server, SORT_COLUMNS[key].name)
 
 
 def requested(api_db: Database, project_id: str | None) -> Iterator[Instance]:
@@ -209,15 +240,6 @@ def get_requested(api_db: Database, uuid: str) -> Instance | None:
     return None if row is None else _decode_instance(row)
 
 
-class Mapped(msgspec.Struct, frozen=True):
-    """What the API database alone knows of a server."""
-
-    uuid: InstanceUuid
-    project_id: ProjectId
-    user_id: str
-    created_at: datetime
-
-
 _MAPPED = sa.select(
     _mappings.c.instance_uuid,
     _mappings.c.project_id,
@@ -226,30 +248,41 @@ _MAPPED = sa.select(
 )
 
 
-def mapped_to(
-    api_db: Database, cells: Collection[CellUuid], project_id: str | None, limit: int
-) -> list[Mapped]:
-    """Return servers of these cells that are not being deleted, newest first."""
+def mapped_to(api_db: Database, cells: Collection[CellUuid], wanted: ServerQuery) -> list[Mapped]:
+    """Return a page of the servers of these cells that are not being deleted.
+
+    Of what is wanted, only the project, the order, the marker and the limit count; the order is by keys of
+    ``MAPPED_COLUMNS``.
+    """
     query = (
         _MAPPED.where(_mappings.c.cell_uuid.in_(cells), _mappings.c.queued_for_delete.is_(False))
-        .order_by(_mappings.c.created_at.desc(), _mappings.c.instance_uuid.desc())
-        .limit(limit)
+        .order_by(*_order(wanted.sort, MAPPED_COLUMNS))
+        .limit(wanted.limit)
     )
-    if project_id is not None:
-        query = query.where(_mappings.c.project_id == project_id)
+    if wanted.project_id is not None:
+        query = query.where(_mappings.c.project_id == wanted.project_id)
+    if wanted.after is not None:
+        query = query.where(_behind(wanted.after, wanted.sort, MAPPED_COLUMNS))
     return [Mapped(*row) for row in api_db.query(lambda c: c.execute(query).all())]
+
+
+def mapped(api_db: Database, uuid: str) -> Mapped | None:
+    """Return what the API database knows of a server, or None."""
+    query = _MAPPED.where(_mappings.c.instance_uuid == uuid)
+    row = api_db.query(lambda c: c.execute(query).first())
+    return None if row is None else Mapped(*row)
 
 
 def outline(api_db: Database, uuid: str) -> tuple[Mapped, RequestSpec]:
     """Return what the API database knows of a server that has a cell.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none, or it is being deleted.
     """
     query = _MAPPED.add_columns(_specs.c.spec).join(
         _specs, _specs.c.instance_uuid == _mappings.c.instance_uuid
     )
-    found = query.where(_mappings.c.instance_uuid == uuid)
+    found = query.where(_mappings.c.instance_uuid == uuid, _mappings.c.queued_for_delete.is_(False))
     row = api_db.query(lambda c: c.execute(found).first())
     if row is None:
         raise NotFound(f"Instance {uuid} could not be found.")

@@ -15,7 +15,7 @@ from sqlalchemy import exc
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, ImageId, InstanceUuid
 from kilonova.core.image import Image
-from kilonova.core.instance import Fault, Instance, InstanceAction, Wishes
+from kilonova.core.instance import Fault, Instance, InstanceAction, Nic, Wishes
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
@@ -37,6 +37,7 @@ class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_fixed = msgspec.json.Decoder(_Fixed).decode
+_decode_nics = msgspec.json.Decoder(tuple[Nic, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 _PLAIN = (
@@ -78,6 +79,7 @@ _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (
     *(_instances.c[name] for name in _PLAIN),
+    _instances.c.nics,
     _instances.c.tags,
     _instances.c.metadata,
     _instances.c.fixed,
@@ -101,11 +103,17 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "key_name": key_pair.name if key_pair else None,
         "reservation_id": instance.wishes.reservation_id,
         "builder": "",
+        "nics": encode_nics(instance.nics),
         "group_uuid": group.group_uuid if group else None,
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
     }
+
+
+def encode_nics(nics: Sequence[Nic]) -> bytes | None:
+    """Return network cards as their column holds them."""
+    return _encode(nics) if nics else None
 
 
 def joined(tags: Collection[str]) -> str:
@@ -127,6 +135,7 @@ def instance_of(row: Any) -> Instance:
     fixed = _decode_fixed(row[-1])
     return Instance(
         **plain,
+        nics=_decode_nics(row[-4]) if row[-4] else (),
         tags=_split(row[-3]),
         metadata=_decode_metadata(row[-2]),
         flavor=fixed.flavor,
@@ -171,6 +180,13 @@ def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]
     wanted = {"uuids": [p.instance.uuid for p in placed]}
     there = set(connection.execute(_THERE, wanted).scalars())
     return [p for p in placed if p.instance.uuid not in there]
+
+
+def known(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
+    """Return those of these servers that this cell has, deleted ones left out."""
+    query = _THERE.where(_instances.c.deleted.is_(False))
+    wanted = {"uuids": list(uuids)}
+    return frozenset(cell_db.query(lambda c: c.execute(query, wanted).scalars().all()))
 
 
 def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:

@@ -35,7 +35,7 @@ def upgrade(database: Database, schema: Schema) -> bool:
         DatabaseUnavailable: the database does not answer.
     """
     config = alembic_config(schema)
-    newest = ScriptDirectory.from_config(config).get_current_head()
+    newest = newest_version(schema)
     try:
         with database.engine.begin() as connection:
             if current_version(connection, schema) == newest:
@@ -52,6 +52,11 @@ def current_version(connection: sa.Connection, schema: Schema) -> str | None:
     """Return the version that a schema is at, or None if it is not there."""
     context = MigrationContext.configure(connection, opts={"version_table": version_table(schema)})
     return context.get_current_revision()
+
+
+def newest_version(schema: Schema) -> str | None:
+    """Return the version that ``upgrade`` brings a schema to."""
+    return ScriptDirectory.from_config(alembic_config(schema)).get_current_head()
 
 
 def version_table(schema: Schema) -> str:

@@ -23,7 +23,7 @@ from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.grouped import Beginnings
-from kilonova.db.instances import fault_row
+from kilonova.db.instances import encode_nics, fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 from kilonova.db.tasks import end_action
 
@@ -122,6 +122,8 @@ def _apply_one(
     values: dict[str, Any] = {
         name: value for name in _SIMPLE if (value := getattr(report, name)) is not UNSET
     }
+    if report.nics is not UNSET:
+        values["nics"] = encode_nics(report.nics)
     values |= {"updated_at": now, "b_uuid": report.instance_uuid, "b_host": host}
     values |= {"b_epoch": report.epoch}
     if report.builder:
@@ -197,6 +199,7 @@ def move(
             "host": host,
             "node": node,
             "availability_zone": zone,
+            "nics": None,
             "vm_state": VmState.BUILDING,
             "task_state": TaskState.SCHEDULING,
             "updated_at": now,
@@ -239,6 +242,7 @@ def fail(
         {
             "host": None,
             "node": None,
+            "nics": None,
             "vm_state": VmState.ERROR,
             "task_state": None,
             "power_state": PowerState.NOSTATE,

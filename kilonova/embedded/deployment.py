@@ -163,6 +163,10 @@ class Deployment:
         """Stop one part; what others ask of it waits or fails, as when its process has ended."""
         self._running.pop(name).stop()
 
+    def part(self, name: str) -> Service:
+        """Return a part that runs."""
+        return self._running[name]
+
     def _configuration(self) -> cfg.ConfigOpts:
         options = self.options
         found = options.hypervisor

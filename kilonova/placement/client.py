@@ -4,16 +4,15 @@ Imports no database. Speaks to any Placement for reads and registration; claims 
 ``POST /kilonova/v1/claims``.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from keystoneauth1 import adapter, exceptions
 from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
-from kilonova.core.candidates import Group, Request
+from kilonova.core.candidates import Request
 from kilonova.core.errors import (
     Conflict,
     GenerationConflict,
@@ -24,6 +23,7 @@ from kilonova.core.errors import (
 )
 from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
+from kilonova.placement.client_query import query_of, wants_any_of
 
 _VERSION = "1.36"
 _ANY_OF_TRAITS = "1.39"
@@ -181,8 +181,8 @@ class Placement:
             PlacementUnavailable: no answer.
             Invalid: the request names a trait or a class that there is not.
         """
-        query = "&".join(_query(request, limit))
-        version = _ANY_OF_TRAITS if _wants_any_of(request) else None
+        query = "&".join(query_of(request, limit))
+        version = _ANY_OF_TRAITS if wants_any_of(request) else None
         answer = self._ask("GET", "/allocation_candidates?" + query, version=version)
         found = _decode_candidates(answer.content)
         return tuple(
@@ -264,6 +264,44 @@ class Placement:
         found = self._ask("GET", f"/resource_providers/{provider}/allocations").json()
         return {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
 
+    def members_of(self, aggregate: str) -> frozenset[ProviderUuid]:
+        """Return the providers that are in an aggregate.
+
+        Raises:
+            PlacementUnavailable: no answer.
+        """
+        found = self._ask("GET", f"/resource_providers?member_of={aggregate}").json()
+        return frozenset(provider["uuid"] for provider in found["resource_providers"])
+
+    def join(
+        self, provider: ProviderUuid, wanted: Collection[str], *, among: Collection[str]
+    ) -> bool:
+        """Let a provider be in the ``wanted`` aggregates and in no other of ``among``; False if it was so.
+
+        What it is in beside those is somebody else's, and stays.
+
+        Raises:
+            PlacementUnavailable: no answer.
+            GenerationConflict: others change the provider again and again.
+            KilonovaError: there is no such provider.
+        """
+        path = f"/resource_providers/{provider}/aggregates"
+        for last in (False, False, False, True):
+            held = self._ask("GET", path).json()
+            after = (set(held["aggregates"]) - set(among)) | set(wanted)
+            if after == set(held["aggregates"]):
+                return False
+            generation = held["resource_provider_generation"]
+            body = {"aggregates": sorted(after), "resource_provider_generation": generation}
+            try:
+                self._ask("PUT", path, body)
+            except GenerationConflict:
+                if last:
+                    raise
+            else:
+                return True
+        raise AssertionError("unreachable")
+
     def _ask(
         self,
         method: str,
@@ -290,44 +328,6 @@ class Placement:
         if answer.status_code < 400 or answer.status_code in accept:
             return answer
         raise _error(method, path, answer)
-
-
-def _query(request: Request, limit: int) -> Iterator[str]:
-    """Yield the parameters of a request for candidates."""
-    yield f"limit={limit}"
-    for group in request.groups:
-        yield from _of_group(group)
-    if sum(1 for group in request.groups if group.suffix) > 1:
-        yield "group_policy=" + ("isolate" if request.isolate else "none")
-    root = [*sorted(request.root_required), *("!" + t for t in sorted(request.root_forbidden))]
-    if root:
-        yield "root_required=" + ",".join(root)
-    for suffixes in request.same_subtree:
-        yield "same_subtree=" + ",".join(sorted(suffixes))
-
-
-def _of_group(group: Group) -> Iterator[str]:
-    end = quote(group.suffix) + "="
-    if group.resources:
-        pairs = (f"{quote(name)}:{amount}" for name, amount in sorted(group.resources.items()))
-        yield "resources" + end + ",".join(pairs)
-    one = [next(iter(names)) for names in group.required if len(names) == 1]
-    traits = [*sorted(one), *("!" + trait for trait in sorted(group.forbidden))]
-    if traits:
-        yield "required" + end + quote(",".join(traits), safe=",!")
-    for names in group.required:
-        if len(names) > 1:
-            yield "required" + end + "in:" + quote(",".join(sorted(names)), safe=",")
-    for uuids in group.member_of:
-        yield "member_of" + end + "in:" + ",".join(sorted(uuids))
-    if group.not_member_of:
-        yield "member_of" + end + "!in:" + ",".join(sorted(group.not_member_of))
-    if group.in_tree is not None:
-        yield "in_tree" + end + group.in_tree
-
-
-def _wants_any_of(request: Request) -> bool:
-    return any(len(names) > 1 for group in request.groups for names in group.required)
 
 
 def _candidate(offer: _Offer, summaries: Mapping[str, _Summary]) -> Candidate:

@@ -56,7 +56,8 @@ class Bus(Protocol):
         """Send, wait for the handler and return its answer.
 
         Raises:
-            BusUnavailable: the broker did not take it, or no answer came within ``timeout`` seconds.
+            BusUnavailable: the broker did not take it.
+            NoAnswer: it did, and no answer came within ``timeout`` seconds.
             KilonovaError: what the handler raised.
         """
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from kilonova.core.context import RequestContext
-from kilonova.core.errors import BusUnavailable
+from kilonova.core.errors import NoAnswer
 from kilonova.core.ids import HostName
 from kilonova.rpc.bus import DEFAULT_TIMEOUT, Dispatcher, Server, encode, read_answer
 from kilonova.rpc.messages import Message, Topic
@@ -123,7 +123,7 @@ class MemoryBus:
             text = self._put(context, message, host).result(timeout)
         except FutureTimeout as error:
             name = type(message).__name__
-            raise BusUnavailable(f"No answer to {name} within {timeout:g} s.") from error
+            raise NoAnswer(f"No answer to {name} within {timeout:g} s.") from error
         return read_answer(text, answer)
 
     def serve(self, topic: Topic, name: str, handlers: object, *, threads: int = 16) -> Server:

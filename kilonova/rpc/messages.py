@@ -10,6 +10,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     compute host       --ReportInstances----> cell conductor      answers ReportsTaken
     compute host       --ReportHost---------> cell conductor      answers Taken
     compute host       --ListInstances------> cell conductor      answers HostInstances
+    kilonova-manage    --Ping---------------> cell conductor      answers Taken
     API                --SelectDestinations-> scheduler           a dry run; answers Destinations
     API                --ActOnInstance------> compute host        with one of the orders
     API                --StartMove----------> super conductor
@@ -240,3 +241,12 @@ class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[Instance, ...]
     disowned: tuple[InstanceUuid, ...] = ()
     moving: tuple[InstanceUuid, ...] = ()
+
+
+# ---- kilonova-manage -> cell conductor
+
+
+class Ping(Message, frozen=True, kw_only=True):
+    """Is there a conductor on this bus, and does its database answer it?"""
+
+    topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR

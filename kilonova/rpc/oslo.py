@@ -14,7 +14,7 @@ from oslo_messaging._metrics import client as metrics
 from oslo_messaging._tracing import client as tracing
 
 from kilonova.core.context import RequestContext
-from kilonova.core.errors import BusUnavailable
+from kilonova.core.errors import BusUnavailable, NoAnswer
 from kilonova.core.ids import HostName
 from kilonova.rpc.bus import DEFAULT_TIMEOUT, Dispatcher, Server, encode, read_answer
 from kilonova.rpc.messages import Message, Topic
@@ -53,14 +53,22 @@ class _Server:
 
 
 class OsloBus:
-    """The ``Bus`` behind any transport URL that oslo.messaging knows."""
+    """The ``Bus`` behind any transport URL that oslo.messaging knows.
+
+    Raises:
+        BusUnavailable: it does not know this one.
+    """
 
     def __init__(self, conf: cfg.ConfigOpts, url: str | None) -> None:
         self._conf = conf
         # The library registers these with oslo.config's global object only, and reads them from ours.
         conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
         conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
-        self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
+        try:
+            self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
+        except exceptions.MessagingException as error:
+            # Its words have the URL in them, passwords and all.
+            raise BusUnavailable("There is no message bus behind this transport URL.") from error
         self._client = oslo_messaging.get_rpc_client(
             self._transport, oslo_messaging.Target(exchange=_EXCHANGE), retry=_SEND_RETRIES
         )
@@ -126,5 +134,5 @@ _LOST = (exceptions.MessagingException, kombu.exceptions.KombuError, amqp.AMQPEr
 def _translate(message: Message, error: Exception) -> BusUnavailable:
     name = type(message).__name__
     if isinstance(error, exceptions.MessagingTimeout):
-        return BusUnavailable(f"No answer to {name} in time.")
+        return NoAnswer(f"No answer to {name} in time.")
     return BusUnavailable(f"The message bus did not take {name} ({type(error).__name__}).")

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from kilonova.core.clock import utcnow
 from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Decision, NoHost, RequestSpec
 from kilonova.scheduler.pipeline import Refusals, Sifted
 
@@ -44,25 +44,28 @@ class Course:
         finally:
             self._seconds[name] += time.perf_counter() - began
 
-    def settle(self, picked: Sequence[Decision], refused: Mapping[InstanceUuid, str] | None) -> int:
+    def settle(
+        self, picked: Sequence[Decision], refused: Mapping[InstanceUuid, str] | None
+    ) -> list[ProviderUuid]:
         """Take over the picks whose claims stand; all of them, where nothing was claimed (None).
 
-        Returns how many stand.
+        Returns the host of each.
         """
         claimed = refused is not None
         refused = refused or {}
         asked = 0
+        taken = []
         for decision in picked:
             if decision.destination:
                 asked += 1
                 if decision.instance_uuid not in refused:
                     self.decided[decision.instance_uuid] = decision
+                    taken.append(decision.destination.provider_uuid)
         if asked and claimed:
             told = dict(Counter(refused.values()).most_common(_TOLD))
-            granted = asked - len(refused)
-            self._claims.append(ClaimRound(asked=asked, granted=granted, refused=told))
+            self._claims.append(ClaimRound(asked=asked, granted=len(taken), refused=told))
         self.waiting = [uuid for uuid in self.waiting if uuid not in self.decided]
-        return asked - len(refused)
+        return taken
 
     def record(self, why: NoHost | None) -> DecisionRecord:
         """Return how it came about; ``why`` there is no host for those that wait."""

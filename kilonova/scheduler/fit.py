@@ -35,8 +35,12 @@ class Fit(msgspec.Struct, kw_only=True, gc=False):
 
     def has_room(self) -> bool:
         """Whether one more server fits."""
-        free = self.free
-        return all(name in free and free[name] >= n for name, n in self.amounts.items())
+        left = self.free.get
+        # Asked of every candidate: a generator would take three times as long.
+        for name, amount in self.amounts.items():  # noqa: SIM110
+            if left(name, -1) < amount:
+                return False
+        return True
 
     def deduct(self, amounts: Mapping[str, int]) -> None:
         """Take amounts out of what is free."""

@@ -10,7 +10,7 @@ from kilonova.scheduler.filters import Moment, about, every
 
 @about(every)
 def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
-    """The host is enabled and was heard of lately."""
+    """The host is enabled, in a cell that answers, and was heard of lately."""
     name = "ComputeFilter"
     if not host.enabled:
         return Reason(
@@ -18,6 +18,8 @@ def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | Non
         )
     if host.forced_down:
         return Reason(refused_by=name, sentence="are forced down")
+    if host.unreachable:
+        return Reason(refused_by=name, sentence="are in a cell that does not answer")
     if host.last_seen is not None and host.last_seen >= moment.silent_before:
         return None
     silent = _silence(host, moment)
@@ -39,7 +41,9 @@ def all_fell_silent(hosts: Collection[HostState], moment: Moment) -> bool:
     Then what carries their signs of life is away (the bus, a conductor, a cell's database), not they.
     """
     wanted = [host for host in hosts if host.enabled and not host.forced_down and host.last_seen]
-    return bool(wanted) and all(_silence(host, moment) > moment.down_after for host in wanted)
+    return bool(wanted) and all(
+        host.unreachable or _silence(host, moment) > moment.down_after for host in wanted
+    )
 
 
 @about(lambda spec: spec.availability_zone is not None)

@@ -12,9 +12,9 @@ import msgspec
 from kilonova.core import flavor
 from kilonova.core.aggregate import HostAggregate
 from kilonova.core.candidates import Group, Request
+from kilonova.core.devices import cpus_by_class
 from kilonova.core.ids import ProviderUuid
 from kilonova.core.scheduling import RequestSpec
-from kilonova.scheduler import numa
 from kilonova.scheduler.aggregate_filters import tenants_of
 
 _KEY = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:([A-Z0-9_]{1,255})")
@@ -69,7 +69,9 @@ class _Wanted:
 def request(spec: RequestSpec, known: Known) -> Request:
     """Return what Placement is asked for a server."""
     wanted = _Wanted()
-    wanted.resources[""] = _cpus(spec)
+    amounts = flavor.resources(spec.flavor, boots_from_volume=spec.boots_from_volume)
+    # The filter tells what is wrong with a topology that cannot be; here nothing is left out because of it.
+    wanted.resources[""] = cpus_by_class(spec, amounts)
     extra_specs = spec.flavor.extra_specs
     for key, value in sorted(extra_specs.items()):
         _note(wanted, key, value)
@@ -94,21 +96,6 @@ def resources(asked: Request) -> dict[str, int]:
         for name, amount in group.resources.items():
             total[name] = total.get(name, 0) + amount
     return total
-
-
-def _cpus(spec: RequestSpec) -> dict[str, int]:
-    """Return the flavor's resources, with CPUs that are pinned under the class of those."""
-    amounts = flavor.resources(spec.flavor, boots_from_volume=spec.boots_from_volume)
-    try:
-        topology = numa.wanted(spec)
-    except numa.Malformed:
-        # The filter tells what is wrong; here nothing is left out because of it.
-        return amounts
-    pinned = sum(cell.pinned for cell in topology.cells) if topology else 0
-    if pinned:
-        amounts["PCPU"] = pinned
-        amounts["VCPU"] = spec.flavor.vcpus - pinned
-    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def _note(wanted: _Wanted, key: str, value: str) -> None:

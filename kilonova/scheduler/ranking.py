@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from kilonova.core.decision_record import Scored
 from kilonova.core.ids import CellUuid
-from kilonova.core.scheduling import Destination, RequestSpec
+from kilonova.core.scheduling import Destination, HostState, RequestSpec
 from kilonova.scheduler.filters import Moment
 from kilonova.scheduler.fit import Fit
+from kilonova.scheduler.multipliers import KEYS
 from kilonova.scheduler.weighers import Weigher, concerns
 
 _Key = tuple[float, float, int]
@@ -21,16 +22,26 @@ _Key = tuple[float, float, int]
 
 
 class _Scale:
-    """One weigher with the scale of its scores: ``(score - low) * factor`` is its part of the total."""
+    """One weigher with the scale of its scores.
 
-    __slots__ = ("factor", "is_flat", "low", "name", "weigh")
+    Its part of a host's total is ``(score - low) * factor``. A factor is the weigher's multiplier, or the
+    one that the host's aggregates set under ``key``, divided by ``width``.
+    """
+
+    __slots__ = ("factor", "is_flat", "key", "low", "name", "weigh", "width")
 
     def __init__(self, name: str, weigh: Weigher, multiplier: float, scores: list[float]) -> None:
-        self.name, self.weigh = name, weigh
+        self.name, self.weigh, self.key = name, weigh, KEYS.get(name, "")
         self.low, high = min(scores), max(scores)
         self.is_flat = high == self.low
         # Where all are equal, servers that are placed tell them apart: by the size of the scores then.
-        self.factor = multiplier / (high - self.low or abs(high) or 1.0)
+        self.width = high - self.low or abs(high) or 1.0
+        self.factor = multiplier / self.width
+
+    def factor_on(self, host: HostState) -> float:
+        """Return the factor for one host."""
+        own = host.multipliers.get(self.key)
+        return self.factor if own is None else own / self.width
 
 
 class Ranking:
@@ -59,14 +70,22 @@ class Ranking:
         totals = [0.0] * len(fits)
         if not fits:
             return totals
+        own = {key for fit in fits if fit.host.multipliers for key in fit.host.multipliers}
         for name, weigh, multiplier in weighers:
-            if not multiplier or not concerns(weigh, spec):
+            differs = KEYS.get(name) in own
+            if not (multiplier or differs) or not concerns(weigh, spec):
                 continue
             scores = weigh(spec, fits, moment)
             scale = _Scale(name, weigh, multiplier, scores)
             self._scales.append(scale)
-            if not scale.is_flat:
-                low, factor = scale.low, scale.factor
+            if scale.is_flat:
+                continue
+            low, factor = scale.low, scale.factor
+            if differs:
+                factors = [scale.factor_on(fit.host) for fit in fits]
+                rows = zip(totals, scores, factors, strict=True)
+                totals = [t + (s - low) * f for t, s, f in rows]
+            else:
                 totals = [t + (s - low) * factor for t, s in zip(totals, scores, strict=True)]
         return totals
 
@@ -86,7 +105,8 @@ class Ranking:
 
     def _part(self, scale: _Scale, fit: Fit) -> float:
         (score,) = scale.weigh(self._spec, (fit,), self._moment)
-        return (score - scale.low) * scale.factor
+        factor = scale.factor_on(fit.host) if fit.host.multipliers else scale.factor
+        return (score - scale.low) * factor
 
     def take(self, place: int) -> Fit:
         """Take a host out of the order, by its place in it."""

@@ -13,6 +13,7 @@ from stevedore import NamedExtensionManager
 from kilonova.core.errors import Invalid
 from kilonova.scheduler import host_filters
 from kilonova.scheduler.filters import Moment
+from kilonova.scheduler.multipliers import KEYS
 from kilonova.scheduler.pipeline import Recipe
 
 FILTERS = "kilonova.scheduler.filters"
@@ -71,22 +72,8 @@ def _found(namespace: str, names: Sequence[str], option: str) -> list[Any]:
 
 def _multipliers(options: Any) -> dict[str, float]:
     """Return the multiplier of each weigher that comes with kilonova, in the order of asking."""
-    return {
-        "RAMWeigher": options.ram_weight_multiplier,
-        "CPUWeigher": options.cpu_weight_multiplier,
-        "DiskWeigher": options.disk_weight_multiplier,
-        "IoOpsWeigher": options.io_ops_weight_multiplier,
-        "NumInstancesWeigher": options.num_instances_weight_multiplier,
-        "BuildFailureWeigher": options.build_failure_weight_multiplier,
-        "HypervisorVersionWeigher": options.hypervisor_version_weight_multiplier,
-        "PCIWeigher": options.pci_weight_multiplier,
-        "ImagePropertiesWeigher": options.image_props_weight_multiplier,
-        # Each metric has its own in weight_setting.
-        "MetricsWeigher": 1.0,
-        "ServerGroupSoftAffinityWeigher": options.soft_affinity_weight_multiplier,
-        "ServerGroupSoftAntiAffinityWeigher": options.soft_anti_affinity_weight_multiplier,
-        "CrossCellWeigher": options.cross_cell_move_weight_multiplier,
-    }
+    # MetricsWeigher has no option: each metric has a multiplier in weight_setting.
+    return {name: getattr(options, key, 1.0) for name, key in KEYS.items()}
 
 
 def moment(conf: cfg.ConfigOpts, now: datetime) -> Moment:

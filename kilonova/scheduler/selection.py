@@ -40,10 +40,9 @@ from kilonova.scheduler.shortage import TAKEN, lacks, unsuited
 
 LOG = logging.getLogger(__name__)
 
-_ROUNDS = 5
-"""Times that refused claims are picked anew before the server counts as one that no host fits."""
-_ROUNDS_OF_GROUP = 20
-"""The same for servers of a group, whose hosts other members may take, too."""
+_ROUNDS = 20
+"""Times that refused claims are picked anew before the server counts as one that no host fits. Each time,
+somebody else's claim stood instead, so that it takes a crowd to need more than two or three."""
 _TAKEN_BY_GROUP = "other servers of the group were quicker"
 _EXPLAINED = 5
 """Hosts whose scores a decision's record tells."""
@@ -102,8 +101,7 @@ class Selection:
         course = Course(spec, message.instance_uuids)
         moment = replace(self._moment, now=utcnow(), host_of=self._neighbours.hosts_named_by(spec))
         group = self._neighbours.group_of(spec)
-        rounds = _ROUNDS_OF_GROUP if group else _ROUNDS
-        while course.rounds < rounds and course.waiting:
+        while course.rounds < _ROUNDS and course.waiting:
             course.rounds += 1
             if group is not None:
                 moment = moment.with_members(group.look(besides=course.waiting))
@@ -132,6 +130,7 @@ class Selection:
             with course.stage(CLAIM):
                 refused = self._claim(spec, picked.decisions, group)
             placed = course.settle(picked.decisions, refused)
+            self._hosts.occupy(spec, placed)
             # Another look tells those of a group for whom nothing was left that the others were in the way.
             if not (refused or unseen or (group and placed)):
                 break

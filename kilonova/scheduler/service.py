@@ -21,18 +21,18 @@ class SchedulerService:
     ) -> None:
         self._name: HostName = conf.host
         self._bus = bus
-        self._hosts = Hosts(conf, api_db, cells)
+        self.hosts = Hosts(conf, api_db, cells)
         neighbours = Neighbours(api_db, cells)
-        self._selection = Selection(conf, self._hosts, placement, neighbours)
+        self._selection = Selection(conf, self.hosts, placement, neighbours)
         self._server: Server | None = None
 
     def start(self) -> None:
         """Read the hosts and listen."""
-        self._hosts.start()
+        self.hosts.start()
         self._server = self._bus.serve(Topic.SCHEDULER, self._name, self._selection, threads=8)
 
     def stop(self) -> None:
         """Take no more messages, and return when those in hand are answered."""
         if self._server is not None:
             self._server.stop()
-        self._hosts.stop()
+        self.hosts.stop()

@@ -12,7 +12,7 @@ from itertools import chain
 import msgspec
 
 from kilonova.core.aggregate import ZONE, HostAggregate
-from kilonova.core.candidates import Request
+from kilonova.core.candidates import Group, Request
 from kilonova.core.ids import CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.scheduling import HostState, Inventory
 from kilonova.scheduler.fit import Fit, Free
@@ -81,6 +81,7 @@ class Fleet:
         self.hosts: list[HostState] = []
         self.capacities: list[Free] = []
         self._traits: list[frozenset[str]] = []
+        self._member_of: list[frozenset[str]] = []
         self._build(plan, random.Random(seed))
         self.free = [dict(capacity) for capacity in self.capacities]
         self._least = tuple(least.items())
@@ -99,10 +100,14 @@ class Fleet:
         chance.shuffle(wanted)
         capacities = [kind.capacity() for kind in plan.hosts]
         traits = [frozenset({"COMPUTE_NODE", *kind.traits}) for kind in plan.hosts]
+        sets: dict[int, frozenset[str]] = {}
         for n, number in wanted:
             self.hosts.append(_host(plan.hosts[n], number, joined[n]))
             self.capacities.append(capacities[n])
             self._traits.append(traits[n])
+            joins = self.hosts[-1].aggregates
+            member_of = sets.setdefault(id(joins), frozenset(one.uuid for one in joins))
+            self._member_of.append(member_of)
 
     def _aggregates_of(self, kind: HostKind) -> dict[str, tuple[HostAggregate, ...]]:
         """Return the aggregates of a kind's hosts by zone."""
@@ -131,19 +136,20 @@ class Fleet:
             return
         amounts = resources(asked)
         wanted = tuple(amounts.items())
-        special = self._is_special(asked)
+        special = self._special(asked)
         start = chance.randrange(self._open)
         hosts, frees, order = self.hosts, self.free, self._order
         for place in chain(range(start, self._open), range(start)):
             index = order[place]
+            # The cheapest questions first: no class is looked up of a host that does not suit.
+            if special and not self._suits(special, index):
+                continue
             free = frees[index]
             for name, amount in wanted:
-                if name not in free or free[name] < amount:
+                if free.get(name, 0) < amount:
                     break
             else:
                 host = hosts[index]
-                if special and not self._suits(asked, index):
-                    continue
                 yield Fit(
                     host=host,
                     allocation={host.provider_uuid: amounts},
@@ -152,26 +158,31 @@ class Fleet:
                 )
 
     @staticmethod
-    def _is_special(asked: Request) -> bool:
-        # No host of a described fleet is disabled.
-        return any(
-            group.required
+    def _special(asked: Request) -> list[Group]:
+        """Return the groups that ask for more than room. No host of a described fleet is disabled."""
+        return [
+            group
+            for group in asked.groups
+            if group.required
             or group.forbidden - {"COMPUTE_STATUS_DISABLED"}
             or group.member_of
             or group.in_tree
-            for group in asked.groups
-        )
+        ]
 
-    def _suits(self, asked: Request, index: int) -> bool:
-        host, traits = self.hosts[index], self._traits[index]
-        member_of = {aggregate.uuid for aggregate in host.aggregates}
-        return all(
-            group.in_tree in (None, host.provider_uuid)
-            and traits.isdisjoint(group.forbidden)
-            and all(not names.isdisjoint(traits) for names in group.required)
-            and all(not uuids.isdisjoint(member_of) for uuids in group.member_of)
-            for group in asked.groups
-        )
+    def _suits(self, groups: Sequence[Group], index: int) -> bool:
+        traits, member_of = self._traits[index], self._member_of[index]
+        for group in groups:
+            for uuids in group.member_of:
+                if uuids.isdisjoint(member_of):
+                    return False
+            for names in group.required:
+                if names.isdisjoint(traits):
+                    return False
+            if not traits.isdisjoint(group.forbidden):
+                return False
+            if group.in_tree not in (None, self.hosts[index].provider_uuid):
+                return False
+        return True
 
     def claim(self, provider: ProviderUuid, amounts: Mapping[str, int]) -> int | None:
         """Take a server's amounts from a host and return its index; None if they are not there."""

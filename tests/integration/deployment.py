@@ -112,6 +112,18 @@ class Deployment:
         )
         return self.processes[name]
 
+    def start_another(self, service: str, name: str) -> None:
+        """Start one more process of a service, as on a machine of that name, and wait until it runs."""
+        sections = merged(self._controller_sections(), {"DEFAULT": {"host": name}})
+        configuration = self.directory / f"{name}.conf"
+        write_sections(configuration, sections)
+        self.processes[name] = Process(
+            f"kilonova-{service}",
+            [str(COMMANDS / f"kilonova-{service}"), "--config-file", str(configuration)],
+            log=self.directory / f"{name}.log",
+        )
+        self.wait_ready(name)
+
     def wait_ready(self, name: str, seconds: float = 30) -> None:
         """Wait until a service answers, or says that it runs."""
         process = self.processes[name]

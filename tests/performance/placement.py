@@ -50,6 +50,7 @@ class Service:
     """A Placement service at a URL; each thread has a connection of its own."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parts = urlsplit(url)
         self._address = parts.hostname or "127.0.0.1", parts.port or 80
         self._prefix = parts.path.rstrip("/")

@@ -1,5 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,29 +13,39 @@ import libvirt
 from oslo_config import cfg
 
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
 from kilonova.compute.libvirt import domains, figures
+from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
-    LISTEN,
     NAMESPACE,
-    Place,
     Record,
     domain_xml,
     record_for,
     record_of,
     vnc_port,
 )
+from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.resizes import Resizes
-from kilonova.compute.machine import booted_at
+from kilonova.compute.libvirt.topology import numa_cells, pci_pools
+from kilonova.compute.machine import Load, booted_at
+from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
-from kilonova.core.errors import BuildFailed, Invalid, NotFound, WrongState
+from kilonova.core.errors import (
+    BuildAborted,
+    BuildFailed,
+    HypervisorUnavailable,
+    Invalid,
+    NotFound,
+    WrongState,
+)
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
+from kilonova.core.scheduling import PciPool
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
@@ -51,8 +62,14 @@ class LibvirtDriver(Resizes):
         self._virt_type: str = conf.libvirt.virt_type
         self._disks = Disks(Path(conf.instances_path).absolute(), images)
         self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
+        self._load = Load()
+        self._pci: tuple[PciPool, ...] | None = None
+        with contextlib.suppress(HypervisorUnavailable):
+            # What this host cannot do is told when it starts. A hypervisor that is away may come back.
+            self._libvirt.use(self._cards.ensure)
 
     @property
     def _is_test(self) -> bool:
@@ -63,17 +80,21 @@ class LibvirtDriver(Resizes):
         return (self._libvirt.use(self._node),)
 
     def _node(self, connection: Any) -> NodeReport:
+        self._cards.ensure(connection)
         info = connection.getInfo()
+        apart = set_apart(self._conf, int(info[2]))
         capacity = Capacity(
             vcpus=int(info[2]),
+            pcpus=len(apart),
             memory_mb=_memory_mb(connection, int(info[1])),
             disk_gb=shutil.disk_usage(self._disks.root).total >> 30,
         )
         kind = connection.getType().lower()
         arch = str(info[0])
         used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
-        running = 0
+        servers = running = 0
         for _, power, record in self._domains(connection):
+            servers += 1
             running += power == PowerState.RUNNING
             for name in used:
                 used[name] += record.resources.get(name, 0)
@@ -96,10 +117,21 @@ class LibvirtDriver(Resizes):
             capabilities={"hypervisor_type": kind, "cpu_arch": arch},
             supported=((arch, kind, "hvm"), (arch, self._virt_type, "hvm")),
             booted_at=booted_at(),
+            servers=servers,
+            metrics=self._load.metrics(),
+            pci=self._devices(connection),
+            numa=numa_cells(connection.getCapabilities(), apart),
         )
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """Nothing to do: guests have no card, as there is no default network that ``auto`` could mean."""
+    def _devices(self, connection: Any) -> tuple[PciPool, ...]:
+        """Return the host's PCI devices for guests, read once: which they are changes with its set-up."""
+        if self._pci is None:
+            self._pci = pci_pools([device.XMLDesc() for device in _pci_devices(connection)])
+        return self._pci
+
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``."""
+        return self._cards.plug(instance)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
@@ -115,23 +147,26 @@ class LibvirtDriver(Resizes):
         def make(connection: Any) -> None:
             if domains.find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
+            if not self._is_test:
+                self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
         self._records[instance.uuid] = record_for(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
-        drive = self._disks.config_drive(instance.uuid)
         place = Place(
             virt_type=self._virt_type,
             arch="i686" if self._is_test else str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(instance.uuid)),
-            disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
-            config_drive=str(drive) if drive.exists() else None,
             rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
-            direct=self._disks.direct,
         )
-        return domain_xml(instance, place)
+        if not self._is_test:
+            place = self._disks.place(instance, self._cards.place(instance.uuid, place))
+        try:
+            return domain_xml(instance, place)
+        except Malformed as error:
+            raise BuildAborted(error.message) from error
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -140,6 +175,7 @@ class LibvirtDriver(Resizes):
         except NotFound:
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
+        self._cards.unplug(uuid)
         self._records.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
@@ -262,7 +298,9 @@ class LibvirtDriver(Resizes):
         """See ``Driver``."""
         files = {uuid: Guest(PowerState.NOSTATE, 0) for uuid in self._disks.uuids()}
         found = self._libvirt.use(lambda connection: list(self._domains(connection)))
-        return files | {uuid: Guest(power, record.epoch) for uuid, power, record in found}
+        return files | {
+            uuid: Guest(power, record.epoch, self._cards.of(uuid)) for uuid, power, record in found
+        }
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
         saved = {domain.name() for domain in connection.listAllDomains(_SAVED)}
@@ -283,6 +321,7 @@ class LibvirtDriver(Resizes):
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._cards.close()
         self._libvirt.close()
 
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
@@ -315,6 +354,19 @@ def _memory_mb(connection: Any, reported: int) -> int:
         )
     except libvirt.libvirtError:
         return reported
+
+
+def _pci_devices(connection: Any) -> list[Any]:
+    """Return the node devices that are on a PCI bus, none where libvirt was built without them."""
+    try:
+        found: list[Any] = connection.listAllDevices(
+            libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+        return []
+    return found
 
 
 def _read_record(domain: Any) -> Record:

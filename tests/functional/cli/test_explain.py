@@ -15,8 +15,8 @@ class ExplainCommandTest(PipelineCase):
     """Two hosts with room for two small servers each; a build of ``bad`` fails."""
 
     hosts = 2
-    plays = {"memory_mb": 256}
     more = "reserved_host_memory_mb = 0\n"
+    plays = {"memory_mb": 256}
     script = [{"step": "spawn", "server": "bad", "error": "out of luck"}]
 
     def command(self, command: type[CloudCommand], *words: str, user: str = "kilonova") -> int:

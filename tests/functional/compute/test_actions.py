@@ -55,7 +55,7 @@ class OrdersCase(FakeHostCase):
             worker="gone",
             events=(event,),
         )
-        self.assertEqual((), reports.apply(self.cell.database, HOST, [report], utcnow()))
+        self.assertEqual((), reports.apply(self.cell.database, HOST, [report], utcnow()).refused)
 
 
 class OnceTest(OrdersCase):

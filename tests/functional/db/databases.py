@@ -51,7 +51,7 @@ class DatabaseCase(testtools.TestCase):
         """Return the URL of an empty database of the test's own."""
         if not self.server_url:
             return f"sqlite:///{self.directory / name}.sqlite"
-        return _make(self.server_url, name)
+        return make(self.server_url, name)
 
     def open(self, name: str, schema: Schema) -> Database:
         """Return a database at the newest version of a schema, with nothing in it."""
@@ -67,10 +67,13 @@ class DatabaseCase(testtools.TestCase):
         return database
 
 
-def _make(server_url: str, name: str) -> str:
+def make(server_url: str, name: str) -> str:
+    """Make a database on a server, which goes with this process, and return its URL."""
     database = f"{name}_{uuid.uuid4().hex[:12]}"
     _administer(server_url, f"CREATE DATABASE {database}")
-    atexit.register(_administer, server_url, f"DROP DATABASE {database}")
+    # PostgreSQL drops no database that somebody still has a connection to.
+    force = " WITH (FORCE)" if server_url.startswith("postgresql") else ""
+    atexit.register(_administer, server_url, f"DROP DATABASE {database}{force}")
     return server_url + database
 
 

@@ -40,7 +40,7 @@ class PipelineCase(testtools.TestCase):
     hosts = 1
     script: list[dict[str, Any]] = []
     plays: dict[str, Any] = {}
-    """What else is said of the fake hosts."""
+    """What else the file of the fake hosts says."""
     more = ""
 
     def setUp(self) -> None:
@@ -51,7 +51,7 @@ class PipelineCase(testtools.TestCase):
         self.state = Path(scratch.name)
         script = self.state / "script.yaml"
         # JSON is YAML.
-        script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script, **self.plays}))
+        script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script} | self.plays))
         more = f"[fake]\nscript = {script}\n[DEFAULT]\nconverge_interval = 1\n{self.more}"
         options = Options(state_dir=self.state, ports=free_ports(), hosts=self.hosts, more=more)
         self.deployment = Deployment(options)

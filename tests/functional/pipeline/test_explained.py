@@ -16,8 +16,8 @@ class ExplainedTest(PipelineCase):
     """Three hosts with room for four small servers each."""
 
     hosts = HOSTS
-    plays = {"memory_mb": EACH * 128}
     more = "reserved_host_memory_mb = 0\n[quota]\ninstances = 20\n"
+    plays = {"memory_mb": EACH * 128}
 
     def own(
         self, method: str, path: str, body: Any = None, user: str = "admin"

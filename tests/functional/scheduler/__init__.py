@@ -1,0 +1,1 @@
+"""The scheduler with its databases and with Placement."""

@@ -8,6 +8,7 @@ from kilonova.core.report import InstanceReport
 from kilonova.rpc.messages import (
     HostInstances,
     ListInstances,
+    Ping,
     ReportHost,
     ReportInstances,
     ReportsTaken,
@@ -55,3 +56,7 @@ class Cell:
     def list_instances(self, _context: RequestContext, _message: ListInstances) -> HostInstances:
         """See ``CellConductor``."""
         return HostInstances(instances=())
+
+    def ping(self, _context: RequestContext, _message: Ping) -> Taken:
+        """See ``CellConductor``."""
+        return Taken()

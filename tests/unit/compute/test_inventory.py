@@ -3,9 +3,17 @@
 import testtools
 from oslo_config import cfg
 
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid
+from kilonova.compute.inventory import (
+    Capacity,
+    count_properties,
+    inventory,
+    provider_uuid,
+    set_apart,
+)
 from kilonova.core import settings
-from kilonova.core.ids import HostName, NodeName
+from kilonova.core.errors import Invalid
+from kilonova.core.ids import HostName, ImageId, NodeName
+from kilonova.core.image import Image
 from kilonova.core.scheduling import Inventory
 
 HAS = Capacity(vcpus=8, memory_mb=16384, disk_gb=100)
@@ -77,3 +85,34 @@ class ProviderUuidTest(testtools.TestCase):
         pairs = [("a", "b"), ("b", "a"), ("a", "a"), ("ab", ""), ("a", "c")]
         made = {provider_uuid(HostName(host), NodeName(node)) for host, node in pairs}
         self.assertEqual(len(pairs), len(made))
+
+
+class SetApartTest(testtools.TestCase):
+    """CPUs for servers that want their own."""
+
+    def _apart(self, text: str | None) -> frozenset[int]:
+        conf = configuration()
+        conf.set_override("cpu_dedicated_set", text, "compute")
+        return set_apart(conf, 8)
+
+    def test_those_that_the_host_has_are_set_apart(self) -> None:
+        self.assertEqual(frozenset(), self._apart(None))
+        self.assertEqual({2, 4, 7}, self._apart("2-4,^3,7,100"))
+        self.assertRaises(Invalid, self._apart, "all")
+
+    def test_they_are_offered_whole_as_pcpu_and_no_longer_as_vcpu(self) -> None:
+        has = Capacity(vcpus=8, memory_mb=1024, disk_gb=1, pcpus=3)
+        offered = inventory(configuration(cpu_allocation_ratio=4.0), has)
+        self.assertEqual(
+            {"VCPU": 20, "PCPU": 3},
+            {name: offered[name].capacity for name in ("VCPU", "PCPU")},
+        )
+
+
+class CountPropertiesTest(testtools.TestCase):
+    """What the images of a host's servers are like."""
+
+    def test_servers_are_counted_by_each_property_of_their_images(self) -> None:
+        both, one = {"a": "1", "b": "2"}, {"a": "1"}
+        images = [Image(image_id=ImageId("i"), properties=p) for p in (both, one, {})]
+        self.assertEqual({"a=1": 2, "b=2": 1}, count_properties([*images, None]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import testtools
 
-from kilonova.compute.script import FakeHosts, Script, Step
+from kilonova.compute.script import FakeHosts, Parts, Script, Step
 from kilonova.core.errors import BuildAborted, BuildFailed, HypervisorUnavailable, Invalid
 from kilonova.core.ids import HostName
 
@@ -99,7 +99,7 @@ class ReadTest(testtools.TestCase):
         example = document.read_text().partition("```yaml\n")[2].partition("```")[0]
         plays = self.read(example)
         self.assertEqual(
-            (16, 32, 131072, 2000, 0.2, 6),
+            (16, 32, 131072, 2000, 0.2, 7),
             (
                 plays.hosts,
                 plays.vcpus,
@@ -116,6 +116,9 @@ class ReadTest(testtools.TestCase):
         self.assertRaises(BuildFailed, script.play, "snapshot", H0, "full")
         (off,) = script.take("power-off", H0, "short-lived")
         self.assertEqual(2, off.seconds)
+        told = script.parts(HostName("h-2"))
+        self.assertEqual(({2048: 512}, "gpu"), (told.numa[0].pages, told.pci[0].alias))
+        self.assertEqual(Parts(), script.parts(H0))
 
     def test_what_is_no_script_is_refused_naming_the_file(self) -> None:
         for text in (

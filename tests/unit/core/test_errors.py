@@ -33,6 +33,7 @@ TABLE = {
     "Unavailable": ("unavailable", 503, True, "KilonovaError"),
     "DatabaseUnavailable": ("database_unavailable", 503, True, "Unavailable"),
     "BusUnavailable": ("bus_unavailable", 503, True, "Unavailable"),
+    "NoAnswer": ("no_answer", 503, True, "BusUnavailable"),
     "PlacementUnavailable": ("placement_unavailable", 503, True, "Unavailable"),
     "ImageStoreUnavailable": ("image_store_unavailable", 503, True, "Unavailable"),
     "HypervisorUnavailable": ("hypervisor_unavailable", 503, True, "Unavailable"),

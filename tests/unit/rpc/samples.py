@@ -1,12 +1,12 @@
 """One value of every message, with no field left at its default, and the least that each can be."""
 
 from kilonova.core import orders
-from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext
-from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
-from kilonova.core.external_event import ExternalEvent
-from kilonova.core.scheduling import Decision
+from kilonova.core.scheduling import (
+    Decision,
+)
 from kilonova.rpc import messages as m
+from tests.unit.rpc import guest_samples as guests
 from tests.unit.rpc.values import (
     CELL,
     DESTINATION,
@@ -21,7 +21,6 @@ from tests.unit.rpc.values import (
     NODE_REPORT,
     ORDERS,
     OTHER,
-    PLAIN_ORDERS,
     PROJECT,
     RECORD,
     REPORT,
@@ -60,52 +59,12 @@ FULL = (
     m.GuideMove(migration=OTHER, wish="abort"),
     m.DeleteInstance(instance=INSTANCE),
     m.ActOnInstance(instance=INSTANCE, order=orders.Stop()),
-    *PLAIN_ORDERS,
+    *guests.PLAIN_ORDERS,
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
-    ConsoleAddress(host="192.0.2.9", port=5900, path="vm", tls_port=5901),
     m.Measure(instance_uuid=UUID),
-    Diagnostics(
-        state="running",
-        driver="libvirt",
-        hypervisor="qemu",
-        hypervisor_os="other",
-        uptime=5,
-        cpu_times=(7,),
-        memory_maximum=512,
-        memory_used=256,
-        nics=(
-            NicFigures(
-                name="vnet0",
-                mac_address="fa:16:3e:00:00:01",
-                rx_octets=1,
-                rx_packets=2,
-                rx_errors=3,
-                rx_drop=4,
-                tx_octets=5,
-                tx_packets=6,
-                tx_errors=7,
-                tx_drop=8,
-            ),
-        ),
-        disks=(
-            DiskFigures(
-                name="vda",
-                read_bytes=1,
-                read_requests=2,
-                write_bytes=3,
-                write_requests=4,
-                errors_count=5,
-            ),
-        ),
-    ),
-    m.TakeExternalEvents(
-        events=(
-            ExternalEvent(
-                server_uuid=UUID, name="network-vif-plugged", tag="port", status="failed"
-            ),
-        )
-    ),
+    m.TakeExternalEvents(events=(guests.EVENT,)),
+    *guests.FULL,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
@@ -114,6 +73,7 @@ FULL = (
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),
     m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,)),
+    m.Ping(),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
 
@@ -128,13 +88,12 @@ LEAST = (
     m.GuideMove(migration=OTHER, wish="abort"),
     m.DeleteInstance(instance=LEAST_INSTANCE),
     m.ActOnInstance(instance=LEAST_INSTANCE, order=orders.Stop()),
-    *PLAIN_ORDERS,
+    *guests.PLAIN_ORDERS,
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
-    ConsoleAddress(host="192.0.2.9", port=5900),
     m.Measure(instance_uuid=UUID),
-    Diagnostics(state="running", driver="libvirt", hypervisor="qemu"),
-    m.TakeExternalEvents(events=(ExternalEvent(server_uuid=UUID, name="network-changed"),)),
+    m.TakeExternalEvents(events=(guests.LEAST_EVENT,)),
+    *guests.LEAST,
     m.GetConsoleOutput(instance_uuid=UUID),
     m.ConsoleOutput(text=""),
     m.ReportInstances(host=HOST, reports=(LEAST_REPORT,)),
@@ -143,5 +102,6 @@ LEAST = (
     m.Taken(),
     m.ListInstances(host=HOST),
     m.HostInstances(instances=(LEAST_INSTANCE,)),
+    m.Ping(),
 )
 """The same with nothing that has a default."""

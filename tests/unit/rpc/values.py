@@ -23,8 +23,10 @@ from kilonova.core.instance import (
     ActionEvent,
     BlockDevice,
     Fault,
+    InjectedFile,
     Instance,
     KeyPair,
+    Nic,
     RequestedNetwork,
     Wishes,
 )
@@ -34,6 +36,8 @@ from kilonova.core.scheduling import (
     Destination,
     Inventory,
     NoHost,
+    NumaCell,
+    PciPool,
     Reason,
     RequestSpec,
 )
@@ -114,7 +118,19 @@ WISHES = Wishes(
     reservation_id="r-abc",
     launch_index=3,
     admin_pass="secret",
+    files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
     group=GROUP,
+)
+NIC = Nic(
+    network="default",
+    network_id="88888888-8888-4888-8888-888888888888",
+    mac="52:54:c0:00:02:07",
+    address="192.0.2.7",
+    prefix=24,
+    gateway="192.0.2.1",
+    dns="192.0.2.2",
+    mtu=9000,
+    tag="front",
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -150,6 +166,7 @@ INSTANCE = Instance(
     task_worker="token",
     begun_epoch=2,
     shelved_image=IMAGE.image_id,
+    nics=(NIC,),
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -299,6 +316,7 @@ REPORT = InstanceReport(
     power_state=PowerState.CRASHED,
     launched_at=NOON,
     root_device_name="/dev/vda",
+    nics=(NIC,),
     fault=Fault(code=500, message="no luck", created_at=NOON, details="at host1"),
     failure=BuildFailure(
         reason="no luck", details="at host1", retry=False, alternates=(DESTINATION,)
@@ -337,6 +355,23 @@ NODE_REPORT = NodeReport(
     capabilities={"cpu_arch": "x86_64"},
     supported=(("x86_64", "qemu", "hvm"),),
     booted_at=MORNING,
+    servers=2,
+    busy=1,
+    failed_builds=3,
+    metrics={"cpu.percent": 0.25},
+    image_properties={"os_distro=debian": 2},
+    pci=(PciPool(alias="gpu", free=1, numa_cell=2),),
+    numa=(
+        NumaCell(
+            number=1,
+            cpus=4,
+            whole_cores=2,
+            threads_per_core=2,
+            single_cpus=1,
+            memory_mb=8192,
+            pages={2048: 64},
+        ),
+    ),
 )
 LEAST_NODE_REPORT = NodeReport(
     node=NODE,
@@ -348,21 +383,6 @@ LEAST_NODE_REPORT = NodeReport(
     memory_mb=16384,
     disk_gb=200,
 )
-
-PLAIN_ORDERS = (
-    orders.Stop(),
-    orders.Start(),
-    orders.SoftReboot(),
-    orders.HardReboot(),
-    orders.Pause(),
-    orders.Unpause(),
-    orders.Suspend(),
-    orders.Resume(),
-    orders.Unrescue(),
-    orders.Rebuild(),
-    orders.TriggerCrashDump(),
-)
-"""Orders that say no more than what they are."""
 
 ORDERS = (
     orders.Rescue(image=IMAGE),

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import testtools
 
+from kilonova.core import numa
 from kilonova.core.scheduling import HostState, NumaCell, PciPool, RequestSpec
-from kilonova.scheduler import device_filters, numa
+from kilonova.scheduler import device_filters
 from kilonova.scheduler.device_filters import occupied
 from tests.unit.scheduler.filter_case import Case, FilterCase
 from tests.unit.scheduler.fleet import MOMENT, flavor, host, image, spec
@@ -168,10 +169,10 @@ BAD: Sequence[tuple[str, RequestSpec, str]] = (
         asked(2, 1025, hw_numa_nodes="2"),
         "1025 MiB cannot be split over 2",
     ),
-    ("no number", asked(hw_numa_nodes="two"), "hw:numa_nodes is two"),
-    ("no cells", asked(hw_numa_nodes="0"), "hw:numa_nodes is 0"),
-    ("a policy that there is not", asked(hw_cpu_policy="tight"), "hw:cpu_policy is tight"),
-    ("a size that is none", asked(hw_mem_page_size="huge"), "hw:mem_page_size is huge"),
+    ("no number", asked(hw_numa_nodes="two"), "hw:numa_nodes is 'two'"),
+    ("no cells", asked(hw_numa_nodes="0"), "hw:numa_nodes is '0'"),
+    ("a policy that there is not", asked(hw_cpu_policy="tight"), "hw:cpu_policy is 'tight'"),
+    ("a size that is none", asked(hw_mem_page_size="huge"), "hw:mem_page_size is 'huge'"),
     (
         "a VCPU left out",
         asked(4, hw_numa_nodes="2", hw_numa_cpus__0="0", hw_numa_cpus__1="1,2"),
@@ -185,7 +186,7 @@ BAD: Sequence[tuple[str, RequestSpec, str]] = (
     (
         "no list of CPUs",
         asked(2, hw_numa_nodes="1", hw_numa_cpus__0="a-b"),
-        "a-b is no list of CPUs",
+        "'a-b' is no list of CPUs",
     ),
     (
         "memory that does not add up",
@@ -203,7 +204,7 @@ class DeviceFiltersTest(FilterCase):
         self.check("PciPassthroughFilter", device_filters.pci_passthrough, PCI)
 
     def test_a_count_of_devices_that_is_no_number_fits_nowhere(self) -> None:
-        self.assertGreater(device_filters.pci_wanted(devices("gpu:many"))["gpu"], 10**9)
+        self.assertGreater(device_filters.pci_wanted(devices("gpu:many").flavor)["gpu"], 10**9)
 
     def test_a_host_whose_numa_cells_do_not_hold_the_server_is_refused(self) -> None:
         for what, request, cells, fits in FITS:

@@ -18,7 +18,7 @@ from kilonova.core.candidates import Group, Request
 from kilonova.core.errors import Invalid
 from kilonova.scheduler import recipe, workload
 from kilonova.scheduler.simulated_fleet import Fleet, FleetPlan, HostKind
-from kilonova.scheduler.simulator import Results, Simulation
+from kilonova.scheduler.simulator import Crowd, Results, Simulation
 from kilonova.scheduler.workload import Arrival, Asked, ServerKind, Size, WorkloadPlan
 
 EXAMPLES = Path(__file__).parents[3] / "doc/examples/simulation"
@@ -153,6 +153,55 @@ class SimulatorTest(testtools.TestCase):
         self.assertEqual([1.0, 0.0, 0.0], results.used_by_host["VCPU"])
 
 
+class CrowdTest(testtools.TestCase):
+    """Several schedulers, each with a picture of its own."""
+
+    def _run(
+        self,
+        hosts: HostKind,
+        asked: WorkloadPlan,
+        crowd: Crowd,
+        batch: int = 10,
+        subset_size: int = 1,
+    ) -> Results:
+        conf = settings.new_config()
+        conf([])
+        conf.set_override("host_subset_size", subset_size, "filter_scheduler")
+        fleet = Fleet(FleetPlan(hosts=(hosts,)), seed=3, least=workload.least(asked))
+        simulation = Simulation(fleet, recipe.load(conf), seed=3, batch=batch, crowd=crowd)
+        arriving = workload.requests(asked, 3)
+        return simulation.run(arriving, build_seconds=10.0, progress=lambda _: None)
+
+    def test_late_claims_are_refused_and_picked_anew_until_there_is_no_room(self) -> None:
+        crowd = Crowd(schedulers=4, delay=0.05)
+        for how, batch in (("burst", 10), ("burst", 1), ("poisson", 1)):
+            results = self._run(kind(10), plan(100, how=how), crowd, batch)
+            self.assertEqual((80, 20), (results.placed, results.refused), (how, batch))
+            self.assertEqual((10, 0), (results.hosts_used, results.balance), (how, batch))
+            self.assertGreater(results.claims_refused, 0, (how, batch))
+            self.assertEqual(4, results.schedulers)
+
+    def test_one_scheduler_sees_its_own_picks_before_they_are_claimed(self) -> None:
+        results = self._run(kind(10), plan(80), Crowd(schedulers=1, delay=5.0))
+        self.assertEqual((80, 0, 0), (results.placed, results.claims_refused, results.balance))
+
+    def test_the_same_seed_places_the_same_however_many_there_are(self) -> None:
+        asked = plan(100, how="poisson", lifetime=1.0)
+        crowd = Crowd(schedulers=3, delay=0.2)
+        first, again = (self._run(kind(20), asked, crowd) for _ in range(2))
+        self.assertEqual(first.placements, again.placements)
+        alone = self._run(kind(20), asked, Crowd())
+        self.assertNotEqual(first.placements, alone.placements)
+
+    def test_schedulers_that_pick_among_several_of_the_best_do_not_stampede(self) -> None:
+        roomy = kind(50, vcpus=1000, memory_mb=2**20, disk_gb=2000)
+        asked = plan(1000, how="poisson")
+        crowd = Crowd(schedulers=8, delay=0.05)
+        found = {size: self._run(roomy, asked, crowd, subset_size=size).balance for size in (1, 8)}
+        self.assertLessEqual(found[8], 3)
+        self.assertLess(found[8], found[1])
+
+
 class WorkloadTest(testtools.TestCase):
     """Requests out of a description."""
 
@@ -273,6 +322,36 @@ class CommandTest(testtools.TestCase):
         results = json.loads(out)
         self.assertEqual(1, code)
         self.assertEqual((10, 1, 4), (results["placed"], results["refused"], results["seed"]))
+
+    def test_it_draws_a_picture(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name) / "run.png"
+        fleet, trace = str(EXAMPLES / "fleet-10.yaml"), str(EXAMPLES / "trace.yaml")
+        code, _, err = self._run(fleet, trace, "--plot", str(path))
+        self.assertEqual((0, ""), (code, err))
+        picture = path.read_bytes()
+        self.assertTrue(picture.startswith(b"\x89PNG\r\n\x1a\n"))
+        # Width and height stand at the beginning of a PNG, as numbers of four bytes.
+        size = tuple(int.from_bytes(picture[at : at + 4], "big") for at in (16, 20))
+        self.assertEqual((1000, 1200), size)
+
+    def test_a_bar_shows_how_far_it_is_on_a_terminal(self) -> None:
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        parser = argparse.ArgumentParser()
+        simulate.add_arguments(parser)
+        fleet, trace = (str(EXAMPLES / name) for name in ("fleet-1000.yaml", "burst.yaml"))
+        words = [fleet, trace, "--schedulers", "2"]
+        for more, shown in (([], True), (["--quiet"], False)):
+            out, terminal = io.StringIO(), Terminal()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(terminal):
+                simulate.run(parser.parse_args([*words, *more]))
+            told = terminal.getvalue()
+            self.assertEqual(shown, told.endswith(f"[{'#' * 40}] 10000 requests\n"), told[-99:])
+            self.assertRegex(out.getvalue(), r"\| schedulers +\| 2 ")
 
     def test_an_error_has_a_status_and_a_sentence_of_its_own(self) -> None:
         trace = str(EXAMPLES / "trace.yaml")
