@@ -13,6 +13,7 @@ venv=$root/.venv
 venv_clients=$root/.venv-clients
 clients="python-openstackclient osc-placement keystone glance gunicorn"
 libvirt_packages="libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils"
+network_packages="dnsmasq-base iptables iproute2 e2fsprogs curl"
 guest_packages="cpio xz-utils syslinux mtools dosfstools binutils"
 libvirt_build_packages="gcc libc6-dev pkg-config libvirt-dev"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_wishes
+from kilonova.api import server_devices, server_wishes
 from kilonova.api.limits import limits_of
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
@@ -62,8 +62,9 @@ def wanted(asked: Asked) -> Wanted:
     limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
     server_wishes.check_metadata(body, limits)
     flavor = server_wishes.flavor_of(asked, body)
-    wishes = server_wishes.wishes_of(asked, body)
     image = server_wishes.image_of(asked, body, flavor)
+    wishes = server_wishes.wishes_of(asked, body, image)
+    server_devices.check(flavor, image, wishes)
     spec = RequestSpec(
         project_id=asked.context.project_id,
         user_id=asked.context.user_id,
@@ -229,5 +230,7 @@ def _answer(asked: Asked, body: Mapping[str, Any], first: Instance) -> Answer:
         "security_groups": body.get("security_groups", [{"name": "default"}]),
     }
     if asked.services.conf.api.enable_instance_password:
-        server["adminPass"] = body.get("adminPass") or secrets.token_urlsafe(9)
+        server["adminPass"] = (
+            first.wishes.admin_pass or body.get("adminPass") or secrets.token_urlsafe(9)
+        )
     return Answer({"server": server}, 202, {"Location": asked.link(path)})

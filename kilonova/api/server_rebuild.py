@@ -5,15 +5,16 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_wishes
+from kilonova.api import server_devices, server_wishes
 from kilonova.api.limits import limits_of
+from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_sight import sight_of
 from kilonova.api.server_tasks import find_free, order
 from kilonova.api.views import servers as views
 from kilonova.core.errors import Invalid
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance, KeyPair
+from kilonova.core.instance import Instance
 from kilonova.core.orders import Rebuild
 from kilonova.core.states import Action
 from kilonova.db import build_requests
@@ -30,48 +31,64 @@ _FIELD_OF = {
 
 
 def rebuild(asked: Asked, server_id: str) -> Answer:
-    """Begin a rebuild: everything that can refuse it comes before.
-
-    No flavor has an ephemeral disk here, so ``preserve_ephemeral`` preserves nothing.
-    """
+    """Begin a rebuild: everything that can refuse it comes before."""
     body = asked.body["rebuild"]
     located = find_free(asked, server_id, Action.REBUILD)
     instance = located.instance
     server_wishes.refuse_what_is_not_done(body)
     if body.get("OS-DCF:diskConfig", instance.wishes.disk_config) != instance.wishes.disk_config:
         raise Invalid("OS-DCF:diskConfig: it cannot be changed")
+    if is_true(body.get("preserve_ephemeral")) and instance.flavor.ephemeral_gb:
+        raise Invalid("preserve_ephemeral: the server's disks are all made anew")
     limits = limits_of(asked, instance.project_id, instance.user_id)
     server_wishes.check_metadata(body, limits)
     image = server_wishes.image_of(asked, {"imageRef": body["imageRef"]}, instance.flavor)
-    key_pair = server_wishes.key_pair_of(asked, body, instance.user_id)
-    change = _change(body, image, key_pair, server_wishes.user_data_of(body))
+    server_devices.check(instance.flavor, image, instance.wishes)
+    password = _password(asked, body)
+    change = _change(body, image, _wishes(asked, body, instance, password))
     begun = order(asked, server_id, Rebuild(), located=located, change=change)
     # What a later move of the server is scheduled by.
     build_requests.change_image(asked.services.api_db, begun.uuid, image)
-    return _answer(asked, body, begun)
+    return _answer(asked, password, begun)
 
 
-def _change(
-    body: dict[str, Any], image: Image, key_pair: KeyPair | None, user_data: str | None
-) -> Change:
-    """Return what a rebuild makes of a server."""
+def _password(asked: Asked, body: dict[str, Any]) -> str:
+    if not asked.services.conf.api.enable_instance_password:
+        return ""
+    return body.get("adminPass") or secrets.token_urlsafe(9)
+
+
+def _wishes(
+    asked: Asked, body: dict[str, Any], instance: Instance, password: str
+) -> dict[str, Any]:
+    """Return the wishes that are others from now on."""
+    drive = instance.wishes.config_drive or bool(body.get("personality"))
+    # Nothing but a config drive would tell the guest of the password.
+    wishes: dict[str, Any] = {"config_drive": drive, "admin_pass": password if drive else ""}
+    if "key_name" in body:
+        wishes["key_pair"] = server_wishes.key_pair_of(asked, body, instance.user_id)
+    if "user_data" in body:
+        wishes["user_data"] = server_wishes.user_data_of(body)
+    if "personality" in body:
+        wishes["files"] = server_devices.files(body)
+    return wishes
+
+
+def _change(body: dict[str, Any], image: Image, wishes: dict[str, Any]) -> Change:
+    """Return what a rebuild makes of a server; ``wishes`` are those that are others."""
 
     def change(instance: Instance) -> Instance:
-        wishes = instance.wishes
-        if "key_name" in body:
-            wishes = msgspec.structs.replace(wishes, key_pair=key_pair)
-        if "user_data" in body:
-            wishes = msgspec.structs.replace(wishes, user_data=user_data)
+        all_ = msgspec.structs.replace(instance.wishes, **wishes)
         fields = {field: body[key] for key, field in _FIELD_OF.items() if key in body}
-        return msgspec.structs.replace(instance, image=image, wishes=wishes, progress=0, **fields)
+        return msgspec.structs.replace(instance, image=image, wishes=all_, progress=0, **fields)
 
     return change
 
 
-def _answer(asked: Asked, body: dict[str, Any], instance: Instance) -> Answer:
+def _answer(asked: Asked, password: str, instance: Instance) -> Answer:
     server = views.changed(instance, None, sight_of(asked))
-    if asked.services.conf.api.enable_instance_password:
-        server["adminPass"] = body.get("adminPass") or secrets.token_urlsafe(9)
+    if password:
+        server["adminPass"] = password
     if asked.version >= (2, 54):
         key_pair = instance.wishes.key_pair
         server["key_name"] = key_pair.name if key_pair else None

@@ -1,7 +1,7 @@
 """What ``POST /servers`` asks for, resolved: flavor, image, key pair, destination and the rest.
 
 Everything that can refuse the request but its quota is here; nothing is written. What this deployment
-cannot do (networks, volumes, files, signed images) is refused by name, never ignored.
+cannot do (volumes, signed images) is refused by name, never ignored.
 """
 
 import base64
@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
+from kilonova.api import server_devices
 from kilonova.api.compute_services import fleet_of
-from kilonova.api.parameters import is_true
 from kilonova.api.routing import Asked
 from kilonova.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, ImageId, NodeName, UserId
 from kilonova.core.image import Image
-from kilonova.core.instance import BlockDevice, KeyPair, Wishes
+from kilonova.core.instance import KeyPair, Wishes
 from kilonova.core.quota import UNLIMITED, Limits
 from kilonova.core.server_group import GroupRule
 from kilonova.db import aggregates, flavors, key_pairs, server_groups
@@ -86,21 +86,7 @@ def image_of(asked: Asked, body: Body, flavor: Flavor) -> Image:
 
 def _image_id(body: Body) -> ImageId:
     """Return the image to boot: ``imageRef``, or the boot device that clients send beside it."""
-    if body.get("block_device_mapping"):
-        raise Invalid(
-            "block_device_mapping: no block storage service is configured, so there are no volumes"
-        )
-    devices = body.get("block_device_mapping_v2", [])
-    for device in devices:
-        kind = (device.get("source_type"), device.get("destination_type", "local"))
-        if kind != ("image", "local") or str(device.get("boot_index")) != "0":
-            raise Invalid(
-                "block_device_mapping_v2: no block storage service is configured, so there can only "
-                "be a local boot disk (boot_index 0) from an image"
-            )
-    if len(devices) > 1:
-        raise Invalid("block_device_mapping_v2: more than one device has boot_index 0")
-    named = {str(device["uuid"]) for device in devices if device.get("uuid")}
+    named = server_devices.named_images(server_devices.block_devices(body))
     image_ref = body.get("imageRef") or next(iter(named), "")
     if not image_ref:
         raise Invalid("Missing imageRef attribute")
@@ -129,7 +115,7 @@ def check_metadata(body: Body, limits: Limits) -> None:
         )
 
 
-def wishes_of(asked: Asked, body: Body) -> Wishes:
+def wishes_of(asked: Asked, body: Body, image: Image) -> Wishes:
     """Return what the request asks for beyond flavor and image.
 
     Raises:
@@ -138,9 +124,10 @@ def wishes_of(asked: Asked, body: Body) -> Wishes:
     """
     refuse_what_is_not_done(body)
     zone, host, node = _destination(asked, body)
+    drive = server_devices.wants_drive(body, image)
     return Wishes(
         networks=_networks(body),
-        block_devices=tuple(_device(d) for d in body.get("block_device_mapping_v2", ())),
+        block_devices=server_devices.block_devices(body),
         user_data=user_data_of(body),
         key_pair=key_pair_of(asked, body, asked.context.user_id),
         hints=_hints(asked.body),
@@ -148,10 +135,19 @@ def wishes_of(asked: Asked, body: Body) -> Wishes:
         pinned_zone=zone,
         forced_host=host,
         forced_node=node,
-        config_drive=is_true(body.get("config_drive")),
+        config_drive=drive,
         disk_config=body.get("OS-DCF:diskConfig", "AUTO"),
         reservation_id="r-" + secrets.token_hex(4),
+        # Nothing else would tell the guest.
+        admin_pass=_password(asked, body) if drive else "",
+        files=server_devices.files(body),
     )
+
+
+def _password(asked: Asked, body: Body) -> str:
+    if not asked.services.conf.api.enable_instance_password:
+        return ""
+    return body.get("adminPass") or secrets.token_urlsafe(9)
 
 
 def refuse_what_is_not_done(body: Body) -> None:
@@ -160,8 +156,6 @@ def refuse_what_is_not_done(body: Body) -> None:
     Raises:
         Invalid: naming it.
     """
-    if body.get("personality"):
-        raise Invalid("personality: files are not injected; pass them in user_data")
     if body.get("trusted_image_certificates"):
         raise Invalid("trusted_image_certificates: signatures of images are not verified here")
     if any(group.get("name", "default") != "default" for group in body.get("security_groups", ())):
@@ -175,18 +169,6 @@ def _networks(body: Body) -> str:
     if wanted:
         raise Invalid(f"networks: {_NO_NETWORKS}, so only 'none' and 'auto' can be asked for")
     return "auto"
-
-
-def _device(device: Body) -> BlockDevice:
-    index = device.get("boot_index")
-    return BlockDevice(
-        source_type=device.get("source_type", ""),
-        destination_type=device.get("destination_type", "local"),
-        boot_index=None if index is None else int(index),
-        uuid=device.get("uuid"),
-        delete_on_termination=is_true(device.get("delete_on_termination")),
-        tag=device.get("tag"),
-    )
 
 
 def user_data_of(body: Body) -> str | None:
@@ -258,7 +240,7 @@ def _destination(asked: Asked, body: Body) -> tuple[str | None, HostName | None,
     zone, _, rest = body.get("availability_zone", "").partition(":")
     host, _, node = rest.partition(":")
     if zone:
-        _check_zone(asked, zone)
+        check_zone(asked, zone)
     if host or node:
         asked.authorize(f"{_CREATE}:forced_host")
     if "host" in body or "hypervisor_hostname" in body:
@@ -277,7 +259,12 @@ def _destination(asked: Asked, body: Body) -> tuple[str | None, HostName | None,
     return zone or None, HostName(host) if host else None, NodeName(node) if node else None
 
 
-def _check_zone(asked: Asked, zone: str) -> None:
+def check_zone(asked: Asked, zone: str) -> None:
+    """Refuse a zone that there is not.
+
+    Raises:
+        Invalid: no host is in it.
+    """
     if zone == asked.services.conf.default_availability_zone:
         return
     if zone not in aggregates.zones_of_hosts(asked.services.api_db).values():

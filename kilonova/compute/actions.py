@@ -72,6 +72,7 @@ class _Words:
             power_state=outcome.power_state,
             launched_at=outcome.launched_at,
             password=outcome.password,
+            nics=outcome.nics,
         )
         answer = self._reporter.send(report)
         if outcome.power_state is UNSET:

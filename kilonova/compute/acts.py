@@ -74,7 +74,7 @@ def _rebuild(job: Job) -> Outcome:
     driver.fetch_image(instance)
     driver.destroy(instance.uuid)
     job.say(TaskState.REBUILD_BLOCK_DEVICE_MAPPING)
-    driver.prepare_networks(instance)
+    nics = driver.prepare_networks(instance)
     driver.prepare_disks(instance)
     job.say(TaskState.REBUILD_SPAWNING)
     driver.spawn(instance)
@@ -82,7 +82,7 @@ def _rebuild(job: Job) -> Outcome:
     if instance.vm_state == VmState.STOPPED:
         _shut_down(job)
         after = IS_OFF
-    return msgspec.structs.replace(after, launched_at=utcnow())
+    return msgspec.structs.replace(after, launched_at=utcnow(), nics=nics)
 
 
 def _change_password(job: Job) -> Outcome:

@@ -15,15 +15,15 @@ from kilonova.compute.stages import Stages
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
+from kilonova.core.hardware import root_device
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
-from kilonova.core.instance import BUILD_EVENT, ActionEvent, Instance
+from kilonova.core.instance import BUILD_EVENT, ActionEvent, Instance, Nic
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.rpc.messages import BuildInstance
 
 LOG = logging.getLogger(__name__)
 
-_ROOT_DEVICE = "/dev/vda"
 _PAUSE = 1.0
 _LONGEST_PAUSE = 10.0
 _IMAGE_SECONDS = 120.0
@@ -33,7 +33,10 @@ FIRST_EPOCH = 1
 
 
 def built(
-    instance: Instance, request_id: RequestId, events: Sequence[ActionEvent] = ()
+    instance: Instance,
+    request_id: RequestId,
+    nics: tuple[Nic, ...],
+    events: Sequence[ActionEvent] = (),
 ) -> InstanceReport:
     """Return the report that a server's build is done."""
     return InstanceReport(
@@ -44,7 +47,8 @@ def built(
         task_state=None,
         power_state=PowerState.RUNNING,
         launched_at=utcnow(),
-        root_device_name=_ROOT_DEVICE,
+        root_device_name=root_device(instance.flavor, instance.image),
+        nics=nics,
         events=tuple(events),
     )
 
@@ -72,23 +76,24 @@ class Builder:
         with self._turns.turn(instance.uuid):
             stages = Stages(self._host)
             whole = stages.begin(BUILD_EVENT)
-            error: KilonovaError | None
+            made: tuple[Nic, ...] | KilonovaError
             try:
                 if not self._begins(context, instance, whole):
                     return
-                error = self._attempt(instance, stages)
+                made = self._attempt(instance, stages)
             except BuildFailed as unfit:
                 LOG.info("%s must not be built here: %s", instance.uuid, unfit)
-                error = unfit
+                made = unfit
             except _Abandoned:
                 LOG.warning("%s is left to the next start of this host", instance.uuid)
                 return
-            stages.finish(whole, error)
-            self._count(error)
-            if error is None:
-                self._report_success(context, instance, stages)
+            self._count(made if isinstance(made, KilonovaError) else None)
+            if isinstance(made, KilonovaError):
+                stages.finish(whole, made)
+                self._report_failure(context, message, stages, made)
             else:
-                self._report_failure(context, message, stages, error)
+                stages.finish(whole)
+                self._report_success(context, instance, stages, made)
 
     def _count(self, error: KilonovaError | None) -> None:
         if error is None:
@@ -117,14 +122,14 @@ class Builder:
             LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
         return taken
 
-    def _attempt(self, instance: Instance, stages: Stages) -> KilonovaError | None:
-        """Make the guest and return None, or return why there is none.
+    def _attempt(self, instance: Instance, stages: Stages) -> tuple[Nic, ...] | KilonovaError:
+        """Make the guest and return its network cards, or return why there is none.
 
         Raises:
             _Abandoned: the service ended before that was sure; nothing may be reported.
         """
         try:
-            self._make(instance, stages)
+            return self._make(instance, stages)
         except KilonovaError as error:
             LOG.warning("%s could not be built: %s", instance.uuid, error.in_full)
             return error
@@ -135,16 +140,18 @@ class Builder:
             unexpected = BuildFailed("The host failed in an unexpected way.")
             unexpected.__cause__ = error
             return unexpected
-        return None
 
-    def _make(self, instance: Instance, stages: Stages) -> None:
-        """Make the guest. After an error nothing of it runs, and nothing is left if that can be had."""
+    def _make(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
+        """Make the guest and return its network cards.
+
+        After an error nothing of it runs, and nothing is left if that can be had.
+        """
         with ExitStack() as undo:
             if instance.epoch > FIRST_EPOCH:
                 # An earlier build of it may have been here, and its guest is nobody's any more.
                 self._driver.destroy(instance.uuid)
             undo.callback(self._remove, instance.uuid)
-            self._prepare(instance, stages)
+            nics = self._prepare(instance, stages)
             self._end_if_going(instance)
             undo.callback(self._insist, instance.uuid, self._driver.destroy)
             with stages.stage("compute_spawn"):
@@ -152,23 +159,24 @@ class Builder:
             self._end_if_going(instance)
             undo.pop_all()
         LOG.info("%s runs", instance.uuid)
+        return nics
 
-    def _prepare(self, instance: Instance, stages: Stages) -> None:
+    def _prepare(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         """Prepare networks beside disks; in turn where there is no network, and nothing to wait for."""
         if instance.wishes.networks == "none":
-            self._prepare_networks(instance, stages)
+            nics = self._prepare_networks(instance, stages)
             self._prepare_disks(instance, stages)
-            return
+            return nics
         plugged = self._beside.submit(self._prepare_networks, instance, stages)
         try:
             self._prepare_disks(instance, stages)
         finally:
             plugged.exception()
-        plugged.result()
+        return plugged.result()
 
-    def _prepare_networks(self, instance: Instance, stages: Stages) -> None:
+    def _prepare_networks(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         with stages.stage("compute_networks"):
-            self._driver.prepare_networks(instance)
+            return self._driver.prepare_networks(instance)
 
     def _prepare_disks(self, instance: Instance, stages: Stages) -> None:
         with stages.stage("compute_block_devices"):
@@ -214,13 +222,15 @@ class Builder:
                 raise _Abandoned(uuid)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _report_success(self, context: RequestContext, instance: Instance, stages: Stages) -> None:
+    def _report_success(
+        self, context: RequestContext, instance: Instance, stages: Stages, nics: tuple[Nic, ...]
+    ) -> None:
         def taken(answer: "Future[bool]") -> None:
             if not self._stopped.is_set() and not answer.cancelled() and not answer.result():
                 LOG.info("%s: its build was no longer wanted", instance.uuid)
                 self._beside.submit(self._remove_unwanted, instance)
 
-        report = built(instance, context.request_id, stages.events)
+        report = built(instance, context.request_id, nics, stages.events)
         self._reporter.send(report).add_done_callback(taken)
 
     def _remove_unwanted(self, instance: Instance) -> None:

@@ -6,12 +6,13 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from kilonova.compute.moving import Moving
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
 
 
@@ -19,11 +20,12 @@ class Guest(msgspec.Struct, frozen=True):
     """What a host has of a server.
 
     ``power`` is NOSTATE where only files are left. ``epoch`` is the build that made it, 0 where that is
-    not known.
+    not known. ``nics`` are its network cards.
     """
 
     power: PowerState
     epoch: int
+    nics: tuple[Nic, ...] = ()
 
 
 class DiskCopy(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ class Watcher(Protocol):
         """Guests may have changed while nobody watched."""
 
 
-class Driver(Protocol):
+class Driver(Moving, Protocol):
     """A hypervisor.
 
     Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not
@@ -54,8 +56,8 @@ class Driver(Protocol):
     def nodes(self) -> tuple[NodeReport, ...]:
         """Return the compute nodes with what they have and what is used."""
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """Make ready what the guest is plugged into.
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """Make ready what the guest is plugged into, and return its network cards.
 
         Raises:
             BuildFailed: it cannot be made on this host.

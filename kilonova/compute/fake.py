@@ -13,7 +13,9 @@ from io import BytesIO
 
 from oslo_config import cfg
 
+from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
+from kilonova.compute.fake_guests import FakeGuest, FakeMoves
 from kilonova.compute.inventory import (
     Capacity,
     count_properties,
@@ -22,16 +24,16 @@ from kilonova.compute.inventory import (
     set_apart,
 )
 from kilonova.compute.machine import booted_at
-from kilonova.compute.script import FakeHosts, Script, StepName, Uses
+from kilonova.compute.script import FakeHosts, Script, StepName
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.devices import cpus_by_class, numa_left, pci_left
-from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole
+from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
 
 _PORTS = {
@@ -47,62 +49,7 @@ _PORTS = {
 _USUAL = FakeHosts()
 
 
-class _Guest:
-    """A guest, its console, and what it takes of its host."""
-
-    def __init__(self, instance: Instance, uses: Uses) -> None:
-        self.instance = instance
-        self.power = PowerState.RUNNING
-        self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
-        self._uses = uses
-        self._started = time.monotonic()
-
-    def _up(self, how: str) -> str:
-        return f"BOOT-OK {self.instance.hostname}{how}"
-
-    def start(self, how: str = "") -> None:
-        self.power = PowerState.RUNNING
-        self.console.append(self._up(how))
-        self._started = time.monotonic()
-
-    def measured(self) -> Diagnostics:
-        """Clients know no fake hypervisor: it says that it is what it plays."""
-        if self.power != PowerState.RUNNING:
-            return Diagnostics(state=self.power.name.lower(), driver="libvirt", hypervisor="fake")
-        has, uses = self.instance.flavor, self._uses
-        up = time.monotonic() - self._started
-        each = int(up * uses.cpu * 1e9)
-        total = each * has.vcpus
-        size = has.root_gb << 30
-        moved = int(up * uses.disk * 1e6)
-        return Diagnostics(
-            state="running",
-            driver="libvirt",
-            hypervisor="fake",
-            uptime=int(up),
-            cpu_times=(each,) * has.vcpus,
-            cpu_time=CpuTimes(total=total, user=total * 3 // 4, system=total // 4, wait=0),
-            memory_maximum=has.memory_mb,
-            memory_used=has.memory_mb,
-            memory_resident=int(has.memory_mb * uses.memory),
-            load=(uses.cpu * has.vcpus,) * 3,
-            disks=(
-                DiskFigures(
-                    name="vda",
-                    read_bytes=moved,
-                    read_requests=moved >> 12,
-                    write_bytes=moved,
-                    write_requests=moved >> 12,
-                    errors_count=0,
-                    role=DiskRole.SYSTEM,
-                    capacity=size,
-                    allocation=int(size * uses.disk),
-                ),
-            ),
-        )
-
-
-class FakeDriver:
+class FakeDriver(FakeMoves):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
     def __init__(
@@ -124,10 +71,12 @@ class FakeDriver:
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
-        self._guests: dict[InstanceUuid, _Guest] = {}
+        self._guests: dict[InstanceUuid, FakeGuest] = {}
         self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
+        plugs = conf.network.provider == "libvirt"
+        self._book = AddressBook(range_of(conf.network.fixed_range)) if plugs else None
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
@@ -163,9 +112,12 @@ class FakeDriver:
         )
         return (report,)
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """See ``Driver``."""
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``. A fake card is an address in a book."""
         self._script.play("networks", self._host, instance.name)
+        if self._book is None or instance.wishes.networks == "none":
+            return ()
+        return (self._book.take(instance.uuid, instance.nics),)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``."""
@@ -179,9 +131,7 @@ class FakeDriver:
         with self._lock:
             if instance.uuid in self._guests:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
-            self._guests[instance.uuid] = _Guest(
-                instance, self._script.uses(self._host, instance.name)
-            )
+            self._guests[instance.uuid] = FakeGuest(instance)
             self._count(instance, 1)
         self._power_off_later(instance)
 
@@ -210,12 +160,21 @@ class FakeDriver:
         """See ``Driver``."""
         guest = self._guests.get(uuid)
         if guest is None:
+            self._unplug(uuid)
             return
         self._script.play("destroy", self._host, guest.instance.name)
         with self._lock:
             if self._guests.pop(uuid, None) is not None:
                 self._count(guest.instance, -1)
+        self._unplug(uuid)
         self._tell(uuid, PowerState.SHUTDOWN)
+
+    def _cards(self, uuid: InstanceUuid) -> tuple[Nic, ...]:
+        return self._book.cards(uuid) if self._book else ()
+
+    def _unplug(self, uuid: InstanceUuid) -> None:
+        if self._book is not None:
+            self._book.give_back(uuid)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``. A fake guest obeys at once."""
@@ -296,14 +255,17 @@ class FakeDriver:
         """See ``Driver``."""
         guest = self._guest(uuid)
         self._script.play("diagnostics", self._host, guest.instance.name)
-        return guest.measured()
+        return self._measured(guest)
 
     def samples(self) -> Mapping[InstanceUuid, Diagnostics]:
         """See ``Driver``."""
         self._script.play("samples", self._host)
         with self._lock:
             guests = dict(self._guests)
-        return {uuid: guest.measured() for uuid, guest in guests.items()}
+        return {uuid: self._measured(guest) for uuid, guest in guests.items()}
+
+    def _measured(self, guest: FakeGuest) -> Diagnostics:
+        return guest.measured(self._script.uses(self._host, guest.instance.name))
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
         """See ``Driver``. Nobody listens at the ports of a fake guest."""
@@ -335,7 +297,7 @@ class FakeDriver:
         self._script.play("guests", self._host)
         with self._lock:
             return {
-                uuid: Guest(guest.power, guest.instance.epoch)
+                uuid: Guest(guest.power, guest.instance.epoch, self._cards(uuid))
                 for uuid, guest in self._guests.items()
             }
 
@@ -347,7 +309,7 @@ class FakeDriver:
         """Nothing is open."""
         self._watcher = None
 
-    def _guest(self, uuid: InstanceUuid) -> _Guest:
+    def _guest(self, uuid: InstanceUuid) -> FakeGuest:
         guest = self._guests.get(uuid)
         if guest is None:
             raise NotFound(f"There is no guest {uuid} on this host.")

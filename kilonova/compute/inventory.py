@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import msgspec
 from oslo_config import cfg
 
+from kilonova.core.asked import Malformed
 from kilonova.core.errors import Invalid
+from kilonova.core.guest_cells import cpu_set
 from kilonova.core.ids import HostName, NodeName, ProviderUuid
 from kilonova.core.image import Image
-from kilonova.core.numa import Malformed, cpu_set
 from kilonova.core.scheduling import Inventory
 
 _NAMESPACE = uuid.UUID("e3e7c6b2-6a43-5d5e-8f6e-5a3f9b1f2c77")

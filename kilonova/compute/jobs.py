@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kilonova.compute.driver import Driver
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.http.images import ImageStore
 
@@ -37,6 +37,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     power_state: PowerState | UnsetType = UNSET
     launched_at: datetime | UnsetType = UNSET
     password: str | UnsetType = UNSET
+    nics: tuple[Nic, ...] | UnsetType = UNSET
 
 
 RUNS = Outcome(vm_state=VmState.ACTIVE, power_state=PowerState.RUNNING)

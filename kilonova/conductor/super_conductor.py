@@ -13,6 +13,7 @@ import msgspec
 from oslo_config import cfg
 
 from kilonova.conductor import plan
+from kilonova.conductor.move_starter import MoveStarter
 from kilonova.conductor.task_workers import TaskWorkers
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
@@ -35,6 +36,7 @@ from kilonova.rpc.messages import (
     Destinations,
     RunTask,
     SelectDestinations,
+    StartMove,
 )
 
 LOG = logging.getLogger(__name__)
@@ -59,12 +61,14 @@ class SuperConductor:
         self._alternates = conf.scheduler.max_attempts - 1
         self._build_timeout = conf.instance_build_timeout
         self._token = str(uuid.uuid4())
+        self.moves = MoveStarter(conf, collaborators)
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.tasks = TaskWorkers(self._api_db, self._cells, self._buses)
 
     def start(self, threads: int = 2) -> None:
         """Begin to drive."""
+        self.moves.start()
         for number in range(threads):
             thread = threading.Thread(target=self._run, name=f"drive-{number}", daemon=True)
             thread.start()
@@ -75,6 +79,7 @@ class SuperConductor:
         self.tasks.stop()
         for _ in self._threads:
             self._arrived.put(None)
+        self.moves.stop()
         deadline = time.monotonic() + 8
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
@@ -87,6 +92,10 @@ class SuperConductor:
     def run_task(self, _context: RequestContext, message: RunTask) -> None:
         """Take note of an operator's task."""
         self.tasks.take_note(message.task_id, message.queue)
+
+    def start_move(self, context: RequestContext, message: StartMove) -> None:
+        """Take note of a server to move."""
+        self.moves.start_move(context, message)
 
     def _run(self) -> None:
         while (first := self._arrived.get()) is not None:

@@ -19,8 +19,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     availability_zone: str | None
     vm_state: VmState
     task_state: TaskState | None
-    access_ipv4: str | None
-    access_ipv6: str | None
+    addresses: tuple[str, ...]
     created_at: datetime
 
 
@@ -73,7 +72,6 @@ _SAME = tuple(name for name in Vitals.__struct_fields__ if name not in ("instanc
 def line(server: Watched, vitals: Vitals | None) -> Line:
     """Return the line of a server of which this, or nothing, was seen."""
     seen = {} if vitals is None else {name: getattr(vitals, name) for name in _SAME}
-    addresses = (server.access_ipv4, server.access_ipv6)
     return Line(
         id=server.uuid,
         name=server.name,
@@ -81,7 +79,7 @@ def line(server: Watched, vitals: Vitals | None) -> Line:
         status=status(server.vm_state, server.task_state),
         host=server.host,
         availability_zone=server.availability_zone,
-        addresses=tuple(address for address in addresses if address),
+        addresses=server.addresses,
         created_at=server.created_at,
         power=None if vitals is None else vitals.state,
         **seen,

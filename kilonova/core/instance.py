@@ -8,6 +8,7 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import (
     CellUuid,
     HostName,
+    ImageId,
     InstanceUuid,
     NodeName,
     ProjectId,
@@ -20,7 +21,7 @@ from kilonova.core.states import PowerState, TaskState, VmState
 
 
 class BlockDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of ``block_device_mapping_v2``; ``volume_size`` is GiB."""
+    """One entry of ``block_device_mapping_v2``; ``volume_size`` is GiB, but MiB of a swap disk."""
 
     source_type: str
     destination_type: str
@@ -42,6 +43,31 @@ class RequestedNetwork(msgspec.Struct, frozen=True, kw_only=True):
     port_id: str | None = None
     fixed_ip: str | None = None
     tag: str | None = None
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True):
+    """A network card of a server: its MAC address, and its one fixed address in the network ``network``.
+
+    ``network_id`` is a UUID; ``prefix`` the bits of the network's part of the address; ``dns`` and
+    ``gateway`` are addresses.
+    """
+
+    network: str
+    network_id: str
+    mac: str
+    address: str
+    prefix: int
+    gateway: str
+    dns: str
+    mtu: int = 1500
+    tag: str | None = None
+
+
+class InjectedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``personality``: an absolute path, and base64 as it came."""
+
+    path: str
+    contents: str
 
 
 class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +102,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     reservation_id: str = ""
     launch_index: int = 0
     admin_pass: str = ""
+    files: tuple[InjectedFile, ...] = ()
     group: GroupRule | None = None
 
 
@@ -83,8 +110,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One server. Times are UTC without a zone.
 
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
-    database holds. ``host`` and ``node`` are None until a destination is chosen. ``task_request`` is the
-    request that asked for the task under way, and ``task_worker`` whoever on the host has begun it.
+    database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until
+    a destination is chosen. ``task_request`` is the request that asked for the task under way, and
+    ``task_worker`` whoever on the host has begun it. ``shelved_image`` is what a shelved server has become.
+    database holds. ``host`` and ``node`` are None until a destination is chosen. ``nics`` are the network
+    cards as its host last reported them. ``task_request`` is the request that asked for the task under way,
+    and ``task_worker`` whoever on the host has begun it.
     """
 
     uuid: InstanceUuid
@@ -118,6 +149,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = False
     task_request: RequestId | None = None
     task_worker: str = ""
+    begun_epoch: int = 0
+    shelved_image: ImageId | None = None
+    nics: tuple[Nic, ...] = ()
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

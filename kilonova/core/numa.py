@@ -3,19 +3,18 @@
 Keys and their meaning: Compute documentation, "CPU topologies" and "Huge pages".
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
+from kilonova.core import guest_cells
+from kilonova.core.asked import Asked, Malformed
 from kilonova.core.flavor import Flavor
 from kilonova.core.image import Image
 from kilonova.core.scheduling import NumaCell
 
-_SMALL, _LARGE, _ANY = "small", "large", "any"
-_UNITS = {"": 1, "KB": 1, "MB": 1024, "GB": 1024 * 1024}
-_SIZE = re.compile(r"(\d+)\s*(KB|MB|GB|)")
+__all__ = ["GuestCell", "Malformed", "Topology", "asks", "place", "wanted"]
 
 
 class Wanting(Protocol):
@@ -47,11 +46,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
     cells: tuple[GuestCell, ...]
     threads: str = "prefer"
-    page: str = _SMALL
-
-
-class Malformed(ValueError):
-    """The flavor or the image asks for something that cannot be."""
+    page: str = guest_cells.SMALL
 
 
 def wanted(server: Wanting) -> Topology | None:
@@ -60,23 +55,21 @@ def wanted(server: Wanting) -> Topology | None:
     Raises:
         Malformed: with a sentence.
     """
-    asked = _Asked(server)
-    policy = asked.get("cpu_policy") or "shared"
-    page = asked.get("mem_page_size")
-    nodes = asked.number("numa_nodes")
-    if nodes is None and page is None and policy == "shared":
+    flavor = server.flavor
+    found = guest_cells.cells_of(Asked(flavor, server.image), flavor.vcpus, flavor.memory_mb)
+    if found is None:
         return None
-    count = nodes or 1
-    cpus = _cpus_of_cells(asked, server.flavor.vcpus, count)
-    memory = _memory_of_cells(asked, server.flavor.memory_mb, count)
-    own = _pinned(asked, policy, server.flavor.vcpus)
     return Topology(
         cells=tuple(
-            GuestCell(shared=len(c - own), pinned=len(c & own), memory_mb=m)
-            for c, m in zip(cpus, memory, strict=True)
+            GuestCell(
+                shared=len(cell.cpus - found.pinned),
+                pinned=len(cell.cpus & found.pinned),
+                memory_mb=cell.memory_mb,
+            )
+            for cell in found.cells
         ),
-        threads=asked.get("cpu_thread_policy") or "prefer",
-        page=_page(page),
+        threads=found.threads,
+        page=found.page,
     )
 
 
@@ -86,91 +79,6 @@ def asks(server: Wanting) -> bool:
         return wanted(server) is not None
     except Malformed:
         return True
-
-
-class _Asked:
-    """The ``hw:`` extra specs of a flavor, and where it says nothing the ``hw_`` properties of an image."""
-
-    def __init__(self, server: Wanting) -> None:
-        self._flavor: Mapping[str, str] = server.flavor.extra_specs
-        self._image: Mapping[str, str] = server.image.properties if server.image else {}
-
-    def get(self, name: str) -> str | None:
-        return self._flavor.get(f"hw:{name}") or self._image.get(f"hw_{name}")
-
-    def number(self, name: str) -> int | None:
-        text = self.get(name)
-        if text is None:
-            return None
-        if not text.isdecimal() or int(text) < 1:
-            raise Malformed(f"hw:{name} is {text[:50]}")
-        return int(text)
-
-
-def cpu_set(text: str) -> frozenset[int]:
-    """Return the numbers that a list such as ``0-3,^2,7`` names.
-
-    Raises:
-        Malformed: it is none.
-    """
-    named: set[int] = set()
-    without: set[int] = set()
-    for part in text.split(","):
-        word = part.strip()
-        first, dash, last = word.removeprefix("^").partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise Malformed(f"{text[:50]} is no list of CPUs")
-        numbers = range(int(first), int(last if dash else first) + 1)
-        (without if word.startswith("^") else named).update(numbers)
-    return frozenset(named - without)
-
-
-def _pinned(asked: _Asked, policy: str, vcpus: int) -> frozenset[int]:
-    if policy == "dedicated":
-        return frozenset(range(vcpus))
-    if policy == "mixed":
-        mask = asked.get("cpu_dedicated_mask")
-        if mask is None:
-            raise Malformed("hw:cpu_policy is mixed without hw:cpu_dedicated_mask")
-        # A mask that begins with an exception names all the others.
-        return cpu_set(f"0-{vcpus - 1},{mask}" if mask.startswith("^") else mask)
-    if policy == "shared":
-        return frozenset()
-    raise Malformed(f"hw:cpu_policy is {policy}")
-
-
-def _cpus_of_cells(asked: _Asked, vcpus: int, count: int) -> Sequence[frozenset[int]]:
-    named = [asked.get(f"numa_cpus.{n}") for n in range(count)]
-    if not any(named):
-        if vcpus % count:
-            raise Malformed(f"{vcpus} VCPUs cannot be split over {count} NUMA cells")
-        each = vcpus // count
-        return [frozenset(range(n * each, (n + 1) * each)) for n in range(count)]
-    cells = [cpu_set(text or "") for text in named]
-    if sorted(cpu for cell in cells for cpu in cell) != list(range(vcpus)):
-        raise Malformed("hw:numa_cpus do not name each VCPU once")
-    return cells
-
-
-def _memory_of_cells(asked: _Asked, memory_mb: int, count: int) -> Sequence[int]:
-    named = [asked.number(f"numa_mem.{n}") for n in range(count)]
-    if not any(named):
-        if memory_mb % count:
-            raise Malformed(f"{memory_mb} MiB cannot be split over {count} NUMA cells")
-        return [memory_mb // count] * count
-    cells = [amount or 0 for amount in named]
-    if sum(cells) != memory_mb:
-        raise Malformed("hw:numa_mem do not add up to the memory")
-    return cells
-
-
-def _page(text: str | None) -> str:
-    if text is None or text in (_SMALL, _LARGE, _ANY):
-        return text or _SMALL
-    size = _SIZE.fullmatch(text.strip())
-    if size is None:
-        raise Malformed(f"hw:mem_page_size is {text[:50]}")
-    return str(int(size[1]) * _UNITS[size[2]])
 
 
 def place(topology: Topology, cells: Sequence[NumaCell]) -> tuple[NumaCell, ...] | None:
@@ -228,9 +136,9 @@ def _page_sizes(page: str, cell: NumaCell) -> Iterator[int | None]:
         # The usual page of the machine is not counted in pages.
         yield None if int(page) == 4 else int(page)
         return
-    if page in (_LARGE, _ANY):
+    if page in (guest_cells.LARGE, guest_cells.ANY):
         yield from sorted(cell.pages, reverse=True)
-    if page in (_SMALL, _ANY):
+    if page in (guest_cells.SMALL, guest_cells.ANY):
         yield None
 
 

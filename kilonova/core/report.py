@@ -6,7 +6,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kilonova.core.ids import InstanceUuid, RequestId
-from kilonova.core.instance import ActionEvent, Fault
+from kilonova.core.instance import ActionEvent, Fault, Nic
+from kilonova.core.migration import MoveReport
 from kilonova.core.scheduling import Destination
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
@@ -36,6 +37,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
+    ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     ``password`` is the administrator's, sealed for the owner's key.
     """
@@ -49,6 +51,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     power_state: PowerState | UnsetType = UNSET
     launched_at: datetime | UnsetType = UNSET
     root_device_name: str | UnsetType = UNSET
+    nics: tuple[Nic, ...] | UnsetType = UNSET
     fault: Fault | None = None
     failure: BuildFailure | None = None
     gone: bool = False
@@ -59,6 +62,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     worker: str = ""
     over: bool = False
     interrupted: str = ""
+    move: MoveReport | None = None
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

@@ -279,6 +279,21 @@ _LIBVIRT = [
     ),
 ]
 
+_NETWORK = [
+    cfg.StrOpt(
+        "provider",
+        default="none",
+        choices=("none", "libvirt"),
+        help="Where servers' network cards come from. none gives them none; libvirt gives each one in "
+        "a network of its host's own, with a fixed address and the metadata service.",
+    ),
+    cfg.StrOpt(
+        "fixed_range",
+        default="10.77.0.0/24",
+        help="The addresses of a host's network, for provider = libvirt; from /20 to /29.",
+    ),
+]
+
 _FAKE = [
     cfg.StrOpt(
         "script",
@@ -302,6 +317,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "metrics": _METRICS,
     "compute": _COMPUTE,
     "libvirt": _LIBVIRT,
+    "network": _NETWORK,
     "fake": _FAKE,
 }
 """Group -> options. ``[placement]``, ``[glance]`` and other peers have keystoneauth1's own options, too."""

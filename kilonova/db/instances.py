@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.ids import HostName, ImageId, InstanceUuid
 from kilonova.core.image import Image
-from kilonova.core.instance import Fault, Instance, InstanceAction, Wishes
+from kilonova.core.instance import Fault, Instance, InstanceAction, Nic, Wishes
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
@@ -32,10 +32,12 @@ class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
     flavor: Flavor
     image: Image | None
     wishes: Wishes
+    shelved_image: ImageId | None = None
 
 
 _encode = msgspec.json.Encoder().encode
 _decode_fixed = msgspec.json.Decoder(_Fixed).decode
+_decode_nics = msgspec.json.Decoder(tuple[Nic, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 _PLAIN = (
@@ -65,6 +67,7 @@ _PLAIN = (
     "deleted",
     "task_request",
     "task_worker",
+    "begun_epoch",
 )
 """Fields of ``Instance`` that are columns of the same name."""
 
@@ -76,6 +79,7 @@ _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (
     *(_instances.c[name] for name in _PLAIN),
+    _instances.c.nics,
     _instances.c.tags,
     _instances.c.metadata,
     _instances.c.fixed,
@@ -87,19 +91,29 @@ def row_of(instance: Instance) -> dict[str, Any]:
     """Return the columns' values of an instance."""
     row = {name: getattr(instance, name) for name in _PLAIN}
     key_pair, group = instance.wishes.key_pair, instance.wishes.group
-    fixed = _Fixed(flavor=instance.flavor, image=instance.image, wishes=instance.wishes)
+    fixed = _Fixed(
+        flavor=instance.flavor,
+        image=instance.image,
+        wishes=instance.wishes,
+        shelved_image=instance.shelved_image,
+    )
     return row | {
         "flavor_id": instance.flavor.flavor_id,
         "image_id": instance.image.image_id if instance.image else None,
         "key_name": key_pair.name if key_pair else None,
         "reservation_id": instance.wishes.reservation_id,
-        "begun_epoch": 0,
         "builder": "",
+        "nics": encode_nics(instance.nics),
         "group_uuid": group.group_uuid if group else None,
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
     }
+
+
+def encode_nics(nics: Sequence[Nic]) -> bytes | None:
+    """Return network cards as their column holds them."""
+    return _encode(nics) if nics else None
 
 
 def joined(tags: Collection[str]) -> str:
@@ -121,11 +135,13 @@ def instance_of(row: Any) -> Instance:
     fixed = _decode_fixed(row[-1])
     return Instance(
         **plain,
+        nics=_decode_nics(row[-4]) if row[-4] else (),
         tags=_split(row[-3]),
         metadata=_decode_metadata(row[-2]),
         flavor=fixed.flavor,
         image=fixed.image,
         wishes=fixed.wishes,
+        shelved_image=fixed.shelved_image,
     )
 
 

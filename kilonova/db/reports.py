@@ -18,11 +18,12 @@ from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
 from kilonova.core.report import InstanceReport, Tried
 from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.db import moves
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.grouped import Beginnings
-from kilonova.db.instances import fault_row
+from kilonova.db.instances import encode_nics, fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 from kilonova.db.tasks import end_action
 
@@ -91,7 +92,7 @@ def apply(
             why = beginnings.refusal(host, report)
             if why is not None:
                 unfit[index] = why
-            if why is not None or not _apply_one(connection, host, report, now):
+            if why is not None or not _take(connection, host, report, now):
                 refused.append(index)
                 continue
             beginnings.note(host, report)
@@ -108,12 +109,21 @@ def apply(
     return cell_db.write(work)
 
 
+def _take(connection: sa.Connection, host: HostName, report: InstanceReport, now: datetime) -> bool:
+    """Apply one report; False if it is refused."""
+    if report.move is not None:
+        return moves.hear(connection, host, report.move, now)
+    return _apply_one(connection, host, report, now)
+
+
 def _apply_one(
     connection: sa.Connection, host: HostName, report: InstanceReport, now: datetime
 ) -> bool:
     values: dict[str, Any] = {
         name: value for name in _SIMPLE if (value := getattr(report, name)) is not UNSET
     }
+    if report.nics is not UNSET:
+        values["nics"] = encode_nics(report.nics)
     values |= {"updated_at": now, "b_uuid": report.instance_uuid, "b_host": host}
     values |= {"b_epoch": report.epoch}
     if report.builder:
@@ -189,6 +199,7 @@ def move(
             "host": host,
             "node": node,
             "availability_zone": zone,
+            "nics": None,
             "vm_state": VmState.BUILDING,
             "task_state": TaskState.SCHEDULING,
             "updated_at": now,
@@ -231,6 +242,7 @@ def fail(
         {
             "host": None,
             "node": None,
+            "nics": None,
             "vm_state": VmState.ERROR,
             "task_state": None,
             "power_state": PowerState.NOSTATE,

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from kilonova.core.fleet_vitals import VitalsQuery, Watched
 from kilonova.core.ids import HostName
+from kilonova.core.instance import Nic
 from kilonova.core.states import TaskState, VmState
 from kilonova.core.vitals import HostVitals
 from kilonova.db.cell_schema import StoredInstance, StoredVitals
@@ -22,11 +23,17 @@ _instances = table_of(StoredInstance)
 _vitals = table_of(StoredVitals)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(HostVitals).decode
+_decode_nics = msgspec.json.Decoder(tuple[Nic, ...]).decode
 _AT_ONCE = 500
 
 _CHANGE = sa.update(_vitals).where(_vitals.c.host == sa.bindparam("b_host"))
 _TOLD = sa.select(_vitals.c.host, _vitals.c.vitals).where(among(_vitals.c.host, "hosts"))
-_COLUMNS = tuple(_instances.c[name] for name in Watched.__struct_fields__)
+_COLUMNS = (
+    *(_instances.c[name] for name in Watched.__struct_fields__ if name != "addresses"),
+    _instances.c.nics,
+    _instances.c.access_ipv4,
+    _instances.c.access_ipv6,
+)
 
 
 def store(connection: sa.Connection, host: HostName, vitals: HostVitals, now: datetime) -> None:
@@ -60,10 +67,14 @@ def list_watched(cell_db: Database, wanted: VitalsQuery) -> tuple[Watched, ...]:
 
 def _watched(row: "sa.Row[tuple[object, ...]]") -> Watched:
     values = dict(row._mapping)
-    task = values["task_state"]
+    task, nics = values["task_state"], values.pop("nics")
+    cards = _decode_nics(nics) if nics else ()
+    said = (values.pop("access_ipv4"), values.pop("access_ipv6"))
+    addresses = dict.fromkeys([*(nic.address for nic in cards), *filter(None, said)])
     values |= {
         "vm_state": VmState(values["vm_state"]),
         "task_state": None if task is None else TaskState(task),
+        "addresses": tuple(addresses),
     }
     return Watched(**values)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -46,6 +46,13 @@ def load(conf: cfg.ConfigOpts) -> "ImageStore":
     return ImageStore(ks_loading.load_adapter_from_conf_options(conf, "glance", session=session))
 
 
+class Sink(Protocol):
+    """What an image's data is written into."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+
 class ImageStore:
     """An image store, asked with the service's own credentials."""
 
@@ -81,13 +88,13 @@ class ImageStore:
                     self._seen[image_id] = image
         return image
 
-    def download(self, image_id: ImageId, into: BinaryIO) -> None:
+    def download(self, image_id: ImageId, into: Sink) -> None:
         """Write an image's data into a file.
 
         Raises:
             NotFound: there is no such image, or it has no data.
             ImageStoreUnavailable: no answer, or it broke off.
-            OSError: the file cannot be written.
+            OSError: the file cannot be written. What else ``into`` raises ends the download, too.
         """
         answer = self._ask(f"{_IMAGES}/{image_id}/file", stream=True)
         if answer.status_code in (204, 400, 404):

@@ -19,7 +19,8 @@ from pathlib import Path
 
 KERNEL = "linux-image-cloud-amd64"
 MODULES = (
-    "virtio_pci", "virtio_blk", "virtio_balloon", "virtio-rng", "isofs", "button", "evdev",
+    "virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio-rng", "isofs", "ext4", "button",
+    "evdev",
 )  # fmt: skip
 DISK_MB = 40
 APPEND = "console=ttyS0 quiet rdinit=/init"

@@ -11,6 +11,8 @@ RULES = (
     Rule("kilonova:tasks:create", ADMIN, "Let a task be done.", (("POST", _TASKS),)),
     Rule("kilonova:tasks:list", ADMIN, "List tasks.", (("GET", _TASKS),)),
     Rule("kilonova:tasks:show", ADMIN, "Show how far a task is.", (("GET", _TASK),)),
-    Rule("kilonova:tasks:result", ADMIN, "Read what came of a task.", (("GET", _TASK + "/result"),)),
+    Rule(
+        "kilonova:tasks:result", ADMIN, "Read what came of a task.", (("GET", _TASK + "/result"),)
+    ),
     Rule("kilonova:tasks:cancel", ADMIN, "Cancel a task.", (("DELETE", _TASK),)),
 )

@@ -76,7 +76,7 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         "flavor": flavor(instance.flavor, sight),
         "created": moment(instance.created_at),
         "updated": moment(instance.updated_at or instance.created_at),
-        "addresses": {},
+        "addresses": addresses(instance),
         "accessIPv4": instance.access_ipv4 or "",
         "accessIPv6": instance.access_ipv6 or "",
         "OS-DCF:diskConfig": wishes.disk_config,
@@ -102,6 +102,21 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         if since <= sight.version and allowed(sight):
             view |= fields(instance)
     return view
+
+
+def addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
+    """Return a server's addresses by network, as they stand in the server."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for nic in instance.nics:
+        found.setdefault(nic.network, []).append(
+            {
+                "addr": nic.address,
+                "version": 4,
+                "OS-EXT-IPS:type": "fixed",
+                "OS-EXT-IPS-MAC:mac_addr": nic.mac,
+            }
+        )
+    return found
 
 
 _LATE_IN_CHANGES = (

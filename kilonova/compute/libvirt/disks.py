@@ -1,22 +1,28 @@
-"""A guest's files: its root disk, an overlay on the cached image; its config drive; its console log."""
+"""A guest's files: its root disk, an overlay on the cached image; other disks; its console."""
 
+import json
 import logging
 import os
 import shutil
 import uuid as uuids
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
+from kilonova.compute.libvirt import formatting
 from kilonova.compute.libvirt.config_drive import config_drive
+from kilonova.compute.libvirt.elements.place import LocalFile, Place
 from kilonova.compute.libvirt.image_cache import Base, ImageCache
 from kilonova.compute.libvirt.tool import ToolFailed, run
-from kilonova.core.errors import BuildAborted, BuildFailed
+from kilonova.core.errors import BuildAborted, BuildFailed, Invalid
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
+from kilonova.core.local_disks import local_disks
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
@@ -27,6 +33,9 @@ NO_DISKS = (_CONFIG_DRIVE, _RESCUE_DISK)
 """Files that guests have as disks, and that are no disk of their servers."""
 _CONSOLE_BYTES = 100 << 10
 """What is shown of a console log at most: a guest may write as much as it likes."""
+
+_LONGEST_SOCKET = 107
+"""Bytes of a socket's path that the kernel takes."""
 
 
 class Disks:
@@ -39,11 +48,16 @@ class Disks:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.direct = _takes_direct_io(root)
-        self._cache = ImageCache(root / "_base", images)
+        self._cache = ImageCache(root, images)
 
     def console_log(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's serial console is written."""
         return self._directory(uuid) / "console.log"
+
+    def console_socket(self, uuid: InstanceUuid) -> Path | None:
+        """Return where a guest's serial console can be spoken to, None where the path is too long."""
+        path = self._directory(uuid) / "console.sock"
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
     def disk(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's root disk is."""
@@ -77,40 +91,149 @@ class Disks:
         """Return where the disk is that a rescued guest starts from."""
         return self._directory(uuid) / _RESCUE_DISK
 
-    def fetch(self, instance: Instance) -> Base:
-        """Return the server's image as it is in the cache, which fits into the flavor's disk.
+    def fetch(self, instance: Instance) -> None:
+        """Have the server's image in the cache.
 
         Raises:
-            BuildAborted: the image is broken, or of a kind that is not run, or larger than the disk.
-            BuildFailed: there is no room for it.
-            ImageStoreUnavailable: it cannot be fetched now.
+            BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
         """
-        if instance.image is None:
+        with self._base(instance):
+            pass
+
+    @contextmanager
+    def _base(self, instance: Instance) -> Iterator[tuple[Base, int]]:
+        """Give the image that a guest starts from, and how large its root disk is (bytes)."""
+        image = instance.image
+        if image is None:
             raise BuildAborted("A server without image needs a volume, which is not supported.")
-        base = self._cache.fetch(instance.image)
-        size = instance.flavor.root_gb << 30
-        if size and base.virtual_size > size:
-            raise BuildAborted(
-                f"Image {instance.image.image_id} is a disk of {base.virtual_size} bytes, "
-                f"and the flavor's has {size}."
-            )
-        return base
+        with self._cache.use(image) as base:
+            size = instance.flavor.root_gb << 30 or base.virtual_size
+            if base.virtual_size > size:
+                raise BuildAborted(
+                    f"Image {image.image_id} is a disk of {base.virtual_size} bytes, "
+                    f"and the flavor's has {size}."
+                )
+            yield base, size
 
     def prepare(self, instance: Instance) -> None:
-        """Make a guest's root disk and, if it asked for one, its config drive.
+        """Make a guest's root disk, and the ephemeral and swap disks beside it.
 
         Raises:
             BuildAborted: the image is broken, or of a kind that is not run, or larger than the disk.
             BuildFailed: a disk could not be made here.
             ImageStoreUnavailable: the image cannot be fetched now.
         """
-        base = self.fetch(instance)
-        size = instance.flavor.root_gb << 30 or base.virtual_size
-        self.make_directory(instance.uuid)
+        with self._base(instance) as (base, size):
+            self.make_directory(instance.uuid)
+            with _written():
+                _overlay(base, self.disk(instance.uuid), size)
         with _written():
-            _overlay(base, self.disk(instance.uuid), size)
-            if instance.wishes.config_drive:
-                self.config_drive(instance.uuid).write_bytes(config_drive(instance))
+            for file, label in self._local(instance):
+                formatting.make(Path(file.path), file.disk, label)
+
+    def local(self, instance: Instance) -> tuple[LocalFile, ...]:
+        """Return a guest's ephemeral and swap disks.
+
+        Raises:
+            BuildAborted: they are not what its flavor allows.
+        """
+        return tuple(file for file, _ in self._local(instance))
+
+    def _local(self, instance: Instance) -> Iterator[tuple[LocalFile, str]]:
+        """Yield each ephemeral and swap disk with its label."""
+        try:
+            disks = local_disks(instance.flavor, instance.wishes.block_devices)
+        except Invalid as error:
+            raise BuildAborted(error.message) from error
+        for number, disk in enumerate(disks):
+            # Swap comes last, so ephemeral disks count from 0.
+            name = disk.name(number)
+            path = self._directory(instance.uuid) / f"{name}.raw"
+            yield LocalFile(disk=disk, path=str(path)), name
+
+    def write_config_drive(self, instance: Instance, nics: Sequence[Nic]) -> None:
+        """Make a guest's config drive, if it asked for one.
+
+        Raises:
+            BuildFailed: it cannot be written.
+        """
+        if instance.wishes.config_drive:
+            with _written():
+                self.config_drive(instance.uuid).write_bytes(config_drive(instance, nics))
+
+    def place(self, instance: Instance, place: Place) -> Place:
+        """Return where a guest lives, with where its disks and its console are."""
+        uuid = instance.uuid
+        drive, socket = self.config_drive(uuid), self.console_socket(uuid)
+        return msgspec.structs.replace(
+            place,
+            disk=str(self.disk(uuid)),
+            local=self.local(instance),
+            config_drive=str(drive) if drive.exists() else None,
+            console_socket=str(socket) if socket else None,
+            direct=self.direct,
+        )
+
+    def check_size(self, instance: Instance) -> None:
+        """See that a guest's disk can become as large as its server's flavor says.
+
+        Raises:
+            BuildAborted: it would have to become smaller.
+        """
+        disk = self.disk(instance.uuid)
+        if disk.exists() and instance.flavor.root_gb << 30 < self._size_of(disk):
+            raise BuildAborted("The disk of the server cannot become smaller.")
+
+    def _size_of(self, disk: Path) -> int:
+        with _written():
+            told = run("qemu-img", "info", "--output=json", "-U", str(disk))
+        return int(json.loads(told)["virtual-size"])
+
+    def keep(self, uuid: InstanceUuid) -> None:
+        """Keep a guest's disk as it is beside the one that it goes on with. Done before, it stays done.
+
+        Raises:
+            BuildFailed: it cannot be copied.
+        """
+        disk, kept = self.disk(uuid), self._kept(uuid)
+        if kept.exists() or not disk.exists():
+            return
+        copy = kept.with_suffix(".part")
+        with _written():
+            run("cp", "--reflink=auto", "--sparse=always", str(disk), str(copy))
+            copy.replace(kept)
+
+    def grow(self, instance: Instance) -> None:
+        """Make a guest's disk as large as its server's flavor says.
+
+        Raises:
+            BuildFailed: it cannot be made so.
+        """
+        disk = self.disk(instance.uuid)
+        size = instance.flavor.root_gb << 30
+        if disk.exists() and size > self._size_of(disk):
+            with _written():
+                run("qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size))
+
+    def is_kept(self, uuid: InstanceUuid) -> bool:
+        """Whether a guest's disk is kept as it was."""
+        return self._kept(uuid).exists()
+
+    def put_back(self, uuid: InstanceUuid) -> None:
+        """Let a guest have the disk again that was kept.
+
+        Raises:
+            BuildFailed: it cannot be moved.
+        """
+        with _written():
+            self._kept(uuid).replace(self.disk(uuid))
+
+    def forget(self, uuid: InstanceUuid) -> None:
+        """Remove the disk that was kept."""
+        self._kept(uuid).unlink(missing_ok=True)
+
+    def _kept(self, uuid: InstanceUuid) -> Path:
+        return self._directory(uuid) / "kept.qcow2"
 
     def prepare_rescue(self, uuid: InstanceUuid, image: Image) -> None:
         """Make the disk from which a guest is rescued.
@@ -118,8 +241,7 @@ class Disks:
         Raises:
             BuildAborted, BuildFailed, ImageStoreUnavailable: as ``fetch``.
         """
-        base = self._cache.fetch(image)
-        with _written():
+        with self._cache.use(image) as base, _written():
             self.rescue_disk(uuid).unlink(missing_ok=True)
             _overlay(base, self.rescue_disk(uuid), base.virtual_size)
 

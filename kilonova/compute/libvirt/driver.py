@@ -1,5 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -14,28 +15,37 @@ from oslo_config import cfg
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
 from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
-    LISTEN,
     NAMESPACE,
-    Place,
     Record,
     domain_xml,
+    record_for,
     record_of,
     vnc_port,
 )
+from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
-from kilonova.core import flavor
+from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
-from kilonova.core.errors import BuildFailed, Invalid, NotFound, WrongState
+from kilonova.core.errors import (
+    BuildAborted,
+    BuildFailed,
+    HypervisorUnavailable,
+    Invalid,
+    NotFound,
+    WrongState,
+)
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import PciPool
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
@@ -44,7 +54,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver:
+class LibvirtDriver(Resizes):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
@@ -53,10 +63,14 @@ class LibvirtDriver:
         self._virt_type: str = conf.libvirt.virt_type
         self._disks = Disks(Path(conf.instances_path).absolute(), images)
         self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
         self._pci: tuple[PciPool, ...] | None = None
+        with contextlib.suppress(HypervisorUnavailable):
+            # What this host cannot do is told when it starts. A hypervisor that is away may come back.
+            self._libvirt.use(self._cards.ensure)
 
     @property
     def _is_test(self) -> bool:
@@ -67,6 +81,7 @@ class LibvirtDriver:
         return (self._libvirt.use(self._node),)
 
     def _node(self, connection: Any) -> NodeReport:
+        self._cards.ensure(connection)
         info = connection.getInfo()
         apart = set_apart(self._conf, int(info[2]))
         capacity = Capacity(
@@ -115,8 +130,9 @@ class LibvirtDriver:
             self._pci = pci_pools([device.XMLDesc() for device in _pci_devices(connection)])
         return self._pci
 
-    def prepare_networks(self, instance: Instance) -> None:
-        """Nothing to do: guests have no card, as there is no default network that ``auto`` could mean."""
+    def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
+        """See ``Driver``."""
+        return self._cards.plug(instance)
 
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
@@ -130,25 +146,28 @@ class LibvirtDriver:
         """See ``Driver``."""
 
         def make(connection: Any) -> None:
-            if _find(connection, instance.uuid) is not None:
+            if domains.find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
+            if not self._is_test:
+                self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
-        self._records[instance.uuid] = _record(instance)
+        self._records[instance.uuid] = record_for(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
-        drive = self._disks.config_drive(instance.uuid)
         place = Place(
             virt_type=self._virt_type,
             arch="i686" if self._is_test else str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(instance.uuid)),
-            disk=None if self._is_test else str(self._disks.disk(instance.uuid)),
-            config_drive=str(drive) if drive.exists() else None,
             rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
-            direct=self._disks.direct,
         )
-        return domain_xml(instance, place)
+        if not self._is_test:
+            place = self._disks.place(instance, self._cards.place(instance.uuid, place))
+        try:
+            return domain_xml(instance, place)
+        except Malformed as error:
+            raise BuildAborted(error.message) from error
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -157,6 +176,7 @@ class LibvirtDriver:
         except NotFound:
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
+        self._cards.unplug(uuid)
         self._records.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
@@ -175,7 +195,7 @@ class LibvirtDriver:
         """Cut the guest's power, define it anew and start it from its disk."""
 
         def restart(connection: Any) -> None:
-            domain = _find(connection, instance.uuid)
+            domain = domains.find(connection, instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
                 domains.forget_saved(domain)
@@ -184,7 +204,7 @@ class LibvirtDriver:
             domains.power_on(connection.defineXML(self._xml(connection, instance, rescue=rescue)))
 
         self._libvirt.use(restart)
-        self._records[instance.uuid] = _record(instance)
+        self._records[instance.uuid] = record_for(instance)
 
     def fetch_image(self, instance: Instance) -> None:
         """See ``Driver``."""
@@ -291,7 +311,9 @@ class LibvirtDriver:
         """See ``Driver``."""
         files = {uuid: Guest(PowerState.NOSTATE, 0) for uuid in self._disks.uuids()}
         found = self._libvirt.use(lambda connection: list(self._domains(connection)))
-        return files | {uuid: Guest(power, record.epoch) for uuid, power, record in found}
+        return files | {
+            uuid: Guest(power, record.epoch, self._cards.of(uuid)) for uuid, power, record in found
+        }
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
         saved = {domain.name() for domain in connection.listAllDomains(_SAVED)}
@@ -312,6 +334,7 @@ class LibvirtDriver:
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._cards.close()
         self._libvirt.close()
 
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
@@ -357,20 +380,6 @@ def _pci_devices(connection: Any) -> list[Any]:
             raise
         return []
     return found
-
-
-def _find(connection: Any, uuid: InstanceUuid) -> Any:
-    """Return a domain, or None if there is none."""
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise
-        return None
-
-
-def _record(instance: Instance) -> Record:
-    return Record(instance.epoch, flavor.resources(instance.flavor))
 
 
 def _read_record(domain: Any) -> Record:

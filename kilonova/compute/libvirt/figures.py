@@ -96,7 +96,9 @@ def _disk(found: Mapping[str, Any], at: str) -> DiskFigures:
 
 
 def _role(path: str) -> DiskRole | None:
-    name = PurePath(path).name
-    if not name or name in NO_DISKS:
+    file = PurePath(path)
+    if not file.name or file.name in NO_DISKS or file.stem == "swap":
         return None
-    return DiskRole.SYSTEM if name == ROOT_DISK else DiskRole.PERSISTENT
+    if file.name == ROOT_DISK:
+        return DiskRole.SYSTEM
+    return DiskRole.EPHEMERAL if file.stem.startswith("ephemeral") else DiskRole.PERSISTENT

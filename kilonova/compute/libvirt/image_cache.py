@@ -1,27 +1,37 @@
-"""The images that guests of this host started from: each fetched once, checked, and never changed."""
+"""The images that guests of this host started from: each fetched once, checked, and never changed.
+
+The directory may be shared by processes of one host, and by hosts on NFS: whoever downloads, uses or evicts
+an image holds its lock. Images that no disk is an overlay on are evicted, the longest unused first, when
+the cache would take more than a quarter of its file system, or leave less than a twentieth of it free.
+"""
 
 import contextlib
 import fcntl
 import hashlib
-import json
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import msgspec
 
-from kilonova.compute.libvirt.tool import ToolFailed, run
+from kilonova.compute.libvirt import image_files
 from kilonova.core.errors import BuildAborted, BuildFailed, NotFound
 from kilonova.core.image import Image
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
 
-_FORMATS = frozenset({"raw", "qcow2"})
 _CHUNK = 1 << 20
 _PARTIAL = ".part"
+_LOCK = ".lock"
+_LARGEST_SHARE = 4
+"""The cache takes at most one part in so many of its file system, as far as it can be emptied."""
+_LEAST_FREE = 20
+"""One part in so many of the file system stays free, as far as the cache can be emptied."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -33,65 +43,73 @@ class Base(msgspec.Struct, frozen=True):
 
 
 class ImageCache:
-    """A directory of images, which processes of one host may share."""
+    """A directory of images below ``disks``, in whose other directories the overlays on them are."""
 
-    def __init__(self, directory: Path, images: ImageStore) -> None:
-        self._directory = directory
+    def __init__(self, disks: Path, images: ImageStore) -> None:
+        self._disks = disks
+        self._directory = disks / "_base"
         self._images = images
         self._known: dict[Path, Base] = {}
-        directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._remove_interrupted()
 
-    def fetch(self, image: Image) -> Base:
-        """Return an image, downloaded if it is not there yet, once however many builds want it.
+    @contextmanager
+    def use(self, image: Image) -> Iterator[Base]:
+        """Give an image, downloaded if it is not there yet, once however many builds want it.
+
+        It stays at least until the end of the context, and as long as a disk is an overlay on it.
 
         Raises:
             BuildAborted: it is broken, or of a kind that is not run.
             BuildFailed: it arrived broken, or there is no room for it.
             ImageStoreUnavailable: it cannot be fetched now.
         """
-        if image.disk_format not in _FORMATS:
+        if image.disk_format not in image_files.FORMATS:
             raise BuildAborted(
                 f"Image {image.image_id} has disk format {image.disk_format}; "
-                f"{' and '.join(sorted(_FORMATS))} can be run."
+                f"{' and '.join(sorted(image_files.FORMATS))} can be run."
             )
         path = self._directory / f"{image.image_id}-{(image.hash_value or image.checksum)[:16]}"
-        known = self._known.get(path)
-        if known is not None and path.exists():
-            return known
+        with contextlib.ExitStack() as held:
+            try:
+                base = self._hold(image, path, held)
+            except OSError as error:
+                raise BuildFailed(f"Image {image.image_id} cannot be kept on this host.") from error
+            yield base
+
+    def _hold(self, image: Image, path: Path, held: contextlib.ExitStack) -> Base:
+        """Return an image that is there and, as long as ``held`` lasts, stays."""
+        while True:
+            with contextlib.ExitStack() as attempt:
+                attempt.enter_context(_locked(_lock_of(path), fcntl.LOCK_SH))
+                if path.exists():
+                    os.utime(path)
+                    base = self._known.get(path)
+                    if base is None:
+                        size = image_files.check(path, image)
+                        base = self._known[path] = Base(path, image.disk_format, size)
+                    held.push(attempt.pop_all())
+                    return base
+            with _locked(_lock_of(path), fcntl.LOCK_EX):
+                if not path.exists():
+                    self._fetch(image, path)
+
+    def _fetch(self, image: Image, path: Path) -> None:
+        self._make_room(image)
+        partial = path.with_suffix(_PARTIAL)
         try:
-            base = self._fetch(image, path)
-        except OSError as error:
-            raise BuildFailed(f"Image {image.image_id} cannot be kept on this host.") from error
-        self._known[path] = base
-        return base
-
-    def _fetch(self, image: Image, path: Path) -> Base:
-        with _locked(self._lock_of(path)):
-            if not path.exists():
-                partial = path.with_suffix(_PARTIAL)
-                try:
-                    self._download(image, partial)
-                    inspect(partial, image)
-                    partial.rename(path)
-                finally:
-                    partial.unlink(missing_ok=True)
-        return Base(path, image.disk_format, inspect(path, image))
-
-    def _remove_interrupted(self) -> None:
-        """Remove what a process was downloading when it was killed."""
-        for partial in self._directory.glob(f"*{_PARTIAL}"):
-            with contextlib.suppress(BlockingIOError), _locked(self._lock_of(partial), wait=False):
-                partial.unlink(missing_ok=True)
-
-    def _lock_of(self, path: Path) -> Path:
-        return path.with_suffix(".lock")
+            self._download(image, partial)
+            size = image_files.check(partial, image)
+            partial.rename(path)
+            self._known[path] = Base(path, image.disk_format, size)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _download(self, image: Image, path: Path) -> None:
         LOG.info("Downloading image %s", image.image_id)
         try:
             with path.open("wb") as file:
-                self._images.download(image.image_id, file)
+                self._images.download(image.image_id, _Bounded(file, image))
         except NotFound as error:
             raise BuildAborted(error.message) from error
         expected = image.hash_value if image.hash_algo in hashlib.algorithms_available else ""
@@ -99,6 +117,80 @@ class ImageCache:
         expected = expected or image.checksum
         if expected and _digest(path, algorithm) != expected:
             raise BuildFailed(f"Image {image.image_id} arrived broken: its checksum differs.")
+
+    def _remove_interrupted(self) -> None:
+        """Remove what a process was downloading when it was killed."""
+        for partial in self._directory.glob(f"*{_PARTIAL}"):
+            lock = _locked(_lock_of(partial), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(BlockingIOError), lock:
+                partial.unlink(missing_ok=True)
+
+    def _make_room(self, image: Image) -> None:
+        """Evict what nobody uses, as far as another image makes it necessary.
+
+        Raises:
+            BuildFailed: there is no room for it even then.
+        """
+        found = shutil.disk_usage(self._directory)
+        kept = {path: path.stat() for path in self._directory.iterdir() if not path.suffix}
+        taken = sum(stat.st_size for stat in kept.values()) + image.size
+        free = found.free - image.size
+        for path in sorted(kept, key=lambda one: kept[one].st_mtime):
+            if taken <= found.total // _LARGEST_SHARE and free >= found.total // _LEAST_FREE:
+                return
+            if self._evict(path):
+                taken -= kept[path].st_size
+                free += kept[path].st_size
+        if free < 0:
+            raise BuildFailed(f"There is no room for image {image.image_id} on this host.")
+
+    def _evict(self, path: Path) -> bool:
+        """Remove an image that no disk is an overlay on, and nobody is about to make one on."""
+        lock = _lock_of(path)
+        try:
+            with _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                if path.name in self._backing_files():
+                    return False
+                LOG.info("Image file %s is evicted: nobody uses it", path.name)
+                path.unlink(missing_ok=True)
+                self._known.pop(path, None)
+                lock.unlink(missing_ok=True)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _backing_files(self) -> set[str]:
+        """Return the names of the files, without their directories, that disks here are overlays on.
+
+        Raises:
+            OSError: a disk cannot be read, so that nobody knows.
+        """
+        found = set()
+        for file in self._disks.glob("*/*"):
+            if file.parent != self._directory and file.is_file():
+                with contextlib.suppress(FileNotFoundError):
+                    found.add(Path(image_files.backing_of(file)).name)
+        return found
+
+
+class _Bounded:
+    """A ``Sink`` that refuses to become larger than its image says that it is."""
+
+    def __init__(self, file: BinaryIO, image: Image) -> None:
+        self._file = file
+        self._image = image
+        self._written = 0
+
+    def write(self, data: bytes, /) -> int:
+        """Write, or raise ``BuildFailed``."""
+        self._written += len(data)
+        if self._image.size and self._written > self._image.size:
+            raise BuildFailed(f"Image {self._image.image_id} arrived broken: it is too long.")
+        return self._file.write(data)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_suffix(_LOCK)
 
 
 def _digest(path: Path, algorithm: str) -> str:
@@ -110,36 +202,19 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a file lock: other processes of this host share the cache.
+def _locked(path: Path, kind: int) -> Iterator[None]:
+    """Hold a file lock, shared or not. A lock file that went away while it was waited for is made anew.
 
     Raises:
-        BlockingIOError: somebody else holds it, and ``wait`` is not wanted.
+        BlockingIOError: somebody else holds it, and ``kind`` does not wait.
     """
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-
-
-def inspect(path: Path, image: Image) -> int:
-    """Return the virtual size of an image file in bytes.
-
-    Raises:
-        BuildAborted: it is not what it says, or reaches outside itself.
-    """
-    info = _info(path, image, "-f", image.disk_format)
-    if image.disk_format == "raw":
-        found = _info(path, image)["format"]
-        if found != "raw":
-            raise BuildAborted(f"Image {image.image_id} says raw and is {found}.")
-    data = info.get("format-specific", {}).get("data", {})
-    if info.get("backing-filename") or data.get("data-file"):
-        raise BuildAborted(f"Image {image.image_id} refers to another file.")
-    return int(info["virtual-size"])
-
-
-def _info(path: Path, image: Image, *options: str) -> Any:
-    try:
-        return json.loads(run("qemu-img", "info", "--output=json", *options, str(path)))
-    except ToolFailed as error:
-        raise BuildAborted(f"Image {image.image_id} is no {image.disk_format}.") from error
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, kind)
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield
+                return

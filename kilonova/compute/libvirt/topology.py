@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from xml.etree import ElementTree as ET
 
-from kilonova.core.numa import cpu_set
+from kilonova.core.guest_cells import cpu_set
 from kilonova.core.scheduling import NumaCell, PciPool
 
 _SMALL_PAGE = 4

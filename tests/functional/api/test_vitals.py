@@ -4,6 +4,7 @@ from typing import Any
 
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import InstanceUuid, ProjectId
+from kilonova.core.instance import Nic
 from kilonova.core.states import VmState
 from kilonova.core.vitals import Allowance, Amounts, CpuUse, HostVitals, Share, Vitals
 from kilonova.db import hosts, instances
@@ -12,6 +13,15 @@ from tests.functional.api.test_decisions import OwnApiCase
 from tests.functional.db.servers import H1, H2, placed
 
 NOW = utcnow()
+NIC = Nic(
+    network="net",
+    network_id="22222222-2222-4222-8222-222222222222",
+    mac="fa:16:3e:00:00:01",
+    address="198.51.100.9",
+    prefix=24,
+    gateway="198.51.100.1",
+    dns="198.51.100.1",
+)
 
 
 class VitalsTest(OwnApiCase):
@@ -26,7 +36,8 @@ class VitalsTest(OwnApiCase):
         )
         rows = [
             placed(**active, uuid=one.uuid, host=one.host, project_id=one.project_id,
-                   access_ipv4="192.0.2.7" if one is self.one else None)
+                   access_ipv4="192.0.2.7" if one is self.one else None,
+                   nics=(NIC,) if one is self.one else ())
             for one in (self.one, self.two, self.three)
         ]  # fmt: skip
         instances.insert(self.cell_db, rows)
@@ -74,7 +85,7 @@ class VitalsTest(OwnApiCase):
                 "status": "ACTIVE",
                 "host": "h1",
                 "availability_zone": "z",
-                "addresses": ["192.0.2.7"],
+                "addresses": ["198.51.100.9", "192.0.2.7"],
                 "created_at": first["created_at"],
                 "at": NOW.isoformat(),
                 "power": "running",

@@ -9,7 +9,7 @@ import msgspec
 import testscenarios
 
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, RequestId
-from kilonova.core.instance import ActionEvent, Fault, Instance
+from kilonova.core.instance import ActionEvent, Fault, Instance, Nic
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db import actions, instances, reports
@@ -126,6 +126,27 @@ class ApplyTest(ReportsCase):
             (VmState.ACTIVE, PowerState.SHUTDOWN, LATER, "/dev/vda"),
             (after.vm_state, after.power_state, after.launched_at, after.root_device_name),
         )
+
+    def test_network_cards_are_kept_until_the_server_leaves_its_host(self) -> None:
+        card = Nic(
+            network="default",
+            network_id=self.uuid,
+            mac="52:54:c0:00:02:02",
+            address="192.0.2.2",
+            prefix=24,
+            gateway="192.0.2.1",
+            dns="192.0.2.1",
+        )
+        self.assertEqual((), self.instance().nics)
+        self.apply(self.begins(), self.report(nics=(card,)))
+        self.assertEqual((card,), self.instance().nics)
+        self.apply(self.report(power_state=PowerState.SHUTDOWN))
+        self.assertEqual((card,), self.instance().nics)
+        self.apply(self.report(nics=()))
+        self.assertEqual((), self.instance().nics)
+        self.apply(self.report(nics=(card,)))
+        self.assertTrue(reports.move(self.cell, self.uuid, 1, TO, LATER))
+        self.assertEqual((), self.instance().nics)
 
     def test_a_build_begins_once_whoever_else_is_told_to_begin_it(self) -> None:
         self.apply(self.begins("first"))

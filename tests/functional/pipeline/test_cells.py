@@ -84,9 +84,12 @@ class ThreeCellsTest(CellsCase):
             return [name for name in CELLS if uuid in self._instances_in(name)]
 
         self.until("it is in a cell", lambda: bool(written()))
+        # So that nobody is just about to map it there.
+        self.deployment.stop_part("conductor")
         (cell,) = written()
         self.outage.away.add(cell)
         self.outage.refused.clear()
+        self.deployment.start_part("conductor")
         shown = self.until_status(uuid, "ACTIVE")
         self.assertNotEqual(cell, self.cell_of(shown))
         self.outage.away.clear()

@@ -1,7 +1,6 @@
 """Guests' files: made from images that are what they say, or not at all, and removed whole."""
 
 import json
-import os
 import subprocess
 import tempfile
 import threading
@@ -14,7 +13,7 @@ import testtools
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance, Wishes
+from kilonova.core.instance import BlockDevice, Instance, Wishes
 from tests.functional.compute.image_store import ServedImages
 from tests.instances import instance
 
@@ -106,6 +105,7 @@ class DisksTest(testtools.TestCase):
         without = self.server(image)
         for server in (with_one, without):
             self.disks.prepare(server)
+            self.disks.write_config_drive(server, ())
         drive = self.disks.config_drive(with_one.uuid).read_bytes()
         self.assertEqual(b"config-2", drive[32808:32816])
         self.assertFalse(self.disks.config_drive(without.uuid).exists())
@@ -114,6 +114,7 @@ class DisksTest(testtools.TestCase):
         server = self.server(self.images.add(b"x" * 512), wishes=Wishes(config_drive=True))
         for _ in range(2):
             self.disks.prepare(server)
+            self.disks.write_config_drive(server, ())
         self.assertEqual((server.uuid,), self.disks.uuids())
 
     def test_removing_leaves_nothing_and_may_be_repeated(self) -> None:
@@ -149,12 +150,86 @@ class DisksTest(testtools.TestCase):
         error = self.refused(BuildAborted, self.images.add(self.qcow2(size="2G"), "qcow2"))
         self.assertIn(str(2 << 30), error.message)
 
+    def test_an_image_whose_header_makes_no_sense_is_built_nowhere(self) -> None:
+        good = self.qcow2()
+        encrypted = good[:32] + (1).to_bytes(4, "big") + good[36:]
+        endless = good[:16] + (1 << 20).to_bytes(4, "big") + good[20:]
+        for data in (good[:4], good[:71], encrypted, endless, b"QFI\xfb" + b"\xff" * 4096):
+            self.refused(BuildAborted, self.images.add(data, "qcow2"))
+        self.assertEqual([], self.cached())
+
+    def test_an_image_of_tables_beyond_measure_is_refused_without_reading_them(self) -> None:
+        # It says that it is a disk of 2 PiB, whose table has 4 M entries at its end.
+        good = self.qcow2()
+        lie = good[:24] + (2 << 50).to_bytes(8, "big") + (4 << 20).to_bytes(4, "big") + good[36:]
+        self.refused(BuildAborted, self.images.add(lie, "qcow2"))
+
+    def test_a_raw_image_that_another_program_would_take_for_more_is_built_nowhere(self) -> None:
+        descriptor = b'# Disk DescriptorFile\nversion=1\nRW 8 FLAT "/etc/passwd" 0\n'
+        for head in (descriptor, b"KDMV", b"conectix", b"vhdxfile", b"QED\0", b"LUKS\xba\xbe"):
+            error = self.refused(BuildAborted, self.images.add(head.ljust(4096, b"\0"), "raw"))
+            self.assertIn("says raw and is", error.message)
+
     def test_an_image_that_arrives_broken_may_be_built_elsewhere(self) -> None:
         image = self.images.add(b"x" * 4096)
         self.images.path(image).write_bytes(b"y" * 4096)
         error = self.refused(BuildFailed, image)
         self.assertIn("checksum", error.message)
         self.assertEqual([], self.cached())
+
+    def test_an_image_that_changes_while_it_arrives_is_not_kept(self) -> None:
+        image = self.images.add(b"x" * (2 << 20))
+        path = self.images.path(image)
+        half = b"x" * (1 << 20)
+        for data, words in (
+            (half, "its checksum differs"),
+            (half + b"y" * (1 << 20), "its checksum differs"),
+            (half * 3, "it is too long"),
+        ):
+            path.write_bytes(data)
+            error = self.refused(BuildFailed, image)
+            self.assertIn(f"arrived broken: {words}", error.message)
+        self.assertEqual([], self.cached())
+
+    def test_ephemeral_and_swap_disks_are_made_as_the_flavor_says(self) -> None:
+        server = self.server(self.images.add(b"x" * 512))
+        flavor = msgspec.structs.replace(server.flavor, ephemeral_gb=2, swap_mb=64)
+        server = msgspec.structs.replace(server, flavor=flavor)
+        for _ in range(2):
+            self.disks.prepare(server)
+        ephemeral, swap = (Path(file.path) for file in self.disks.local(server))
+        self.assertEqual((2 << 30, 64 << 20), (ephemeral.stat().st_size, swap.stat().st_size))
+        self.assertGreater(64 << 20, ephemeral.stat().st_blocks * 512, "it takes room when filled")
+        with ephemeral.open("rb") as file:
+            file.seek(1024 + 56)
+            self.assertEqual(b"\x53\xef", file.read(2), "an ext file system")
+            file.seek(1024 + 120)
+            self.assertEqual(b"ephemeral0", file.read(16).rstrip(b"\0"))
+        self.assertEqual(b"SWAPSPACE2", swap.read_bytes()[4086:4096])
+
+    def test_ephemeral_disks_are_made_as_the_request_says(self) -> None:
+        server = self.server(self.images.add(b"x" * 512))
+        blank = BlockDevice(source_type="blank", destination_type="local", volume_size=1)
+        dos = msgspec.structs.replace(blank, guest_format="vfat")
+        flavor = msgspec.structs.replace(server.flavor, ephemeral_gb=2)
+        server = msgspec.structs.replace(
+            server, flavor=flavor, wishes=Wishes(block_devices=(blank, dos))
+        )
+        self.disks.prepare(server)
+        first, second = (Path(file.path) for file in self.disks.local(server))
+        with first.open("rb") as file:
+            file.seek(1024 + 56)
+            self.assertEqual(b"\x53\xef", file.read(2))
+        with second.open("rb") as file:
+            self.assertIn(b"EPHEMERAL1", file.read(512))
+
+    def test_a_disk_that_cannot_be_formatted_may_be_built_elsewhere(self) -> None:
+        server = self.server(self.images.add(b"x" * 512))
+        flavor = msgspec.structs.replace(server.flavor, swap_mb=1)
+        server = msgspec.structs.replace(server, flavor=flavor)
+        self.disks.make_directory(server.uuid)
+        (self.root / server.uuid / "swap.raw").mkdir()
+        self.assertRaises(BuildFailed, self.disks.prepare, server)
 
     def test_an_image_that_was_deleted_is_built_nowhere(self) -> None:
         image = self.images.add(b"x" * 512)
@@ -204,11 +279,10 @@ class DisksTest(testtools.TestCase):
 
     def test_a_disk_that_cannot_be_written_may_be_built_elsewhere(self) -> None:
         server = self.server(self.images.add(b"x" * 512), wishes=Wishes(config_drive=True))
-        self.disks.make_directory(server.uuid)
+        self.disks.prepare(server)
         self.disks.config_drive(server.uuid).symlink_to("/dev/full")
-        error = self.assertRaises(BuildFailed, self.disks.prepare, server)
+        error = self.assertRaises(BuildFailed, self.disks.write_config_drive, server, ())
         self.assertIn("No space left", error.in_full)
-        os.unlink(self.disks.config_drive(server.uuid))
         self.disks.disk(server.uuid).unlink()
         self.disks.disk(server.uuid).mkdir()
         error = self.assertRaises(BuildFailed, self.disks.prepare, server)

@@ -30,9 +30,11 @@ COMMAND = Path(sys.executable).parent / "kilonova-compute"
 class QemuCase(HostCase):
     """A host with QEMU."""
 
+    kind: type[QemuWorld] = QemuWorld
+
     def setUp(self) -> None:
         super().setUp()
-        self.world = QemuWorld()
+        self.world = self.kind()
         # Guests are removed after the host ended, and before the world does.
         self.addCleanup(self.world.close)
         self.addCleanup(self._remove_all)
@@ -274,7 +276,8 @@ class KillTest(QemuCase):
                 self.until_deleted(server)
         self.assertEqual(number, self.domain(lasting).ID(), "it was never started anew")
         self.assertEqual(VmState.ACTIVE, self.cell.get(lasting).vm_state)
-        self.assertEqual(["console.log", "disk.qcow2"], [Path(f).name for f in self.files()])
+        lasting_files = ["console.log", "console.sock", "disk.qcow2"]
+        self.assertEqual(lasting_files, [Path(f).name for f in self.files()])
 
     def settled(self, server: Instance) -> None:
         """Wait until a server has what its state says: a guest if it is ACTIVE, nothing if it failed."""

@@ -1,6 +1,8 @@
 """The libvirt driver keeps the contract of all drivers, on libvirt's test driver and on QEMU."""
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -22,6 +24,8 @@ from tests.functional.compute.driver_contract import (
     unmeasured,
 )
 from tests.functional.compute.measured_contract import Measures
+from tests.functional.compute.size_contract import ChangesSize
+from tests.integration import services
 from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
 
 
@@ -121,7 +125,7 @@ class DaemonTest(GoesAway, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
-class QemuTest(EndsByItself, GoesAway, HasScreen, Outlives, LibvirtCase):
+class QemuTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Outlives, LibvirtCase):
     """Real guests."""
 
     kind = QemuWorld
@@ -174,3 +178,27 @@ class QemuTest(EndsByItself, GoesAway, HasScreen, Outlives, LibvirtCase):
         self.driver.stop(server.uuid, 0, never)
         stopped = (server.uuid, PowerState.SHUTDOWN)
         self.until("it is heard of", lambda: stopped in notes.changes)
+
+
+GOLDENS = Path(__file__).parents[2] / "unit" / "compute" / "domains"
+
+
+class GoldenTest(testtools.TestCase):
+    """The files that say what the XML of guests should be."""
+
+    def test_every_golden_file_is_one_that_libvirt_takes(self) -> None:
+        connection = libvirt.open(services.libvirtd("contract").uri)
+        self.addCleanup(connection.close)
+        # libvirt's own test driver, and a machine that is not emulated here.
+        names = {file.stem for file in GOLDENS.glob("*.xml")} - {"test", "aarch64"}
+        self.assertLess(7, len(names))
+        for name in sorted(names):
+            xml = (GOLDENS / f"{name}.xml").read_text().replace('type="kvm"', 'type="qemu"')
+            # Nothing here emulates a TPM.
+            xml = re.sub("(?s)<tpm .*</tpm>", "", xml)
+            try:
+                connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE).undefineFlags(
+                    libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+                )
+            except libvirt.libvirtError as error:
+                self.fail(f"{name}.xml: {error}")

@@ -12,6 +12,7 @@ from tests.functional.compute.image_store import ServedImages
 from tests.instances import HOST, instance
 from tests.integration import services
 from tests.integration.compute import sectors
+from tests.integration.services.libvirtd import Libvirtd
 
 _OPTIONS = """\
 [DEFAULT]
@@ -74,8 +75,12 @@ class DaemonWorld(LibvirtWorld):
     name = "contract"
 
     def __init__(self) -> None:
-        self.daemon = services.libvirtd(self.name)
+        self.daemon = self.start_daemon()
         super().__init__(self.address(self.daemon.uri))
+
+    def start_daemon(self) -> Libvirtd:
+        """Return the daemon of this world, started if it is not."""
+        return services.libvirtd(self.name)
 
     def address(self, uri: str) -> str:
         """Return libvirt's test driver in the daemon at ``uri``."""

@@ -84,6 +84,11 @@ def libvirtd(host: str) -> Libvirtd:
     return _once(f"libvirt-{host}", Libvirtd)
 
 
+def networked_libvirtd(host: str) -> Libvirtd:
+    """Return the daemon of a host that has a network of its own."""
+    return _once(f"libvirt-{host}", lambda directory: Libvirtd(directory, networked=True))
+
+
 def scratch() -> Path:
     """Return the directory of this process's services; it is removed in the end."""
     if not _directories:

@@ -1,7 +1,8 @@
 """libvirt daemons of the tests' own, each a "host" that knows nothing of the others or of the machine's.
 
 A daemon run by root keeps its state in fixed places, so it gets a mount namespace in which those places are
-its scratch directory, and a process namespace whose end is the end of every guest. A daemon run by anybody
+its scratch directory, and a process namespace whose end is the end of every guest. With ``networked`` it
+has a network namespace, too, so that bridges and filters are its own. A daemon run by anybody
 else keeps its state in that user's directories, which are moved to the scratch directory.
 """
 
@@ -50,6 +51,7 @@ PLACES = {
 # and so takes leave of every guest that ends.
 HOST = """\
 set -e
+[ "$LOOPBACK" = there ] || ip link set lo up
 while [ $# -gt 0 ]; do [ -e "$2" ] || mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done
 : >"$0"
 sleep infinity &
@@ -63,8 +65,9 @@ libvirt.registerErrorHandler(lambda _context, _error: None, None)
 class Libvirtd:
     """One daemon. ``uri`` is how clients reach it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, networked: bool = False) -> None:
         self._directory = directory
+        self._networked = networked
         self._privileged = os.geteuid() == 0
         self._host: Process | None = None
         self.daemon: Process | None = None
@@ -152,9 +155,11 @@ class Libvirtd:
             "libvirt's host",
             [
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *(("--net",) if self._networked else ()),
                 *("bash", "-c", HOST, str(ready), *arguments),
             ],
             log=self._directory / "host.log",
+            env={"LOOPBACK": "missing" if self._networked else "there"},
         )
         self._host.wait_ready(ready.exists)
 
@@ -168,7 +173,21 @@ class Libvirtd:
         if not self._host:
             return []
         namespaces = f"/proc/{self._host.pid}/ns"
-        return ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
+        return [
+            *("nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"),
+            *((f"--net={self.network}",) if self._networked else ()),
+        ]
+
+    @property
+    def network(self) -> Path:
+        """The network namespace of a networked daemon, in which its bridge and its guests' cards are.
+
+        Raises:
+            NotReady: only root can have one.
+        """
+        if self._host is None:
+            raise NotReady("A network of its own takes root.")
+        return Path(f"/proc/{self._host.pid}/ns/net")
 
     def _environment(self) -> dict[str, str]:
         if self._privileged:

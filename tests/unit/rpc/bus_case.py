@@ -16,11 +16,14 @@ from kilonova.rpc.messages import (
     DeleteInstance,
     FindConsole,
     GetConsoleOutput,
+    GuideMove,
     Measure,
+    MoveInstance,
+    SampleServers,
     TakeExternalEvents,
     Topic,
 )
-from tests.unit.rpc.samples import LEAST_INSTANCE
+from tests.unit.rpc.values import LEAST_INSTANCE
 
 CONTEXT = RequestContext(request_id=RequestId("req-1"), roles=("admin",))
 H1, H2, GONE = HostName("h1"), HostName("h2"), HostName("gone")
@@ -59,10 +62,19 @@ class Compute:
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Not asked here."""
 
+    def move_instance(self, context: RequestContext, message: MoveInstance) -> None:
+        """Not asked here."""
+
+    def guide_move(self, context: RequestContext, message: GuideMove) -> None:
+        """Not asked here."""
+
     def find_console(self, context: RequestContext, message: FindConsole) -> None:
         """Not asked here."""
 
     def measure(self, context: RequestContext, message: Measure) -> None:
+        """Not asked here."""
+
+    def sample_servers(self, context: RequestContext, message: SampleServers) -> None:
         """Not asked here."""
 
     def take_external_events(self, context: RequestContext, message: TakeExternalEvents) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from kilonova.core import orders
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole, NicFigures
 from kilonova.core.external_event import ExternalEvent
@@ -10,6 +11,21 @@ from kilonova.core.vitals import Allowance, Amounts, CpuUse, HostVitals, Share, 
 
 _UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 _NOON = datetime(2026, 5, 1, 12)
+
+PLAIN_ORDERS = (
+    orders.Stop(),
+    orders.Start(),
+    orders.SoftReboot(),
+    orders.HardReboot(),
+    orders.Pause(),
+    orders.Unpause(),
+    orders.Suspend(),
+    orders.Resume(),
+    orders.Unrescue(),
+    orders.Rebuild(),
+    orders.TriggerCrashDump(),
+)
+"""Orders that say no more than what they are."""
 
 EVENT = ExternalEvent(server_uuid=_UUID, name="network-vif-plugged", tag="port", status="failed")
 LEAST_EVENT = ExternalEvent(server_uuid=_UUID, name="network-changed")

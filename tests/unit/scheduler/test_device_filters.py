@@ -169,10 +169,10 @@ BAD: Sequence[tuple[str, RequestSpec, str]] = (
         asked(2, 1025, hw_numa_nodes="2"),
         "1025 MiB cannot be split over 2",
     ),
-    ("no number", asked(hw_numa_nodes="two"), "hw:numa_nodes is two"),
-    ("no cells", asked(hw_numa_nodes="0"), "hw:numa_nodes is 0"),
-    ("a policy that there is not", asked(hw_cpu_policy="tight"), "hw:cpu_policy is tight"),
-    ("a size that is none", asked(hw_mem_page_size="huge"), "hw:mem_page_size is huge"),
+    ("no number", asked(hw_numa_nodes="two"), "hw:numa_nodes is 'two'"),
+    ("no cells", asked(hw_numa_nodes="0"), "hw:numa_nodes is '0'"),
+    ("a policy that there is not", asked(hw_cpu_policy="tight"), "hw:cpu_policy is 'tight'"),
+    ("a size that is none", asked(hw_mem_page_size="huge"), "hw:mem_page_size is 'huge'"),
     (
         "a VCPU left out",
         asked(4, hw_numa_nodes="2", hw_numa_cpus__0="0", hw_numa_cpus__1="1,2"),
@@ -186,7 +186,7 @@ BAD: Sequence[tuple[str, RequestSpec, str]] = (
     (
         "no list of CPUs",
         asked(2, hw_numa_nodes="1", hw_numa_cpus__0="a-b"),
-        "a-b is no list of CPUs",
+        "'a-b' is no list of CPUs",
     ),
     (
         "memory that does not add up",

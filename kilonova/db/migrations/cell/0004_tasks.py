@@ -5,8 +5,8 @@ from alembic import op
 
 from kilonova.db import types
 
-revision = "cell_0003"
-down_revision = "cell_0002"
+revision = "cell_0004"
+down_revision = "cell_0003"
 
 
 def upgrade() -> None:

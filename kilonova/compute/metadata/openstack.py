@@ -1,0 +1,144 @@
+"""OpenStack's tree: documents by path, as config drives and metadata services have them. Pure.
+
+Source of the shapes and versions: Compute documentation, "Metadata"; cloud-init, "Config Drive".
+"""
+
+import base64
+import ipaddress
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kilonova.core.instance import Instance, Nic
+
+_FIRST = "2012-08-10"
+_LATEST = "latest"
+VERSIONS = (
+    _FIRST, "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22",
+    "2018-08-27", "2020-10-14", _LATEST,
+)  # fmt: skip
+"""Oldest first; what is true of one is true of those behind it."""
+
+_META_DATA = "meta_data.json"
+_SINCE: Mapping[str, str] = {
+    "random_seed": "2013-04-04",
+    "project_id": "2015-10-15",
+    "keys": "2015-10-15",
+    "devices": "2016-06-30",
+    "dedicated_cpus": "2020-10-14",
+}
+"""Field of meta_data.json -> the version that brought it; the rest is as old as the format."""
+_DOCUMENTS_SINCE: Mapping[str, str] = {
+    "vendor_data.json": "2013-10-17",
+    "network_data.json": "2015-10-15",
+    "vendor_data2.json": "2016-10-06",
+}
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told of a server. ``seed`` is entropy for the guest, made once for each server."""
+
+    instance: Instance
+    nics: tuple[Nic, ...] = ()
+    seed: bytes = b""
+
+
+def documents(told: Told, version: str) -> dict[str, Callable[[], bytes]]:
+    """Return the documents of one of ``VERSIONS`` by name, each made when it is asked for."""
+    made: dict[str, Callable[[], bytes]] = {
+        _META_DATA: lambda: _json(meta_data(told, version)),
+    }
+    user_data = told.instance.wishes.user_data
+    if user_data:
+        made["user_data"] = lambda: base64.b64decode(user_data)
+    contents: Mapping[str, Callable[[], Any]] = {
+        "vendor_data.json": dict,
+        "network_data.json": lambda: network_data(told.nics),
+        "vendor_data2.json": lambda: {"static": {}},
+    }
+    for name, content in contents.items():
+        if _is_in(version, _DOCUMENTS_SINCE[name]):
+            made[name] = lambda content=content: _json(content())  # type: ignore[misc]
+    return made
+
+
+def contents(told: Told) -> dict[str, bytes]:
+    """Return the files that go into the guest, by their names below ``openstack/content``."""
+    files = told.instance.wishes.files
+    return {f"{n:04}": base64.b64decode(file.contents) for n, file in enumerate(files)}
+
+
+def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
+    """Return meta_data.json."""
+    instance = told.instance
+    wishes = instance.wishes
+    found: dict[str, Any] = {
+        "uuid": instance.uuid,
+        "name": instance.name,
+        "hostname": instance.hostname,
+        "availability_zone": instance.availability_zone,
+        "launch_index": wishes.launch_index,
+        "meta": instance.metadata,
+        "project_id": instance.project_id,
+        "random_seed": base64.b64encode(told.seed).decode(),
+        "devices": [],
+        "dedicated_cpus": [],
+    }
+    key = wishes.key_pair
+    if key is not None:
+        found["public_keys"] = {key.name: key.public_key}
+        found["keys"] = [{"name": key.name, "type": key.kind, "data": key.public_key}]
+    if wishes.admin_pass:
+        found["admin_pass"] = wishes.admin_pass
+    if wishes.files:
+        found["files"] = [
+            {"content_path": f"/content/{n:04}", "path": file.path}
+            for n, file in enumerate(wishes.files)
+        ]
+    return {
+        name: value for name, value in found.items() if _is_in(version, _SINCE.get(name, _FIRST))
+    }
+
+
+def network_data(nics: Sequence[Nic]) -> dict[str, Any]:
+    """Return network_data.json: the cards, and that each gets its address by DHCP."""
+    names = [f"tap{number}" for number in range(len(nics))]
+    return {
+        "links": [
+            {
+                "id": name,
+                "vif_id": nic.mac,
+                "type": "bridge",
+                "mtu": nic.mtu,
+                "ethernet_mac_address": nic.mac,
+            }
+            for name, nic in zip(names, nics, strict=True)
+        ],
+        "networks": [
+            {
+                "id": f"network{number}",
+                "type": "ipv4_dhcp",
+                "link": name,
+                "network_id": nic.network_id,
+            }
+            for number, (name, nic) in enumerate(zip(names, nics, strict=True))
+        ],
+        "services": [
+            {"type": "dns", "address": address} for address in sorted({nic.dns for nic in nics})
+        ],
+    }
+
+
+def netmask(nic: Nic) -> str:
+    """Return the mask of a card's network."""
+    return str(ipaddress.IPv4Network((0, nic.prefix)).netmask)
+
+
+def _is_in(version: str, since: str) -> bool:
+    return VERSIONS.index(version) >= VERSIONS.index(since)
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document).encode()
