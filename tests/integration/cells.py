@@ -55,9 +55,7 @@ class CellsDeployment(Deployment):
         sections = merged(self._common_sections(), own)
         write_sections(self.directory / f"{conductor}.conf", sections)
         self.start_service("conductor", conductor)
-        sections = merged(self._host_sections(fake_hosts(name, HOSTS)), {"DEFAULT": bus})
-        write_sections(self.directory / f"{name}.conf", sections)
-        self.start_service("compute", name)
+        self.start_host(fake_hosts(name, HOSTS), {"DEFAULT": bus})
 
     def _up(self) -> int:
         answer = self.ask("GET", "/os-services?binary=nova-compute", user=ADMIN)

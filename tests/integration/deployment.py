@@ -91,11 +91,7 @@ class Deployment:
         for service in ("placement", "conductor", "scheduler", "api"):
             self.start_service(service)
         for host in self.hosts:
-            script = self.directory / f"{host.name}.yaml"
-            script.write_text(json.dumps(host.plays))
-            sections = self._host_sections(host) | {"fake": {"script": script}}
-            write_sections(self.directory / f"{host.name}.conf", sections)
-            self.start_service("compute", host.name)
+            self.start_host(host)
         for service in list(self.processes):
             self.wait_ready(service)
         self._wait_for_hosts()
@@ -111,6 +107,15 @@ class Deployment:
             log=self.directory / f"{name}.log",
         )
         return self.processes[name]
+
+    def start_host(self, host: Host, more: Sections | None = None) -> None:
+        """Start a compute service; ``more`` is what its configuration says beside the deployment's."""
+        script = self.directory / f"{host.name}.yaml"
+        script.write_text(json.dumps(host.plays))
+        own: Sections = {"fake": {"script": script}}
+        sections = merged(self._host_sections(host), own, more or {})
+        write_sections(self.directory / f"{host.name}.conf", sections)
+        self.start_service("compute", host.name)
 
     def start_another(self, service: str, name: str) -> None:
         """Start one more process of a service, as on a machine of that name, and wait until it runs."""

@@ -24,7 +24,7 @@ class CrowdTest(BootTest):
     def describe(cls) -> Deployment:
         """Return a deployment with room for exactly so many servers."""
         hosts = fake_hosts("crowd", HOSTS)
-        hosts.sections["fake"]["memory_mb"] = RAM * ROOM_OF_A_HOST + KEPT_FOR_THE_HOST
+        hosts.plays["memory_mb"] = RAM * ROOM_OF_A_HOST + KEPT_FOR_THE_HOST
         return Deployment("crowd", services.mariadb(), [hosts], auth_strategy="noauth2")
 
     def setUp(self) -> None:

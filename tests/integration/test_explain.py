@@ -22,7 +22,7 @@ class ExplainTest(BootTest):
     def describe(cls) -> Deployment:
         """Return the deployment."""
         hosts = fake_hosts("x", HOSTS)
-        hosts.sections["fake"]["memory_mb"] = MEMORY
+        hosts.plays["memory_mb"] = MEMORY
         hosts.sections["DEFAULT"] = {"reserved_host_memory_mb": 0}
         return Deployment("explain", services.postgresql(), [hosts])
 
