@@ -16,7 +16,7 @@ from kilonova.conductor.sampling import sample
 from kilonova.core import fleet_vitals
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
-from kilonova.core.errors import KilonovaError
+from kilonova.core.errors import KilonovaError, Unavailable
 from kilonova.core.fleet_vitals import Line, VitalsQuery
 from kilonova.core.ids import CellUuid
 from kilonova.core.operator_task import OperatorTask, Stage, TaskQueue
@@ -130,7 +130,7 @@ class TaskWorkers:
 
         def goes_on(answered: int) -> bool:
             if self._stopped:
-                raise _Interrupted("The conductor that did the task was stopped.")
+                raise Unavailable("The conductor that did the task was stopped.")
             so_far = msgspec.structs.replace(begun, answered=answered)
             return operator_tasks.note(self._api_db, so_far, self._token, utcnow())
 
@@ -150,12 +150,6 @@ class TaskWorkers:
 
     def _bus(self, cell: CellUuid) -> Bus:
         return self._buses.at(self._cells.get(cell).transport_url)
-
-
-class _Interrupted(KilonovaError):
-    """The worker is to end."""
-
-    code = "interrupted"
 
 
 def _parts(lines: Sequence[Line]) -> Iterator[bytes]:
