@@ -211,7 +211,10 @@ def _write(response: falcon.Response, answer: Answer) -> None:
     response.status = answer.status
     for name, value in answer.headers.items():
         response.set_header(name, value)
-    if answer.body is None:
+    if answer.lines is not None:
+        response.content_type = "application/x-ndjson"
+        response.stream = answer.lines
+    elif answer.body is None:
         response.content_type = None if answer.status == 204 else falcon.MEDIA_JSON
     else:
         response.content_type = falcon.MEDIA_JSON

@@ -14,6 +14,7 @@ from kilonova.api import (
     key_pairs,
     limits,
     migrations,
+    operator_tasks,
     plans,
     quotas,
     remote_consoles,
@@ -26,6 +27,7 @@ from kilonova.api import (
     server_topology,
     servers,
     usages,
+    vitals,
 )
 from kilonova.api.routing import Route
 
@@ -55,5 +57,10 @@ ROUTES: tuple[Route, ...] = (
     *usages.ROUTES,
 )
 
-OWN_ROUTES: tuple[Route, ...] = (*decisions.ROUTES, *plans.ROUTES)
+OWN_ROUTES: tuple[Route, ...] = (
+    *decisions.ROUTES,
+    *operator_tasks.ROUTES,
+    *plans.ROUTES,
+    *vitals.ROUTES,
+)
 """What is served below ``/kilonova/v1``, with no microversions."""

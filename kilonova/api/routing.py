@@ -23,7 +23,7 @@ microversion. A route without ``query`` takes no parameters, and says so from 2.
 path and a method, the first that is served at the microversion answers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -117,14 +117,20 @@ NO_QUERY = Schemas({(2, 102): {"type": "object", "additionalProperties": False}}
 
 
 class Answer:
-    """What a handler answers: a value that is encoded as JSON, or no body."""
+    """What a handler answers: a value that is encoded as JSON, or ``lines`` of JSON that are sent as they
+    are made, or no body."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "lines", "status")
 
     def __init__(
-        self, body: Any = None, status: int = 200, headers: Mapping[str, str] | None = None
+        self,
+        body: Any = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        lines: Iterable[bytes] | None = None,
     ) -> None:
         self.body = body
+        self.lines = lines
         self.status = status
         self.headers = headers or {}
 
@@ -179,6 +185,11 @@ class Asked:
         """Return the URL of a path below the versioned root."""
         prefix = self.services.conf.api.compute_link_prefix or f"{self.host_url}/v2.1"
         return f"{prefix}{path}"
+
+    @property
+    def own_root(self) -> str:
+        """The root of what is no part of the Compute API, as the client reaches it."""
+        return self.link("").removesuffix("/v2.1") + "/kilonova/v1"
 
     def links(self, path: str) -> list[dict[str, str]]:
         """Return the self and bookmark links of a resource."""

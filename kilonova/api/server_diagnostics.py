@@ -1,5 +1,6 @@
 """Diagnostics of a server: what its hypervisor measured, from 2.48 in one form for all hypervisors."""
 
+from itertools import zip_longest
 from typing import Any
 
 from kilonova.api.find import find_server
@@ -14,7 +15,7 @@ _KIB = 1024
 
 
 def show(asked: Asked, server_id: str) -> Answer:
-    """``GET /servers/{server_id}/diagnostics``: asks the host and waits for its answer."""
+    """``GET /servers/{server_id}/diagnostics``: asks the host, which tells how it saw the guest last."""
     located = find_server(asked, server_id)
     instance = located.instance
     if instance.power_state != PowerState.RUNNING:
@@ -39,8 +40,10 @@ def _whole(instance: Instance, found: Diagnostics) -> dict[str, Any]:
         "num_disks": len(found.disks),
         "memory_details": memory,
         "cpu_details": [
-            {"id": number, "time": time, "utilisation": None}
-            for number, time in enumerate(found.cpu_times)
+            {"id": number, "time": time, "utilisation": percent}
+            for number, (time, percent) in enumerate(
+                zip_longest(found.cpu_times, found.cpu_percents)
+            )
         ],
         "nic_details": [_nic(nic) for nic in found.nics],
         "disk_details": [_disk(disk) for disk in found.disks],

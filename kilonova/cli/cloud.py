@@ -4,6 +4,7 @@ Knows no path of any API but the root of kilonova's own.
 """
 
 import argparse
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -79,12 +80,24 @@ class Cloud:
         return re.sub(r"/v2(\.\d+)?$", "", str(found).rstrip("/")) + "/v2"
 
     def ask(self, method: str, url: str, body: Any = None) -> Any:
-        """Return what an API answers.
+        """Return what an API answers; None where that is nothing.
 
         Raises:
             NotFound, Forbidden, Refused: it refused, with its sentence.
             Unavailable: it does not answer.
         """
+        answer = self._answer(method, url, body)
+        return answer.json() if answer.content else None
+
+    def lines(self, url: str) -> list[Any]:
+        """Return what an API answers with one JSON value a line.
+
+        Raises:
+            NotFound, Forbidden, Refused, Unavailable: as ``ask``.
+        """
+        return [json.loads(line) for line in self._answer("GET", url).content.splitlines()]
+
+    def _answer(self, method: str, url: str, body: Any = None) -> Any:
         headers = {"OpenStack-API-Version": f"compute {_VERSION}"}
         try:
             answer = self._http.request(
@@ -93,7 +106,7 @@ class Cloud:
         except exceptions.ClientException as error:
             raise Unavailable(f"{method} {url}: {error}") from error
         if answer.status_code < 400:
-            return answer.json()
+            return answer
         kind = {403: Forbidden, 404: NotFound}.get(answer.status_code, Refused)
         raise kind(_said(answer))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kilonova import __version__
 
 if TYPE_CHECKING:
-    from kilonova.cli.shown import CloudCommand
+    from kilonova.cli.shown import CloudCommand, CloudList
 
 
 class _Command(Protocol):
@@ -27,7 +27,7 @@ def _add(commands: Any, name: str, what: str, command: _Command) -> None:
     parser.set_defaults(run=command.run)
 
 
-def _add_shown(commands: Any, what: str, command: "CloudCommand") -> None:
+def _add_shown(commands: Any, what: str, command: "CloudCommand | CloudList") -> None:
     description = (type(command).__doc__ or "").strip()
     parents = [command.get_parser("")]
     parser = commands.add_parser(
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"kilonova {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     # Imported here: each command pays only for what it uses.
-    from kilonova.cli import bench, explain, plan, simulate, up  # noqa: PLC0415
+    from kilonova.cli import bench, explain, instances, plan, simulate, up  # noqa: PLC0415
 
     _add(commands, "up", "a whole deployment in this process, and its first server", up)
     bench_parser = commands.add_parser("bench", help="measure a running cloud")
@@ -51,6 +51,7 @@ def main() -> None:
     _add(commands, "simulate", "how a fleet would take a workload, by the real scheduler", simulate)
     _add_shown(commands, "why a server is where it is, or why no host fits", explain.Explain())
     _add_shown(commands, "whether servers would find a host, and where", plan.Plan())
+    _add_shown(commands, "the servers on hosts, and how they are", instances.Instances())
     options = parser.parse_args()
     try:
         code = options.run(options)

@@ -185,6 +185,9 @@ class Driver(Moving, Protocol):
             NotFound: there is no such guest.
         """
 
+    def samples(self) -> Mapping[InstanceUuid, Diagnostics]:
+        """Measure every guest of ours, whatever its state, in one bulk read."""
+
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
         """Return where a guest's console of a type (``core.console``) is.
 

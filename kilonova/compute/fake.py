@@ -28,7 +28,7 @@ from kilonova.compute.script import FakeHosts, Script, StepName
 from kilonova.core import flavor
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.devices import cpus_by_class, numa_left, pci_left
-from kilonova.core.diagnostics import Diagnostics, DiskFigures
+from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
@@ -252,29 +252,20 @@ class FakeDriver(FakeMoves):
         guest.console.append("NMI: dumping memory")
 
     def diagnostics(self, uuid: InstanceUuid) -> Diagnostics:
-        """See ``Driver``. Clients know no fake hypervisor: it says that it is what it plays."""
+        """See ``Driver``."""
         guest = self._guest(uuid)
         self._script.play("diagnostics", self._host, guest.instance.name)
-        has = guest.instance.flavor
-        return Diagnostics(
-            state=guest.power.name.lower(),
-            driver="libvirt",
-            hypervisor="fake",
-            uptime=0,
-            cpu_times=(0,) * has.vcpus,
-            memory_maximum=has.memory_mb,
-            memory_used=0,
-            disks=(
-                DiskFigures(
-                    name="vda",
-                    read_bytes=0,
-                    read_requests=0,
-                    write_bytes=0,
-                    write_requests=0,
-                    errors_count=0,
-                ),
-            ),
-        )
+        return self._measured(guest)
+
+    def samples(self) -> Mapping[InstanceUuid, Diagnostics]:
+        """See ``Driver``."""
+        self._script.play("samples", self._host)
+        with self._lock:
+            guests = dict(self._guests)
+        return {uuid: self._measured(guest) for uuid, guest in guests.items()}
+
+    def _measured(self, guest: FakeGuest) -> Diagnostics:
+        return guest.measured(self._script.uses(self._host, guest.instance.name))
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
         """See ``Driver``. Nobody listens at the ports of a fake guest."""

@@ -5,7 +5,8 @@ import time
 from abc import ABC, abstractmethod
 
 from kilonova.compute.moving import Voyage
-from kilonova.compute.script import Script, error_of
+from kilonova.compute.script import Script, Uses, error_of
+from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole
 from kilonova.core.errors import MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
@@ -14,12 +15,13 @@ from kilonova.core.states import PowerState, VmState
 
 
 class FakeGuest:
-    """A guest and its console."""
+    """A guest, its console, and what it takes of its host."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.power = PowerState.RUNNING
         self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
+        self._started = time.monotonic()
 
     def _up(self, how: str) -> str:
         return f"BOOT-OK {self.instance.hostname}{how}"
@@ -27,6 +29,43 @@ class FakeGuest:
     def start(self, how: str = "") -> None:
         self.power = PowerState.RUNNING
         self.console.append(self._up(how))
+        self._started = time.monotonic()
+
+    def measured(self, uses: Uses) -> Diagnostics:
+        """Return what a guest like this may have used by now.
+
+        Clients know no fake hypervisor: it says that it is what it plays.
+        """
+        if self.power != PowerState.RUNNING:
+            return Diagnostics(state=self.power.name.lower(), driver="libvirt", hypervisor="fake")
+        has, up = self.instance.flavor, time.monotonic() - self._started
+        each = int(up * uses.cpu * 1e9)
+        total = each * has.vcpus
+        moved, size = int(up * uses.disk * 1e6), has.root_gb << 30
+        disk = DiskFigures(
+            name="vda",
+            read_bytes=moved,
+            read_requests=moved >> 12,
+            write_bytes=moved,
+            write_requests=moved >> 12,
+            errors_count=0,
+            role=DiskRole.SYSTEM,
+            capacity=size,
+            allocation=int(size * uses.disk),
+        )
+        return Diagnostics(
+            state="running",
+            driver="libvirt",
+            hypervisor="fake",
+            uptime=int(up),
+            cpu_times=(each,) * has.vcpus,
+            cpu_time=CpuTimes(total=total, user=total * 3 // 4, system=total // 4, wait=0),
+            memory_maximum=has.memory_mb,
+            memory_used=has.memory_mb,
+            memory_resident=int(has.memory_mb * uses.memory),
+            load=(uses.cpu * has.vcpus,) * 3,
+            disks=(disk,),
+        )
 
 
 class FakeMoves(ABC):

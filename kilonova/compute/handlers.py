@@ -13,6 +13,7 @@ from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
+from kilonova.compute.monitor import Monitor
 from kilonova.compute.mover import Mover
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
@@ -35,6 +36,8 @@ from kilonova.rpc.messages import (
     GuideMove,
     Measure,
     MoveInstance,
+    SampleServers,
+    ServersSampled,
     TakeExternalEvents,
 )
 
@@ -57,6 +60,7 @@ class ComputeHandlers:
         self._driver, _ = collaborators
         self._reporter = reporter
         self.turns = Turns()
+        self.monitor = Monitor(host, self._driver)
         self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
         self._builder = Builder(host, self._driver, reporter, self.turns)
@@ -80,8 +84,13 @@ class ComputeHandlers:
         return self._driver.console(message.instance_uuid, message.kind)
 
     def measure(self, _context: RequestContext, message: Measure) -> Diagnostics:
-        """Measure a guest."""
-        return self._driver.diagnostics(message.instance_uuid)
+        """Tell how a guest was seen to be a moment ago, or else measure it."""
+        uuid = message.instance_uuid
+        return self.monitor.diagnostics(uuid) or self._driver.diagnostics(uuid)
+
+    def sample_servers(self, _context: RequestContext, _message: SampleServers) -> ServersSampled:
+        """Tell how all guests were seen to be a moment ago."""
+        return ServersSampled(servers=self.monitor.vitals())
 
     def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
         """Pass on what other services say."""

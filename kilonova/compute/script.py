@@ -26,7 +26,7 @@ StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
     "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
-    "console", "guests", "power-off", "report",
+    "console", "guests", "samples", "power-off", "report", "uses",
 ]  # fmt: skip
 
 
@@ -44,13 +44,24 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     memory_mb: int | None = None
 
 
+Part = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Uses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a guest takes of what it was given: parts of 1. Above 1 it is more than its allowance."""
+
+    cpu: Part = 0.05
+    memory: Part = 0.25
+    disk: Part = 0.1
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What happens at one step: to servers whose name contains ``server``, on ``host`` (empty: on any).
 
     It happens the first ``times`` times (None: always), whichever hosts they are on. It takes ``seconds``
     and, with ``error``, fails with that message: ``abort`` says that no other host should try,
     ``unavailable`` that the hypervisor does not answer. ``report`` is what the step of that name tells of
-    a host.
+    a host, ``uses`` what that of servers.
     """
 
     step: StepName
@@ -62,6 +73,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     abort: bool = False
     unavailable: bool = False
     report: Parts = Parts()
+    uses: Uses = Uses()
 
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -106,6 +118,15 @@ class Script:
         """Return what a host is said to have: by the first step that says so."""
         told = (s.report for s in self._steps if s.step == "report" and s.host in ("", host))
         return next(told, Parts())
+
+    def uses(self, host: HostName, server: str) -> Uses:
+        """Return what a server is said to use: by the first step that says so."""
+        told = (
+            s.uses
+            for s in self._steps
+            if s.step == "uses" and s.server in server and s.host in ("", host)
+        )
+        return next(told, Uses())
 
     def take(self, name: StepName, host: HostName, server: str = "") -> tuple[Step, ...]:
         """Return the steps that apply now, counting each as played."""

@@ -69,6 +69,7 @@ class ComputeService:
         self._reporter.start()
         self._watch.start()
         self._driver.watch(self._watch)
+        self._handlers.monitor.start()
         self._server = self._bus.serve(Topic.COMPUTE, self._host, self._handlers, threads=4)
         self._thread.start()
 
@@ -79,6 +80,7 @@ class ComputeService:
             self._server.stop()
         self._thread.join(timeout=2)
         self._watch.stop()
+        self._handlers.monitor.stop()
         self._handlers.stop(_FINISHES)
         self._reporter.stop(2)
         self._driver.close()
@@ -115,7 +117,8 @@ class ComputeService:
         for node in nodes:
             self._register(node)
         changed = None if nodes == self._sent else nodes
-        message = ReportHost(host=self._host, nodes=changed)
+        vitals = self._handlers.monitor.news(nodes)
+        message = ReportHost(host=self._host, nodes=changed, vitals=vitals)
         self._bus.call(service_context(), message, Taken, timeout=_BEAT_TIMEOUT)
         self._sent = nodes
 

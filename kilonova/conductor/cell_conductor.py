@@ -50,7 +50,7 @@ class CellConductor:
     def report_host(self, _context: RequestContext, message: ReportHost) -> Taken:
         """Store a host's sign of life and, if it says so, what it has."""
         service = (hosts.COMPUTE, message.host, Topic.COMPUTE.value)
-        if hosts.beat(self._cell_db, service, message.nodes, utcnow()):
+        if hosts.beat(self._cell_db, service, message.nodes, utcnow(), message.vitals):
             LOG.info("Compute host %s is new", message.host)
         return Taken()
 

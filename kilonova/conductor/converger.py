@@ -126,6 +126,7 @@ class Converger:
             return
         self._attempt("build requests", self._drive_stale)
         self._attempt("decisions", self._forget_decisions)
+        self._attempt("operators' tasks", self._conductor.tasks.mend)
         self._attempt("cells", self._cells.refresh)
         begun = self._begin_cells()
         self._attempt("aggregates", self._mirror_aggregates)

@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from kilonova.conductor import plan
 from kilonova.conductor.move_starter import MoveStarter
+from kilonova.conductor.task_workers import TaskWorkers
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.decision_record import CLAIM
@@ -33,6 +34,7 @@ from kilonova.rpc.messages import (
     BuildInstance,
     BuildServers,
     Destinations,
+    RunTask,
     SelectDestinations,
     StartMove,
 )
@@ -62,6 +64,7 @@ class SuperConductor:
         self.moves = MoveStarter(conf, collaborators)
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self.tasks = TaskWorkers(self._api_db, self._cells, self._buses)
 
     def start(self, threads: int = 2) -> None:
         """Begin to drive."""
@@ -73,6 +76,7 @@ class SuperConductor:
 
     def stop(self) -> None:
         """Finish what is in hand. What only arrived stays in the database and is driven by another."""
+        self.tasks.stop()
         for _ in self._threads:
             self._arrived.put(None)
         self.moves.stop()
@@ -84,6 +88,10 @@ class SuperConductor:
         """Take note of servers to build."""
         for instance_uuid in message.instance_uuids:
             self._arrived.put(instance_uuid)
+
+    def run_task(self, _context: RequestContext, message: RunTask) -> None:
+        """Take note of an operator's task."""
+        self.tasks.take_note(message.task_id, message.queue)
 
     def start_move(self, context: RequestContext, message: StartMove) -> None:
         """Take note of a server to move."""

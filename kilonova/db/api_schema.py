@@ -249,6 +249,35 @@ class StoredDecision(ApiBase):
     record: Mapped[bytes | None] = mapped_column(Json)
 
 
+class StoredOperatorTask(ApiBase):
+    """A task of an operator's: ``task`` is the whole of it but its ``state``.
+
+    ``worker`` is the token of the conductor that does it, and was heard of at ``seen_at``.
+    """
+
+    __tablename__ = "operator_tasks"
+    __table_args__ = (Index("operator_tasks_age", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    state: Mapped[str] = mapped_column(Name)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    seen_at: Mapped[datetime] = mapped_column(Moment)
+    worker: Mapped[str] = mapped_column(Name, default="")
+    task: Mapped[bytes] = mapped_column(Json)
+
+
+class TaskResult(ApiBase):
+    """A part of what came of a task: some lines of JSON, one after another."""
+
+    __tablename__ = "operator_task_results"
+
+    task_id: Mapped[str] = mapped_column(
+        ForeignKey("operator_tasks.id", ondelete="CASCADE"), primary_key=True
+    )
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    lines: Mapped[bytes] = mapped_column(Json)
+
+
 class Lease(ApiBase):
     """Who leads. ``token`` grows with each change of holder, so a late holder is known by its own."""
 

@@ -164,6 +164,16 @@ class ComputeNode(CellBase):
     report: Mapped[bytes] = mapped_column(Json)
 
 
+class StoredVitals(CellBase):
+    """What a host told last of how its servers are, whole: one row a host, however many they are."""
+
+    __tablename__ = "host_vitals"
+
+    host: Mapped[str] = mapped_column(Name, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
+    vitals: Mapped[bytes] = mapped_column(Json)
+
+
 class StoredMigration(CellBase):
     """One move of one server.
 

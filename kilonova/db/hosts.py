@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport, Service
 from kilonova.core.ids import HostName, ProviderUuid
+from kilonova.core.vitals import HostVitals
+from kilonova.db import vitals
 from kilonova.db.cell_schema import ComputeNode, StoredService
 from kilonova.db.engine import Database
 from kilonova.db.statements import database_now, insert_if_absent, table_of
@@ -31,8 +33,10 @@ def beat(
     service: tuple[str, HostName, str],
     nodes: Sequence[NodeReport] | None,
     now: datetime,
+    told: HostVitals | None = None,
 ) -> bool:
-    """Store a sign of life of a service (binary, host, topic) and, if given, what its nodes are.
+    """Store a sign of life of a service (binary, host, topic) and, if given, what its nodes are, and what
+    it told of how its servers are.
 
     Returns True if the service was not known before. In the steady state it is one UPDATE, of a column
     without an index: a sign of life costs the database no more than the row.
@@ -61,6 +65,8 @@ def beat(
             insert_if_absent(connection, _services, [row], "host")
         if nodes is not None:
             _store_nodes(connection, host, nodes, now)
+        if told is not None:
+            vitals.store(connection, host, told, now)
         return new
 
     return cell_db.write(work)
@@ -140,6 +146,7 @@ def delete_service(cell_db: Database, service_uuid: str) -> None:
         if host is None:
             raise NotFound(f"Service {service_uuid} not found.")
         connection.execute(sa.delete(_nodes).where(_nodes.c.host == host))
+        vitals.forget(connection, HostName(host))
         connection.execute(sa.delete(_services).where(mine))
 
     cell_db.write(work)

@@ -19,6 +19,8 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --FindConsole--------> compute host        answers core's ConsoleAddress
     API                --Measure------------> compute host        answers core's Diagnostics
     API                --TakeExternalEvents-> compute host
+    API                --RunTask------------> super conductor
+    super conductor    --SampleServers------> compute host        answers ServersSampled
 """
 
 from enum import StrEnum
@@ -32,9 +34,11 @@ from kilonova.core.host import NodeReport
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Migration
+from kilonova.core.operator_task import TaskQueue
 from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
+from kilonova.core.vitals import HostVitals, Vitals
 
 
 class Topic(StrEnum):
@@ -63,6 +67,14 @@ class BuildServers(Message, frozen=True, kw_only=True):
 
     topic: ClassVar[Topic] = Topic.CONDUCTOR
     instance_uuids: tuple[InstanceUuid, ...]
+
+
+class RunTask(Message, frozen=True, kw_only=True):
+    """Do an operator's task. It may be lost, repeated or late: the API database holds the truth."""
+
+    topic: ClassVar[Topic] = Topic.CONDUCTOR
+    task_id: str
+    queue: TaskQueue
 
 
 # ---- super conductor or API -> scheduler
@@ -181,6 +193,18 @@ class Measure(Message, frozen=True, kw_only=True):
     instance_uuid: InstanceUuid
 
 
+class SampleServers(Message, frozen=True, kw_only=True):
+    """Say how your servers are, as you saw them last."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+
+
+class ServersSampled(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host's servers are."""
+
+    servers: tuple[Vitals, ...]
+
+
 class TakeExternalEvents(Message, frozen=True, kw_only=True):
     """Other services say that this happened to servers of yours."""
 
@@ -208,11 +232,13 @@ class ReportsTaken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportHost(Message, frozen=True, kw_only=True):
-    """A sign of life of a compute host, with what it has when that changed (None: as before)."""
+    """A sign of life of a compute host, with what it has when that changed (None: as before), and now and
+    then with how its servers are (None: not now)."""
 
     topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR
     host: HostName
     nodes: tuple[NodeReport, ...] | None = None
+    vitals: HostVitals | None = None
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):

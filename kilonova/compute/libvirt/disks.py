@@ -27,6 +27,10 @@ from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
 
+ROOT_DISK = "disk.qcow2"
+_CONFIG_DRIVE, _RESCUE_DISK = "config-drive.iso", "rescue.qcow2"
+NO_DISKS = (_CONFIG_DRIVE, _RESCUE_DISK)
+"""Files that guests have as disks, and that are no disk of their servers."""
 _CONSOLE_BYTES = 100 << 10
 """What is shown of a console log at most: a guest may write as much as it likes."""
 
@@ -57,11 +61,11 @@ class Disks:
 
     def disk(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's root disk is."""
-        return self._directory(uuid) / "disk.qcow2"
+        return self._directory(uuid) / ROOT_DISK
 
     def config_drive(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's config drive is."""
-        return self._directory(uuid) / "config-drive.iso"
+        return self._directory(uuid) / _CONFIG_DRIVE
 
     def _directory(self, uuid: InstanceUuid) -> Path:
         return self.root / uuid
@@ -85,7 +89,7 @@ class Disks:
 
     def rescue_disk(self, uuid: InstanceUuid) -> Path:
         """Return where the disk is that a rescued guest starts from."""
-        return self._directory(uuid) / "rescue.qcow2"
+        return self._directory(uuid) / _RESCUE_DISK
 
     def fetch(self, instance: Instance) -> None:
         """Have the server's image in the cache.

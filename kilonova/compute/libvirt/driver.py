@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import domains, figures
+from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
@@ -27,6 +27,7 @@ from kilonova.compute.libvirt.domain_xml import (
     vnc_port,
 )
 from kilonova.compute.libvirt.elements.place import LISTEN, Place
+from kilonova.compute.libvirt.figures import WANTED, figures
 from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
@@ -254,7 +255,19 @@ class LibvirtDriver(Resizes):
 
         def measure(connection: Any) -> Diagnostics:
             domain = connection.lookupByUUIDString(uuid)
-            return figures.diagnostics(domain, connection.getType().lower())
+            ((_, found),) = connection.domainListGetStats([domain], WANTED)
+            return figures(found, connection.getType().lower())
+
+        return self._libvirt.use(measure)
+
+    def samples(self) -> Mapping[InstanceUuid, Diagnostics]:
+        """See ``Driver``. Of a domain at work on something long only what is known at once is told."""
+
+        def measure(connection: Any) -> dict[InstanceUuid, Diagnostics]:
+            kind = connection.getType().lower()
+            found = connection.getAllDomainStats(WANTED, _NOWAIT)
+            named = ((uuid_of_domain(domain.name()), values) for domain, values in found)
+            return {uuid: figures(values, kind) for uuid, values in named if uuid is not None}
 
         return self._libvirt.use(measure)
 
@@ -379,5 +392,6 @@ def _read_record(domain: Any) -> Record:
         return Record()
 
 
+_NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 _SAVED = libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
 _SAYS_NOTHING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_METADATA)

@@ -259,12 +259,6 @@ class DriverContract:
     def test_an_image_that_is_good_is_fetched(self) -> None:
         self.driver.fetch_image(self.server())
 
-    def test_a_guest_is_measured(self) -> None:
-        server = self.spawned(self.server())
-        found = self.driver.diagnostics(server.uuid)
-        self.assertEqual(("running", "libvirt"), (found.state, found.driver))
-        self.assertIn(found.memory_maximum, (server.flavor.memory_mb, None))
-
     def test_nothing_can_be_done_with_a_guest_that_is_not_there(self) -> None:
         server = instance()
         self.assertRaises(NotFound, self.driver.start, server.uuid)
@@ -381,6 +375,7 @@ class GoesAway(DriverContract):
             lambda: self.driver.console_output(server.uuid, None),
             lambda: self.driver.console(server.uuid, "novnc"),
             lambda: self.driver.diagnostics(server.uuid),
+            self.driver.samples,
             lambda: self.driver.pause(server.uuid),
             lambda: self.driver.unpause(server.uuid),
             lambda: self.driver.suspend(server.uuid),

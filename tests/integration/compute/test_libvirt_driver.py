@@ -10,11 +10,12 @@ import msgspec
 import testtools
 
 from kilonova.compute.driver import Guest
+from kilonova.core.diagnostics import DiskRole
 from kilonova.core.errors import BuildAborted, BuildFailed
 from kilonova.core.ids import domain_name
 from kilonova.core.states import PowerState
+from kilonova.core.vitals import above
 from tests.functional.compute.driver_contract import (
-    DriverContract,
     EndsByItself,
     GoesAway,
     HasScreen,
@@ -22,12 +23,13 @@ from tests.functional.compute.driver_contract import (
     never,
     unmeasured,
 )
+from tests.functional.compute.measured_contract import Measures
 from tests.functional.compute.size_contract import ChangesSize
 from tests.integration import services
 from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
 
 
-class Outlives(DriverContract):
+class Outlives(Measures):
     """Guests outlive the service."""
 
     def test_a_new_driver_finds_guests_with_their_epochs_and_what_they_have(self) -> None:
@@ -135,6 +137,26 @@ class QemuTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Outlives, Libvirt
         self.driver.stop(server.uuid, 600, never)
         self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(PowerState.SHUTDOWN, self.power(server))
+
+    def test_a_guest_that_works_is_sampled_with_all_that_is_known_of_it(self) -> None:
+        server = self.spawned(self.server())
+
+        def cpu() -> int:
+            time = self.driver.samples()[server.uuid].cpu_time
+            return 0 if time is None else time.total
+
+        self.until("it used a CPU", lambda: cpu() > 0)
+        first = cpu()
+        self.until("it uses more", lambda: cpu() > first)
+        found = self.driver.samples()[server.uuid]
+        self.assertEqual(server.flavor.memory_mb, found.memory_maximum)
+        assert found.memory_resident is not None
+        self.assertLess(0, found.memory_resident)
+        (disk,) = [disk for disk in found.disks if disk.role == DiskRole.SYSTEM]
+        self.assertEqual(server.flavor.root_gb << 30, disk.capacity)
+        assert disk.allocation is not None
+        self.assertTrue(0 < disk.allocation < 10 << 20, disk.allocation)
+        self.assertEqual((), above(found))
 
     def test_a_broken_image_is_built_nowhere_and_leaves_nothing(self) -> None:
         server = self.at.of_disk("vm", b"this is no qcow2" * 64, "qcow2")

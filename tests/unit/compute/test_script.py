@@ -6,7 +6,7 @@ from pathlib import Path
 
 import testtools
 
-from kilonova.compute.script import FakeHosts, Parts, Script, Step
+from kilonova.compute.script import FakeHosts, Parts, Script, Step, Uses
 from kilonova.core.errors import BuildAborted, BuildFailed, HypervisorUnavailable, Invalid
 from kilonova.core.ids import HostName
 
@@ -99,7 +99,7 @@ class ReadTest(testtools.TestCase):
         example = document.read_text().partition("```yaml\n")[2].partition("```")[0]
         plays = self.read(example)
         self.assertEqual(
-            (16, 32, 131072, 2000, 0.2, 7),
+            (16, 32, 131072, 2000, 0.2, 8),
             (
                 plays.hosts,
                 plays.vcpus,
@@ -110,6 +110,8 @@ class ReadTest(testtools.TestCase):
             ),
         )
         script = Script(plays.steps)
+        self.assertEqual(Uses(cpu=0.9, memory=4, disk=0.5), script.uses(H0, "greedy-1"))
+        self.assertEqual(Uses(), script.uses(H0, "modest"))
         self.assertRaises(BuildFailed, script.play, "spawn", H0, "unlucky")
         self.assertRaises(BuildAborted, script.play, "disks", H1, "broken")
         self.assertRaises(HypervisorUnavailable, script.play, "nodes", H1)

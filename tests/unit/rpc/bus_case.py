@@ -19,6 +19,7 @@ from kilonova.rpc.messages import (
     GuideMove,
     Measure,
     MoveInstance,
+    SampleServers,
     TakeExternalEvents,
     Topic,
 )
@@ -71,6 +72,9 @@ class Compute:
         """Not asked here."""
 
     def measure(self, context: RequestContext, message: Measure) -> None:
+        """Not asked here."""
+
+    def sample_servers(self, context: RequestContext, message: SampleServers) -> None:
         """Not asked here."""
 
     def take_external_events(self, context: RequestContext, message: TakeExternalEvents) -> None:

@@ -2,6 +2,7 @@
 
 from kilonova.core import orders
 from kilonova.core.context import RequestContext
+from kilonova.core.operator_task import TaskQueue
 from kilonova.core.scheduling import (
     Decision,
 )
@@ -63,13 +64,16 @@ FULL = (
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
     m.Measure(instance_uuid=UUID),
+    m.RunTask(task_id=UUID, queue=TaskQueue.URGENT),
+    m.SampleServers(),
+    m.ServersSampled(servers=(guests.VITALS,)),
     m.TakeExternalEvents(events=(guests.EVENT,)),
     *guests.FULL,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
     m.ReportInstances(host=HOST, reports=(REPORT,)),
     m.ReportsTaken(refused=(0, 2), unfit={2: "too many"}),
-    m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
+    m.ReportHost(host=HOST, nodes=(NODE_REPORT,), vitals=guests.HOST_VITALS),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,)),
     m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,)),
@@ -92,6 +96,9 @@ LEAST = (
     *ORDERS,
     m.FindConsole(instance_uuid=UUID, kind="novnc"),
     m.Measure(instance_uuid=UUID),
+    m.RunTask(task_id=UUID, queue=TaskQueue.NORMAL),
+    m.SampleServers(),
+    m.ServersSampled(servers=(guests.LEAST_VITALS,)),
     m.TakeExternalEvents(events=(guests.LEAST_EVENT,)),
     *guests.LEAST,
     m.GetConsoleOutput(instance_uuid=UUID),
