@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kilonova.core.ids import InstanceUuid, RequestId
+from kilonova.core.ids import ImageId, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Nic
 from kilonova.core.scheduling import Destination
 from kilonova.core.server_group import GroupRule
@@ -36,6 +36,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
+    ``image_id`` is the image that the action is about: it is made, or the guest is rescued from it.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     ``password`` is the administrator's, sealed for the owner's key.
     """
@@ -60,6 +61,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     worker: str = ""
     over: bool = False
     interrupted: str = ""
+    image_id: ImageId | None = None
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

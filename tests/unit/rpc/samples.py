@@ -258,6 +258,7 @@ REPORT = InstanceReport(
     worker="token",
     over=True,
     interrupted="no luck",
+    image_id=ImageId("image"),
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(
