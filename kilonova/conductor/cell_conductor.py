@@ -41,7 +41,7 @@ class CellConductor:
         self, cell_db: Database, bus: Bus, placement: Placement, notices: Notices | None = None
     ) -> None:
         self._cell_db = cell_db
-        self._notices = notices or Notices(cell_db, Silent(), HostName(""))
+        self._notices = notices or Notices(Silent(), HostName(""))
         self._bus = bus
         self._placement = placement
 
@@ -55,7 +55,7 @@ class CellConductor:
         service = (hosts.COMPUTE, message.host, Topic.COMPUTE.value)
         if hosts.beat(self._cell_db, service, message.nodes, utcnow()):
             LOG.info("Compute host %s is new", message.host)
-            self._notices.tell_new_host(message.host)
+            self._notices.tell_new_host(self._cell_db, message.host)
         return Taken()
 
     def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
@@ -67,12 +67,13 @@ class CellConductor:
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
         """Apply a host's reports in one transaction, then follow up on failures and deletes."""
-        seen = self._notices.look(message.reports)
+        seen = self._notices.look(self._cell_db, message.reports)
         now = utcnow()
         done = reports.apply(self._cell_db, message.host, message.reports, now)
         taken = [r for index, r in enumerate(message.reports) if index not in done.refused]
         buried = self._bury([report for report in taken if report.gone])
-        self._notices.tell(seen, [r for r in taken if buried or not r.gone], now)
+        told = [report for report in taken if buried or not report.gone]
+        self._notices.tell(self._cell_db, seen, told, now)
         for report in taken:
             if report.failure is not None:
                 # Under the request that the build is for, not under that of the report.
@@ -158,4 +159,4 @@ class CellConductor:
         fault = plan.gave_up(failure, events, utcnow())
         tried = Tried(request_id=report.request_id, events=tries)
         if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault, tried):
-            self._notices.tell_given_up(instance, report, fault)
+            self._notices.tell_given_up(instance, report.request_id, fault)

@@ -10,17 +10,19 @@ from datetime import datetime
 
 import msgspec
 
+from kilonova.core.clock import utcnow
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
-from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.report import InstanceReport
-from kilonova.core.states import PowerState, VmState
+from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db import actions, hosts, instances
 from kilonova.db.engine import Database
+from kilonova.db.instances import Placed
 from kilonova.rpc.notifications import instances as payloads
 from kilonova.rpc.notifications import reports as told
-from kilonova.rpc.notifications.notification import Notification, by_conductor
+from kilonova.rpc.notifications.notification import Notification, by_compute, by_conductor
 from kilonova.rpc.notifications.notifier import Notifier
 from kilonova.rpc.notifications.services import by_service, of_service
 
@@ -31,31 +33,32 @@ Seen = dict[InstanceUuid, Instance]
 
 
 class Notices:
-    """Tells of the servers of a cell. ``name`` is the machine that the conductor is on."""
+    """Tells of servers and hosts. ``name`` is the machine that the conductor is on."""
 
-    def __init__(self, cell_db: Database, notifier: Notifier, name: HostName) -> None:
-        self._cell_db = cell_db
+    def __init__(self, notifier: Notifier, name: HostName) -> None:
         self._notifier = notifier
         self._name = name
 
-    def look(self, reports: Iterable[InstanceReport]) -> Seen:
+    def look(self, cell_db: Database, reports: Iterable[InstanceReport]) -> Seen:
         """Return the servers of reports as they are before these are applied."""
         if not self._notifier.is_on:
             return {}
         uuids = {report.instance_uuid for report in reports}
         try:
-            return {one.uuid: one for one in instances.get_many(self._cell_db, uuids)}
+            return {one.uuid: one for one in instances.get_many(cell_db, uuids)}
         except KilonovaError as error:
             LOG.warning("Nobody is notified of %d reports: %s", len(uuids), error)
             return {}
 
-    def tell(self, seen: Seen, reports: Sequence[InstanceReport], now: datetime) -> None:
+    def tell(
+        self, cell_db: Database, seen: Seen, reports: Sequence[InstanceReport], now: datetime
+    ) -> None:
         """Tell of reports that were applied, in order."""
         if not seen or not reports:
             return
         wanted = {(report.instance_uuid, report.request_id) for report in reports}
         try:
-            known = actions.of_requests(self._cell_db, wanted)
+            known = actions.of_requests(cell_db, wanted)
         except KilonovaError as error:
             LOG.warning("Nobody is notified of %d reports: %s", len(reports), error)
             return
@@ -65,11 +68,17 @@ class Notices:
                 continue
             action = known.get((report.instance_uuid, report.request_id))
             asker = told.asker_of(report, action)
-            for notification in told.notifications(before, report, action, now):
+            publisher = by_compute(before.host) if before.host else by_conductor(self._name)
+            for notification in told.notifications(publisher, before, report, action, now):
                 self._notifier.emit(asker, notification)
             seen[report.instance_uuid] = told.after(before, report, now)
 
-    def tell_given_up(self, before: Instance, report: InstanceReport, fault: Fault) -> None:
+    def tell_one(self, cell_db: Database, before: Instance, report: InstanceReport) -> None:
+        """Tell of what a conductor did in place of a host, as if that had reported it."""
+        if self._notifier.is_on:
+            self.tell(cell_db, {before.uuid: before}, [report], utcnow())
+
+    def tell_given_up(self, before: Instance, request_id: RequestId | None, fault: Fault) -> None:
         """Tell that a server is in ERROR, as no host could build it."""
         if not self._notifier.is_on:
             return
@@ -82,23 +91,34 @@ class Notices:
             power_state=PowerState.NOSTATE,
             updated_at=fault.created_at,
         )
+        self._tell_update(before, failed, request_id)
+
+    def _tell_update(self, before: Instance, now: Instance, request_id: RequestId | None) -> None:
+        """Tell of a server that is different since the conductor decided on it, for its owner."""
         asker = msgspec.structs.replace(
-            service_context(report.request_id),
-            user_id=before.user_id,
-            project_id=before.project_id,
+            service_context(request_id), user_id=now.user_id, project_id=now.project_id
         )
-        payload = payloads.of_update(before, failed, asker, fault.created_at)
+        payload = payloads.of_update(before, now, asker, now.updated_at or now.created_at)
         update = Notification(
             event_type="instance.update", publisher=by_conductor(self._name), payload=payload
         )
         self._notifier.emit(asker, update)
 
-    def tell_new_host(self, host: HostName) -> None:
+    def tell_refused(self, placed: Iterable[Placed]) -> None:
+        """Tell of servers that are in ERROR, as there is no host for them."""
+        for one in placed if self._notifier.is_on else ():
+            if one.fault is not None:
+                waiting = msgspec.structs.replace(
+                    one.instance, vm_state=VmState.BUILDING, task_state=TaskState.SCHEDULING
+                )
+                self._tell_update(waiting, one.instance, one.action.request_id)
+
+    def tell_new_host(self, cell_db: Database, host: HostName) -> None:
         """Tell of a compute service that reported for the first time."""
         if not self._notifier.is_on:
             return
         try:
-            found = hosts.list_services(self._cell_db, binary=hosts.COMPUTE, host=host)
+            found = hosts.list_services(cell_db, binary=hosts.COMPUTE, host=host)
         except KilonovaError as error:
             LOG.warning("Nobody is notified of the new host %s: %s", host, error)
             return

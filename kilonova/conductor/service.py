@@ -27,6 +27,7 @@ class ConductorService:
         self._name: HostName = conf.host
         self._bus = buses.default()
         self._notifier = notifier.load(conf)
+        notices = Notices(self._notifier, self._name)
         self._servers: list[Server] = []
         self._databases: list[Database] = []
         self._super: SuperConductor | None = None
@@ -37,12 +38,11 @@ class ConductorService:
             cells = Cells(api_db, pool_size=_POOL)
             self._databases.append(api_db)
             collaborators = (api_db, cells, buses, placement)
-            self._super = SuperConductor(conf, collaborators)
-            self._converger = Converger(conf, collaborators, self._super)
+            self._super = SuperConductor(conf, collaborators, notices)
+            self._converger = Converger(conf, collaborators, self._super, notices)
         if conf.database.connection:
             cell_db = CellDatabase(conf.database.connection, pool_size=_POOL)
             self._databases.append(cell_db)
-            notices = Notices(cell_db, self._notifier, self._name)
             self._cell = CellConductor(cell_db, self._bus, placement, notices)
 
     def start(self) -> None:

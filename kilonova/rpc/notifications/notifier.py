@@ -132,7 +132,7 @@ class OsloNotifier:
         if thread is None:
             return
         try:
-            self._waiting.put_nowait(None)
+            self._waiting.put(None, timeout=_ENDS)
         except queue.Full:
             return
         thread.join(_ENDS)

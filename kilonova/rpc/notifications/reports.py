@@ -22,7 +22,6 @@ from kilonova.rpc.notifications.notification import (
     START,
     Notification,
     Payload,
-    by_compute,
 )
 
 NAMES: dict[str, str] = {
@@ -65,15 +64,18 @@ def after(before: Instance, report: InstanceReport, now: datetime) -> Instance:
 
 
 def notifications(
-    before: Instance, report: InstanceReport, action: InstanceAction | None, now: datetime
+    publisher: str,
+    before: Instance,
+    report: InstanceReport,
+    action: InstanceAction | None,
+    now: datetime,
 ) -> Iterator[Notification]:
-    """Yield what is told of a report that was taken, in order.
+    """Yield what a publisher tells of a report that was taken, in order.
 
     ``action`` is that of the report's request, None if it is no request's: then nobody asked for it.
     """
     asker = asker_of(report, action)
     server = after(before, report, now)
-    publisher = by_compute(before.host or "")
 
     def told(what: str, of: Instance, make: Make, fault: Payload | None = None) -> Notification:
         return Notification(

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from kilonova.conductor import converger
+from tests.functional.notified import DRIVER, Notified
 from tests.functional.pipeline.case import PipelineCase
-from tests.functional.pipeline.notified import DRIVER, Notified
 
 
 class NotifiedCase(PipelineCase):
