@@ -46,7 +46,12 @@ _ACTION = Schemas(
 )
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """Return the number that a path names.
+
+    Raises:
+        Invalid: it is none.
+    """
     number = parameters.number_of(text)
     if number is None:
         raise Invalid(f"id must be an integer, not {text}")
@@ -61,7 +66,7 @@ def list_aggregates(asked: Asked) -> Answer:
 
 def show(asked: Asked, aggregate_id: str) -> Answer:
     """Answer one aggregate."""
-    found = aggregates.get(asked.services.api_db, _number(aggregate_id))
+    found = aggregates.get(asked.services.api_db, number_of(aggregate_id))
     return _answer(asked, found)
 
 
@@ -102,7 +107,7 @@ def _rezone(asked: Asked, aggregate_id: str, wanted: Change) -> Answer:
 
 
 def _change(asked: Asked, aggregate_id: str, wanted: Change) -> HostAggregate:
-    number, api_db = _number(aggregate_id), asked.services.api_db
+    number, api_db = number_of(aggregate_id), asked.services.api_db
     before = aggregates.get(api_db, number)
     moved: set[HostName] = set()
     if ZONE in wanted.metadata and wanted.metadata[ZONE] != before.zone:
@@ -139,7 +144,7 @@ def _event_types(wanted: Change) -> list[str]:
 
 def delete(asked: Asked, aggregate_id: str) -> Answer:
     """Remove an aggregate that has no hosts."""
-    api_db, number = asked.services.api_db, _number(aggregate_id)
+    api_db, number = asked.services.api_db, number_of(aggregate_id)
 
     def gone() -> Payload:
         return payloads.of_aggregate(aggregates.get(api_db, number))

@@ -13,6 +13,7 @@ from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
+from kilonova.compute.precache import Precache
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.console import ConsoleAddress
@@ -27,6 +28,7 @@ from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
+    CacheImages,
     ConsoleOutput,
     DeleteInstance,
     FindConsole,
@@ -62,6 +64,7 @@ class ComputeHandlers:
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         # Of its own, so that no delete waits for the actions of others.
         self._deletes = ThreadPoolExecutor(8, thread_name_prefix=f"delete-{host}")
+        self._precache = Precache(host, self._driver)
         self._in_hand: set[Future[None]] = set()
         self._being_built: set[Future[None]] = set()
         self._stopped = threading.Event()
@@ -82,6 +85,10 @@ class ComputeHandlers:
         """Pass on what other services say."""
         for event in message.events:
             self.arrivals.arrive(event)
+
+    def cache_images(self, context: RequestContext, message: CacheImages) -> None:
+        """Fetch images beside everything else."""
+        self._precache.add(context, message)
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""
@@ -164,6 +171,7 @@ class ComputeHandlers:
         self._stopped.set()
         self._builder.stop()
         self._actor.stop()
+        self._precache.stop()
         for pool in (self._builds, self._actions, self._deletes):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()

@@ -25,7 +25,7 @@ from kilonova.core.scheduling import NumaCell, PciPool
 StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
-    "console", "guests", "power-off", "report",
+    "console", "cache-image", "guests", "power-off", "report",
 ]  # fmt: skip
 
 

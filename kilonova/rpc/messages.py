@@ -17,6 +17,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --FindConsole--------> compute host        answers core's ConsoleAddress
     API                --Measure------------> compute host        answers core's Diagnostics
     API                --TakeExternalEvents-> compute host
+    API                --CacheImages--------> compute host
 """
 
 from enum import StrEnum
@@ -28,6 +29,7 @@ from kilonova.core.decision_record import DecisionRecord
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
@@ -152,6 +154,13 @@ class TakeExternalEvents(Message, frozen=True, kw_only=True):
 
     topic: ClassVar[Topic] = Topic.COMPUTE
     events: tuple[ExternalEvent, ...]
+
+
+class CacheImages(Message, frozen=True, kw_only=True):
+    """Fetch these images, so that they are here when servers are built from them."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    images: tuple[Image, ...]
 
 
 # ---- compute host -> cell conductor

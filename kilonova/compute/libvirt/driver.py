@@ -209,6 +209,11 @@ class LibvirtDriver:
         if not self._is_test:
             self._disks.fetch(instance)
 
+    def cache_image(self, image: Image) -> None:
+        """See ``Driver``."""
+        if not self._is_test:
+            self._disks.cache(image)
+
     def rescue(self, instance: Instance, image: Image) -> None:
         """See ``Driver``."""
         self._on(instance.uuid, lambda domain: None)
