@@ -1,15 +1,40 @@
-"""Migrations: ``/os-migrations``, and those in progress below their server (from 2.23).
+"""Migrations: ``/os-migrations``, and live ones in progress below their server (from 2.23)."""
 
-Servers are not moved between hosts yet, so there is none: lists are empty, and no id is one.
-"""
+import heapq
+import logging
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
 
 from kilonova.api import parameters
 from kilonova.api.find import find_server
-from kilonova.api.paging import page
-from kilonova.api.parameters import PAGE, TEXT, Schema, values
-from kilonova.api.routing import Answer, Asked, Route
-from kilonova.core.errors import Invalid, NotFound
+from kilonova.api.paging import next_links, page
+from kilonova.api.parameters import PAGE, TEXT, Schema, number_of, values
+from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
+from kilonova.api.schemas.moves import FORCE_COMPLETE
+from kilonova.api.server_tasks import check_unlocked, record_of
+from kilonova.api.views import migrations as views
+from kilonova.core.errors import Invalid, KilonovaError, NotFound, WrongState
+from kilonova.core.ids import CellUuid
+from kilonova.core.instance import Instance
+from kilonova.core.migration import Kind, Migration, Stage
+from kilonova.core.states import Action, TaskState
+from kilonova.db import actions, flavors, migration_lists, moves
+from kilonova.db.migration_lists import MigrationQuery
+from kilonova.db.scatter import gather
+from kilonova.rpc.messages import GuideMove
 
+LOG = logging.getLogger(__name__)
+
+_COLUMNS = {
+    "instance_uuid": "instance_uuid",
+    "source_compute": "source_host",
+    "status": "status",
+    "migration_type": "kind",
+    "user_id": "user_id",
+    "project_id": "project_id",
+}
+_OWNERS = ("user_id", "project_id")
 _NAMES = ("hidden", "host", "instance_uuid", "source_compute", "status", "migration_type")
 _FILTERS: Schema = {name: values(TEXT) for name in _NAMES}
 _PAGED: Schema = _FILTERS | {
@@ -18,44 +43,180 @@ _PAGED: Schema = _FILTERS | {
     "changes-since": values(TEXT, once=True),
 }
 _BEFORE: Schema = _PAGED | {"changes-before": values(TEXT, once=True)}
-_OWNED: Schema = _BEFORE | {
-    "user_id": values(TEXT, once=True),
-    "project_id": values(TEXT, once=True),
-}
+_OWNED: Schema = _BEFORE | {name: values(TEXT, once=True) for name in _OWNERS}
 _QUERY = parameters.queries(
     {(2, 1): _FILTERS, (2, 59): _PAGED, (2, 66): _BEFORE, (2, 80): _OWNED}, strict=(2, 59)
 )
 
 
 def list_migrations(asked: Asked) -> Answer:
-    """Answer every migration that the query describes."""
+    """Answer every migration that the query describes, newest first; paged from 2.59."""
+    wanted = _wanted(asked)
+    found: list[Migration] = []
+    if asked.one("hidden") not in ("1", "true", "True") and wanted.limit:
+        cells = gather(asked.services.cells, lambda db: migration_lists.list_migrations(db, wanted))
+        found = list(islice(_merged(cells.answers.values()), wanted.limit))
+    body: dict[str, Any] = {"migrations": [_listed(asked, one) for one in _numbered(asked, found)]}
     if asked.version >= (2, 59):
-        _, marker = page(asked)
-        for name in ("changes-since", "changes-before"):
-            if text := asked.one(name):
-                parameters.moment_of(text, name)
-        if marker is not None:
-            raise Invalid(f"Marker {marker} could not be found.")
-    return Answer({"migrations": []})
+        links = next_links(asked, "/os-migrations", wanted.limit, [one.uuid for one in found])
+        body |= {"migrations_links": links} if links else {}
+    return Answer(body)
+
+
+_Numbered = tuple[Migration, int | None, int | None]
+
+
+def _merged(cells: Iterable[Iterable[Migration]]) -> Iterable[Migration]:
+    return heapq.merge(*cells, key=lambda one: (one.created_at, one.uuid), reverse=True)
+
+
+def _numbered(asked: Asked, found: list[Migration]) -> list[_Numbered]:
+    """Return migrations with the numbers of their flavors, old and new, of those that still exist."""
+    names = {flavor.flavor_id for one in found for flavor in (one.old_flavor, one.new_flavor)}
+    numbers = flavors.numbers_of(asked.services.api_db, names) if names else {}
+    return [
+        (one, numbers.get(one.old_flavor.flavor_id), numbers.get(one.new_flavor.flavor_id))
+        for one in found
+    ]
+
+
+def _listed(asked: Asked, numbered: _Numbered) -> dict[str, Any]:
+    migration, old, new = numbered
+    view = views.listed(migration, asked.version)
+    view |= {"old_instance_type_id": old, "new_instance_type_id": new}
+    if asked.version >= (2, 23) and views.is_in_progress(migration):
+        path = f"/servers/{migration.instance_uuid}/migrations/{migration.number}"
+        view["links"] = asked.links(path)
+    return view
+
+
+def _wanted(asked: Asked) -> MigrationQuery:
+    owners = () if asked.version >= (2, 80) else _OWNERS
+    equal = {
+        column: text
+        for name, column in _COLUMNS.items()
+        if name not in owners and (text := asked.one(name)) is not None
+    }
+    if asked.version < (2, 59):
+        return MigrationQuery(equal=equal, host=asked.one("host"))
+    limit, marker = page(asked)
+    since, before = (
+        parameters.moment_of(text, name)
+        if (name == "changes-since" or asked.version >= (2, 66)) and (text := asked.one(name))
+        else None
+        for name in ("changes-since", "changes-before")
+    )
+    if since and before and before < since:
+        raise Invalid("The value of changes-since must be less than or equal to changes-before.")
+    return MigrationQuery(
+        equal=equal,
+        host=asked.one("host"),
+        changed_since=since,
+        changed_before=before,
+        after=None if marker is None else _marked(asked, marker),
+        limit=limit,
+    )
+
+
+def _marked(asked: Asked, marker: str) -> Any:
+    found = gather(asked.services.cells, lambda db: moves.get(db, marker))
+    for migration in found.answers.values():
+        if migration is not None:
+            return migration.created_at, migration.uuid
+    raise Invalid(f"Marker {marker} could not be found.")
 
 
 def list_of_server(asked: Asked, server_id: str) -> Answer:
     """Answer the live migrations of a server that are in progress."""
-    find_server(asked, server_id)
-    return Answer({"migrations": []})
+    server, cell = _server(asked, server_id)
+    found: tuple[Migration, ...] = ()
+    if cell is not None:
+        found = migration_lists.in_progress(asked.services.cells.database(cell), server.uuid)
+    return Answer({"migrations": [views.of_server(one, asked.version) for one in found]})
 
 
 def show_of_server(asked: Asked, server_id: str, migration_id: str) -> Answer:
     """Answer a live migration of a server that is in progress."""
-    find_server(asked, server_id)
-    raise NotFound(
-        f"In-progress live migration {migration_id} is not found for server {server_id}."
-    )
+    server, cell = _server(asked, server_id)
+    migration = _of_server(asked, server, cell, migration_id)
+    if migration is None:
+        raise NotFound(
+            f"In-progress live migration {migration_id} is not found for server {server_id}."
+        )
+    if migration.kind is not Kind.LIVE:
+        raise NotFound(f"Migration {migration_id} for server {server_id} is not live-migration.")
+    if not views.is_in_progress(migration):
+        raise NotFound(f"Live migration {migration_id} for server {server_id} is not in progress.")
+    return Answer({"migration": views.of_server(migration, asked.version)})
+
+
+def _server(asked: Asked, server_id: str) -> tuple[Instance, CellUuid | None]:
+    located = find_server(asked, server_id)
+    return located.instance, located.cell_uuid
+
+
+def _of_server(
+    asked: Asked, server: Instance, cell: CellUuid | None, migration_id: str
+) -> Migration | None:
+    number = number_of(migration_id)
+    if number is None or cell is None:
+        return None
+    return migration_lists.of_server(asked.services.cells.database(cell), server.uuid, number)
+
+
+def abort(asked: Asked, server_id: str, migration_id: str) -> Answer:
+    """``DELETE``: abort a live migration that runs; from 2.65 also one that is being prepared."""
+    stages = [Stage.SENDING] if asked.version < (2, 65) else [Stage.PREPARING, Stage.SENDING]
+    _guide(asked, (server_id, migration_id), stages, Action.LIVE_CANCEL)
+    return Answer(status=202)
+
+
+def force_complete(asked: Asked, server_id: str, migration_id: str) -> Answer:
+    """``force_complete``: let a live migration that runs come to its end at any price."""
+    _guide(asked, (server_id, migration_id), [Stage.SENDING], Action.LIVE_FORCE)
+    return Answer(status=202)
+
+
+def _guide(asked: Asked, of: tuple[str, str], stages: list[Stage], action: Action) -> None:
+    """Note what an operator wants of a live migration, and tell the host that has it in hand.
+
+    Raises:
+        NotFound: the server has no such migration.
+        WrongState: the server is not being moved.
+        Invalid: the migration is not at a stage where that can be done.
+    """
+    server_id, migration_id = of
+    server, cell = _server(asked, server_id)
+    check_unlocked(asked, server)
+    if server.task_state != TaskState.MIGRATING or cell is None:
+        state = f"task_state {server.task_state}"
+        raise WrongState(f"Cannot '{action}' instance {server.uuid} while it is in {state}")
+    migration = _of_server(asked, server, cell, migration_id)
+    if migration is None:
+        raise NotFound(f"Migration {migration_id} could not be found for instance {server_id}.")
+    database = asked.services.cells.database(cell)
+    wish = "abort" if action is Action.LIVE_CANCEL else "force"
+    possible = migration.kind is Kind.LIVE and migration.stage in stages
+    if not possible or not moves.wish(database, migration, wish):
+        raise Invalid(
+            f"Migration {migration_id} state of instance {server_id} is {migration.status}. "
+            f"Cannot {action} while the migration is in this state."
+        )
+    actions.record(database, [record_of(asked, server, action)])
+    message = GuideMove(migration=migration.uuid, wish=wish)
+    try:
+        bus = asked.services.cell_bus(cell)
+        bus.cast(asked.context, message, host=migration.source_host)
+    except KilonovaError as error:
+        # It is asked for with the next word of how far the guest has come.
+        LOG.warning("%s: its host is told later: %s", server.uuid, error)
 
 
 _RULE = "os_compute_api:servers:migrations"
 _ALL = "/servers/{server_id}/migrations"
+_ONE = f"{_ALL}/{{migration_id}}"
 _SINCE = (2, 23)
+ACTS = {"force_complete": Act(f"{_RULE}:force_complete", force_complete, FORCE_COMPLETE)}
 
 ROUTES = (
     Route(
@@ -66,5 +227,7 @@ ROUTES = (
         query=_QUERY,
     ),
     Route("GET", _ALL, f"{_RULE}:index", list_of_server, since=_SINCE),
-    Route("GET", _ALL + "/{migration_id}", f"{_RULE}:show", show_of_server, since=_SINCE),
+    Route("GET", _ONE, f"{_RULE}:show", show_of_server, since=_SINCE),
+    Route("DELETE", _ONE, f"{_RULE}:delete", abort, since=(2, 24)),
+    Route("POST", f"{_ONE}/action", None, ActOn(ACTS), since=(2, 22)),
 )

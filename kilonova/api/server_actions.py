@@ -4,7 +4,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from kilonova.api import notices, remote_consoles, server_delete, server_networks, server_passwords
+from kilonova.api import (
+    notices,
+    remote_consoles,
+    server_delete,
+    server_moves,
+    server_networks,
+    server_passwords,
+    server_shelves,
+)
 from kilonova.api.find import find_server, missing
 from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
@@ -133,6 +141,8 @@ ACTS = {
     "lock": Act(f"{_A}:os-lock-server:lock", lock, schemas.LOCK),
     "unlock": Act(f"{_A}:os-lock-server:unlock", unlock, schemas.NO_ARGUMENTS),
     "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),
+    **server_moves.ACTS,
+    **server_shelves.ACTS,
 }
 
 ROUTES = (Route("POST", "/servers/{server_id}/action", None, ActOn(ACTS)),)

@@ -8,7 +8,8 @@ from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import begin, check_unlocked, refused
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError
-from kilonova.core.states import Action
+from kilonova.core.instance import Instance
+from kilonova.core.states import Action, TaskState
 from kilonova.db import build_requests, instances
 from kilonova.rpc.messages import DeleteInstance
 
@@ -52,8 +53,12 @@ def _delete(asked: Asked, server_id: str) -> None:
     begun = begin(asked, located, Action.DELETE)
     host, cell = begun.now.host, begun.cell_uuid
     build_requests.queue_for_delete(asked.services.api_db, uuid)
+    if host is None and begun.before.task_state == TaskState.UNSHELVING:
+        # Somebody finds a host for it: what he claims is given back by the converger, and then it is gone.
+        return
     if host is None:
         # No host has anything of it.
+        _remove_image(asked, begun.now)
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         notices.tell_deleted(asked, begun.now)
         return
@@ -62,3 +67,12 @@ def _delete(asked: Asked, server_id: str) -> None:
         asked.services.cell_bus(cell).cast(asked.context, message, host=host)
     except KilonovaError as error:
         LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
+
+
+def _remove_image(asked: Asked, server: Instance) -> None:
+    """Remove what a shelved server has become."""
+    if server.shelved_image is not None:
+        try:
+            asked.services.images.delete(server.shelved_image)
+        except KilonovaError as error:
+            LOG.warning("%s: its image %s is left: %s", server.uuid, server.shelved_image, error)

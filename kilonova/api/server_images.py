@@ -23,7 +23,7 @@ def create_image(asked: Asked, server_id: str) -> Answer:
     """``createImage``."""
     wanted = asked.body["createImage"]
     located = find_free(asked, server_id, Action.CREATE_IMAGE)
-    image_id = _made(asked, located.instance, wanted, {"image_type": "snapshot"})
+    image_id = make_image(asked, located.instance, wanted, {"image_type": "snapshot"})
     _order(asked, located, Snapshot(image_id=image_id))
     return _answer(asked, image_id)
 
@@ -34,12 +34,12 @@ def create_backup(asked: Asked, server_id: str) -> Answer:
     rotation, kind = int(wanted["rotation"]), wanted["backup_type"]
     located = find_free(asked, server_id, Action.CREATE_BACKUP)
     properties = {"image_type": "backup", "backup_type": kind}
-    image_id = _made(asked, located.instance, wanted, properties)
+    image_id = make_image(asked, located.instance, wanted, properties)
     _order(asked, located, Backup(image_id=image_id, backup_type=kind, rotation=rotation))
     return _answer(asked, image_id) if rotation else Answer(status=202)
 
 
-def _made(
+def make_image(
     asked: Asked, instance: Instance, wanted: Mapping[str, Any], properties: Mapping[str, str]
 ) -> ImageId:
     """Make the image, without data, and return its id."""

@@ -24,7 +24,7 @@ from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance, InstanceAction, Located
 from kilonova.core.orders import AnyOrder, rule_of
 from kilonova.db import instances, tasks
-from kilonova.db.tasks import Change
+from kilonova.db.tasks import Beside, Change
 from kilonova.rpc.messages import ActOnInstance, Message
 
 _OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
@@ -108,10 +108,17 @@ class Begun(msgspec.Struct, frozen=True):
     cell_uuid: CellUuid
 
 
-def begin(asked: Asked, located: Located, rule: str, change: Change | None = None) -> Begun:
+def begin(
+    asked: Asked,
+    located: Located,
+    rule: str,
+    change: Change | None = None,
+    beside: Beside | None = None,
+) -> Begun:
     """Set the task state of an action by compare-and-set and record it.
 
-    ``rule`` is a key of ``states.RULES``; ``change`` makes what else becomes different with it.
+    ``rule`` is a key of ``states.RULES``; ``change`` makes what else becomes different with it,
+    ``beside`` writes what else belongs to it.
 
     Raises:
         WrongState: the server's state does not allow it.
@@ -122,7 +129,7 @@ def begin(asked: Asked, located: Located, rule: str, change: Change | None = Non
     for _ in range(_TRIES):
         check_state(instance, rule)
         record = record_of(asked, instance, states.recorded_as(rule))
-        begun = tasks.begin(database, instance, rule, record, change)
+        begun = tasks.begin(database, instance, rule, record, change, beside)
         if begun is not None:
             return Begun(instance, begun, cell)
         again = instances.get(database, instance.uuid)

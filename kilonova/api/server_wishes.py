@@ -240,7 +240,7 @@ def _destination(asked: Asked, body: Body) -> tuple[str | None, HostName | None,
     zone, _, rest = body.get("availability_zone", "").partition(":")
     host, _, node = rest.partition(":")
     if zone:
-        _check_zone(asked, zone)
+        check_zone(asked, zone)
     if host or node:
         asked.authorize(f"{_CREATE}:forced_host")
     if "host" in body or "hypervisor_hostname" in body:
@@ -259,7 +259,12 @@ def _destination(asked: Asked, body: Body) -> tuple[str | None, HostName | None,
     return zone or None, HostName(host) if host else None, NodeName(node) if node else None
 
 
-def _check_zone(asked: Asked, zone: str) -> None:
+def check_zone(asked: Asked, zone: str) -> None:
+    """Refuse a zone that there is not.
+
+    Raises:
+        Invalid: no host is in it.
+    """
     if zone == asked.services.conf.default_availability_zone:
         return
     if zone not in aggregates.zones_of_hosts(asked.services.api_db).values():

@@ -62,7 +62,7 @@ def step_for(instance: Instance, guest: Guest | None) -> Step:
         mine = guest is not None and guest.epoch == instance.epoch
         done = guest is not None and mine and guest.power == PowerState.RUNNING
         return Step.FINISH_BUILD if done else Step.END_BUILD
-    if guest is not None and 0 < guest.epoch < instance.epoch:
+    if guest is not None and 0 < guest.epoch < instance.begun_epoch:
         return Step.REPLACE
     if task is not None and instance.task_request is not None:
         return Step.END_TASK if instance.task_worker else Step.AWAIT_TASK
@@ -94,11 +94,15 @@ class Adoption:
             HypervisorUnavailable: the hypervisor does not answer. It may be done again from the start.
         """
         context = service_context()
+        moving = frozenset(expected.moving)
         for instance in expected.instances:
+            if instance.uuid in moving and instance.task_state != TaskState.DELETING:
+                LOG.info("%s is on the move, which goes on", instance.uuid)
+                continue
             self._take(context, instance, guests.get(instance.uuid))
         known = {instance.uuid for instance in expected.instances}
         disowned = frozenset(expected.disowned)
-        for stranger in sorted(set(guests) - known):
+        for stranger in sorted(set(guests) - known - moving):
             if step_for_stranger(stranger, disowned) is Step.REMOVE:
                 LOG.warning("Guest %s is deleted or elsewhere; it is removed", stranger)
                 self._driver.destroy(stranger)

@@ -6,6 +6,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from kilonova.compute.moving import Moving
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.host import NodeReport
@@ -44,7 +45,7 @@ class Watcher(Protocol):
         """Guests may have changed while nobody watched."""
 
 
-class Driver(Protocol):
+class Driver(Moving, Protocol):
     """A hypervisor.
 
     Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not

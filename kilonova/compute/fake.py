@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
+from kilonova.compute.fake_guests import FakeGuest, FakeMoves
 from kilonova.compute.inventory import (
     Capacity,
     count_properties,
@@ -48,23 +49,7 @@ _PORTS = {
 _USUAL = FakeHosts()
 
 
-class _Guest:
-    """A guest and its console."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.power = PowerState.RUNNING
-        self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
-
-    def _up(self, how: str) -> str:
-        return f"BOOT-OK {self.instance.hostname}{how}"
-
-    def start(self, how: str = "") -> None:
-        self.power = PowerState.RUNNING
-        self.console.append(self._up(how))
-
-
-class FakeDriver:
+class FakeDriver(FakeMoves):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
     def __init__(
@@ -86,7 +71,7 @@ class FakeDriver:
         )
         self._inventory = inventory(conf, self._capacity)
         self._lock = threading.Lock()
-        self._guests: dict[InstanceUuid, _Guest] = {}
+        self._guests: dict[InstanceUuid, FakeGuest] = {}
         self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
@@ -146,7 +131,7 @@ class FakeDriver:
         with self._lock:
             if instance.uuid in self._guests:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
-            self._guests[instance.uuid] = _Guest(instance)
+            self._guests[instance.uuid] = FakeGuest(instance)
             self._count(instance, 1)
         self._power_off_later(instance)
 
@@ -337,7 +322,7 @@ class FakeDriver:
         """Nothing is open."""
         self._watcher = None
 
-    def _guest(self, uuid: InstanceUuid) -> _Guest:
+    def _guest(self, uuid: InstanceUuid) -> FakeGuest:
         guest = self._guests.get(uuid)
         if guest is None:
             raise NotFound(f"There is no guest {uuid} on this host.")

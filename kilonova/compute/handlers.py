@@ -13,6 +13,7 @@ from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
+from kilonova.compute.mover import Mover
 from kilonova.compute.precache import Precache
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
@@ -33,7 +34,9 @@ from kilonova.rpc.messages import (
     DeleteInstance,
     FindConsole,
     GetConsoleOutput,
+    GuideMove,
     Measure,
+    MoveInstance,
     TakeExternalEvents,
 )
 
@@ -60,8 +63,10 @@ class ComputeHandlers:
         self.adopted = threading.Event()
         self._builder = Builder(host, self._driver, reporter, self.turns)
         self._actor = Actions(host, collaborators, reporter, self.turns)
+        self._mover = Mover(host, collaborators, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
+        self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
         # Of its own, so that no delete waits for the actions of others.
         self._deletes = ThreadPoolExecutor(8, thread_name_prefix=f"delete-{host}")
         self._precache = Precache(host, self._driver)
@@ -113,6 +118,14 @@ class ComputeHandlers:
         """Do an order."""
         self._submit(self._actions, context, lambda: self._actor.act(context, message))
 
+    def move_instance(self, context: RequestContext, message: MoveInstance) -> None:
+        """Do this host's part of a move."""
+        self._submit(self._moves, context, lambda: self._mover.move(context, message))
+
+    def guide_move(self, _context: RequestContext, message: GuideMove) -> None:
+        """Abort or force a move in hand."""
+        self._mover.guide(message)
+
     def get_console_output(
         self, _context: RequestContext, message: GetConsoleOutput
     ) -> ConsoleOutput:
@@ -137,6 +150,7 @@ class ComputeHandlers:
     def renew(self) -> None:
         """Say now and then of what is in hand that it is."""
         self._actor.renew()
+        self._mover.renew()
 
     def _submit(
         self, pool: ThreadPoolExecutor, context: RequestContext, work: Callable[[], None]
@@ -171,8 +185,9 @@ class ComputeHandlers:
         self._stopped.set()
         self._builder.stop()
         self._actor.stop()
+        self._mover.stop()
         self._precache.stop()
-        for pool in (self._builds, self._actions, self._deletes):
+        for pool in (self._builds, self._actions, self._moves, self._deletes):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()
         wait(tuple(self._in_hand), timeout=seconds)

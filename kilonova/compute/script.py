@@ -25,6 +25,7 @@ from kilonova.core.scheduling import NumaCell, PciPool
 StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
+    "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
     "console", "cache-image", "guests", "power-off", "report",
 ]  # fmt: skip
 
@@ -129,10 +130,11 @@ class Script:
         for step in self.take(name, host, server):
             time.sleep(step.seconds)
             if step.error:
-                raise _error_of(step)
+                raise error_of(step)
 
 
-def _error_of(step: Step) -> KilonovaError:
+def error_of(step: Step) -> KilonovaError:
+    """Return what a step fails with."""
     if step.unavailable:
         return HypervisorUnavailable(step.error)
     return (BuildAborted if step.abort else BuildFailed)(step.error)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kilonova.conductor import plan
+from kilonova.conductor.cell_moves import CellMoves
 from kilonova.conductor.notices import Notices
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
@@ -14,7 +15,7 @@ from kilonova.core.ids import HostName
 from kilonova.core.instance import ActionEvent, Instance
 from kilonova.core.report import BuildFailure, InstanceReport, Tried
 from kilonova.core.scheduling import Destination
-from kilonova.db import actions, hosted, hosts, instances, reports
+from kilonova.db import actions, hosted, hosts, instances, moves, reports
 from kilonova.db.engine import Database
 from kilonova.placement.client import Claim, Placement
 from kilonova.rpc.bus import Bus
@@ -44,6 +45,7 @@ class CellConductor:
         self._notices = notices or Notices(Silent(), HostName(""))
         self._bus = bus
         self._placement = placement
+        self._moves = CellMoves(cell_db, bus, placement)
 
     def ping(self, _context: RequestContext, _message: Ping) -> Taken:
         """Answer, if the database answers."""
@@ -60,9 +62,14 @@ class CellConductor:
 
     def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
         """Return the servers that a host should have, and the guests that it should not."""
+        # First, because what begins to move while this is read must not look as if it were nobody's.
+        here = instances.of_host(self._cell_db, message.host)
+        disowned = hosted.not_on(self._cell_db, message.host, message.guests)
+        moving = moves.moving(self._cell_db, message.host)
         return HostInstances(
-            instances=instances.of_host(self._cell_db, message.host),
-            disowned=hosted.not_on(self._cell_db, message.host, message.guests),
+            instances=here,
+            disowned=tuple(uuid for uuid in disowned if uuid not in moving),
+            moving=moving,
         )
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
@@ -71,23 +78,25 @@ class CellConductor:
         now = utcnow()
         done = reports.apply(self._cell_db, message.host, message.reports, now)
         taken = [r for index, r in enumerate(message.reports) if index not in done.refused]
-        buried = self._bury([report for report in taken if report.gone])
+        buried = self._bury([report for report in taken if report.gone], message.host)
         told = [report for report in taken if buried or not report.gone]
         self._notices.tell(self._cell_db, seen, told, now)
         for report in taken:
+            self._moves.hear(report)
             if report.failure is not None:
                 # Under the request that the build is for, not under that of the report.
                 building = msgspec.structs.replace(context, request_id=report.request_id)
                 self._try_next(building, report, report.failure)
         return ReportsTaken(refused=done.refused, unfit=done.unfit)
 
-    def _bury(self, gone: Sequence[InstanceReport]) -> bool:
+    def _bury(self, gone: Sequence[InstanceReport], host: HostName) -> bool:
         """Free the claims of servers that are gone, and only then mark them deleted; False if not yet."""
         uuids = [report.instance_uuid for report in gone]
         if not uuids:
             return True
         try:
-            self._placement.free(uuids)
+            over = self._moves.leave_behind(uuids, host)
+            self._placement.free([*uuids, *(move.consumer for move in over)])
         except KilonovaError as error:
             # They stay in `deleting`: the converger asks their host again.
             LOG.warning("%d deleted servers keep their claims for now: %s", len(uuids), error)

@@ -17,6 +17,7 @@ from oslo_config import cfg
 from prometheus_client import Counter
 
 from kilonova.conductor import aggregate_mirror, plan
+from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
@@ -34,6 +35,7 @@ from kilonova.db import (
     hosts,
     instances,
     leases,
+    moves,
     reports,
     tasks,
     unfinished,
@@ -84,6 +86,9 @@ class Converger:
         self._decisions_kept = conf.scheduler.decisions_kept
         self._next_pruning = utcnow()
         self._conductor = conductor
+        self._moves = MoveRepairs(
+            conf, (self._api_db, self._cells, self._placement), conductor.moves
+        )
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
@@ -146,6 +151,8 @@ class Converger:
             ("builds", self._send_again),
             ("deletes", self._delete_again),
             ("tasks", self._give_up_tasks),
+            ("moves", self._send_moves_on),
+            ("moves' ends", self._moves.settle),
         ):
             self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
 
@@ -244,7 +251,8 @@ class Converger:
             # Again, because the API may have got no further than to begin.
             build_requests.queue_for_delete(self._api_db, instance.uuid)
             if instance.host is None:
-                self._placement.free([instance.uuid])
+                over = self._conductor.moves.of_cell(cell).leave_behind([instance.uuid], "")
+                self._placement.free([instance.uuid, *(move.consumer for move in over)])
                 instances.mark_deleted(database, [instance.uuid], now)
                 self._notices.tell_one(database, instance, plan.gone(instance))
             else:
@@ -252,14 +260,20 @@ class Converger:
                 context = self._context(cell, instance, Action.DELETE)
                 self._bus(cell).cast(context, message, host=instance.host)
 
+    def _send_moves_on(self, cell: CellUuid) -> None:
+        REPAIRS.labels("move").inc(self._moves.send_on(cell))
+
     def _give_up_tasks(self, cell: CellUuid) -> None:
         now = utcnow()
         database = self._cells.database(cell)
         quiet = unfinished.in_task(database, HOST_TASKS, now - _NOT_DONE_BY_SILENT)
         if not quiet:
             return
+        moving = moves.moving_among(database, [instance.uuid for instance in quiet])
         silent = hosts.silent_since(database, now - timedelta(seconds=self._down_time))
         for instance in quiet:
+            if instance.uuid in moving:
+                continue
             if instance.host in silent:
                 reason = "The host of the server does not answer."
             elif (instance.updated_at or now) < now - _NOT_DONE:

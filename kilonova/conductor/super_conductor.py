@@ -13,6 +13,7 @@ import msgspec
 from oslo_config import cfg
 
 from kilonova.conductor import plan
+from kilonova.conductor.move_starter import MoveStarter
 from kilonova.conductor.notices import Notices
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
@@ -29,7 +30,13 @@ from kilonova.db.scatter import gather
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
-from kilonova.rpc.messages import BuildInstance, BuildServers, Destinations, SelectDestinations
+from kilonova.rpc.messages import (
+    BuildInstance,
+    BuildServers,
+    Destinations,
+    SelectDestinations,
+    StartMove,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -57,11 +64,13 @@ class SuperConductor:
         self._alternates = conf.scheduler.max_attempts - 1
         self._build_timeout = conf.instance_build_timeout
         self._token = str(uuid.uuid4())
+        self.moves = MoveStarter(conf, collaborators)
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def start(self, threads: int = 2) -> None:
         """Begin to drive."""
+        self.moves.start()
         for number in range(threads):
             thread = threading.Thread(target=self._run, name=f"drive-{number}", daemon=True)
             thread.start()
@@ -71,6 +80,7 @@ class SuperConductor:
         """Finish what is in hand. What only arrived stays in the database and is driven by another."""
         for _ in self._threads:
             self._arrived.put(None)
+        self.moves.stop()
         deadline = time.monotonic() + 8
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
@@ -79,6 +89,10 @@ class SuperConductor:
         """Take note of servers to build."""
         for instance_uuid in message.instance_uuids:
             self._arrived.put(instance_uuid)
+
+    def start_move(self, context: RequestContext, message: StartMove) -> None:
+        """Take note of a server to move."""
+        self.moves.start_move(context, message)
 
     def _run(self) -> None:
         while (first := self._arrived.get()) is not None:

@@ -26,6 +26,7 @@
     |-- TooLarge               413
     |-- UnsupportedMediaType   415
     |-- NotSupported           501  this deployment cannot do it
+    |-- MoveCancelled          500  an operator aborted a live migration
     |-- NoValidHost            500  a value more than an accident; see core.scheduling.NoHost
     |-- BuildFailed            500  one host could not build the server
     |   `-- BuildAborted       500  and no other host should try
@@ -232,6 +233,12 @@ class NotSupported(KilonovaError):
 
     code = "not_supported"
     status = 501
+
+
+class MoveCancelled(KilonovaError):
+    """Somebody wanted a live migration to be aborted, and it was: the guest is where it was."""
+
+    code = "move_cancelled"
 
 
 class NoValidHost(KilonovaError):

@@ -8,6 +8,7 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import (
     CellUuid,
     HostName,
+    ImageId,
     InstanceUuid,
     NodeName,
     ProjectId,
@@ -109,6 +110,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One server. Times are UTC without a zone.
 
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
+    database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until
+    a destination is chosen. ``task_request`` is the request that asked for the task under way, and
+    ``task_worker`` whoever on the host has begun it. ``shelved_image`` is what a shelved server has become.
     database holds. ``host`` and ``node`` are None until a destination is chosen. ``nics`` are the network
     cards as its host last reported them. ``task_request`` is the request that asked for the task under way,
     and ``task_worker`` whoever on the host has begun it.
@@ -145,6 +149,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = False
     task_request: RequestId | None = None
     task_worker: str = ""
+    begun_epoch: int = 0
+    shelved_image: ImageId | None = None
     nics: tuple[Nic, ...] = ()
 
 

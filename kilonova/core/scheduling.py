@@ -25,7 +25,8 @@ from kilonova.core.server_group import GroupRule
 class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a server needs of its host. Requests with equal specs are scheduled together.
 
-    ``moves_from`` is the cell of a server that moves, None for one that is new.
+    ``moves_from`` is the cell of a server that moves, which it does not leave; None for one that is new.
+    It goes to none of ``ignored_hosts``.
     """
 
     project_id: ProjectId
@@ -39,6 +40,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     boots_from_volume: bool = False
     group: GroupRule | None = None
     moves_from: CellUuid | None = None
+    ignored_hosts: tuple[HostName, ...] = ()
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

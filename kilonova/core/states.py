@@ -48,6 +48,16 @@ class TaskState(StrEnum):
     IMAGE_BACKUP = "image_backup"
     IMAGE_UPLOADING = "image_uploading"
     UPDATING_PASSWORD = "updating_password"  # noqa: S105
+    RESIZE_PREP = "resize_prep"
+    RESIZE_MIGRATING = "resize_migrating"
+    RESIZE_MIGRATED = "resize_migrated"
+    RESIZE_FINISH = "resize_finish"
+    RESIZE_REVERTING = "resize_reverting"
+    MIGRATING = "migrating"
+    SHELVING = "shelving"
+    SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
+    SHELVING_OFFLOADING = "shelving_offloading"
+    UNSHELVING = "unshelving"
     DELETING = "deleting"
 
 
@@ -90,6 +100,19 @@ STATUS_WHILE: dict[tuple[VmState, TaskState], str] = {
             TaskState.REBUILD_SPAWNING,
         )
     },
+    **{
+        (vm_state, task): "RESIZE"
+        for vm_state in (VmState.ACTIVE, VmState.STOPPED)
+        for task in (
+            TaskState.RESIZE_PREP,
+            TaskState.RESIZE_MIGRATING,
+            TaskState.RESIZE_MIGRATED,
+            TaskState.RESIZE_FINISH,
+        )
+    },
+    (VmState.RESIZED, TaskState.RESIZE_REVERTING): "REVERT_RESIZE",
+    (VmState.ACTIVE, TaskState.MIGRATING): "MIGRATING",
+    (VmState.PAUSED, TaskState.MIGRATING): "MIGRATING",
 }
 
 
@@ -133,6 +156,17 @@ class Action(StrEnum):
     TRIGGER_CRASH_DUMP = "trigger_crash_dump"
     RESTORE = "restore"
     RESET_STATE = "resetState"
+    RESIZE = "resize"
+    MIGRATE = "migrate"
+    CONFIRM_RESIZE = "confirmResize"
+    REVERT_RESIZE = "revertResize"
+    LIVE_MIGRATE = "live-migration"
+    LIVE_CANCEL = "live_migration_cancel"
+    LIVE_FORCE = "live_migration_force_complete"
+    EVACUATE = "evacuate"
+    SHELVE = "shelve"
+    SHELVE_OFFLOAD = "shelveOffload"
+    UNSHELVE = "unshelve"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -207,6 +241,20 @@ RULES: dict[str, Rule] = {
         None,
         any_task=True,
     ),
+    Action.RESIZE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
+    Action.MIGRATE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
+    Action.CONFIRM_RESIZE: Rule((VmState.RESIZED,), None),
+    Action.REVERT_RESIZE: Rule((VmState.RESIZED,), TaskState.RESIZE_REVERTING),
+    Action.LIVE_MIGRATE: Rule((VmState.ACTIVE, VmState.PAUSED), TaskState.MIGRATING),
+    Action.EVACUATE: Rule(
+        (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR),
+        TaskState.REBUILDING,
+        any_task=True,
+        heeds_lock=False,
+    ),
+    Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
+    Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
+    Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
     Action.DELETE: Rule(tuple(VmState), TaskState.DELETING, any_task=True, never_launched=True),
 }
 """The one table of legal transitions; anything not in it is refused with 409."""

@@ -342,6 +342,13 @@ def _change_spec(
     api_db.write(work)
 
 
+def spec_of(api_db: Database, uuid: InstanceUuid) -> RequestSpec | None:
+    """Return what a server needs of its host, or None if nothing is known of it."""
+    query = sa.select(_specs.c.spec).where(_specs.c.instance_uuid == uuid)
+    stored = api_db.query(lambda c: c.execute(query).scalar())
+    return None if stored is None else _decode_spec(stored)
+
+
 def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:
     """Note that a mapped server is being deleted and give back its quota; False if it was noted before."""
     return api_db.write(lambda connection: uncount(connection, uuid))

@@ -162,3 +162,42 @@ class ComputeNode(CellBase):
     node: Mapped[str] = mapped_column(Name)
     updated_at: Mapped[datetime] = mapped_column(Moment, index=True)
     report: Mapped[bytes] = mapped_column(Json)
+
+
+class StoredMigration(CellBase):
+    """One move of one server.
+
+    What it is asked by are columns, the whole of it is a document. ``driver`` is who chooses a destination,
+    and may until a while after ``driven_at``. ``settled``: what the top level keeps of its server agrees
+    with how it ended.
+    """
+
+    __tablename__ = "migrations"
+    __table_args__ = (
+        Index("migrations_of", "instance_uuid", "stage"),
+        Index("migrations_at", "stage", "updated_at"),
+        Index("migrations_from", "source_host", "stage"),
+        Index("migrations_to", "destination_host", "stage"),
+        Index("migrations_unsettled", "settled", "stage"),
+        Index("migrations_listed", "created_at", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uuid: Mapped[str] = mapped_column(Uuid, unique=True)
+    instance_uuid: Mapped[str] = mapped_column(Uuid)
+    kind: Mapped[str] = mapped_column(Name)
+    stage: Mapped[str] = mapped_column(Name)
+    status: Mapped[str] = mapped_column(Name)
+    source_host: Mapped[str] = mapped_column(Name)
+    destination_host: Mapped[str | None] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    project_id: Mapped[str] = mapped_column(Name)
+    attempt: Mapped[int]
+    wish: Mapped[str] = mapped_column(Name, default="")
+    settled: Mapped[bool] = mapped_column(default=False)
+    driver: Mapped[str] = mapped_column(Name, default="")
+    driven_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+    progress: Mapped[bytes] = mapped_column(Json)
+    document: Mapped[bytes] = mapped_column(Json)

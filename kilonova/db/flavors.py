@@ -4,7 +4,7 @@ Owns the rule of who sees a flavor: a public one is everybody's; a private one i
 on its list. A caller that may see everything passes ``None`` for the project.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -267,3 +267,10 @@ def disallow(api_db: Database, flavor_id: FlavorId, project: ProjectId) -> None:
     )
     if not api_db.write(lambda c: c.execute(gone).rowcount):
         raise NotFound(f"Flavor {flavor_id} is not accessible to project {project}.")
+
+
+def numbers_of(api_db: Database, flavor_ids: Collection[str]) -> dict[str, int]:
+    """Return the numbers under which flavors are stored, of those that there are."""
+    columns = (_flavors.c.flavor_id, _flavors.c.id)
+    query = sa.select(*columns).where(_flavors.c.flavor_id.in_(flavor_ids))
+    return {row[0]: row[1] for row in api_db.query(lambda c: c.execute(query).all())}

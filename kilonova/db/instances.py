@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.ids import HostName, ImageId, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance, InstanceAction, Nic, Wishes
 from kilonova.core.states import PowerState, TaskState, VmState
@@ -32,6 +32,7 @@ class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
     flavor: Flavor
     image: Image | None
     wishes: Wishes
+    shelved_image: ImageId | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -66,6 +67,7 @@ _PLAIN = (
     "deleted",
     "task_request",
     "task_worker",
+    "begun_epoch",
 )
 """Fields of ``Instance`` that are columns of the same name."""
 
@@ -89,13 +91,17 @@ def row_of(instance: Instance) -> dict[str, Any]:
     """Return the columns' values of an instance."""
     row = {name: getattr(instance, name) for name in _PLAIN}
     key_pair, group = instance.wishes.key_pair, instance.wishes.group
-    fixed = _Fixed(flavor=instance.flavor, image=instance.image, wishes=instance.wishes)
+    fixed = _Fixed(
+        flavor=instance.flavor,
+        image=instance.image,
+        wishes=instance.wishes,
+        shelved_image=instance.shelved_image,
+    )
     return row | {
         "flavor_id": instance.flavor.flavor_id,
         "image_id": instance.image.image_id if instance.image else None,
         "key_name": key_pair.name if key_pair else None,
         "reservation_id": instance.wishes.reservation_id,
-        "begun_epoch": 0,
         "builder": "",
         "nics": encode_nics(instance.nics),
         "group_uuid": group.group_uuid if group else None,
@@ -135,6 +141,7 @@ def instance_of(row: Any) -> Instance:
         flavor=fixed.flavor,
         image=fixed.image,
         wishes=fixed.wishes,
+        shelved_image=fixed.shelved_image,
     )
 
 

@@ -18,6 +18,7 @@ from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
 from kilonova.core.report import InstanceReport, Tried
 from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.db import moves
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
@@ -91,7 +92,7 @@ def apply(
             why = beginnings.refusal(host, report)
             if why is not None:
                 unfit[index] = why
-            if why is not None or not _apply_one(connection, host, report, now):
+            if why is not None or not _take(connection, host, report, now):
                 refused.append(index)
                 continue
             beginnings.note(host, report)
@@ -106,6 +107,13 @@ def apply(
         return Applied(tuple(refused), unfit)
 
     return cell_db.write(work)
+
+
+def _take(connection: sa.Connection, host: HostName, report: InstanceReport, now: datetime) -> bool:
+    """Apply one report; False if it is refused."""
+    if report.move is not None:
+        return moves.hear(connection, host, report.move, now)
+    return _apply_one(connection, host, report, now)
 
 
 def _apply_one(

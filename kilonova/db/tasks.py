@@ -25,6 +25,7 @@ _actions = table_of(StoredAction)
 _events = table_of(StoredEvent)
 
 Change = Callable[[Instance], Instance]
+Beside = Callable[[sa.Connection, Instance], None]
 
 
 def begin(
@@ -33,10 +34,12 @@ def begin(
     rule: str,
     record: InstanceAction,
     change: Change | None = None,
+    beside: Beside | None = None,
 ) -> Instance | None:
     """Set the task state of an action by compare-and-set and record the action, in one transaction.
 
-    ``rule`` is a key of ``states.RULES``; ``change`` makes what else becomes different with it. Returns the
+    ``rule`` is a key of ``states.RULES``; ``change`` makes what else becomes different with it, ``beside``
+    writes what else belongs to it. Returns the
     server as it is then. None means that its state is no longer the one that it was seen in, and nothing
     was written: read again and judge anew.
     """
@@ -49,9 +52,11 @@ def begin(
         begun = instance_of(row)
         if change is not None:
             after = change(begun)
-            _write(connection, begun, after)
+            write_differences(connection, begun, after)
             begun = after
         connection.execute(sa.insert(_actions), action_rows([record]))
+        if beside is not None:
+            beside(connection, begun)
         return begun
 
     return cell_db.write(work)
@@ -77,7 +82,7 @@ def _set(seen: Instance, rule: states.Rule, record: InstanceAction) -> sa.Update
     )
 
 
-def _write(connection: sa.Connection, before: Instance, after: Instance) -> None:
+def write_differences(connection: sa.Connection, before: Instance, after: Instance) -> None:
     """Write the columns in which two states of a server differ."""
     old = row_of(before)
     values = {name: value for name, value in row_of(after).items() if value != old[name]}
@@ -98,7 +103,7 @@ def undo(
     def work(connection: sa.Connection) -> None:
         there = sa.select(_instances.c.id).where(mine).with_for_update()
         if connection.execute(there).first() is not None:
-            _write(connection, begun, before)
+            write_differences(connection, begun, before)
         end_action(connection, (begun.uuid, request_id), now, failed="Its host could not be told.")
 
     cell_db.write(work)

@@ -4,16 +4,15 @@ Imports no database. Speaks to any Placement for reads and registration; claims 
 ``POST /kilonova/v1/claims``.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from keystoneauth1 import adapter, exceptions
 from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
-from kilonova.core.candidates import Group, Request
+from kilonova.core.candidates import Request
 from kilonova.core.errors import (
     Conflict,
     GenerationConflict,
@@ -24,10 +23,13 @@ from kilonova.core.errors import (
 )
 from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
+from kilonova.placement.client_query import query_of, wants_any_of
 
 _VERSION = "1.36"
 _ANY_OF_TRAITS = "1.39"
 """The microversion from which one of several traits can be asked for."""
+_CONSUMER_TYPES = "1.38"
+"""The microversion from which a consumer is told to be a server, or a migration."""
 _TIMEOUT = 30.0
 """Seconds after which an answer is no longer waited for."""
 
@@ -48,13 +50,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server is to hold."""
+    """What one server, or a migration, is to hold."""
 
     consumer: InstanceUuid
     project_id: str
     user_id: str
     allocation: Allocation
     consumer_type: str = "INSTANCE"
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a consumer holds; ``generation`` is None for one that holds nothing."""
+
+    allocation: Allocation = {}
+    generation: int | None = None
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,8 +181,8 @@ class Placement:
             PlacementUnavailable: no answer.
             Invalid: the request names a trait or a class that there is not.
         """
-        query = "&".join(_query(request, limit))
-        version = _ANY_OF_TRAITS if _wants_any_of(request) else None
+        query = "&".join(query_of(request, limit))
+        version = _ANY_OF_TRAITS if wants_any_of(request) else None
         answer = self._ask("GET", "/allocation_candidates?" + query, version=version)
         found = _decode_candidates(answer.content)
         return tuple(
@@ -210,6 +219,40 @@ class Placement:
         """
         found = self._ask("GET", f"/allocations/{consumer}").json()["allocations"]
         return {uuid: entry["resources"] for uuid, entry in found.items()}
+
+    def holding(self, consumer: str) -> Holding:
+        """Return what a consumer holds, and its generation, for ``exchange``.
+
+        Raises:
+            PlacementUnavailable: no answer.
+        """
+        found = self._ask("GET", f"/allocations/{consumer}").json()
+        held = {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
+        return Holding(allocation=held, generation=found.get("consumer_generation"))
+
+    def exchange(self, claims: Sequence[Claim], seen: Mapping[str, Holding]) -> None:
+        """Make all of these consumers hold what their claims say, or change nothing.
+
+        ``seen`` is what each of them held when it was looked at. An empty allocation gives all back.
+
+        Raises:
+            PlacementUnavailable: no answer; it may have been done.
+            GenerationConflict: one of them does not hold any more what it did.
+            Conflict: there is no room.
+        """
+        body = {
+            claim.consumer: {
+                "allocations": {u: {"resources": a} for u, a in claim.allocation.items()},
+                "project_id": claim.project_id,
+                "user_id": claim.user_id,
+                "consumer_generation": seen[claim.consumer].generation,
+                "consumer_type": claim.consumer_type,
+            }
+            for claim in claims
+            if claim.allocation or seen[claim.consumer].allocation
+        }
+        if body:
+            self._ask("POST", "/allocations", body, version=_CONSUMER_TYPES)
 
     def consumers_on(self, provider: ProviderUuid) -> dict[InstanceUuid, dict[str, int]]:
         """Return who holds what of a provider.
@@ -285,44 +328,6 @@ class Placement:
         if answer.status_code < 400 or answer.status_code in accept:
             return answer
         raise _error(method, path, answer)
-
-
-def _query(request: Request, limit: int) -> Iterator[str]:
-    """Yield the parameters of a request for candidates."""
-    yield f"limit={limit}"
-    for group in request.groups:
-        yield from _of_group(group)
-    if sum(1 for group in request.groups if group.suffix) > 1:
-        yield "group_policy=" + ("isolate" if request.isolate else "none")
-    root = [*sorted(request.root_required), *("!" + t for t in sorted(request.root_forbidden))]
-    if root:
-        yield "root_required=" + ",".join(root)
-    for suffixes in request.same_subtree:
-        yield "same_subtree=" + ",".join(sorted(suffixes))
-
-
-def _of_group(group: Group) -> Iterator[str]:
-    end = quote(group.suffix) + "="
-    if group.resources:
-        pairs = (f"{quote(name)}:{amount}" for name, amount in sorted(group.resources.items()))
-        yield "resources" + end + ",".join(pairs)
-    one = [next(iter(names)) for names in group.required if len(names) == 1]
-    traits = [*sorted(one), *("!" + trait for trait in sorted(group.forbidden))]
-    if traits:
-        yield "required" + end + quote(",".join(traits), safe=",!")
-    for names in group.required:
-        if len(names) > 1:
-            yield "required" + end + "in:" + quote(",".join(sorted(names)), safe=",")
-    for uuids in group.member_of:
-        yield "member_of" + end + "in:" + ",".join(sorted(uuids))
-    if group.not_member_of:
-        yield "member_of" + end + "!in:" + ",".join(sorted(group.not_member_of))
-    if group.in_tree is not None:
-        yield "in_tree" + end + group.in_tree
-
-
-def _wants_any_of(request: Request) -> bool:
-    return any(len(names) > 1 for group in request.groups for names in group.required)
 
 
 def _candidate(offer: _Offer, summaries: Mapping[str, _Summary]) -> Candidate:

@@ -13,6 +13,8 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     kilonova-manage    --Ping---------------> cell conductor      answers Taken
     API                --SelectDestinations-> scheduler           a dry run; answers Destinations
     API                --ActOnInstance------> compute host        with one of the orders
+    API                --StartMove----------> super conductor
+    cell conductor     --MoveInstance-------> compute host
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
     API                --FindConsole--------> compute host        answers core's ConsoleAddress
     API                --Measure------------> compute host        answers core's Diagnostics
@@ -28,9 +30,10 @@ import msgspec
 from kilonova.core.decision_record import DecisionRecord
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
+from kilonova.core.migration import Migration
 from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
@@ -70,7 +73,8 @@ class BuildServers(Message, frozen=True, kw_only=True):
 class SelectDestinations(Message, frozen=True, kw_only=True):
     """Choose and claim a host for each of these servers, which are all alike.
 
-    A dry run, which the API asks for, claims nothing.
+    A dry run claims nothing: the API asks for one to plan, and a conductor that exchanges what a server
+    holds that moves.
     """
 
     topic: ClassVar[Topic] = Topic.SCHEDULER
@@ -100,6 +104,36 @@ class BuildInstance(Message, frozen=True, kw_only=True):
     instance: Instance
     destination: Destination
     alternates: tuple[Destination, ...] = ()
+
+
+# ---- API -> super conductor, cell conductor -> compute host: servers that move
+
+
+class StartMove(Message, frozen=True, kw_only=True):
+    """Find a destination for the migration that stands in this cell's database under this UUID."""
+
+    topic: ClassVar[Topic] = Topic.CONDUCTOR
+    cell_uuid: CellUuid
+    migration: str
+
+
+class MoveInstance(Message, frozen=True, kw_only=True):
+    """Do this host's part of a move, which the stage of the migration says, if it is still due.
+
+    ``instance`` is the server in the size in which the host has to do with it.
+    """
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    migration: Migration
+    instance: Instance
+
+
+class GuideMove(Message, frozen=True, kw_only=True):
+    """``abort`` or ``force`` the live migration that this host has in hand."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    migration: str
+    wish: str
 
 
 # ---- API -> compute host
@@ -209,11 +243,13 @@ class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
     """Every server that is not deleted and whose host is the asker.
 
     ``disowned`` are those of the asker's guests whose server is deleted, or another host's. Of a guest that
-    is in neither list the cell knows nothing.
+    is in neither list the cell knows nothing. What there is of those that are ``moving`` is their move's
+    affair, which goes on by itself.
     """
 
     instances: tuple[Instance, ...]
     disowned: tuple[InstanceUuid, ...] = ()
+    moving: tuple[InstanceUuid, ...] = ()
 
 
 # ---- kilonova-manage -> cell conductor

@@ -122,9 +122,18 @@ def _canonical(architecture: str | None) -> str | None:
     return "x86_64" if lower in ("amd64", "x64") else lower
 
 
-@about(lambda spec: spec.forced_host is not None or spec.forced_node is not None)
+def _is_bound(spec: RequestSpec) -> bool:
+    named = spec.forced_host is not None or spec.forced_node is not None
+    return named or spec.moves_from is not None or bool(spec.ignored_hosts)
+
+
+@about(_is_bound)
 def forced(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason | None:
-    """The host is the one that the request names, if it names one."""
+    """The host is the one that the request names, if it names one, and one to which a server may move."""
+    if host.host in spec.ignored_hosts:
+        return Reason(refused_by="requested host", sentence="are to be left by the server")
+    if spec.moves_from not in (None, host.cell_uuid):
+        return Reason(refused_by="requested host", sentence="are in another cell")
     if spec.forced_host in (None, host.host) and spec.forced_node in (None, host.node):
         return None
     return Reason(refused_by="requested host", sentence="are not the host that was asked for")

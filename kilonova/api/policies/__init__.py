@@ -9,11 +9,12 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import accounts, decisions, flavors, hosts, servers
+from kilonova.api.policies import accounts, decisions, flavors, hosts, moves, servers
 from kilonova.api.policies.base import Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
     servers.RULES,
+    moves.RULES,
     flavors.RULES,
     hosts.RULES,
     accounts.RULES,

@@ -1,5 +1,6 @@
 """A guest's files: its root disk, an overlay on the cached image; other disks; its console."""
 
+import json
 import logging
 import os
 import shutil
@@ -177,6 +178,67 @@ class Disks:
             console_socket=str(socket) if socket else None,
             direct=self.direct,
         )
+
+    def check_size(self, instance: Instance) -> None:
+        """See that a guest's disk can become as large as its server's flavor says.
+
+        Raises:
+            BuildAborted: it would have to become smaller.
+        """
+        disk = self.disk(instance.uuid)
+        if disk.exists() and instance.flavor.root_gb << 30 < self._size_of(disk):
+            raise BuildAborted("The disk of the server cannot become smaller.")
+
+    def _size_of(self, disk: Path) -> int:
+        with _written():
+            told = run("qemu-img", "info", "--output=json", "-U", str(disk))
+        return int(json.loads(told)["virtual-size"])
+
+    def keep(self, uuid: InstanceUuid) -> None:
+        """Keep a guest's disk as it is beside the one that it goes on with. Done before, it stays done.
+
+        Raises:
+            BuildFailed: it cannot be copied.
+        """
+        disk, kept = self.disk(uuid), self._kept(uuid)
+        if kept.exists() or not disk.exists():
+            return
+        copy = kept.with_suffix(".part")
+        with _written():
+            run("cp", "--reflink=auto", "--sparse=always", str(disk), str(copy))
+            copy.replace(kept)
+
+    def grow(self, instance: Instance) -> None:
+        """Make a guest's disk as large as its server's flavor says.
+
+        Raises:
+            BuildFailed: it cannot be made so.
+        """
+        disk = self.disk(instance.uuid)
+        size = instance.flavor.root_gb << 30
+        if disk.exists() and size > self._size_of(disk):
+            with _written():
+                run("qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size))
+
+    def is_kept(self, uuid: InstanceUuid) -> bool:
+        """Whether a guest's disk is kept as it was."""
+        return self._kept(uuid).exists()
+
+    def put_back(self, uuid: InstanceUuid) -> None:
+        """Let a guest have the disk again that was kept.
+
+        Raises:
+            BuildFailed: it cannot be moved.
+        """
+        with _written():
+            self._kept(uuid).replace(self.disk(uuid))
+
+    def forget(self, uuid: InstanceUuid) -> None:
+        """Remove the disk that was kept."""
+        self._kept(uuid).unlink(missing_ok=True)
+
+    def _kept(self, uuid: InstanceUuid) -> Path:
+        return self._directory(uuid) / "kept.qcow2"
 
     def prepare_rescue(self, uuid: InstanceUuid, image: Image) -> None:
         """Make the disk from which a guest is rescued.

@@ -27,6 +27,11 @@ class Record(msgspec.Struct, frozen=True):
     resources: dict[str, int] = {}
 
 
+def record_for(instance: Instance) -> Record:
+    """Return what the metadata of a server's domain will tell."""
+    return Record(instance.epoch, flavor.resources(instance.flavor))
+
+
 def domain_xml(instance: Instance, place: Place) -> str:
     """Return the XML of a guest as text.
 

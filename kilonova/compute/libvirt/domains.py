@@ -6,6 +6,7 @@ from typing import Any
 
 import libvirt
 
+from kilonova.core.ids import InstanceUuid
 from kilonova.core.states import PowerState
 
 POWER = {
@@ -36,6 +37,16 @@ _LOOKS = 0.2
 """Seconds between two looks at whether a guest has shut down."""
 _ASKS = 5.0
 """Seconds between two requests to shut down: a guest that is still booting does not hear the first."""
+
+
+def find(connection: Any, uuid: InstanceUuid) -> Any:
+    """Return a domain, or None if there is none."""
+    try:
+        return connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return None
 
 
 def remove(domain: Any, *, has_nvram: bool) -> None:

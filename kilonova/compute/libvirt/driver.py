@@ -22,13 +22,14 @@ from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
     Record,
     domain_xml,
+    record_for,
     record_of,
     vnc_port,
 )
 from kilonova.compute.libvirt.elements.place import LISTEN, Place
+from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
-from kilonova.core import flavor
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
@@ -52,7 +53,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver:
+class LibvirtDriver(Resizes):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
@@ -144,14 +145,14 @@ class LibvirtDriver:
         """See ``Driver``."""
 
         def make(connection: Any) -> None:
-            if _find(connection, instance.uuid) is not None:
+            if domains.find(connection, instance.uuid) is not None:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
             if not self._is_test:
                 self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             connection.defineXML(self._xml(connection, instance)).create()
 
         self._libvirt.use(make)
-        self._records[instance.uuid] = _record(instance)
+        self._records[instance.uuid] = record_for(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
         place = Place(
@@ -193,7 +194,7 @@ class LibvirtDriver:
         """Cut the guest's power, define it anew and start it from its disk."""
 
         def restart(connection: Any) -> None:
-            domain = _find(connection, instance.uuid)
+            domain = domains.find(connection, instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
                 domains.forget_saved(domain)
@@ -202,7 +203,7 @@ class LibvirtDriver:
             domains.power_on(connection.defineXML(self._xml(connection, instance, rescue=rescue)))
 
         self._libvirt.use(restart)
-        self._records[instance.uuid] = _record(instance)
+        self._records[instance.uuid] = record_for(instance)
 
     def fetch_image(self, instance: Instance) -> None:
         """See ``Driver``."""
@@ -371,20 +372,6 @@ def _pci_devices(connection: Any) -> list[Any]:
             raise
         return []
     return found
-
-
-def _find(connection: Any, uuid: InstanceUuid) -> Any:
-    """Return a domain, or None if there is none."""
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise
-        return None
-
-
-def _record(instance: Instance) -> Record:
-    return Record(instance.epoch, flavor.resources(instance.flavor))
 
 
 def _read_record(domain: Any) -> Record:

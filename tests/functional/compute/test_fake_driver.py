@@ -9,6 +9,7 @@ from kilonova.core import settings
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
 from tests.functional.compute.driver_contract import EndsByItself, GoesAway, HasScreen
+from tests.functional.compute.size_contract import ChangesSize
 from tests.instances import HOST, instance
 
 
@@ -56,7 +57,7 @@ class FakeWorld:
         self._script.away = False
 
 
-class FakeDriverTest(EndsByItself, GoesAway, HasScreen, testtools.TestCase):
+class FakeDriverTest(EndsByItself, GoesAway, HasScreen, ChangesSize, testtools.TestCase):
     """The contract, on a fake host."""
 
     def world(self) -> FakeWorld:

@@ -22,6 +22,7 @@ from tests.functional.compute.driver_contract import (
     never,
     unmeasured,
 )
+from tests.functional.compute.size_contract import ChangesSize
 from tests.integration import services
 from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
 
@@ -122,7 +123,7 @@ class DaemonTest(GoesAway, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
-class QemuTest(EndsByItself, GoesAway, HasScreen, Outlives, LibvirtCase):
+class QemuTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Outlives, LibvirtCase):
     """Real guests."""
 
     kind = QemuWorld

@@ -16,7 +16,7 @@ def step(
     task: TaskState | None, guest: Guest | None, *, epoch: int = 2, vm: VmState = VmState.ACTIVE
 ) -> Step:
     """Return what is done about a server in a task, built under epoch 2."""
-    return step_for(instance(task_state=task, vm_state=vm, epoch=epoch), guest)
+    return step_for(instance(task_state=task, vm_state=vm, epoch=epoch, begun_epoch=epoch), guest)
 
 
 class ServersTest(testtools.TestCase):
@@ -64,6 +64,11 @@ class ServersTest(testtools.TestCase):
         for power in PowerState:
             for vm in VmState:
                 self.assertEqual(Step.REPLACE, step(None, Guest(power, 1), vm=vm))
+
+    def test_a_server_that_came_back_from_a_move_still_has_the_guest_that_it_left(self) -> None:
+        back = instance(epoch=4, begun_epoch=2, task_state=None)
+        for epoch, expected in ((1, Step.REPLACE), (2, Step.COMPARE), (4, Step.COMPARE)):
+            self.assertEqual(expected, step_for(back, Guest(RUNNING, epoch)))
 
     def test_a_guest_whose_epoch_is_not_known_is_kept(self) -> None:
         self.assertEqual(Step.COMPARE, step(None, Guest(RUNNING, 0)))

@@ -53,6 +53,15 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
         ),
         ANY_TASK,
     ),
+    Action.RESIZE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
+    Action.MIGRATE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
+    Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
+    Action.REVERT_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
+    Action.LIVE_MIGRATE: (frozenset({VmState.ACTIVE, VmState.PAUSED}), IDLE),
+    Action.EVACUATE: (frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}), ANY_TASK),
+    Action.SHELVE: (ON_DISK, IDLE),
+    Action.SHELVE_OFFLOAD: (frozenset({VmState.SHELVED}), IDLE),
+    Action.UNSHELVE: (frozenset({VmState.SHELVED, VmState.SHELVED_OFFLOADED}), IDLE),
     Action.DELETE: (EVERY, ANY_TASK),
 }
 """Action -> the states in which, and the tasks during which, it is legal."""
@@ -80,6 +89,14 @@ SHOWN_DURING = {
         for state in ("active", "stopped", "error")
         for task in ("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning")
     },
+    **{
+        (state, f"resize_{task}"): "RESIZE"
+        for state in ("active", "stopped")
+        for task in ("prep", "migrating", "migrated", "finish")
+    },
+    ("resized", "resize_reverting"): "REVERT_RESIZE",
+    ("active", "migrating"): "MIGRATING",
+    ("paused", "migrating"): "MIGRATING",
 }
 
 
@@ -125,6 +142,15 @@ class TransitionsTest(testtools.TestCase):
                 "createBackup": "image_backup",
                 "changePassword": "updating_password",
                 "trigger_crash_dump": "None",
+                "resize": "resize_prep",
+                "migrate": "resize_prep",
+                "confirmResize": "None",
+                "revertResize": "resize_reverting",
+                "live-migration": "migrating",
+                "evacuate": "rebuilding",
+                "shelve": "shelving",
+                "shelveOffload": "shelving_offloading",
+                "unshelve": "unshelving",
             },
             {str(action): str(rule.task) for action, rule in RULES.items()},
         )

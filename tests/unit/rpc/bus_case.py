@@ -17,11 +17,13 @@ from kilonova.rpc.messages import (
     DeleteInstance,
     FindConsole,
     GetConsoleOutput,
+    GuideMove,
     Measure,
+    MoveInstance,
     TakeExternalEvents,
     Topic,
 )
-from tests.unit.rpc.samples import LEAST_INSTANCE
+from tests.unit.rpc.values import LEAST_INSTANCE
 
 CONTEXT = RequestContext(request_id=RequestId("req-1"), roles=("admin",))
 H1, H2, GONE = HostName("h1"), HostName("h2"), HostName("gone")
@@ -58,6 +60,12 @@ class Compute:
         return ConsoleOutput(text=f"{self.name} {message.instance_uuid} {message.length}")
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
+        """Not asked here."""
+
+    def move_instance(self, context: RequestContext, message: MoveInstance) -> None:
+        """Not asked here."""
+
+    def guide_move(self, context: RequestContext, message: GuideMove) -> None:
         """Not asked here."""
 
     def find_console(self, context: RequestContext, message: FindConsole) -> None:

@@ -19,7 +19,7 @@ from kilonova.rpc.messages import (
     Taken,
     Topic,
 )
-from tests.unit.rpc.samples import LEAST_SPEC
+from tests.unit.rpc.values import LEAST_SPEC
 
 CONTEXT = encode(RequestContext(request_id=RequestId("req-1")))
 SELECT = SelectDestinations(spec=LEAST_SPEC, instance_uuids=(InstanceUuid("u"),))

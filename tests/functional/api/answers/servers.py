@@ -191,7 +191,6 @@ _EVENTS = array(_EVENT)
 _SERVER = "/servers/{server_id}"
 _ACTIONS = _SERVER + "/os-instance-actions"
 _TAGS = Shape(Field("tags", {"type": "array", "items": NAME, "maxItems": 50}))
-_NO_MIGRATIONS = Shape(Field("migrations", {"type": "array", "maxItems": 0}))
 _METADATA = Shape(Field("metadata", ITEMS))
 _META = Shape(
     Field("meta", {**ITEMS, "minProperties": 1, "maxProperties": 1}),
@@ -281,9 +280,6 @@ ANSWERS = {
     f"GET {_SERVER}/tags/{{tag}}": Told(204),
     f"PUT {_SERVER}/tags/{{tag}}": Told(201, or_else=204),
     f"DELETE {_SERVER}/tags/{{tag}}": Told(204),
-    "GET /os-migrations": Told(200, _NO_MIGRATIONS),
-    f"GET {_SERVER}/migrations": Told(200, _NO_MIGRATIONS),
-    f"GET {_SERVER}/migrations/{{migration_id}}": Told(200, Shape()),
     f"GET {_SERVER}/topology": Told(
         200, Shape(Field("nodes", {"type": "array", "maxItems": 0}), Field("pagesize_kb", NULL))
     ),

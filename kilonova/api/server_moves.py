@@ -1,0 +1,349 @@
+"""Servers that move, or change their size: resize, migrate, live migration, evacuation.
+
+What can be judged at once is judged here. Then the migration is written with the server's task, in one
+transaction, and the super conductor is told to find a destination. What is lost after that is sent on by
+the converger.
+"""
+
+import logging
+import secrets
+import uuid
+from typing import Any
+
+import msgspec
+
+from kilonova.api import server_wishes
+from kilonova.api.compute_services import fleet_of, is_up
+from kilonova.api.find import find_server
+from kilonova.api.limits import limits_of
+from kilonova.api.parameters import is_true
+from kilonova.api.routing import Act, Answer, Asked
+from kilonova.api.schemas import moves as schemas
+from kilonova.api.schemas.servers import NO_ARGUMENTS
+from kilonova.api.server_tasks import (
+    begin,
+    check_state,
+    check_unlocked,
+    find_free,
+    placed,
+    record_of,
+)
+from kilonova.core import migration as mig
+from kilonova.core.clock import utcnow
+from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
+from kilonova.core.flavor import Flavor
+from kilonova.core.ids import HostName, NodeName
+from kilonova.core.image import Image
+from kilonova.core.instance import Instance, Located
+from kilonova.core.migration import Kind, Migration, Stage
+from kilonova.core.quota import Amount, exceeded
+from kilonova.core.states import Action, PowerState, TaskState, VmState
+from kilonova.db import hosts, moves, quotas, resizes
+from kilonova.db.moves import Next
+from kilonova.rpc.messages import MoveInstance, StartMove
+
+LOG = logging.getLogger(__name__)
+
+_RULE = {
+    Kind.RESIZE: Action.RESIZE,
+    Kind.MIGRATION: Action.MIGRATE,
+    Kind.LIVE: Action.LIVE_MIGRATE,
+    Kind.EVACUATION: Action.EVACUATE,
+    Kind.SHELVE: Action.SHELVE,
+    Kind.UNSHELVE: Action.UNSHELVE,
+}
+
+replace = msgspec.structs.replace
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server is to move."""
+
+    kind: Kind
+    flavor: Flavor | None = None
+    host: HostName | None = None
+    forced: bool = False
+    stays_off: bool = False
+    image: Image | None = None
+
+
+def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
+    """Write a migration with its server's task.
+
+    Raises:
+        WrongState, NotFound: as ``server_tasks.begin``.
+    """
+    made: list[Migration] = []
+
+    def write(connection: Any, server: Instance) -> None:
+        made[:] = [_migration(asked, server, wanted)]
+        moves.insert(connection, made[0])
+
+    begin(asked, located, _RULE[wanted.kind], beside=write)
+    return made[0]
+
+
+def _migration(asked: Asked, server: Instance, wanted: Wanted) -> Migration:
+    now = utcnow()
+    accepted = Migration(
+        uuid=str(uuid.uuid4()),
+        instance_uuid=server.uuid,
+        kind=wanted.kind,
+        source_host=server.host or HostName(""),
+        source_node=server.node or NodeName(""),
+        source_zone=server.availability_zone or "",
+        old_flavor=server.flavor,
+        new_flavor=wanted.flavor or server.flavor,
+        vm_state=server.vm_state,
+        epoch=server.epoch,
+        guest_epoch=server.begun_epoch,
+        request_id=asked.context.request_id,
+        user_id=asked.context.user_id,
+        project_id=server.project_id,
+        created_at=now,
+        updated_at=now,
+        requested_host=wanted.host,
+        forced=wanted.forced,
+        stays_off=wanted.stays_off,
+        image=wanted.image,
+    )
+    # Where it goes needs no finding: it goes into an image.
+    return mig.at(accepted, Stage.SENDING, now) if wanted.kind is Kind.SHELVE else accepted
+
+
+def start(asked: Asked, located: Located, migration: Migration) -> None:
+    """Have a destination found. If nobody can be told now, the converger tells it."""
+    _, cell = placed(located, _RULE[migration.kind])
+    message = StartMove(cell_uuid=cell, migration=migration.uuid)
+    try:
+        asked.services.bus.cast(asked.context, message)
+    except KilonovaError as error:
+        # Accepted is accepted.
+        LOG.warning("%s: its move waits for the converger: %s", migration.instance_uuid, error)
+
+
+def _named_host(asked: Asked, located: Located, name: str | None, rule: str) -> HostName | None:
+    """Return the host that a request names, if it names one.
+
+    Raises:
+        Invalid: there is none of that name in the server's cell, or the server is on it.
+        Forbidden: policy does not let the asker name one.
+    """
+    if name is None:
+        return None
+    asked.authorize(rule)
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
+    if not hosts.list_services(database, binary=hosts.COMPUTE, host=name):
+        raise Invalid(f"Compute host {name} could not be found.")
+    if name == located.instance.host:
+        raise Invalid(f"The server {located.instance.uuid} is on host {name} already.")
+    return HostName(name)
+
+
+def resize(asked: Asked, server_id: str) -> Answer:
+    """``resize``: another flavor, on the same host where that has room, else on another."""
+    located = find_free(asked, server_id, Action.RESIZE)
+    body = asked.body["resize"]
+    server = located.instance
+    flavor = server_wishes.flavor_of(asked, body)
+    if flavor.flavor_id == server.flavor.flavor_id:
+        raise Invalid("When resizing, instances must change flavor!")
+    if not flavor.root_gb and server.flavor.root_gb:
+        raise Invalid("Resize to flavor with zero disk is not allowed.")
+    _check_quota(asked, server, flavor)
+    migration = begin_move(asked, located, Wanted(kind=Kind.RESIZE, flavor=flavor))
+    limits = limits_of(asked, server.project_id, server.user_id)
+    try:
+        resizes.grow(asked.services.api_db, server.uuid, flavor, limits)
+    except QuotaExceeded as error:
+        _refuse(asked, located, migration, error)
+        raise
+    start(asked, located, migration)
+    return Answer(status=202)
+
+
+def _check_quota(asked: Asked, server: Instance, flavor: Flavor) -> None:
+    """Refuse what the quota does not hold anyhow, before anything is written.
+
+    Raises:
+        QuotaExceeded: it does not.
+    """
+    more = Amount(
+        cores=max(0, flavor.vcpus - server.flavor.vcpus),
+        ram=max(0, flavor.memory_mb - server.flavor.memory_mb),
+    )
+    limits = limits_of(asked, server.project_id, server.user_id)
+    used = quotas.used_by(asked.services.api_db, server.project_id)
+    over = exceeded(more, used, limits)
+    if over is not None and (more.cores or more.ram):
+        raise QuotaExceeded(over)
+
+
+def _refuse(asked: Asked, located: Located, migration: Migration, error: QuotaExceeded) -> None:
+    """End a move that another request has left no quota for."""
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
+
+    def step(accepted: Migration, server: Instance) -> Next:
+        ended = mig.ended(replace(accepted, reason=error.message), utcnow())
+        idle = replace(server, task_state=None, task_request=None, updated_at=utcnow())
+        return Next(migration=ended, instance=idle, over=True, failed=error.message)
+
+    moves.change(database, migration, step)
+
+
+def migrate(asked: Asked, server_id: str) -> Answer:
+    """``migrate``: to another host, from 2.56 to one that is named."""
+    located = find_free(asked, server_id, Action.MIGRATE)
+    named = (asked.body["migrate"] or {}).get("host") if asked.version >= (2, 56) else None
+    rule = "os_compute_api:os-migrate-server:migrate:host"
+    host = _named_host(asked, located, named, rule)
+    migration = begin_move(asked, located, Wanted(kind=Kind.MIGRATION, host=host))
+    start(asked, located, migration)
+    return Answer(status=202)
+
+
+def live_migrate(asked: Asked, server_id: str) -> Answer:
+    """``os-migrateLive``: to another host while it runs."""
+    located = find_free(asked, server_id, Action.LIVE_MIGRATE)
+    body = asked.body["os-migrateLive"]
+    rule = "os_compute_api:os-migrate-server:migrate_live:host"
+    host = _named_host(asked, located, body["host"], rule)
+    if not _host_is_up(asked, located):
+        raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
+    wanted = Wanted(
+        kind=Kind.LIVE, host=host, forced=host is not None and is_true(body.get("force"))
+    )
+    migration = begin_move(asked, located, wanted)
+    start(asked, located, migration)
+    return Answer(status=202)
+
+
+def evacuate(asked: Asked, server_id: str) -> Answer:
+    """``evacuate``: a server whose host is dead is built anew on another; it stays off from 2.95."""
+    located = find_free(asked, server_id, Action.EVACUATE)
+    body = asked.body["evacuate"]
+    host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
+    if _host_is_up(asked, located):
+        raise Invalid(f"Compute service of {located.instance.host} is still in use.")
+    _check_nothing_moves(asked, located, Action.EVACUATE)
+    wanted = Wanted(
+        kind=Kind.EVACUATION,
+        host=host,
+        forced=host is not None and is_true(body.get("force")),
+        stays_off=asked.version >= (2, 95),
+    )
+    migration = begin_move(asked, located, wanted)
+    start(asked, located, migration)
+    if asked.version < (2, 14) and asked.services.conf.api.enable_instance_password:
+        return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
+    return Answer()
+
+
+def _check_nothing_moves(asked: Asked, located: Located, action: str) -> None:
+    """Refuse to begin a move beside another.
+
+    Raises:
+        WrongState: another is under way.
+    """
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
+    uuid_ = located.instance.uuid
+    if any(move.stage is not Stage.CLEARING for move in moves.unfinished(database, [uuid_])):
+        raise WrongState(f"Cannot '{action}' instance {uuid_} while it is being migrated")
+
+
+def _host_is_up(asked: Asked, located: Located) -> bool:
+    found, _ = fleet_of(asked).services(binary=hosts.COMPUTE, host=located.instance.host)
+    return any(is_up(asked, service) for service in found)
+
+
+def confirm(asked: Asked, server_id: str) -> Answer:
+    """``confirmResize``: the server stays as it is, and its old host forgets it."""
+    located, migration = _finished(asked, server_id, Action.CONFIRM_RESIZE)
+
+    def step(finished: Migration, server: Instance) -> Next:
+        now = utcnow()
+        settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
+        kept = replace(server, vm_state=settled, updated_at=now)
+        mine = replace(finished, request_id=asked.context.request_id)
+        return Next(migration=mig.at(mine, Stage.CLEARING, now), instance=kept)
+
+    _decide(asked, located, migration, (Action.CONFIRM_RESIZE, step))
+    resizes.resize(asked.services.api_db, migration.instance_uuid, migration.new_flavor)
+    return Answer(status=204)
+
+
+def revert(asked: Asked, server_id: str) -> Answer:
+    """``revertResize``: the server is what and where it was."""
+    located, migration = _finished(asked, server_id, Action.REVERT_RESIZE)
+
+    def step(finished: Migration, server: Instance) -> Next:
+        now = utcnow()
+        going = replace(
+            server,
+            task_state=TaskState.RESIZE_REVERTING,
+            task_request=asked.context.request_id,
+            updated_at=now,
+        )
+        mine = replace(finished, request_id=asked.context.request_id, outcome=mig.REVERTED)
+        return Next(migration=mig.at(mine, Stage.UNDOING, now), instance=going)
+
+    _decide(asked, located, migration, (Action.REVERT_RESIZE, step))
+    return Answer(status=202)
+
+
+def _finished(asked: Asked, server_id: str, action: Action) -> tuple[Located, Migration]:
+    """Return a server and its move on which its owner is to decide.
+
+    Raises:
+        NotFound, ServerLocked, WrongState: as ``find_free``.
+        Invalid: it was decided on already.
+    """
+    located = find_server(asked, server_id)
+    check_unlocked(asked, located.instance)
+    check_state(located.instance, action)
+    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
+    for migration in moves.unfinished(database, [located.instance.uuid]):
+        if migration.stage is Stage.FINISHED:
+            return located, migration
+    raise Invalid("Instance has not been resized.")
+
+
+def _decide(
+    asked: Asked, located: Located, migration: Migration, decision: tuple[Action, moves.Step]
+) -> None:
+    """Bring a finished move on its way, and tell the host that has to act.
+
+    Raises:
+        Conflict: it was decided on a moment ago, or the server is being deleted.
+    """
+    action, step = decision
+    cell = placed(located, Action.MIGRATE)[1]
+    record = record_of(asked, located.instance, action)
+    database = asked.services.cells.database(cell)
+    found = moves.change(database, migration, step, record=record)
+    if found is None or found.instance is None:
+        raise Conflict(f"Instance {located.instance.uuid} is changing; look again.")
+    tell(asked, Located(instance=found.instance, cell_uuid=cell), found.migration)
+
+
+def tell(asked: Asked, located: Located, migration: Migration) -> None:
+    """Tell the host that has to act. If it cannot be told now, the converger tells it."""
+    server, cell = placed(located, _RULE[migration.kind])
+    sized = replace(server, flavor=migration.acting_flavor)
+    message = MoveInstance(migration=migration, instance=sized)
+    try:
+        asked.services.cell_bus(cell).cast(asked.context, message, host=migration.acting())
+    except KilonovaError as error:
+        LOG.warning("%s: its move waits for the converger: %s", server.uuid, error)
+
+
+_S = "os_compute_api:servers"
+_M = "os_compute_api:os-migrate-server"
+ACTS = {
+    "resize": Act(f"{_S}:resize", resize, schemas.RESIZE),
+    "confirmResize": Act(f"{_S}:confirm_resize", confirm, NO_ARGUMENTS),
+    "revertResize": Act(f"{_S}:revert_resize", revert, NO_ARGUMENTS),
+    "migrate": Act(f"{_M}:migrate", migrate, schemas.MIGRATE),
+    "os-migrateLive": Act(f"{_M}:migrate_live", live_migrate, schemas.LIVE_MIGRATE),
+    "evacuate": Act("os_compute_api:os-evacuate", evacuate, schemas.EVACUATE),
+}

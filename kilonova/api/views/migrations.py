@@ -1,0 +1,58 @@
+"""Migrations as the API shows them, by microversion."""
+
+from datetime import datetime
+from typing import Any
+
+from kilonova.api.versions import Version
+from kilonova.core.migration import IN_PROGRESS, Kind, Migration
+
+
+def _moment(value: datetime) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def _common(migration: Migration, version: Version) -> dict[str, Any]:
+    chosen = migration.destination
+    view: dict[str, Any] = {
+        "id": migration.number,
+        "status": migration.status,
+        "source_compute": migration.source_host,
+        "source_node": migration.source_node,
+        "dest_compute": chosen.host if chosen else None,
+        "dest_node": chosen.node if chosen else None,
+        "dest_host": None,
+        "created_at": _moment(migration.created_at),
+        "updated_at": _moment(migration.updated_at),
+    }
+    if version >= (2, 59):
+        view["uuid"] = migration.uuid
+    if version >= (2, 80):
+        view |= {"user_id": migration.user_id, "project_id": migration.project_id}
+    return view
+
+
+def listed(migration: Migration, version: Version) -> dict[str, Any]:
+    """Return a migration of ``/os-migrations``."""
+    view = _common(migration, version) | {"instance_uuid": migration.instance_uuid}
+    if version >= (2, 23):
+        view["migration_type"] = migration.kind
+    return view
+
+
+def of_server(migration: Migration, version: Version) -> dict[str, Any]:
+    """Return a live migration in progress, with how far it has come in bytes."""
+    progress = migration.progress
+    return _common(migration, version) | {
+        "server_uuid": migration.instance_uuid,
+        "memory_total_bytes": progress.memory_total,
+        "memory_processed_bytes": progress.memory_processed,
+        "memory_remaining_bytes": progress.memory_remaining,
+        "disk_total_bytes": progress.disk_total,
+        "disk_processed_bytes": progress.disk_processed,
+        "disk_remaining_bytes": progress.disk_remaining,
+    }
+
+
+def is_in_progress(migration: Migration) -> bool:
+    """Whether a migration can be looked at below its server."""
+    return migration.kind is Kind.LIVE and migration.status in IN_PROGRESS

@@ -1,0 +1,350 @@
+"""A host's part of servers' moves: begin, do, report. Which part that is, the migration's stage says.
+
+Nothing is done before the cell has taken the word that it begins: what comes late, or twice, does nothing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from kilonova.compute.acts import CLEAN_SECONDS
+from kilonova.compute.driver import Driver
+from kilonova.compute.guests import Turns
+from kilonova.compute.reporter import Reporter
+from kilonova.compute.stages import Stages
+from kilonova.core.context import RequestContext, service_context
+from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.instance import Nic
+from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.report import InstanceReport
+from kilonova.core.states import PowerState, VmState
+from kilonova.http.images import ImageStore
+from kilonova.rpc.messages import GuideMove, MoveInstance
+
+LOG = logging.getLogger(__name__)
+
+_GOES_ON = 10.0
+"""Seconds between two words that a part is still in hand."""
+_TOLD_EVERY = 0.5
+"""Seconds between two words of how far a running guest has come."""
+_PAUSE = 1.0
+
+_EVENTS: dict[Stage, str] = {
+    Stage.PREPARING: "compute_prep_resize",
+    Stage.SENDING: "compute_resize_instance",
+    Stage.FINISHING: "compute_finish_resize",
+    Stage.CLEARING: "compute_confirm_resize",
+    Stage.UNDOING: "compute_revert_resize",
+    Stage.RESTORING: "compute_finish_revert_resize",
+    Stage.ABANDONING: "compute_revert_resize",
+}
+_LIVE_EVENTS: dict[Stage, str] = {
+    Stage.PREPARING: "compute_pre_live_migration",
+    Stage.SENDING: "compute_live_migration",
+    Stage.FINISHING: "compute_post_live_migration_at_destination",
+    Stage.CLEARING: "compute_post_live_migration",
+    Stage.UNDOING: "compute_rollback_live_migration_at_destination",
+    Stage.RESTORING: "compute_rollback_live_migration",
+    Stage.ABANDONING: "compute_rollback_live_migration_at_destination",
+}
+
+_OTHER_EVENTS: dict[Kind, dict[Stage, str]] = {
+    Kind.EVACUATION: {Stage.FINISHING: "compute_rebuild_instance"},
+    Kind.SHELVE: {
+        Stage.SENDING: "compute_shelve_instance",
+        Stage.CLEARING: "compute_shelve_offload_instance",
+        Stage.RESTORING: "compute_shelve_instance_failed",
+    },
+    Kind.UNSHELVE: {Stage.FINISHING: "compute_unshelve_instance"},
+}
+
+
+def event_of(migration: Migration) -> str:
+    """Return the name of the event that a host's part is."""
+    if migration.kind in _OTHER_EVENTS:
+        return _OTHER_EVENTS[migration.kind].get(migration.stage, _EVENTS[migration.stage])
+    return (_LIVE_EVENTS if migration.is_live else _EVENTS)[migration.stage]
+
+
+class _Part:
+    """One host's part of one move, in hand. It is the ``Voyage`` of a running guest, too."""
+
+    def __init__(
+        self,
+        request: RequestContext,
+        message: MoveInstance,
+        reporter: Reporter,
+        is_going: Callable[[InstanceUuid], bool],
+    ) -> None:
+        self.migration = message.migration
+        self.instance = message.instance
+        self.forced = self.migration.wish == "force"
+        self._unwanted = False
+        self._is_going = is_going
+        self._reporter = reporter
+        self._told_at = time.monotonic() - _TOLD_EVERY
+        self.nics: tuple[Nic, ...] | UnsetType = UNSET
+        """What the guest is plugged into here, once that is known."""
+        self._plain = InstanceReport(
+            instance_uuid=self.instance.uuid,
+            epoch=self.instance.epoch,
+            request_id=request.request_id,
+        )
+
+    @property
+    def key(self) -> tuple[str, Stage, int]:
+        """What a repeated message has in common with the first."""
+        return self.migration.uuid, self.migration.stage, self.migration.attempt
+
+    @property
+    def aborted(self) -> bool:
+        """See ``Voyage``."""
+        return self._unwanted or self._is_going(self.instance.uuid)
+
+    def abort(self) -> None:
+        """Note that it is wanted no more."""
+        self._unwanted = True
+
+    def said(
+        self, moved: Moved, *, error: KilonovaError | None = None, how_far: Progress | None = None
+    ) -> InstanceReport:
+        """Return what there is to say."""
+        migration = self.migration
+        move = MoveReport(
+            migration=migration.uuid,
+            stage=migration.stage,
+            attempt=migration.attempt,
+            moved=moved,
+            reason=error.message if error else "",
+            details=f"{type(error).__name__}: {error.in_full}" if error else "",
+            progress=how_far,
+        )
+        return msgspec.structs.replace(self._plain, move=move)
+
+    def goes_on(self, how_far: Progress | None = None) -> None:
+        """Say that it is in hand. If the cell wants it no more, it is aborted."""
+        answer = self._reporter.send(self.said(Moved.GOES_ON, how_far=how_far))
+
+        def heed() -> None:
+            if not answer.cancelled() and not answer.result():
+                self.abort()
+
+        answer.add_done_callback(lambda _: heed())
+
+    def progress(self, how_far: Progress) -> None:
+        """See ``Voyage``."""
+        if time.monotonic() - self._told_at >= _TOLD_EVERY:
+            self._told_at = time.monotonic()
+            self.goes_on(how_far)
+
+
+class Mover:
+    """Does a host's parts of moves, one at a time for each server."""
+
+    def __init__(
+        self,
+        host: HostName,
+        collaborators: tuple[Driver, ImageStore],
+        reporter: Reporter,
+        turns: Turns,
+    ) -> None:
+        self._host = host
+        self._driver, self._images = collaborators
+        self._reporter = reporter
+        self._turns = turns
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._in_hand: dict[tuple[str, Stage, int], _Part] = {}
+        self._renewed = time.monotonic()
+
+    def move(self, context: RequestContext, message: MoveInstance) -> None:
+        """Do this host's part of a move, or nothing if it is done, over, or in hand."""
+        part = _Part(context, message, self._reporter, self._turns.is_going)
+        with self._lock:
+            if part.key in self._in_hand:
+                return
+            self._in_hand[part.key] = part
+        try:
+            with self._turns.turn(part.instance.uuid):
+                self._do(part)
+        finally:
+            del self._in_hand[part.key]
+
+    def guide(self, message: GuideMove) -> None:
+        """Abort a move in hand, or let it come to an end at any price."""
+        for part in tuple(self._in_hand.values()):
+            if part.migration.uuid == message.migration:
+                if message.wish == "abort":
+                    part.abort()
+                else:
+                    part.forced = True
+
+    def renew(self) -> None:
+        """Say now and then of every part in hand that it is."""
+        if time.monotonic() - self._renewed >= _GOES_ON:
+            self._renewed = time.monotonic()
+            for part in tuple(self._in_hand.values()):
+                part.goes_on()
+
+    def stop(self) -> None:
+        """Begin nothing any more."""
+        self._stopped.set()
+
+    def _do(self, part: _Part) -> None:
+        migration, uuid = part.migration, part.instance.uuid
+        if not self._reporter.ask(part.said(Moved.BEGUN), self._stopped):
+            LOG.info("%s: %s of its move is over", uuid, migration.stage)
+            return
+        stages = Stages(self._host)
+        error: KilonovaError | None = None
+        try:
+            with stages.stage(event_of(migration)):
+                self._work(part)
+        except KilonovaError as failure:
+            error = failure
+        except Exception as failure:
+            LOG.exception("%s of %s failed", migration.stage, uuid)
+            error = BuildFailed("The host failed in an unexpected way.")
+            error.__cause__ = failure
+        if error is None:
+            report = part.said(Moved.DONE)
+        else:
+            LOG.warning("%s: %s failed: %s", uuid, migration.stage, error.in_full)
+            if not self._clean(part):
+                return
+            if (migration.kind, migration.stage) == (Kind.SHELVE, Stage.SENDING):
+                self._remove_image(migration)
+            cancelled = isinstance(error, MoveCancelled)
+            report = part.said(Moved.CANCELLED if cancelled else Moved.FAILED, error=error)
+        report = self._with_power(part, report, stages)
+        if migration.kind is not Kind.UNSHELVE or error is not None:
+            self._reporter.send(report)
+        elif self._reporter.ask(report, self._stopped):
+            self._remove_image(migration)
+
+    def _with_power(self, part: _Part, report: InstanceReport, stages: Stages) -> InstanceReport:
+        """Add how the guest is now, where it is this host's server."""
+        report = msgspec.structs.replace(report, events=tuple(stages.events))
+        if part.migration.stage not in (Stage.FINISHING, Stage.RESTORING):
+            return report
+        try:
+            guest = self._driver.guests().get(part.instance.uuid)
+        except KilonovaError:
+            return report
+        power = guest.power if guest is not None else PowerState.NOSTATE
+        return msgspec.structs.replace(report, power_state=power, nics=part.nics)
+
+    def _clean(self, part: _Part) -> bool:
+        """Remove what a failed part left, where another host is told next; False if that is not sure.
+
+        A guest that may run must be gone before anybody hears that it does not.
+        """
+        migration = part.migration
+        runs = migration.builds and migration.stage is Stage.FINISHING
+        if migration.stays or not (runs or migration.stage is Stage.PREPARING):
+            return True
+        while True:
+            try:
+                self._driver.destroy(part.instance.uuid)
+            except KilonovaError as error:
+                LOG.warning("What came of %s stays: %s", part.instance.uuid, error.in_full)
+                if not runs:
+                    return True
+            else:
+                return True
+            if self._stopped.wait(_PAUSE):
+                return False
+
+    def _work(self, part: _Part) -> None:
+        work: dict[Stage, Callable[[_Part], None]] = {
+            Stage.PREPARING: self._prepare,
+            Stage.SENDING: self._send,
+            Stage.FINISHING: self._finish,
+            Stage.CLEARING: self._clear,
+            Stage.UNDOING: self._remove,
+            Stage.RESTORING: self._restore,
+            Stage.ABANDONING: self._remove,
+        }
+        work[part.migration.stage](part)
+
+    def _prepare(self, part: _Part) -> None:
+        self._driver.prepare_move(part.instance, part.migration)
+
+    def _send(self, part: _Part) -> None:
+        instance, migration = part.instance, part.migration
+        if migration.is_live:
+            self._driver.live_migrate(instance, migration, part)
+            return
+        if migration.vm_state is not VmState.STOPPED:
+            # Whatever else it was: what stands still, or is saved, has nothing to wait for.
+            self._driver.stop(instance.uuid, CLEAN_SECONDS, lambda: part.aborted)
+        if migration.kind is Kind.SHELVE:
+            self._save(part)
+        else:
+            self._driver.send(instance, migration)
+
+    def _save(self, part: _Part) -> None:
+        """Make of a guest the image that it is shelved as. Done before, it stays done."""
+        image = part.migration.image
+        if image is None:
+            raise BuildFailed("There is no image to shelve the server as.")
+        if self._images.get(service_context(), image.image_id).status == "active":
+            return
+        with self._driver.snapshot(part.instance) as copy:
+            if part.aborted:
+                raise BuildFailed("The server was deleted while it was being shelved.")
+            self._images.upload(image.image_id, copy.data, copy.disk_format)
+
+    def _remove_image(self, migration: Migration) -> None:
+        """Remove the image of a server that is not shelved, or not any more."""
+        if migration.image is None:
+            return
+        try:
+            self._images.delete(migration.image.image_id)
+        except KilonovaError as error:
+            LOG.warning("Image %s is left: %s", migration.image.image_id, error.in_full)
+
+    def _finish(self, part: _Part) -> None:
+        instance, migration = part.instance, part.migration
+        if migration.builds:
+            self._rebuild(part)
+            return
+        part.nics = self._driver.prepare_networks(instance)
+        if migration.is_live:
+            self._driver.arrive(instance, migration)
+        else:
+            self._driver.receive(instance, migration, power_on=migration.power_on)
+
+    def _rebuild(self, part: _Part) -> None:
+        """Make the guest of a server of an image, as there is nothing else."""
+        instance = part.instance
+        self._driver.destroy(instance.uuid)
+        part.nics = self._driver.prepare_networks(instance)
+        self._driver.prepare_disks(instance)
+        self._driver.spawn(instance)
+        if not part.migration.power_on:
+            self._driver.stop(instance.uuid, 0, lambda: True)
+
+    def _clear(self, part: _Part) -> None:
+        if part.migration.stays:
+            self._driver.forget(part.instance.uuid)
+        else:
+            self._driver.destroy(part.instance.uuid)
+
+    def _remove(self, part: _Part) -> None:
+        # Of a guest that stayed, restoring makes what it was.
+        if not part.migration.stays:
+            self._driver.destroy(part.instance.uuid)
+
+    def _restore(self, part: _Part) -> None:
+        instance, migration = part.instance, part.migration
+        if migration.is_live:
+            # It never stopped.
+            return
+        part.nics = self._driver.prepare_networks(instance)
+        self._driver.restore(instance, migration, power_on=migration.power_on)

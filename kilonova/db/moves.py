@@ -1,0 +1,306 @@
+"""Migrations in a cell's database: each goes from stage to stage by compare-and-set, with its server.
+
+``change`` is the one way from a stage to the next: it locks the migration and its server, asks a pure
+function what becomes of both, and writes that, all in one transaction. Lists are in ``migration_lists``.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.instance import Fault, Instance, InstanceAction
+from kilonova.core.migration import ACTS, Migration, Moved, MoveReport, Progress, Side, Stage
+from kilonova.core.states import TaskState
+from kilonova.db.actions import action_rows
+from kilonova.db.cell_schema import (
+    InstanceFault,
+    StoredAction,
+    StoredInstance,
+    StoredMigration,
+)
+from kilonova.db.engine import Database
+from kilonova.db.instances import COLUMNS, fault_row, instance_of
+from kilonova.db.statements import table_of
+from kilonova.db.tasks import end_action, write_differences
+
+_migrations = table_of(StoredMigration)
+_instances = table_of(StoredInstance)
+
+LEASE = timedelta(seconds=90)
+"""How long a conductor may look for a destination before another may."""
+_AT_ONCE = 500
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Migration).decode
+_decode_progress = msgspec.json.Decoder(Progress).decode
+
+_acting = sa.case(
+    *((_migrations.c.stage == stage, str(side)) for stage, side in ACTS.items()), else_=""
+)
+
+
+class Next(msgspec.Struct, frozen=True, kw_only=True):
+    """A migration and its server (None: left alone) as they are to be.
+
+    ``fault`` is what the server's owner is to be told of. With ``over`` what was asked for last has come to
+    its end; it failed if there is a ``failed`` sentence.
+    """
+
+    migration: Migration
+    instance: Instance | None = None
+    fault: Fault | None = None
+    over: bool = False
+    failed: str | None = None
+
+
+Step = Callable[[Migration, Instance], Next]
+
+
+def columns_of(migration: Migration) -> dict[str, Any]:
+    """Return the columns' values of a migration that may change."""
+    return {
+        "stage": migration.stage,
+        "status": migration.status,
+        "destination_host": migration.host_of(Side.DESTINATION),
+        "attempt": migration.attempt,
+        "wish": migration.wish,
+        "settled": migration.settled,
+        "updated_at": migration.updated_at,
+        "progress": _encode(migration.progress),
+        "document": _encode(migration),
+    }
+
+
+def insert(connection: sa.Connection, migration: Migration) -> None:
+    """Write a new migration."""
+    row = columns_of(migration) | {
+        "uuid": migration.uuid,
+        "instance_uuid": migration.instance_uuid,
+        "kind": migration.kind,
+        "source_host": migration.source_host,
+        "user_id": migration.user_id,
+        "project_id": migration.project_id,
+        "driver": "",
+        "driven_at": migration.created_at,
+        "created_at": migration.created_at,
+    }
+    connection.execute(sa.insert(_migrations), row)
+
+
+def migration_of(row: Any) -> Migration:
+    """Return the migration in a whole row."""
+    return msgspec.structs.replace(
+        _decode(row.document),
+        number=row.id,
+        wish=row.wish,
+        settled=row.settled,
+        updated_at=row.updated_at,
+        progress=_decode_progress(row.progress),
+    )
+
+
+def find(
+    cell_db: Database, *conditions: sa.ColumnElement[bool], limit: int = _AT_ONCE
+) -> tuple[Migration, ...]:
+    """Return the migrations for which all of these conditions hold, the oldest first."""
+    query = sa.select(_migrations).where(*conditions).order_by(_migrations.c.id).limit(limit)
+    return tuple(migration_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
+def get(cell_db: Database, uuid: str) -> Migration | None:
+    """Return a migration, or None."""
+    return next(iter(find(cell_db, _migrations.c.uuid == uuid)), None)
+
+
+def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migration, ...]:
+    """Return the migrations of these servers that have not ended."""
+    mine = _migrations.c.instance_uuid.in_(uuids)
+    return find(cell_db, mine, _migrations.c.stage != Stage.ENDED)
+
+
+def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
+    """Return those of these servers that are on the move."""
+    found = unfinished(cell_db, uuids)
+    return frozenset(one.instance_uuid for one in found if one.stage is not Stage.CLEARING)
+
+
+def stuck(cell_db: Database, before: datetime) -> tuple[Migration, ...]:
+    """Return migrations in which somebody has had something to do since before ``before``."""
+    acting = _migrations.c.stage.in_((Stage.ACCEPTED, *ACTS))
+    return find(cell_db, acting, _migrations.c.updated_at < before)
+
+
+def unsettled(cell_db: Database) -> tuple[Migration, ...]:
+    """Return migrations that have ended and of which the top level does not know yet."""
+    return find(cell_db, _migrations.c.settled.is_(False), _migrations.c.stage == Stage.ENDED)
+
+
+def settle(cell_db: Database, uuid: str) -> None:
+    """Note that the top level knows how a migration ended."""
+    done = sa.update(_migrations).where(_migrations.c.uuid == uuid).values(settled=True)
+    cell_db.write(lambda c: c.execute(done))
+
+
+_KEPT_AT_SOURCE = tuple(set(Stage) - {Stage.CLEARING, Stage.ENDED})
+_MADE_AT_DESTINATION = (
+    Stage.PREPARING,
+    Stage.SENDING,
+    Stage.FINISHING,
+    Stage.UNDOING,
+    Stage.RESTORING,
+    Stage.ABANDONING,
+)
+
+
+def moving(cell_db: Database, host: HostName) -> tuple[InstanceUuid, ...]:
+    """Return the servers of which a host has something that belongs to a move, and is the move's affair.
+
+    What the source of an evacuation has is nobody's: it was dead when the server left it.
+    """
+    c = _migrations.c
+    kept = sa.and_(c.source_host == host, c.stage.in_(_KEPT_AT_SOURCE), c.kind != "evacuation")
+    made = sa.and_(c.destination_host == host, c.stage.in_(_MADE_AT_DESTINATION))
+    query = sa.select(c.instance_uuid).where(sa.or_(kept, made)).distinct()
+    return tuple(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
+
+
+def being_cleared(cell_db: Database, server: InstanceUuid) -> tuple[HostName, ...]:
+    """Return the hosts that still have something of a server from an earlier move."""
+    c = _migrations.c
+    query = sa.select(c.source_host).where(c.instance_uuid == server, c.stage == Stage.CLEARING)
+    return tuple(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
+
+
+def take(cell_db: Database, uuid: str, driver: str, now: datetime) -> Migration | None:
+    """Become the one who chooses a destination, for ``LEASE``; None if that is another, or is done."""
+    c = _migrations.c
+    free = sa.or_(c.driver.in_(("", driver)), c.driven_at < now - LEASE)
+    change = (
+        sa.update(_migrations)
+        .where(c.uuid == uuid, c.stage == Stage.ACCEPTED, free)
+        .values(driver=driver, driven_at=now)
+    )
+    if not cell_db.write(lambda connection: connection.execute(change).rowcount):
+        return None
+    return get(cell_db, uuid)
+
+
+def release(cell_db: Database, uuid: str, driver: str) -> None:
+    """Let another choose the destination."""
+    c = _migrations.c
+    mine = sa.update(_migrations).where(c.uuid == uuid, c.driver == driver).values(driver="")
+    cell_db.write(lambda connection: connection.execute(mine))
+
+
+def touch(cell_db: Database, seen: Migration, now: datetime) -> None:
+    """Note that a move is sent on, so that it is not again soon."""
+    change = sa.update(_migrations).where(*_same(seen)).values(updated_at=now)
+    cell_db.write(lambda c: c.execute(change))
+
+
+def wish(cell_db: Database, seen: Migration, what: str) -> bool:
+    """Note what an operator wants of a move; False if it has gone on meanwhile."""
+    change = sa.update(_migrations).where(*_same(seen)).values(wish=what)
+    return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+
+def _same(seen: Migration) -> tuple[sa.ColumnElement[bool], ...]:
+    c = _migrations.c
+    return (c.uuid == seen.uuid, c.stage == seen.stage, c.attempt == seen.attempt)
+
+
+class _Passed(Exception):
+    """The server may not be changed any more: rolls the transaction back."""
+
+
+def change(
+    cell_db: Database,
+    seen: Migration,
+    step: Step,
+    *,
+    driver: str | None = None,
+    record: InstanceAction | None = None,
+) -> Next | None:
+    """Bring a migration from the stage that it was seen at to the next, and its server with it.
+
+    ``driver`` is who must still be its driver; ``record`` the action that this begins. None means that it
+    has gone on meanwhile, or that its server is being deleted, and nothing was written.
+    """
+    same = _same(seen) if driver is None else (*_same(seen), _migrations.c.driver == driver)
+
+    def work(connection: sa.Connection) -> Next | None:
+        row = connection.execute(sa.select(_migrations).where(*same).with_for_update()).first()
+        if row is None:
+            return None
+        server = _instances.c.uuid == seen.instance_uuid
+        before = instance_of(
+            connection.execute(sa.select(*COLUMNS).where(server).with_for_update()).one()
+        )
+        found = step(migration_of(row), before)
+        mine = sa.update(_migrations).where(_migrations.c.id == row.id)
+        connection.execute(mine.values(columns_of(found.migration)))
+        if found.instance is not None:
+            if before.deleted or before.task_state == TaskState.DELETING:
+                raise _Passed
+            write_differences(connection, before, found.instance)
+        _tell(connection, found, record)
+        return found
+
+    try:
+        return cell_db.write(work)
+    except _Passed:
+        return None
+
+
+def _tell(connection: sa.Connection, found: Next, record: InstanceAction | None) -> None:
+    """Write what the server's owner can read of it."""
+    uuid = found.migration.instance_uuid
+    if record is not None:
+        connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
+    if found.fault is not None:
+        connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, found.fault)])
+    if found.over:
+        request = found.migration.request_id
+        end_action(connection, (uuid, request), found.migration.updated_at, failed=found.failed)
+
+
+_REMOVING = (Stage.CLEARING, Stage.UNDOING, Stage.ABANDONING)
+_is_kept = sa.exists().where(
+    _instances.c.uuid == _migrations.c.instance_uuid,
+    _instances.c.deleted.is_(False),
+    sa.or_(_instances.c.task_state.is_(None), _instances.c.task_state != TaskState.DELETING),
+)
+
+
+def hear(connection: sa.Connection, host: HostName, report: MoveReport, now: datetime) -> bool:
+    """Take note of what a host says of its part; False if that part is no longer its to do.
+
+    One that goes on is refused if it is to be aborted. Of a server that is being deleted nothing is begun
+    but to remove what there is: its host may have said already that it is gone.
+    """
+    c = _migrations.c
+    acting = sa.or_(
+        sa.and_(_acting == str(Side.SOURCE), c.source_host == host),
+        sa.and_(_acting == str(Side.DESTINATION), c.destination_host == host),
+    )
+    values: dict[str, Any] = {"updated_at": now}
+    if report.progress is not None:
+        values["progress"] = _encode(report.progress)
+    heard = (
+        sa.update(_migrations)
+        .where(
+            c.uuid == report.migration,
+            c.stage == report.stage,
+            c.attempt == report.attempt,
+            acting,
+            c.wish != "abort" if report.moved is Moved.GOES_ON else sa.true(),
+        )
+        .values(values)
+    )
+    if report.moved is Moved.BEGUN and report.stage not in _REMOVING:
+        heard = heard.where(_is_kept)
+    return bool(connection.execute(heard).rowcount)
