@@ -75,14 +75,17 @@ class CellConductor:
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
         """Apply a host's reports in one transaction, then follow up on failures and deletes."""
         seen = self._notices.look(self._cell_db, message.reports)
-        now = utcnow()
-        done = reports.apply(self._cell_db, message.host, message.reports, now)
+        done = reports.apply(self._cell_db, message.host, message.reports, utcnow())
         taken = [r for index, r in enumerate(message.reports) if index not in done.refused]
         buried = self._bury([report for report in taken if report.gone], message.host)
         told = [report for report in taken if buried or not report.gone]
-        self._notices.tell(self._cell_db, seen, told, now)
+        plain = [report for report in told if report.move is None]
+        self._notices.tell(self._cell_db, message.host, seen, plain)
         for report in taken:
             self._moves.hear(report)
+        moved = [report for report in told if report.move is not None]
+        self._notices.tell(self._cell_db, message.host, seen, moved)
+        for report in taken:
             if report.failure is not None:
                 # Under the request that the build is for, not under that of the report.
                 building = msgspec.structs.replace(context, request_id=report.request_id)

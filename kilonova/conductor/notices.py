@@ -6,7 +6,6 @@ no report fails by what cannot be told.
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -51,14 +50,25 @@ class Notices:
             return {}
 
     def tell(
-        self, cell_db: Database, seen: Seen, reports: Sequence[InstanceReport], now: datetime
+        self,
+        cell_db: Database,
+        host: HostName | None,
+        seen: Seen,
+        reports: Sequence[InstanceReport],
     ) -> None:
-        """Tell of reports that were applied, in order."""
+        """Tell of a host's reports that were applied, in order; no host is a conductor in its place.
+
+        Those about moves are to be followed up first: it is then that they change the server.
+        """
         if not seen or not reports:
             return
+        now = utcnow()
+        publisher = by_compute(host) if host else by_conductor(self._name)
         wanted = {(report.instance_uuid, report.request_id) for report in reports}
         try:
             known = actions.of_requests(cell_db, wanted)
+            moved = {report.instance_uuid for report in reports if report.move is not None}
+            found = {one.uuid: one for one in instances.get_many(cell_db, moved)} if moved else {}
         except KilonovaError as error:
             LOG.warning("Nobody is notified of %d reports: %s", len(reports), error)
             return
@@ -68,15 +78,18 @@ class Notices:
                 continue
             action = known.get((report.instance_uuid, report.request_id))
             asker = told.asker_of(report, action)
-            publisher = by_compute(before.host) if before.host else by_conductor(self._name)
-            for notification in told.notifications(publisher, before, report, action, now):
+            server = told.after(before, report, now)
+            if report.move is not None:
+                server = found.get(report.instance_uuid, before)
+            change = (before, server)
+            for notification in told.notifications(publisher, report, change, action, now):
                 self._notifier.emit(asker, notification)
-            seen[report.instance_uuid] = told.after(before, report, now)
+            seen[report.instance_uuid] = server
 
     def tell_one(self, cell_db: Database, before: Instance, report: InstanceReport) -> None:
         """Tell of what a conductor did in place of a host, as if that had reported it."""
         if self._notifier.is_on:
-            self.tell(cell_db, {before.uuid: before}, [report], utcnow())
+            self.tell(cell_db, before.host, {before.uuid: before}, [report])
 
     def tell_given_up(self, before: Instance, request_id: RequestId | None, fault: Fault) -> None:
         """Tell that a server is in ERROR, as no host could build it."""

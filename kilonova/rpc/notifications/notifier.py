@@ -30,6 +30,8 @@ LOST = Counter("kilonova_notifications_lost", "Notifications that the bus did no
 TOPIC = "versioned_notifications"
 """Where Nova's consumers listen, unless ``[oslo_messaging_notifications] topics`` says otherwise."""
 
+_EXCHANGE = "nova"
+"""The same of ``[DEFAULT] control_exchange``. What services say to each other goes another way."""
 _GROUP = "oslo_messaging_notifications"
 _NEED_A_BROKER = frozenset({"messaging", "messagingv2", "routing"})
 _NO_BROKER = "fake://"
@@ -79,7 +81,10 @@ def load(conf: cfg.ConfigOpts) -> Notifier:
     drivers = set(section.driver) - {"noop"}
     if not drivers:
         return Silent()
-    url = section.transport_url or transport_url(conf)
+    # Reading it also registers the exchange.
+    url = transport_url(conf)
+    conf.set_default("control_exchange", _EXCHANGE)
+    url = section.transport_url or url
     if url.startswith(MEMORY_SCHEME):
         if drivers & _NEED_A_BROKER:
             raise Invalid(

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from kilonova.core.context import RequestContext
 from kilonova.core.instance import BUILD_EVENT, Instance, InstanceAction
+from kilonova.core.migration import Moved, MoveReport, Stage
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import Action, PowerState, VmState
 from kilonova.rpc.notifications import faults, instances
@@ -41,6 +42,33 @@ NAMES: dict[str, str] = {
 }
 """What actions on servers are called in notifications. Of a changed password nobody is told."""
 
+_COLD = {
+    Stage.PREPARING: "resize_prep",
+    Stage.SENDING: "resize",
+    Stage.FINISHING: "resize_finish",
+    Stage.CLEARING: "resize_confirm",
+    Stage.RESTORING: "resize_revert",
+}
+_SHELVE = {Stage.SENDING: "shelve", Stage.CLEARING: "shelve_offload"}
+MOVES: dict[str, dict[Stage, str]] = {
+    Action.RESIZE: _COLD,
+    Action.MIGRATE: _COLD,
+    Action.CONFIRM_RESIZE: _COLD,
+    Action.REVERT_RESIZE: _COLD,
+    Action.LIVE_MIGRATE: {
+        Stage.PREPARING: "live_migration_pre",
+        Stage.FINISHING: "live_migration_post_dest",
+        Stage.CLEARING: "live_migration_post",
+        Stage.UNDOING: "live_migration_rollback_dest",
+        Stage.RESTORING: "live_migration_rollback",
+    },
+    Action.EVACUATE: {Stage.FINISHING: "rebuild"},
+    Action.SHELVE: _SHELVE,
+    Action.SHELVE_OFFLOAD: _SHELVE,
+    Action.UNSHELVE: {Stage.FINISHING: "unshelve"},
+}
+"""What the parts of moves are called, by the action that a server moves for; of others nobody is told."""
+
 _ERROR_PHASE = "error"
 _TOLD = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name", "nics")
 
@@ -65,17 +93,19 @@ def after(before: Instance, report: InstanceReport, now: datetime) -> Instance:
 
 def notifications(
     publisher: str,
-    before: Instance,
     report: InstanceReport,
+    change: tuple[Instance, Instance],
     action: InstanceAction | None,
     now: datetime,
 ) -> Iterator[Notification]:
     """Yield what a publisher tells of a report that was taken, in order.
 
+    ``change`` are the server as it was, and as it is.
+
     ``action`` is that of the report's request, None if it is no request's: then nobody asked for it.
     """
     asker = asker_of(report, action)
-    server = after(before, report, now)
+    before, server = change
 
     def told(what: str, of: Instance, make: Make, fault: Payload | None = None) -> Notification:
         return Notification(
@@ -115,6 +145,8 @@ def _phases(
         return [(*create, None)], []
     if report.failure is not None:
         return [], [(*create, _fault_of(report) or faults.of_sentence(report.failure.reason))]
+    if report.move is not None:
+        return _part(report, report.move, action)
     if report.gone:
         # A guest is shut down as it is removed: that is one step here.
         steps: list[_Phase] = [(name, instances.of_action, None) for name in ("delete", "shutdown")]
@@ -128,6 +160,22 @@ def _phases(
     begins = report.over and not report.worker
     begins = begins or any(event.finished_at is None for event in report.events)
     return [(*done, None)] if begins else [], [(*done, _fault_of(report))] if report.over else []
+
+
+def _part(
+    report: InstanceReport, said: MoveReport, action: InstanceAction | None
+) -> tuple[list[_Phase], list[_Phase]]:
+    """Return what begins or ends of a move with a host's word of its part."""
+    names = MOVES.get(action.action, {}) if action is not None else {}
+    if said.stage not in names or said.moved is Moved.GOES_ON:
+        return [], []
+    make = instances.of_rebuild if names[said.stage] == "rebuild" else instances.of_action
+    if said.moved is Moved.BEGUN:
+        return [(names[said.stage], make, None)], []
+    if said.moved is Moved.DONE:
+        return [], [(names[said.stage], make, None)]
+    fault = _fault_of(report) or faults.of_sentence(said.reason)
+    return [], [(names[said.stage], make, fault)]
 
 
 def _maker(action: str, report: InstanceReport) -> Make:

@@ -7,6 +7,7 @@ from typing import Any
 from kilonova.conductor import converger
 from tests.functional.notified import DRIVER, Notified
 from tests.functional.pipeline.case import PipelineCase
+from tests.functional.pipeline.moving_case import MovingCase
 
 
 class NotifiedCase(PipelineCase):
@@ -162,3 +163,71 @@ class Failures(NotifiedCase):
         )
         fault = self.data("instance.power_off.error")["fault"]["nova_object.data"]
         self.assertIn("it hangs", fault["exception_message"])
+
+
+class Moves(MovingCase, NotifiedCase):
+    """Three hosts. What one host has done and what the next begins may be told in either order."""
+
+    def told_of(self, *names: str) -> None:
+        """Wait until each of these was told once, from start to end, and nothing else of a move."""
+        wanted = sorted(f"instance.{name}.{phase}" for name in names for phase in ("start", "end"))
+
+        def told() -> bool:
+            types = self.notified.types("instance.", without="instance.update")
+            parts = [one for one in types if not one.startswith("instance.create")]
+            ordered = all(
+                parts.index(f"instance.{name}.start") < parts.index(f"instance.{name}.end")
+                for name in names
+                if f"instance.{name}.end" in parts
+            )
+            return sorted(parts) == wanted and ordered
+
+        self.until(f"{wanted} is told, not {self.notified.types('instance.')}", told)
+
+    def test_each_part_of_a_resize_is_told_by_its_host(self) -> None:
+        uuid = self.active("vm")
+        source = self.host(uuid)
+        self.asked_for(uuid, {"resize": {"flavorRef": "large"}})
+        self.until_idle(uuid, "VERIFY_RESIZE")
+        self.told_of("resize_prep", "resize", "resize_finish")
+        arrived = self.data("instance.resize_finish.end")
+        self.assertEqual(("resized", None), (arrived["state"], arrived["task_state"]))
+        self.assertEqual(self.host(uuid), arrived["host"])
+        (sent,) = self.notified.messages("instance.resize.end")
+        self.assertEqual(f"nova-compute:{source}", sent["publisher_id"])
+        (made,) = self.notified.messages("instance.resize_finish.end")
+        self.assertEqual(f"nova-compute:{arrived['host']}", made["publisher_id"])
+        self.asked_for(uuid, {"confirmResize": None}, 204)
+        self.told_of("resize_prep", "resize", "resize_finish", "resize_confirm")
+
+    def test_a_guest_that_runs_on_is_told_to_be_elsewhere(self) -> None:
+        uuid = self.active("vm")
+        self.asked_for(uuid, {"os-migrateLive": {"host": None, "block_migration": "auto"}})
+        names = ("live_migration_pre", "live_migration_post_dest", "live_migration_post")
+        self.told_of(*names)
+        self.assertEqual(self.host(uuid), self.data("instance.live_migration_post.end")["host"])
+
+    def test_a_server_is_shelved_and_back(self) -> None:
+        uuid = self.active("vm")
+        self.asked_for(uuid, {"shelve": None})
+        self.told_of("shelve", "shelve_offload")
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.asked_for(uuid, {"unshelve": None})
+        self.told_of("shelve", "shelve_offload", "unshelve")
+
+
+class NoHost(NotifiedCase):
+    """A server that fits nowhere."""
+
+    def test_a_server_without_a_host_is_told_to_be_in_error(self) -> None:
+        flavor = {"id": "huge", "name": "huge", "vcpus": 4096, "ram": 128, "disk": 1}
+        self.ask("compute", "POST", "/flavors", {"flavor": flavor})
+        quota = {"quota_set": {"cores": -1}}
+        self.ask("compute", "PUT", f"/os-quota-sets/{self.project}", quota)
+        uuid = self.create("vm", flavorRef="huge")
+        self.until_status(uuid, "ERROR")
+        self.until("it is told", lambda: self.notified.types("instance.") == ["instance.update"])
+        self.assertEqual([("building", "scheduling", "error", None)], self.steps())
+        data = self.data("instance.update")
+        self.assertEqual((uuid, None, "admin"), (data["uuid"], data["host"], data["user_id"]))
+        self.assertEqual("admin", data["action_initiator_user"])

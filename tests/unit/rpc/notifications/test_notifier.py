@@ -41,8 +41,10 @@ class LoadTest(testtools.TestCase):
             self.assertFalse(notifier.load(configured(**options)).is_on)
 
     def test_consumers_find_them_where_novas_are(self) -> None:
-        conf = configured()
+        conf = configured(driver=["log"])
+        notifier.load(conf)
         self.assertEqual(["versioned_notifications"], conf[GROUP].topics)
+        self.assertEqual("nova", conf.control_exchange)
 
     def test_an_operators_topics_count(self) -> None:
         conf = configured(topics=["mine"])

@@ -8,6 +8,7 @@ import testtools
 
 from kilonova.core.ids import RequestId
 from kilonova.core.instance import ActionEvent, Instance, InstanceAction
+from kilonova.core.migration import Moved, MoveReport, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.rpc.notifications import reports
@@ -42,7 +43,8 @@ def told(
             project_id=SERVER.project_id,
             started_at=NOON,
         )
-    return tuple(reports.notifications("nova-compute:h1", before, said, record, LATER))
+    change = (before, reports.after(before, said, LATER))
+    return tuple(reports.notifications("nova-compute:h1", said, change, record, LATER))
 
 
 def types(all_: tuple[Notification, ...]) -> list[str]:
@@ -147,6 +149,27 @@ class ReportsTest(testtools.TestCase):
         )
         self.assertEqual(("active", "deleted"), (data(all_[0])["state"], data(all_[-1])["state"]))
         self.assertEqual("2026-05-02T12:05:00Z", data(all_[-1])["deleted_at"])
+
+    def test_of_a_move_each_part_is_told_by_the_host_that_has_it(self) -> None:
+        for action, names in reports.MOVES.items():
+            for stage, name in names.items():
+                for moved, phase in (
+                    (Moved.BEGUN, ["start"]),
+                    (Moved.GOES_ON, []),
+                    (Moved.DONE, ["end"]),
+                    (Moved.FAILED, ["error"]),
+                    (Moved.CANCELLED, ["error"]),
+                ):
+                    said = MoveReport(
+                        migration="m", stage=stage, attempt=1, moved=moved, reason="no luck"
+                    )
+                    all_ = told(SERVER, report(move=said, events=(BEGUN,)), action)
+                    self.assertEqual([f"{name}.{one}" for one in phase], types(all_), action)
+
+    def test_of_parts_that_have_no_name_nobody_is_told(self) -> None:
+        said = MoveReport(migration="m", stage=Stage.ABANDONING, attempt=1, moved=Moved.DONE)
+        self.assertEqual((), told(SERVER, report(move=said), Action.DELETE))
+        self.assertEqual((), told(SERVER, report(move=said), None))
 
     def test_what_a_guest_did_by_itself_is_an_update_of_nobodys(self) -> None:
         idle = msgspec.structs.replace(SERVER, task_state=None)
