@@ -1,8 +1,9 @@
 """Host aggregates: ``/os-aggregates``."""
 
 import logging
+from contextlib import ExitStack
 
-from kilonova.api import parameters
+from kilonova.api import notices, parameters
 from kilonova.api.compute_services import fleet_of
 from kilonova.api.parameters import HOST, NAME, PRINTABLE, SHORT, ZONE_NAME, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -13,6 +14,8 @@ from kilonova.core.errors import Conflict, Invalid, KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.db import aggregates
 from kilonova.db.aggregates import Change
+from kilonova.rpc.notifications import aggregates as payloads
+from kilonova.rpc.notifications.notification import Payload
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +46,12 @@ _ACTION = Schemas(
 )
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """Return the number that a path names.
+
+    Raises:
+        Invalid: it is none.
+    """
     number = parameters.number_of(text)
     if number is None:
         raise Invalid(f"id must be an integer, not {text}")
@@ -58,7 +66,7 @@ def list_aggregates(asked: Asked) -> Answer:
 
 def show(asked: Asked, aggregate_id: str) -> Answer:
     """Answer one aggregate."""
-    found = aggregates.get(asked.services.api_db, _number(aggregate_id))
+    found = aggregates.get(asked.services.api_db, number_of(aggregate_id))
     return _answer(asked, found)
 
 
@@ -69,7 +77,14 @@ def _answer(asked: Asked, aggregate: HostAggregate) -> Answer:
 def create(asked: Asked) -> Answer:
     """Make an aggregate, and a zone if one is named."""
     wanted = asked.body["aggregate"]
-    made = aggregates.create(asked.services.api_db, wanted["name"], wanted.get(ZONE), utcnow())
+    name, zone = wanted["name"], wanted.get(ZONE)
+    with notices.told(
+        asked,
+        "aggregate.create",
+        lambda: payloads.wanted(name, zone),
+        lambda: payloads.of_aggregate(made),
+    ):
+        made = aggregates.create(asked.services.api_db, name, zone, utcnow())
     return Answer({"aggregate": views.created(made, asked.version)})
 
 
@@ -92,7 +107,7 @@ def _rezone(asked: Asked, aggregate_id: str, wanted: Change) -> Answer:
 
 
 def _change(asked: Asked, aggregate_id: str, wanted: Change) -> HostAggregate:
-    number, api_db = _number(aggregate_id), asked.services.api_db
+    number, api_db = number_of(aggregate_id), asked.services.api_db
     before = aggregates.get(api_db, number)
     moved: set[HostName] = set()
     if ZONE in wanted.metadata and wanted.metadata[ZONE] != before.zone:
@@ -104,13 +119,39 @@ def _change(asked: Asked, aggregate_id: str, wanted: Change) -> HostAggregate:
     if wanted.add_host is not None:
         # A host that is new may not be mapped yet.
         fleet.knows(wanted.add_host)
-    return aggregates.change(api_db, number, wanted, utcnow(), with_servers)
+    with ExitStack() as stack:
+        for event_type in _event_types(wanted):
+            told = notices.told(
+                asked,
+                event_type,
+                lambda: payloads.of_aggregate(before),
+                lambda: payloads.of_aggregate(changed),
+            )
+            stack.enter_context(told)
+        changed = aggregates.change(api_db, number, wanted, utcnow(), with_servers)
+    return changed
+
+
+def _event_types(wanted: Change) -> list[str]:
+    """Return what a change is called in notifications."""
+    if wanted.add_host is not None:
+        return ["aggregate.add_host"]
+    if wanted.remove_host is not None:
+        return ["aggregate.remove_host"]
+    named = ["aggregate.update_prop"] if wanted.name is not None else []
+    return [*named, "aggregate.update_metadata"] if wanted.metadata else named
 
 
 def delete(asked: Asked, aggregate_id: str) -> Answer:
     """Remove an aggregate that has no hosts."""
+    api_db, number = asked.services.api_db, number_of(aggregate_id)
+
+    def gone() -> Payload:
+        return payloads.of_aggregate(aggregates.get(api_db, number))
+
     try:
-        aggregates.delete(asked.services.api_db, _number(aggregate_id))
+        with notices.told(asked, "aggregate.delete", gone):
+            aggregates.delete(api_db, number)
     except Conflict as error:
         raise Invalid(error.message) from error
     return Answer()

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from kilonova.api import parameters
+from kilonova.api import notices, parameters
 from kilonova.api.fleet import Fleet
 from kilonova.api.parameters import BOOLEAN, HOST, SHORT, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -14,6 +14,7 @@ from kilonova.core.host import Service
 from kilonova.core.ids import HostName
 from kilonova.db import aggregates
 from kilonova.db.hosts import COMPUTE
+from kilonova.rpc.notifications.services import by_service, of_service
 
 _RULE = "os_compute_api:os-services"
 
@@ -102,8 +103,13 @@ def act(asked: Asked, service_id: str) -> Answer:
     else:
         raise NotFound("Unknown action")
     _only_compute(body["binary"])
-    fleet_of(asked).change_compute(body["host"], change)
+    _tell(asked, "update", fleet_of(asked).change_compute(body["host"], change))
     return Answer({"service": shown})
+
+
+def _tell(asked: Asked, what: str, service: Service) -> None:
+    """Notify of what was done to a service, in its own name."""
+    notices.tell(asked, f"service.{what}", lambda: of_service(service), by_service(service))
 
 
 def _only_compute(binary: str) -> None:
@@ -133,6 +139,7 @@ def update(asked: Asked, service_id: str) -> Answer:
     service = fleet.service(service_id)
     _only_compute(service.binary)
     changed = fleet.change_compute(service.host, change)
+    _tell(asked, "update", changed)
     zones = aggregates.zones_of_hosts(asked.services.api_db)
     return Answer({"service": _view(asked, changed, zones)})
 
@@ -150,7 +157,7 @@ def delete(asked: Asked, service_id: str) -> Answer:
         _check_uuid(service_id)
     elif parameters.number_of(service_id) is None:
         raise Invalid(f"id must be an integer, not {service_id}")
-    fleet_of(asked).delete_service(service_id)
+    _tell(asked, "delete", fleet_of(asked).delete_service(service_id))
     return Answer(status=204)
 
 

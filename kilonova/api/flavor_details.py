@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kilonova.api import extra_specs, parameters
-from kilonova.api.flavors import visible_to
+from kilonova.api.flavors import tell_update, visible_to
 from kilonova.api.parameters import SHORT, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import flavors as views
@@ -77,6 +77,7 @@ def _merge(asked: Asked, flavor_id: str, given: Mapping[str, str | float]) -> No
         extra_specs.check(specs)
     _flavor(asked, flavor_id)
     flavors.change_extra_specs(asked.services.api_db, flavor_id, lambda old: {**old, **specs})
+    tell_update(asked, flavor_id)
 
 
 def remove_spec(asked: Asked, flavor_id: str, key: str) -> Answer:
@@ -89,6 +90,7 @@ def remove_spec(asked: Asked, flavor_id: str, key: str) -> Answer:
 
     _flavor(asked, flavor_id)
     flavors.change_extra_specs(asked.services.api_db, flavor_id, without)
+    tell_update(asked, flavor_id)
     return Answer()
 
 
@@ -118,6 +120,7 @@ def act(asked: Asked, flavor_id: str) -> Answer:
     else:
         project = ProjectId(asked.body["removeTenantAccess"]["tenant"])
         flavors.disallow(api_db, flavor.flavor_id, project)
+    tell_update(asked, flavor.flavor_id)
     return _access(asked, flavor)
 
 

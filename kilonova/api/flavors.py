@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from kilonova.api import parameters
+from kilonova.api import notices, parameters
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import BOOLEAN, NUMBER, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -14,6 +14,8 @@ from kilonova.core.ids import FlavorId, ProjectId
 from kilonova.core.name_pattern import NamePattern
 from kilonova.db import flavors
 from kilonova.db.flavors import FlavorQuery, SortKey
+from kilonova.rpc.notifications.flavors import of_flavor
+from kilonova.rpc.notifications.notification import Payload
 
 _MANAGE = "os_compute_api:os-flavor-manage"
 _SEE_EXTRA_SPECS = "os_compute_api:os-flavor-extra-specs:index"
@@ -204,6 +206,7 @@ def create(asked: Asked) -> Answer:
         description=wanted.get("description"),
     )
     flavors.create(asked.services.api_db, made)
+    notices.tell(asked, "flavor.create", lambda: of_flavor(made))
     return Answer({"flavor": _full(asked, made)})
 
 
@@ -220,14 +223,30 @@ def _factor(value: str | float) -> float:
 def update(asked: Asked, flavor_id: str) -> Answer:
     """Set a flavor's description."""
     description = asked.body["flavor"]["description"]
-    return Answer(
-        {"flavor": _full(asked, flavors.describe(asked.services.api_db, flavor_id, description))}
-    )
+    changed = flavors.describe(asked.services.api_db, flavor_id, description)
+    tell_update(asked, flavor_id)
+    return Answer({"flavor": _full(asked, changed)})
+
+
+def tell_update(asked: Asked, flavor_id: str) -> None:
+    """Notify of a flavor that is different now, or that others may use."""
+
+    def payload() -> Payload:
+        api_db = asked.services.api_db
+        changed = flavors.get(api_db, flavor_id, None)
+        return of_flavor(changed, flavors.projects_of(api_db, changed.flavor_id))
+
+    notices.tell(asked, "flavor.update", payload)
 
 
 def delete(asked: Asked, flavor_id: str) -> Answer:
     """Remove a flavor."""
-    flavors.delete(asked.services.api_db, flavor_id)
+    api_db = asked.services.api_db
+    gone = notices.told_gone(
+        asked, "flavor.delete", lambda: of_flavor(flavors.get(api_db, flavor_id, None))
+    )
+    with gone:
+        flavors.delete(api_db, flavor_id)
     return Answer(status=202)
 
 

@@ -132,8 +132,10 @@ class Fleet:
         )
         return hosts.change_service(cell_db, service.uuid, values)
 
-    def delete_service(self, name: str) -> None:
+    def delete_service(self, name: str) -> Service:
         """Remove a service by its UUID or number, and its host from the aggregates and its cell.
+
+        Returns it as it was.
 
         Raises:
             NotFound: there is none.
@@ -148,3 +150,4 @@ class Fleet:
             aggregates.leave_all(self._api_db, service.host)
             unmap_host(self._api_db, service.host)
         hosts.delete_service(cell_db, service.uuid)
+        return service

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kilonova.api import parameters, public_keys
+from kilonova.api import notices, parameters, public_keys
 from kilonova.api.limits import limits_of
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import SHORT, TEXT, closed, values
@@ -10,7 +10,10 @@ from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import key_pairs as views
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import UserId
+from kilonova.core.instance import KeyPair
 from kilonova.db import key_pairs
+from kilonova.rpc.notifications.key_pairs import of_key_pair
+from kilonova.rpc.notifications.notification import Payload
 
 _RULE = "os_compute_api:os-keypairs"
 
@@ -78,12 +81,21 @@ def create(asked: Asked) -> Answer:
     user = _owner(asked, "create", wanted.get("user_id"))
     name, kind, now = wanted["name"], wanted.get("type", "ssh"), utcnow()
     private_key: str | None = None
+    what = "import" if "public_key" in wanted else "create"
     if "public_key" in wanted:
         made = public_keys.key_pair_of(name, kind, wanted["public_key"])
     else:
         made, private_key = public_keys.new_key_pair(name, kind, user, now)
     limit = limits_of(asked, asked.context.project_id, user).key_pairs
-    key_pairs.create(asked.services.api_db, user, made, limit=limit, now=now)
+    # It has neither of the two when it is only asked for.
+    blank = KeyPair(name=name, kind=kind, fingerprint="", public_key=wanted.get("public_key", ""))
+    with notices.told(
+        asked,
+        f"keypair.{what}",
+        lambda: of_key_pair(blank, user),
+        lambda: of_key_pair(made, user),
+    ):
+        key_pairs.create(asked.services.api_db, user, made, limit=limit, now=now)
     return Answer(
         {"keypair": views.created(made, user, private_key, asked.version)},
         status=201 if asked.version >= (2, 2) else 200,
@@ -93,7 +105,13 @@ def create(asked: Asked) -> Answer:
 def delete(asked: Asked, name: str) -> Answer:
     """Remove a key pair."""
     user = _owner(asked, "delete", asked.one("user_id"))
-    key_pairs.delete(asked.services.api_db, user, name)
+    api_db = asked.services.api_db
+
+    def gone() -> Payload:
+        return of_key_pair(key_pairs.get(api_db, user, name).key_pair, user)
+
+    with notices.told(asked, "keypair.delete", gone):
+        key_pairs.delete(api_db, user, name)
     return Answer(status=204 if asked.version >= (2, 2) else 202)
 
 

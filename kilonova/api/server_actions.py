@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from kilonova.api import (
+    notices,
     remote_consoles,
     server_delete,
     server_moves,
@@ -85,6 +88,7 @@ def _set_lock(
     if not instances.update(database, instance.uuid, {**values, "updated_at": utcnow()}):
         raise missing(instance.uuid)
     actions.record(database, [record_of(asked, instance, action)])
+    notices.tell_server(asked, action, msgspec.structs.replace(instance, **values))
     return Answer(status=202)
 
 
@@ -96,6 +100,8 @@ def reset_state(asked: Asked, server_id: str) -> Answer:
     record = record_of(asked, instance, Action.RESET_STATE)
     if not tasks.reset(database, instance.uuid, state, record):
         raise missing(instance.uuid)
+    after = msgspec.structs.replace(instance, vm_state=state, task_state=None)
+    notices.tell_update(asked, instance, after)
     return Answer(status=202)
 
 

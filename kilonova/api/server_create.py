@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_devices, server_wishes
+from kilonova.api import notices, server_devices, server_wishes
 from kilonova.api.limits import limits_of
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
@@ -24,9 +24,12 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Wishes
 from kilonova.core.quota import UNLIMITED, Amount, Limits, crowded, exceeded
 from kilonova.core.scheduling import RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.db import build_requests, quotas, server_groups
 from kilonova.db.build_requests import Accepted
 from kilonova.rpc.messages import BuildServers
+from kilonova.rpc.notifications.notification import Payload
+from kilonova.rpc.notifications.server_groups import of_group
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +50,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 def create(asked: Asked) -> Answer:
     """Accept servers. Answers 202 as soon as they are written down, whatever else is away."""
     accepted = _accept(asked, wanted(asked))
-    _cast(asked, [a.instance.uuid for a in accepted])
+    uuids = [a.instance.uuid for a in accepted]
+    _cast(asked, uuids)
+    _tell_group(asked, accepted[0].instance.wishes.group, uuids)
     return _answer(asked, asked.body["server"], accepted[0].instance)
 
 
@@ -217,6 +222,17 @@ def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:
         LOG.warning(
             "%s: %d servers wait for the converger: %s", asked.context.request_id, len(uuids), error
         )
+
+
+def _tell_group(asked: Asked, rule: GroupRule | None, uuids: list[InstanceUuid]) -> None:
+    """Notify of new members of a server group; they alone stand in it."""
+
+    def payload(group_uuid: str) -> Payload:
+        group = server_groups.get(asked.services.api_db, group_uuid)
+        return of_group(msgspec.structs.replace(group, members=tuple(uuids)))
+
+    if rule is not None:
+        notices.tell(asked, "server_group.add_member", lambda: payload(rule.group_uuid))
 
 
 def _answer(asked: Asked, body: Mapping[str, Any], first: Instance) -> Answer:

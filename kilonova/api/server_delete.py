@@ -2,6 +2,7 @@
 
 import logging
 
+from kilonova.api import notices
 from kilonova.api.find import find_server
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import begin, check_unlocked, refused
@@ -44,6 +45,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     uuid = located.instance.uuid
     if located.cell_uuid is None:
         if build_requests.withdraw(asked.services.api_db, uuid):
+            notices.tell_deleted(asked, located.instance)
             return
         # Placed between the look and the withdrawal: then it is in a cell by now.
         located = find_server(asked, server_id)
@@ -58,6 +60,7 @@ def _delete(asked: Asked, server_id: str) -> None:
         # No host has anything of it.
         _remove_image(asked, begun.now)
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
+        notices.tell_deleted(asked, begun.now)
         return
     message = DeleteInstance(instance=begun.now)
     try:

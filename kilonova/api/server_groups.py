@@ -4,7 +4,7 @@ import logging
 import uuid as uuids
 from typing import Any
 
-from kilonova.api import parameters
+from kilonova.api import notices, parameters
 from kilonova.api.limits import limits_of
 from kilonova.api.parameters import MOST, NAME, TEXT, Schema, closed, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -13,6 +13,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid, KilonovaError, NotFound
 from kilonova.core.server_group import HARD, Policy, ServerGroup
 from kilonova.db import grouped, server_groups
+from kilonova.rpc.notifications.server_groups import of_group
 
 LOG = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ def create(asked: Asked) -> Answer:
     )
     limits = limits_of(asked, group.project_id, group.user_id)
     server_groups.create(asked.services.api_db, group, limits)
+    notices.tell(asked, "server_group.create", lambda: of_group(group))
     return Answer({"server_group": views.full(group, asked.version)})
 
 
@@ -126,6 +128,7 @@ def delete(asked: Asked, group_id: str) -> Answer:
     services = asked.services
     cells = {place.cell_uuid for place in server_groups.places_of(services.api_db, group.rule())}
     server_groups.delete(services.api_db, group)
+    notices.tell(asked, "server_group.delete", lambda: of_group(group))
     for cell in sorted(filter(None, cells)):
         try:
             grouped.disband(services.cells.database(cell), group.uuid)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from kilonova.api import server_create, server_delete, server_lists
+from kilonova.api import notices, server_create, server_delete, server_lists
 from kilonova.api.find import find_server, missing
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
@@ -106,6 +106,7 @@ def update(asked: Asked, server_id: str) -> Answer:
     if not instances.update(asked.services.cells.database(cell), instance.uuid, values):
         raise missing(server_id)
     after = find_server(asked, server_id)
+    notices.tell_update(asked, instance, after.instance)
     return Answer(
         {"server": views.changed(after.instance, fault_of(asked, after), sight_of(asked))}
     )

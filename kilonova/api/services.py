@@ -15,6 +15,7 @@ from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
+from kilonova.rpc.notifications.notifier import Notifier
 
 _REMEMBERED = 5.0
 
@@ -64,6 +65,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     host_statuses: HostStatuses
     placement: Placement
+    notifier: Notifier
 
     def cell_bus(self, cell_uuid: CellUuid) -> Bus:
         """Return the bus of a cell.

@@ -20,6 +20,7 @@ from kilonova.http import images
 from kilonova.http.identity import Wsgi, authenticated
 from kilonova.placement import client
 from kilonova.rpc.connect import Buses
+from kilonova.rpc.notifications import notifier
 
 
 def build(conf: cfg.ConfigOpts) -> Wsgi:
@@ -38,6 +39,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
         policy=Policy(enforcer_for(conf)),
         host_statuses=HostStatuses(Fleet(api_db, cells), conf.service_down_time),
         placement=client.load(conf),
+        notifier=notifier.load(conf),
     )
     app: Any = create_app(services)
     return authenticated(app, conf, public=is_public, default_roles=("member", "reader"))

@@ -21,7 +21,7 @@ from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildFailed, KilonovaError
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance
-from kilonova.core.orders import Order, rule_of
+from kilonova.core.orders import Order, image_of, rule_of
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
 from kilonova.http.images import ImageStore
@@ -50,6 +50,7 @@ class _Words:
             request_id=context.request_id,
             # Without a task there is nothing to hold: it goes beside whatever is under way.
             worker=str(uuid.uuid4()) if self.task is not None else "",
+            image_id=image_of(order),
         )
 
     @property

@@ -141,6 +141,14 @@ class Driver(Moving, Protocol):
             ImageStoreUnavailable: it cannot be fetched now.
         """
 
+    def cache_image(self, image: Image) -> None:
+        """Have an image here that no server needs yet, and know that it is good.
+
+        Raises:
+            BuildAborted: it is broken, or of a kind that is not run.
+            ImageStoreUnavailable: it cannot be fetched now.
+        """
+
     def rescue(self, instance: Instance, image: Image) -> None:
         """Start the guest from an image, its own disk beside it, in whatever state it was.
 

@@ -218,6 +218,10 @@ class FakeDriver(FakeMoves):
         """See ``Driver``."""
         self._script.play("image", self._host, instance.name)
 
+    def cache_image(self, image: Image) -> None:
+        """See ``Driver``."""
+        self._script.play("cache-image", self._host, image.image_id)
+
     def rescue(self, instance: Instance, image: Image) -> None:
         """See ``Driver``."""
         guest = self._guest(instance.uuid)

@@ -15,6 +15,7 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.monitor import Monitor
 from kilonova.compute.mover import Mover
+from kilonova.compute.precache import Precache
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.console import ConsoleAddress
@@ -29,6 +30,7 @@ from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
+    CacheImages,
     ConsoleOutput,
     DeleteInstance,
     FindConsole,
@@ -71,6 +73,7 @@ class ComputeHandlers:
         self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
         # Of its own, so that no delete waits for the actions of others.
         self._deletes = ThreadPoolExecutor(8, thread_name_prefix=f"delete-{host}")
+        self._precache = Precache(host, self._driver)
         self._in_hand: set[Future[None]] = set()
         self._being_built: set[Future[None]] = set()
         self._stopped = threading.Event()
@@ -96,6 +99,10 @@ class ComputeHandlers:
         """Pass on what other services say."""
         for event in message.events:
             self.arrivals.arrive(event)
+
+    def cache_images(self, context: RequestContext, message: CacheImages) -> None:
+        """Fetch images beside everything else."""
+        self._precache.add(context, message)
 
     def delete_instance(self, context: RequestContext, message: DeleteInstance) -> None:
         """Remove a server, and report it gone."""
@@ -188,6 +195,7 @@ class ComputeHandlers:
         self._builder.stop()
         self._actor.stop()
         self._mover.stop()
+        self._precache.stop()
         for pool in (self._builds, self._actions, self._moves, self._deletes):
             pool.shutdown(wait=False, cancel_futures=True)
         self.adopted.set()

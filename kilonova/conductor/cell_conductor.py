@@ -7,6 +7,7 @@ import msgspec
 
 from kilonova.conductor import plan
 from kilonova.conductor.cell_moves import CellMoves
+from kilonova.conductor.notices import Notices
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import KilonovaError
@@ -29,6 +30,7 @@ from kilonova.rpc.messages import (
     Taken,
     Topic,
 )
+from kilonova.rpc.notifications.notifier import Silent
 
 LOG = logging.getLogger(__name__)
 
@@ -36,8 +38,11 @@ LOG = logging.getLogger(__name__)
 class CellConductor:
     """Handles the messages of a cell's compute hosts."""
 
-    def __init__(self, cell_db: Database, bus: Bus, placement: Placement) -> None:
+    def __init__(
+        self, cell_db: Database, bus: Bus, placement: Placement, notices: Notices | None = None
+    ) -> None:
         self._cell_db = cell_db
+        self._notices = notices or Notices(Silent(), HostName(""))
         self._bus = bus
         self._placement = placement
         self._moves = CellMoves(cell_db, bus, placement)
@@ -52,6 +57,7 @@ class CellConductor:
         service = (hosts.COMPUTE, message.host, Topic.COMPUTE.value)
         if hosts.beat(self._cell_db, service, message.nodes, utcnow(), message.vitals):
             LOG.info("Compute host %s is new", message.host)
+            self._notices.tell_new_host(self._cell_db, message.host)
         return Taken()
 
     def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
@@ -68,30 +74,38 @@ class CellConductor:
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
         """Apply a host's reports in one transaction, then follow up on failures and deletes."""
+        seen = self._notices.look(self._cell_db, message.reports)
         done = reports.apply(self._cell_db, message.host, message.reports, utcnow())
         taken = [r for index, r in enumerate(message.reports) if index not in done.refused]
-        self._bury([report for report in taken if report.gone], message.host)
+        buried = self._bury([report for report in taken if report.gone], message.host)
+        told = [report for report in taken if buried or not report.gone]
+        plain = [report for report in told if report.move is None]
+        self._notices.tell(self._cell_db, message.host, seen, plain)
         for report in taken:
             self._moves.hear(report)
+        moved = [report for report in told if report.move is not None]
+        self._notices.tell(self._cell_db, message.host, seen, moved)
+        for report in taken:
             if report.failure is not None:
                 # Under the request that the build is for, not under that of the report.
                 building = msgspec.structs.replace(context, request_id=report.request_id)
                 self._try_next(building, report, report.failure)
         return ReportsTaken(refused=done.refused, unfit=done.unfit)
 
-    def _bury(self, gone: Sequence[InstanceReport], host: HostName) -> None:
-        """Free the claims of servers that are gone, and only then mark them deleted."""
+    def _bury(self, gone: Sequence[InstanceReport], host: HostName) -> bool:
+        """Free the claims of servers that are gone, and only then mark them deleted; False if not yet."""
         uuids = [report.instance_uuid for report in gone]
         if not uuids:
-            return
+            return True
         try:
             over = self._moves.leave_behind(uuids, host)
             self._placement.free([*uuids, *(move.consumer for move in over)])
         except KilonovaError as error:
             # They stay in `deleting`: the converger asks their host again.
             LOG.warning("%d deleted servers keep their claims for now: %s", len(uuids), error)
-            return
+            return False
         instances.mark_deleted(self._cell_db, uuids, utcnow())
+        return True
 
     def _try_next(
         self, context: RequestContext, report: InstanceReport, failure: BuildFailure
@@ -109,7 +123,7 @@ class CellConductor:
             if tries[-1].result == plan.SUCCESS:
                 self._move(context, report, chosen, (tuple(left), tuple(tries)))
                 return
-        self._give_up(report, failure, tuple(tries))
+        self._give_up(instance, report, failure, tuple(tries))
 
     def _claim(self, instance: Instance, chosen: Destination) -> ActionEvent:
         """Claim another host for a server; return how that ended."""
@@ -143,7 +157,11 @@ class CellConductor:
             self._bus.cast(context, message, host=chosen.host)
 
     def _give_up(
-        self, report: InstanceReport, failure: BuildFailure, tries: tuple[ActionEvent, ...]
+        self,
+        instance: Instance,
+        report: InstanceReport,
+        failure: BuildFailure,
+        tries: tuple[ActionEvent, ...],
     ) -> None:
         """Put a server whose build failed for good into ERROR, with every host's reason; free its claim."""
         # First, because when Placement is away the host reports again, and this is done again.
@@ -152,4 +170,5 @@ class CellConductor:
         events = (*(action.events if action else ()), *tries)
         fault = plan.gave_up(failure, events, utcnow())
         tried = Tried(request_id=report.request_id, events=tries)
-        reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault, tried)
+        if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault, tried):
+            self._notices.tell_given_up(instance, report.request_id, fault)

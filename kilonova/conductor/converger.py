@@ -18,6 +18,7 @@ from prometheus_client import Counter
 
 from kilonova.conductor import aggregate_mirror, plan
 from kilonova.conductor.move_repairs import MoveRepairs
+from kilonova.conductor.notices import Notices
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
@@ -75,7 +76,9 @@ class Converger:
         conf: cfg.ConfigOpts,
         collaborators: tuple[Database, Cells, Buses, Placement],
         conductor: SuperConductor,
+        notices: Notices,
     ) -> None:
+        self._notices = notices
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._interval = conf.converge_interval
         self._build_timeout = conf.instance_build_timeout
@@ -202,6 +205,7 @@ class Converger:
             tried = Tried(request_id=request, events=()) if request else None
             if reports.fail(database, late.uuid, late.epoch, fault, tried):
                 self._note("late", late)
+                self._notices.tell_given_up(late, request, fault)
                 self._placement.free([late.uuid])
 
     def _send_again(self, cell: CellUuid) -> None:
@@ -251,6 +255,7 @@ class Converger:
                 over = self._conductor.moves.of_cell(cell).leave_behind([instance.uuid], "")
                 self._placement.free([instance.uuid, *(move.consumer for move in over)])
                 instances.mark_deleted(database, [instance.uuid], now)
+                self._notices.tell_one(database, instance, plan.gone(instance))
             else:
                 message = DeleteInstance(instance=instance)
                 context = self._context(cell, instance, Action.DELETE)
@@ -277,7 +282,8 @@ class Converger:
             else:
                 continue
             self._note("task", instance)
-            tasks.give_up(database, instance, reason, now)
+            if tasks.give_up(database, instance, reason, now):
+                self._notices.tell_one(database, instance, plan.gave_up_task(instance, reason))
 
     def _context(self, cell: CellUuid, instance: Instance, action: Action) -> RequestContext:
         """Return the context in which an action is carried on, so that its events stay together."""

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec import UNSET
 
 from kilonova.core.decision_record import Decided, Stage
-from kilonova.core.ids import CELL0, InstanceUuid
+from kilonova.core.ids import CELL0, InstanceUuid, RequestId
 from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault, Instance, InstanceAction
-from kilonova.core.report import BuildFailure
+from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import Decision, Destination, NoHost
-from kilonova.core.states import Action, TaskState, VmState
+from kilonova.core.states import BREAKS, Action, TaskState, VmState
 from kilonova.db.build_requests import Outcome, Pending
 from kilonova.db.instances import Placed
 from kilonova.rpc.messages import Destinations
@@ -24,6 +25,8 @@ CLAIMED = "scheduler_claim_resources"
 CLAIMED_NEXT = "conductor_claim_alternate"
 SENT_AGAIN = "conductor_send_again"
 SUCCESS, ERROR = "Success", "Error"
+NOBODYS = RequestId("")
+"""The request of what nobody asked for."""
 
 
 def place(
@@ -186,4 +189,28 @@ def timed_out(seconds: float, now: datetime) -> Fault:
         code=500,
         message=f"The server was not built within {seconds:g} seconds, so the build was given up.",
         created_at=now,
+    )
+
+
+def gone(instance: Instance) -> InstanceReport:
+    """Return what a host would report of a server that is deleted, where no host has anything of it."""
+    return InstanceReport(
+        instance_uuid=instance.uuid,
+        epoch=instance.epoch,
+        request_id=instance.task_request or NOBODYS,
+        gone=True,
+    )
+
+
+def gave_up_task(instance: Instance, reason: str) -> InstanceReport:
+    """Return what a host would report of a task that it cannot end, where it does not answer."""
+    return InstanceReport(
+        instance_uuid=instance.uuid,
+        epoch=instance.epoch,
+        request_id=instance.task_request or NOBODYS,
+        worker=instance.task_worker or "nobody",
+        over=True,
+        interrupted=reason,
+        vm_state=VmState.ERROR if instance.task_state in BREAKS else UNSET,
+        task_state=None,
     )

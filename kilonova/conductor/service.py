@@ -5,6 +5,7 @@ from oslo_config import cfg
 
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger
+from kilonova.conductor.notices import Notices
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.ids import HostName
 from kilonova.db.cell_database import CellDatabase
@@ -14,6 +15,7 @@ from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Server
 from kilonova.rpc.connect import Buses
 from kilonova.rpc.messages import Topic
+from kilonova.rpc.notifications import notifier
 
 _POOL = 10
 
@@ -24,6 +26,8 @@ class ConductorService:
     def __init__(self, conf: cfg.ConfigOpts, buses: Buses, placement: Placement) -> None:
         self._name: HostName = conf.host
         self._bus = buses.default()
+        self._notifier = notifier.load(conf)
+        notices = Notices(self._notifier, self._name)
         self._servers: list[Server] = []
         self._databases: list[Database] = []
         self._super: SuperConductor | None = None
@@ -34,12 +38,12 @@ class ConductorService:
             cells = Cells(api_db, pool_size=_POOL)
             self._databases.append(api_db)
             collaborators = (api_db, cells, buses, placement)
-            self._super = SuperConductor(conf, collaborators)
-            self._converger = Converger(conf, collaborators, self._super)
+            self._super = SuperConductor(conf, collaborators, notices)
+            self._converger = Converger(conf, collaborators, self._super, notices)
         if conf.database.connection:
             cell_db = CellDatabase(conf.database.connection, pool_size=_POOL)
             self._databases.append(cell_db)
-            self._cell = CellConductor(cell_db, self._bus, placement)
+            self._cell = CellConductor(cell_db, self._bus, placement, notices)
 
     def start(self) -> None:
         """Listen."""
@@ -58,5 +62,6 @@ class ConductorService:
             self._converger.stop()
         if self._super is not None:
             self._super.stop()
+        self._notifier.close()
         for database in self._databases:
             database.dispose()

@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from kilonova.conductor import plan
 from kilonova.conductor.move_starter import MoveStarter
+from kilonova.conductor.notices import Notices
 from kilonova.conductor.task_workers import TaskWorkers
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
@@ -55,8 +56,12 @@ class SuperConductor:
     """Handles ``BuildServers``: what has arrived is driven together, by a few threads."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, collaborators: tuple[Database, Cells, Buses, Placement]
+        self,
+        conf: cfg.ConfigOpts,
+        collaborators: tuple[Database, Cells, Buses, Placement],
+        notices: Notices,
     ) -> None:
+        self._notices = notices
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._alternates = conf.scheduler.max_attempts - 1
         self._build_timeout = conf.instance_build_timeout
@@ -160,7 +165,8 @@ class SuperConductor:
         fault = plan.timed_out(self._build_timeout, now)
         refused = [plan.refuse(p, fault, now) for p in late]
         instances.insert(self._cells.database(CELL0), refused)
-        build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
+        settled = build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
+        self._notices.tell_refused(r for r in refused if r.instance.uuid in settled.mapped)
 
     def _finish_earlier(
         self, redriven: Sequence[Pending]
@@ -207,9 +213,11 @@ class SuperConductor:
         decided = plan.outcome(by_uuid, answer, now)
         settled = build_requests.settle(self._api_db, chosen, self._token, decided)
         for cell, here in written.items():
+            sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
             if cell != CELL0:
-                sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
                 self._send(cell, sent, by_uuid)
+            else:
+                self._notices.tell_refused(one for one, _ in sent)
         if len(chosen) < len(group):
             waiting = by_uuid.keys() - chosen.keys()
             build_requests.release(self._api_db, waiting, self._token, _AWAY)

@@ -104,6 +104,13 @@ AnyOrder = (
 )
 
 
+def image_of(order: Order) -> ImageId | None:
+    """Return the image that an order is about, or None."""
+    if isinstance(order, Snapshot | Backup):
+        return order.image_id
+    return order.image.image_id if isinstance(order, Rescue) else None
+
+
 def rule_of(order: Order) -> str:
     """Return the key of an order's rule in ``states.RULES``."""
     return str(order.__struct_config__.tag)

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kilonova.core.ids import InstanceUuid, RequestId
+from kilonova.core.ids import ImageId, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Nic
 from kilonova.core.migration import MoveReport
 from kilonova.core.scheduling import Destination
@@ -37,6 +37,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
+    ``image_id`` is the image that the action is about: it is made, or the guest is rescued from it.
     ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     ``password`` is the administrator's, sealed for the owner's key.
@@ -62,6 +63,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     worker: str = ""
     over: bool = False
     interrupted: str = ""
+    image_id: ImageId | None = None
     move: MoveReport | None = None
 
 

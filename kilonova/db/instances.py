@@ -221,6 +221,12 @@ def get(cell_db: Database, uuid: InstanceUuid, *, with_deleted: bool = False) ->
     return None if row is None else instance_of(row)
 
 
+def get_many(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Instance, ...]:
+    """Return those of these servers that are there, deleted ones left out."""
+    query = sa.select(*COLUMNS).where(_instances.c.uuid.in_(uuids), _instances.c.deleted.is_(False))
+    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
 def newest_faults(cell_db: Database, uuids: Collection[InstanceUuid]) -> dict[InstanceUuid, Fault]:
     """Return the newest fault of each of these servers that has one."""
     if not uuids:

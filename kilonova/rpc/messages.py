@@ -21,6 +21,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --TakeExternalEvents-> compute host
     API                --RunTask------------> super conductor
     super conductor    --SampleServers------> compute host        answers ServersSampled
+    API                --CacheImages--------> compute host
 """
 
 from enum import StrEnum
@@ -32,6 +33,7 @@ from kilonova.core.decision_record import DecisionRecord
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
+from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Migration
 from kilonova.core.operator_task import TaskQueue
@@ -210,6 +212,13 @@ class TakeExternalEvents(Message, frozen=True, kw_only=True):
 
     topic: ClassVar[Topic] = Topic.COMPUTE
     events: tuple[ExternalEvent, ...]
+
+
+class CacheImages(Message, frozen=True, kw_only=True):
+    """Fetch these images, so that they are here when servers are built from them."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    images: tuple[Image, ...]
 
 
 # ---- compute host -> cell conductor

@@ -69,6 +69,12 @@ RULES = (
     Rule(f"{_AGGREGATES}:remove_host", ADMIN, "Remove a host from an aggregate.", _ACTION),
     Rule(f"{_AGGREGATES}:set_metadata", ADMIN, "Change an aggregate's metadata.", _ACTION),
     Rule(
+        "compute:aggregates:images",
+        ADMIN,
+        "Let the hosts of an aggregate fetch images.",
+        (("POST", _ONE + "/images"),),
+    ),
+    Rule(
         f"{_ZONES}:list",
         ANYBODY,
         "List availability zones.",

@@ -100,6 +100,15 @@ class Disks:
         with self._base(instance):
             pass
 
+    def cache(self, image: Image) -> None:
+        """Have an image in the cache, for as long as there is room.
+
+        Raises:
+            BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
+        """
+        with self._cache.use(image):
+            pass
+
     @contextmanager
     def _base(self, instance: Instance) -> Iterator[tuple[Base, int]]:
         """Give the image that a guest starts from, and how large its root disk is (bytes)."""

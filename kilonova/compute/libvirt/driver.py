@@ -28,6 +28,7 @@ from kilonova.compute.libvirt.domain_xml import (
 )
 from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.node import memory_mb, pci_devices
 from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
@@ -87,7 +88,7 @@ class LibvirtDriver(Resizes):
         capacity = Capacity(
             vcpus=int(info[2]),
             pcpus=len(apart),
-            memory_mb=_memory_mb(connection, int(info[1])),
+            memory_mb=memory_mb(connection, int(info[1])),
             disk_gb=shutil.disk_usage(self._disks.root).total >> 30,
         )
         kind = connection.getType().lower()
@@ -127,7 +128,7 @@ class LibvirtDriver(Resizes):
     def _devices(self, connection: Any) -> tuple[PciPool, ...]:
         """Return the host's PCI devices for guests, read once: which they are changes with its set-up."""
         if self._pci is None:
-            self._pci = pci_pools([device.XMLDesc() for device in _pci_devices(connection)])
+            self._pci = pci_pools([device.XMLDesc() for device in pci_devices(connection)])
         return self._pci
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
@@ -210,6 +211,11 @@ class LibvirtDriver(Resizes):
         """See ``Driver``."""
         if not self._is_test:
             self._disks.fetch(instance)
+
+    def cache_image(self, image: Image) -> None:
+        """See ``Driver``."""
+        if not self._is_test:
+            self._disks.cache(image)
 
     def rescue(self, instance: Instance, image: Image) -> None:
         """See ``Driver``."""
@@ -357,29 +363,6 @@ class _Listener:
         power = domains.POWER_AFTER.get(event)
         if uuid is not None and power is not None:
             self._watcher.power_changed(uuid, power)
-
-
-def _memory_mb(connection: Any, reported: int) -> int:
-    """Return the host's memory: ``getInfo`` is wrong on some machines, the memory statistics are not."""
-    try:
-        return (
-            int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) >> 10
-        )
-    except libvirt.libvirtError:
-        return reported
-
-
-def _pci_devices(connection: Any) -> list[Any]:
-    """Return the node devices that are on a PCI bus, none where libvirt was built without them."""
-    try:
-        found: list[Any] = connection.listAllDevices(
-            libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
-        )
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
-            raise
-        return []
-    return found
 
 
 def _read_record(domain: Any) -> Record:

@@ -63,6 +63,7 @@ BODIES: dict[str, Any] = {
     "PUT /os-quota-class-sets/{name}": {"quota_class_set": _QUOTA},
     "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},
     "PUT /os-aggregates/{aggregate_id}": {"aggregate": {"name": "renamed"}},
+    "POST /os-aggregates/{aggregate_id}/images": {"cache": [{"id": IMAGE.image_id}]},
     f"POST {_SERVER}/remote-consoles": {"remote_console": {"protocol": "vnc", "type": "novnc"}},
     "POST /os-server-external-events": {
         "events": [

@@ -257,6 +257,7 @@ class DriverContract:
             self.assertEqual(power, self.power(server))
 
     def test_an_image_that_is_good_is_fetched(self) -> None:
+        self.driver.cache_image(self.server().image)
         self.driver.fetch_image(self.server())
 
     def test_nothing_can_be_done_with_a_guest_that_is_not_there(self) -> None:

@@ -12,6 +12,7 @@ from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
+    CacheImages,
     ConsoleOutput,
     DeleteInstance,
     FindConsole,
@@ -78,6 +79,9 @@ class Compute:
         """Not asked here."""
 
     def take_external_events(self, context: RequestContext, message: TakeExternalEvents) -> None:
+        """Not asked here."""
+
+    def cache_images(self, context: RequestContext, message: CacheImages) -> None:
         """Not asked here."""
 
     def act_on_instance(self, context: RequestContext, message: ActOnInstance) -> None:

@@ -2,6 +2,7 @@
 
 from kilonova.core import orders
 from kilonova.core.context import RequestContext
+from kilonova.core.image import Image
 from kilonova.core.operator_task import TaskQueue
 from kilonova.core.scheduling import (
     Decision,
@@ -12,6 +13,7 @@ from tests.unit.rpc.values import (
     CELL,
     DESTINATION,
     HOST,
+    IMAGE,
     INSTANCE,
     LEAST_INSTANCE,
     LEAST_MIGRATION,
@@ -68,6 +70,7 @@ FULL = (
     m.SampleServers(),
     m.ServersSampled(servers=(guests.VITALS,)),
     m.TakeExternalEvents(events=(guests.EVENT,)),
+    m.CacheImages(images=(IMAGE,)),
     *guests.FULL,
     m.GetConsoleOutput(instance_uuid=UUID, length=25),
     m.ConsoleOutput(text="login:\n"),
@@ -100,6 +103,7 @@ LEAST = (
     m.SampleServers(),
     m.ServersSampled(servers=(guests.LEAST_VITALS,)),
     m.TakeExternalEvents(events=(guests.LEAST_EVENT,)),
+    m.CacheImages(images=(Image(image_id=IMAGE.image_id),)),
     *guests.LEAST,
     m.GetConsoleOutput(instance_uuid=UUID),
     m.ConsoleOutput(text=""),

@@ -329,6 +329,7 @@ REPORT = InstanceReport(
     worker="token",
     over=True,
     interrupted="no luck",
+    image_id=ImageId("image"),
     move=MOVE_REPORT,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)

@@ -152,6 +152,7 @@ ANSWERS = {
     f"GET {_A}/{{aggregate_id}}": Told(200, _AGGREGATE),
     f"PUT {_A}/{{aggregate_id}}": Told(200, _AGGREGATE),
     f"DELETE {_A}/{{aggregate_id}}": Told(200),
+    f"POST {_A}/{{aggregate_id}}/images": Told(202),
     f"POST {_ACT} add_host": Told(200, _AGGREGATE),
     f"POST {_ACT} remove_host": Told(200, _AGGREGATE),
     f"POST {_ACT} set_metadata": Told(200, _AGGREGATE),
