@@ -162,13 +162,14 @@ class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which compute nodes: one by its provider's UUID or by its number, those whose name has a part,
-    or a page of at most ``limit`` that begins after a provider's UUID."""
+    """Which compute nodes: those of a host, one by its provider's UUID or by its number, those whose name
+    has a part, or a page of at most ``limit`` that begins after a provider's UUID."""
 
     provider_uuid: str | None = None
     number: int | None = None
     name_part: str | None = None
     after: str | None = None
+    host: HostName | None = None
     limit: int | None = None
 
 
@@ -187,6 +188,8 @@ def list_nodes(cell_db: Database, wanted: NodeQuery = EVERY_NODE) -> tuple[Store
         query = query.where(_nodes.c.provider_uuid == wanted.provider_uuid)
     if wanted.number is not None:
         query = query.where(_nodes.c.id == wanted.number)
+    if wanted.host is not None:
+        query = query.where(_nodes.c.host == wanted.host)
     if wanted.name_part is not None:
         query = query.where(_nodes.c.node.contains(wanted.name_part, autoescape=True))
     if wanted.after is not None:

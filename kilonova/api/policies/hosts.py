@@ -2,6 +2,7 @@
 
 from kilonova.api.policies.base import ADMIN, ANYBODY, Rule
 
+_OLD = "os_compute_api:os-hosts"
 _HYPERVISORS = "os_compute_api:os-hypervisors"
 _SERVICES = "os_compute_api:os-services"
 _AGGREGATES = "os_compute_api:os-aggregates"
@@ -46,6 +47,17 @@ RULES = (
         ADMIN,
         "List the servers of hypervisors.",
         (("GET", "/os-hypervisors/{hypervisor_id}/servers"),),
+    ),
+    Rule(f"{_OLD}:list", ADMIN, "List what runs where.", (("GET", "/os-hosts"),)),
+    Rule(f"{_OLD}:show", ADMIN, "Show what a host has.", (("GET", "/os-hosts/{host}"),)),
+    Rule(f"{_OLD}:update", ADMIN, "Enable or disable a host.", (("PUT", "/os-hosts/{host}"),)),
+    *(
+        Rule(f"{_OLD}:{rule}", ADMIN, f"{what} a host.", (("GET", f"/os-hosts/{{host}}/{action}"),))
+        for rule, action, what in (
+            ("start", "startup", "Start"),
+            ("shutdown", "shutdown", "Shut down"),
+            ("reboot", "reboot", "Reboot"),
+        )
     ),
     Rule(f"{_SERVICES}:list", ADMIN, "List services.", (("GET", "/os-services"),)),
     Rule(

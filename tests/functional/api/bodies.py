@@ -70,6 +70,7 @@ BODIES: dict[str, Any] = {
             {"name": "network-changed", "server_uuid": ACTIVE, "tag": "t", "status": "completed"}
         ]
     },
+    "PUT /os-hosts/{host}": {"status": "enable"},
     "PUT /os-services/{service_id}": {"status": "disabled", "disabled_reason": "r"},
 }
 """Method and path -> a body. ``server`` makes that of ``POST /servers``."""

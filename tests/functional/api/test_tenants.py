@@ -62,6 +62,7 @@ class TenantsTest(Populated):
             "network": ("public",),
             "migration_id": ("1",),
             "tag": ("red", "new"),
+            "host": ("h1",),
             "token": ("nobody's",),
             "group_id": (self.group,),
         }

@@ -111,6 +111,11 @@ def _zones(hosts: dict[str, object]) -> Shape:
     return Shape(Field("availabilityZoneInfo", array(_ZONE.but(Field("hosts", hosts)))))
 
 
+_HELD = Shape(
+    Field("host", NAME),
+    Field("project", NAME),
+    *(Field(name, COUNT) for name in ("cpu", "memory_mb", "disk_gb")),
+)
 _S = "/os-services"
 _H = "/os-hypervisors"
 _ONE = _H + "/{hypervisor_id}"
@@ -147,6 +152,20 @@ ANSWERS = {
             )
         ),
     ),
+    "GET /os-hosts": Told(
+        200,
+        Shape(
+            Field(
+                "hosts",
+                array(Shape(Field("host_name", NAME), Field("service", NAME), Field("zone", NAME))),
+            )
+        ),
+    ),
+    "GET /os-hosts/{host}": Told(200, Shape(Field("host", array(Shape(Field("resource", _HELD)))))),
+    "PUT /os-hosts/{host}": Told(200, Shape(Field("host", NAME), Field("status", _ENABLED))),
+    "GET /os-hosts/{host}/startup": Told(200),
+    "GET /os-hosts/{host}/shutdown": Told(200),
+    "GET /os-hosts/{host}/reboot": Told(200),
     f"GET {_A}": Told(200, Shape(Field("aggregates", array(_WHOLE)))),
     f"POST {_A}": Told(200, Shape(Field("aggregate", _BORN))),
     f"GET {_A}/{{aggregate_id}}": Told(200, _AGGREGATE),
