@@ -32,6 +32,7 @@ class OrdersCase(FakeHostCase):
 
     steps = (
         Step(step="pause", server="slow", seconds=0.6),
+        Step(step="pause", server="lasting", seconds=3),
         Step(step="suspend", server="odd", error="no", unavailable=True),
     )
 
@@ -191,7 +192,7 @@ class FailureTest(OrdersCase):
 
     def test_an_order_that_takes_long_is_told_of_now_and_then(self) -> None:
         self.patch(actions, "_RENEWS", 0.0)
-        server = self.active("slow")
+        server = self.active("lasting")
         self.cell.act(server, Pause())
         self.until("it is begun", lambda: bool(self.cell.get(server).task_worker))
         first = self.cell.get(server)
