@@ -5,6 +5,7 @@ from kilonova.api import (
     availability_zones,
     compute_services,
     decisions,
+    desired,
     extensions,
     external_events,
     flavor_details,
@@ -63,6 +64,7 @@ ROUTES: tuple[Route, ...] = (
 
 OWN_ROUTES: tuple[Route, ...] = (
     *decisions.ROUTES,
+    *desired.ROUTES,
     *operator_tasks.ROUTES,
     *plans.ROUTES,
     *vitals.ROUTES,

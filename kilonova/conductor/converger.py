@@ -17,13 +17,21 @@ from oslo_config import cfg
 from prometheus_client import Counter
 
 from kilonova.conductor import aggregate_mirror, plan
+from kilonova.conductor.desired import DesiredRepair
 from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import KilonovaError
-from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
+from kilonova.core.ids import (
+    CELL0,
+    CellUuid,
+    HostName,
+    InstanceUuid,
+    NodeName,
+    ProviderUuid,
+)
 from kilonova.core.instance import Instance
 from kilonova.core.report import Tried
 from kilonova.core.scheduling import Destination
@@ -89,6 +97,7 @@ class Converger:
         self._moves = MoveRepairs(
             conf, (self._api_db, self._cells, self._placement), conductor.moves
         )
+        self._desired = DesiredRepair(conf, collaborators, self._drive, notices)
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
@@ -133,6 +142,7 @@ class Converger:
         self._attempt("cells", self._cells.refresh)
         begun = self._begin_cells()
         self._attempt("aggregates", self._mirror_aggregates)
+        self._attempt("desired servers", self._converge_desired)
         wait(begun, timeout=self._interval)
 
     def _begin_cells(self) -> list[Future[None]]:
@@ -181,7 +191,13 @@ class Converger:
         if stale:
             LOG.info("Driving again: %s", ", ".join(stale))
             REPAIRS.labels("drive").inc(len(stale))
-            self._conductor.build_servers(service_context(), BuildServers(instance_uuids=stale))
+            self._drive(stale)
+
+    def _drive(self, uuids: tuple[InstanceUuid, ...]) -> None:
+        self._conductor.build_servers(service_context(), BuildServers(instance_uuids=uuids))
+
+    def _converge_desired(self) -> None:
+        REPAIRS.labels("desired").inc(self._desired.converge())
 
     def _forget_decisions(self) -> None:
         now = utcnow()

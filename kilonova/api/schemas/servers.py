@@ -159,7 +159,7 @@ _KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
 _NETWORKS_REQUIRED: Version = (2, 37)
 
 _ONE_OR_MANY: Schema = {"oneOf": [UUID, {"type": "array", "items": UUID}]}
-_HINTS: Schema = closed(
+HINTS: Schema = closed(
     {
         "group": _ONE_OR_MANY,
         "different_host": _ONE_OR_MANY,
@@ -179,8 +179,8 @@ def _create(version: Version, *required: str) -> Schema:
     return closed(
         {
             "server": closed(keys, *required),
-            "os:scheduler_hints": _HINTS,
-            "OS-SCH-HNT:scheduler_hints": _HINTS,
+            "os:scheduler_hints": HINTS,
+            "OS-SCH-HNT:scheduler_hints": HINTS,
         },
         "server",
     )
@@ -201,6 +201,25 @@ def _required(version: Version) -> tuple[str, ...]:
 CREATE = Schemas({version: _create(version, *_required(version)) for version in _steps()})
 PLAN = Schemas({MINIMUM: _create(MAXIMUM, "flavorRef")})
 """The same without what has nothing to do with whether there is a host."""
+
+_OF_ONE = frozenset(
+    {
+        "name",
+        "hostname",
+        "adminPass",
+        "min_count",
+        "max_count",
+        "return_reservation_id",
+        "host",
+        "hypervisor_hostname",
+    }
+)
+MANY: Schema = {
+    key: schema
+    for key, since, until, schema in _KEYS
+    if since <= MAXIMUM <= until and key not in _OF_ONE
+}
+"""The keys of ``server`` that mean the same of each of many servers that are made one after another."""
 
 _CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
     (
