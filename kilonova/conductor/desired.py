@@ -7,7 +7,7 @@ second server at an index: see ``db.desired``.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,8 +20,8 @@ from kilonova.conductor.server_end import ServerEnd
 from kilonova.core import desired_plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import new_request_id
-from kilonova.core.desired import Desired, Slot, Template
-from kilonova.core.desired_plan import Drop, Finish, Start, Stop, Vacate
+from kilonova.core.desired import Desired, Template
+from kilonova.core.desired_plan import Drop, Finish, Start, Step, Stop, Vacate
 from kilonova.core.errors import Invalid, KilonovaError, QuotaExceeded, ServerLocked
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.new_server import of_template
@@ -39,7 +39,9 @@ from kilonova.rpc.connect import Buses
 
 LOG = logging.getLogger(__name__)
 
-_PAGE = 100
+_PAGE = 20
+"""Desired servers that are looked at together: with a thousand each, as many as a statement can name."""
+
 _STARTED_AT_ONCE = 100
 """Servers that one transaction accepts."""
 
@@ -94,18 +96,19 @@ class DesiredRepair:
         """Find whatever differs from what is desired. Only reads."""
         after = ""
         while page := store.list_desired(self._api_db, None, after=after, limit=_PAGE):
+            now = utcnow()
             slots = store.slots_of(self._api_db, [desired.uuid for desired in page])
+            servers = [s.server for some in slots.values() for s in some if s.server is not None]
+            actual = look(self._api_db, self._cells, servers, now - self._lost_after)
             for desired in page:
-                yield from self._of(desired, slots.get(desired.uuid, []))
+                steps = desired_plan.plan(desired, slots.get(desired.uuid, []), actual, now)
+                yield from self._of(desired, steps)
             after = page[-1].uuid
 
-    def _of(self, desired: Desired, slots: Sequence[Slot]) -> Iterator[Finding]:
-        now = utcnow()
-        servers = [slot.server for slot in slots if slot.server is not None]
-        actual = look(self._api_db, self._cells, servers, now - self._lost_after)
+    def _of(self, desired: Desired, steps: Iterable[Step]) -> Iterator[Finding]:
         starts: defaultdict[int, list[Start]] = defaultdict(list)
         rest: list[Finding] = []
-        for step in desired_plan.plan(desired, slots, actual, now):
+        for step in steps:
             match step:
                 case Start():
                     starts[step.after.generation].append(step)

@@ -17,6 +17,8 @@ from kilonova.core.states import TaskState, VmState
 
 MOST = 1000
 """Servers that one record can desire."""
+MOST_OF_PROJECT = 100
+"""Records of one project: each is looked at in every round of the converger."""
 
 _FREE_FAILURES = 3
 """So many failures one after another are followed by a start at once."""

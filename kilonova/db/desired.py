@@ -14,8 +14,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from kilonova.core.desired import Desired, Ending, Slot, Template
-from kilonova.core.errors import Conflict, DuplicateName, NotFound
+from kilonova.core.desired import MOST_OF_PROJECT, Desired, Ending, Slot, Template
+from kilonova.core.errors import Conflict, DuplicateName, NotFound, QuotaExceeded
 from kilonova.core.ids import InstanceUuid, ProjectId
 from kilonova.core.quota import Limits
 from kilonova.core.server_group import ServerGroup
@@ -50,10 +50,15 @@ def create(
 
     Raises:
         DuplicateName: the project has some of that name.
-        QuotaExceeded: the project has as many server groups as it may have.
+        QuotaExceeded: the project has as many of them, or server groups, as it may have.
     """
+    count = sa.select(sa.func.count()).where(_desired.c.project_id == desired.project_id)
 
     def work(connection: sa.Connection) -> None:
+        if connection.execute(count).scalar_one() >= MOST_OF_PROJECT:
+            raise QuotaExceeded(
+                f"A project has desired servers under at most {MOST_OF_PROJECT} names."
+            )
         connection.execute(sa.insert(_desired), [msgspec.structs.asdict(desired)])
         _add_generation(connection, desired, template)
         if group is not None:

@@ -102,6 +102,14 @@ class FindTest(DesiredCase):
         store.create(self.db, others, template(), None, Limits())
         self.assertEqual(others, store.find(self.db, "web1", ProjectId("project-b")))
 
+    def test_a_project_has_a_hundred_of_them_at_most(self) -> None:
+        for number in range(2, 101):
+            store.create(self.db, wanted(number), template(), None, Limits())
+        more = wanted(101)
+        self.assertRaises(QuotaExceeded, store.create, self.db, more, template(), None, Limits())
+        others = msgspec.structs.replace(more, project_id=ProjectId("project-b"))
+        store.create(self.db, others, template(), None, Limits())
+
     def test_a_name_that_is_anothers_uuid_finds_that_one_by_its_uuid(self) -> None:
         store.create(self.db, wanted(2, name=self.uuid), template(), None, Limits())
         self.assertEqual(self.desired, store.find(self.db, self.uuid, PROJECT))
