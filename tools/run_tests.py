@@ -10,9 +10,9 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import subunit
 import testtools
@@ -33,6 +33,9 @@ WORKERS = {"unit": 2, "functional": 2}
 SERVED = ("integration", "faults", "performance")
 """The parts whose processes are looked for at the end."""
 
+LOGGED = 60
+"""How many lines of a part's logs are printed when it failed."""
+
 MARK = "KILONOVA_TEST_RUN"
 """A variable that every process of the run inherits."""
 
@@ -42,8 +45,19 @@ class Tally:
     """What a run came to."""
 
     passed: int = 0
-    failed: int = 0
     skipped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """How many failed."""
+        return len(self.failures)
+
+    def add(self, other: "Tally") -> None:
+        """Take in what another part came to."""
+        self.passed += other.passed
+        self.skipped += other.skipped
+        self.failures += other.failures
 
     def check(self, what: str, *, good: bool) -> None:
         """Count one check that is not a test."""
@@ -51,7 +65,7 @@ class Tally:
         if good:
             self.passed += 1
         else:
-            self.failed += 1
+            self.failures.append(what)
 
     def take(self, test: dict[str, Any]) -> None:
         """Count a test that ended, and print it unless it passed quickly."""
@@ -67,7 +81,7 @@ class Tally:
             reason = test["details"].get("reason")
             print(f"skip   {test['id']}: {reason.as_text() if reason else ''}", flush=True)
         elif status != "exists":
-            self.failed += 1
+            self.failures.append(test["id"])
             print(f"FAILED {test['id']} ({status}, {seconds:.1f} s)")
             for name, detail in test["details"].items():
                 if detail.content_type.type == "text":
@@ -101,22 +115,29 @@ def run_part(part: str, patterns: list[str], total: Tally) -> int:
     found = Tally()
     command = [str(PROGRAMS / "stestr"), "--test-path", f"tests/{part}", "--top-dir", "."]
     # A repository of its own: two runs in one checkout do not meet.
-    with tempfile.TemporaryDirectory() as results:
+    with tempfile.TemporaryDirectory() as results, tempfile.TemporaryFile() as logged:
         command += ["--repo-url", results, "run", "--subunit"]
         command += ["--concurrency", str(WORKERS.get(part, 1)), *patterns]
-        runner = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        runner = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=logged)
         summary = testtools.StreamToDict(found.take)
         source = subunit.ByteStreamToStreamResult(runner.stdout, non_subunit_name="stdout")
         summary.startTestRun()
         source.run(_WithoutOutput(summary))
         summary.stopTestRun()
         status = runner.wait()
-    total.passed += found.passed
-    total.failed += found.failed
-    total.skipped += found.skipped
+        if status or found.failed:
+            _print_end(logged)
+    total.add(found)
     if status and not found.failed and (found.ran or not patterns):
         total.check(f"stestr of {part} (exit {status})", good=False)
     return found.ran
+
+
+def _print_end(logged: BinaryIO) -> None:
+    """Print the last lines that the tests of a part logged."""
+    logged.seek(0)
+    lines = logged.read().decode(errors="replace").splitlines()
+    print("--- logged last", *lines[-LOGGED:], sep="\n", flush=True)
 
 
 class _WithoutOutput(testtools.StreamResult):  # type: ignore[misc]
@@ -189,6 +210,7 @@ def main() -> int:
         left = leftovers()
         print("".join(f"left behind: {pid} {command}\n" for pid, command in left.items()), end="")
         total.check("no process left behind", good=not left)
+    print("".join(f"failed: {what}\n" for what in total.failures), end="")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return 1 if total.failed or not total.ran else 0
 
