@@ -141,6 +141,7 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
         "project_id": _project(asked, rule, privileged=privileged),
         "equal": dict(_equal(asked, privileged=privileged)),
         "deleted": _deleted(asked, privileged=privileged),
+        "soft_deleted": _flag(asked, "soft_deleted", when=ALWAYS if privileged else NEVER),
         "name": _name(asked),
         "locked": _flag(asked, "locked", when=Since.LOCK_REASON),
         "config_drive": _flag(
@@ -268,6 +269,8 @@ def _read_status(asked: Asked, wanted: dict[str, Any], *, privileged: bool) -> b
         if not privileged:
             raise Forbidden("Only administrators may list deleted instances")
         wanted["deleted"] = None if wanted["deleted"] is False else wanted["deleted"]
+    if privileged and any(vm == VmState.SOFT_DELETED for vm, _ in pairs):
+        wanted["soft_deleted"] = True
     wanted["states"] = pairs
     wanted["busy"] = _BUSY
     return True
