@@ -17,6 +17,7 @@ from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_a
 from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
+from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
@@ -26,7 +27,7 @@ from kilonova.compute.libvirt.domain_xml import (
     record_of,
     vnc_port,
 )
-from kilonova.compute.libvirt.elements.place import LISTEN, Place
+from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.figures import WANTED, figures
 from kilonova.compute.libvirt.node import memory_mb, pci_devices
 from kilonova.compute.libvirt.resizes import Resizes
@@ -68,6 +69,7 @@ class LibvirtDriver(Resizes):
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
+        self._door = ConsoleDoor(conf.my_ip)
         self._pci: tuple[PciPool, ...] | None = None
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
@@ -278,19 +280,24 @@ class LibvirtDriver(Resizes):
         return self._libvirt.use(measure)
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
-        """See ``Driver``. Guests have a screen over VNC; their serial line goes to a file."""
-        if kind != "novnc" or self._is_test:
+        """See ``Driver``. Guests have a screen over VNC, and a serial line at a socket."""
+        socket = self._disks.console_socket(uuid)
+        kinds = {"novnc"} | ({"serial"} if socket else set())
+        if kind not in kinds or self._is_test:
             self._on(uuid, lambda domain: None)
             raise Invalid(f"Unavailable console type {kind}.")
 
-        def find(connection: Any) -> ConsoleAddress:
+        def find(connection: Any) -> int | None:
             domain = connection.lookupByUUIDString(uuid)
-            port = vnc_port(domain.XMLDesc(0))
-            if port is None:
-                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
-            return ConsoleAddress(host=LISTEN, port=port)
+            return vnc_port(domain.XMLDesc(0))
 
-        return self._libvirt.use(find)
+        port = self._libvirt.use(find)
+        if port is None:
+            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+        try:
+            return self._door.tell(Inside(port=port) if kind == "novnc" else Inside(path=socket))
+        except OSError as error:
+            raise BuildFailed("This host cannot open its door to consoles.") from error
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -340,6 +347,7 @@ class LibvirtDriver(Resizes):
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._door.close()
         self._cards.close()
         self._libvirt.close()
 
