@@ -29,9 +29,9 @@ from kilonova.compute.libvirt.domain_xml import (
 )
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.figures import WANTED, figures
-from kilonova.compute.libvirt.node import memory_mb, pci_devices
+from kilonova.compute.libvirt.node import memory_mb
+from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.resizes import Resizes
-from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
@@ -48,7 +48,7 @@ from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
-from kilonova.core.scheduling import PciPool
+from kilonova.core.pinning import counted, pooled
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
@@ -70,7 +70,7 @@ class LibvirtDriver(Resizes):
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
         self._door = ConsoleDoor(conf.my_ip)
-        self._pci: tuple[PciPool, ...] | None = None
+        self._parts = GuestParts(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
             self._libvirt.use(self._cards.ensure)
@@ -103,6 +103,7 @@ class LibvirtDriver(Resizes):
             for name in used:
                 used[name] += record.resources.get(name, 0)
         node = NodeName(self._host)
+        free = self._parts.free(connection)
         return NodeReport(
             node=node,
             provider_uuid=provider_uuid(self._host, node),
@@ -123,15 +124,9 @@ class LibvirtDriver(Resizes):
             booted_at=booted_at(),
             servers=servers,
             metrics=self._load.metrics(),
-            pci=self._devices(connection),
-            numa=numa_cells(connection.getCapabilities(), apart),
+            pci=pooled(free.devices),
+            numa=counted(free.cells),
         )
-
-    def _devices(self, connection: Any) -> tuple[PciPool, ...]:
-        """Return the host's PCI devices for guests, read once: which they are changes with its set-up."""
-        if self._pci is None:
-            self._pci = pci_pools([device.XMLDesc() for device in pci_devices(connection)])
-        return self._pci
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``."""
@@ -168,7 +163,7 @@ class LibvirtDriver(Resizes):
         if not self._is_test:
             place = self._disks.place(instance, self._cards.place(instance.uuid, place))
         try:
-            return domain_xml(instance, place)
+            return domain_xml(instance, self._parts.place(connection, instance, place))
         except Malformed as error:
             raise BuildAborted(error.message) from error
 
@@ -180,6 +175,7 @@ class LibvirtDriver(Resizes):
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
+        self._parts.give_back(uuid)
         self._records.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
