@@ -16,10 +16,10 @@ import msgspec
 
 from kilonova.api import server_create
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import BOOLEAN, SHORT, closed, is_true, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.schemas.desired import CHANGE, CREATE
-from kilonova.api.versions import MINIMUM
 from kilonova.api.views import desired as views
 from kilonova.core.clock import utcnow
 from kilonova.core.desired import Desired, Template
@@ -35,7 +35,7 @@ _USUAL = 100
 _NUMBER: dict[str, Any] = {"pattern": r"^[0-9]{1,10}\Z", "description": "a whole number"}
 _QUERY = Schemas(
     {
-        MINIMUM: closed(
+        ALWAYS: closed(
             {
                 "limit": values(_NUMBER, once=True),
                 "marker": values(SHORT, once=True),

@@ -1,6 +1,7 @@
 """Limits: ``/limits``, and the limits that other resources hold their requests against."""
 
 from kilonova.api import parameters
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import TEXT, values
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.views import quotas as views
@@ -8,7 +9,7 @@ from kilonova.core.ids import ProjectId, UserId
 from kilonova.core.quota import Limits, limits_in
 from kilonova.db import quotas
 
-_QUERY = parameters.queries({(2, 1): {"tenant_id": values(TEXT)}}, strict=(2, 75))
+_QUERY = parameters.queries({ALWAYS: {"tenant_id": values(TEXT)}}, strict=Since.STRICT_LISTS)
 
 
 def limits_of(asked: Asked, project: ProjectId, user: UserId | None = None) -> Limits:

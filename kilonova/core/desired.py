@@ -134,6 +134,7 @@ def life_of(vm_state: VmState, task_state: TaskState | None) -> Life:
         return Life.RUNNING
     if vm_state == VmState.BUILDING:
         return Life.BUILDING
-    # One that is off is broken once nobody is about to change that.
-    broken = vm_state == VmState.ERROR or (vm_state == VmState.STOPPED and task_state is None)
+    # One that is off, or deleted and kept, is broken once nobody is about to change that.
+    off = vm_state in (VmState.STOPPED, VmState.SOFT_DELETED) and task_state is None
+    broken = off or vm_state == VmState.ERROR
     return Life.BROKEN if broken else Life.HELD

@@ -74,7 +74,9 @@ def _read(
     found = dict.fromkeys(uuids, _GONE)
     for row in rows:
         fault = faults.get(row.uuid)
-        reason = fault.message if fault else "Its guest is off."
+        deleted = row.vm_state == VmState.SOFT_DELETED
+        off = "It was deleted." if deleted else "Its guest is off."
+        reason = fault.message if fault else off
         found[row.uuid] = _actual(row, reason, host_lost=row.host in lost)
     return found
 

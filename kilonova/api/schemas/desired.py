@@ -1,9 +1,9 @@
 """What a request about desired servers may say."""
 
+from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import NAME, closed
 from kilonova.api.routing import Schemas
 from kilonova.api.schemas.servers import HINTS, MANY, Schema
-from kilonova.api.versions import MINIMUM
 from kilonova.core.desired import MOST
 from kilonova.core.server_group import Policy
 
@@ -20,7 +20,7 @@ _HINTED = {"os:scheduler_hints": HINTS}
 
 CREATE = Schemas(
     {
-        MINIMUM: closed(
+        ALWAYS: closed(
             {
                 "desired": closed(_CREATED, "name", "count"),
                 "server": closed(MANY, "flavorRef", "imageRef", "networks"),
@@ -33,7 +33,7 @@ CREATE = Schemas(
 )
 CHANGE = Schemas(
     {
-        MINIMUM: closed(
+        ALWAYS: closed(
             {"desired": closed({"count": _COUNT}, "count"), "server": closed(MANY)} | _HINTED,
             minProperties=1,
         )

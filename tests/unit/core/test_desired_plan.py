@@ -134,6 +134,8 @@ class OneServerTest(testtools.TestCase):
             (VmState.ERROR, None, Life.BROKEN),
             (VmState.STOPPED, None, Life.BROKEN),
             (VmState.STOPPED, TaskState.POWERING_ON, Life.HELD),
+            (VmState.SOFT_DELETED, None, Life.BROKEN),
+            (VmState.SOFT_DELETED, TaskState.RESTORING, Life.HELD),
             (VmState.PAUSED, None, Life.HELD),
             (VmState.RESIZED, None, Life.HELD),
             (VmState.SHELVED_OFFLOADED, None, Life.HELD),
