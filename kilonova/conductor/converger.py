@@ -1,73 +1,126 @@
-"""The converger: compares what should be with what is, and sends on what stopped moving.
+"""The converger: compares what should be with what is, and mends what differs.
 
-One leads at a time, by a lease. Every repair may be done twice without harm, is logged with the server's
-UUID and counted.
+One leads at a time, by a lease. What it looks for stands in ``repairs``: every repair may be made twice
+without harm, is logged with the server's UUID and counted.
 """
 
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
+import msgspec
 from oslo_config import cfg
 from prometheus_client import Counter
 
-from kilonova.conductor import plan
-from kilonova.conductor.super_conductor import SuperConductor
-from kilonova.core.clock import utcnow
-from kilonova.core.context import RequestContext, service_context
-from kilonova.core.errors import KilonovaError
-from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
-from kilonova.core.instance import Instance
-from kilonova.core.scheduling import Destination
-from kilonova.core.states import Action, TaskState
-from kilonova.db import actions, build_requests, hosts, instances, leases, reports, unfinished
-from kilonova.db.cells import Cells, map_hosts, mapping_of
+from kilonova.conductor.leadership import Leadership
+from kilonova.conductor.repairs import OF_CELL, OF_DEPLOYMENT, Finding, Scene
+from kilonova.core.errors import KilonovaError, Unavailable
+from kilonova.core.ids import CELL0, InstanceUuid
+from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
-from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
-from kilonova.rpc.messages import BuildInstance, BuildServers, DeleteInstance
 
 LOG = logging.getLogger(__name__)
 
-REPAIRS = Counter("kilonova_converger_repairs", "What the converger sent on", ["repair"])
+REPAIRS = Counter("kilonova_converger_repairs", "What the converger mended", ["repair"])
+FAILURES = Counter("kilonova_converger_failures", "What it could not mend or look at", ["repair"])
 
-_UNTOUCHED = timedelta(seconds=15)
-"""A build request that no conductor took up for so long is driven again."""
-_NOT_BEGUN = timedelta(seconds=30)
-"""A build that its host did not begin for so long is sent again, under the next epoch."""
-_NOT_DELETED = timedelta(seconds=30)
-_NOT_DONE = timedelta(seconds=300)
-"""A stop, start or reboot that its host did not answer for so long is given up."""
+_INTERVALS = 3
+"""The lease's length, in intervals between rounds."""
 
-_GIVEN_UP = (
-    TaskState.POWERING_OFF,
-    TaskState.POWERING_ON,
-    TaskState.REBOOTING,
-    TaskState.REBOOTING_HARD,
-)
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one finding.
+
+    ``did`` is None where nothing was done: nobody was to act, it was no longer so, or it ``failed``, which
+    says why.
+    """
+
+    repair: str
+    cell: str
+    subject: str
+    differs: str
+    did: str | None = None
+    failed: str | None = None
+
+
+class Round:
+    """One comparison of everything. A repair that fails does not stop the others.
+
+    ``may_act`` is asked before each thing is mended.
+    """
+
+    def __init__(self, scene: Scene, may_act: Callable[[], bool]) -> None:
+        self._scene = scene
+        self._may_act = may_act
+        self.outcomes: list[Outcome] = []
+
+    def run(self) -> None:
+        """Look for everything that differs, and mend it."""
+        for name, of_deployment in OF_DEPLOYMENT.items():
+            self._look(name, "", partial(of_deployment, self._scene))
+        for cell in self._scene.cells.all():
+            if cell.uuid == CELL0:
+                continue
+            for name, of_cell in OF_CELL.items():
+                self._look(name, cell.name, partial(of_cell, self._scene, cell.uuid))
+
+    def _look(self, name: str, cell: str, find: Callable[[], Iterable[Finding]]) -> None:
+        try:
+            for finding in find():
+                outcome = Outcome(name, cell, finding.subject, finding.differs)
+                if not self._may_act():
+                    self.outcomes.append(outcome)
+                elif not self._mend(finding, outcome):
+                    return
+        except KilonovaError as error:
+            self._fail(Outcome(name, cell, "", "could not be looked at"), error)
+        except Exception as error:
+            LOG.exception("Converging %s failed", name)
+            self._fail(Outcome(name, cell, "", "could not be looked at"), error)
+
+    def _mend(self, finding: Finding, outcome: Outcome) -> bool:
+        """Mend one thing; False if a part is away, and the others of its kind have to wait."""
+        try:
+            did = finding.mend()
+        except KilonovaError as error:
+            self._fail(outcome, error)
+            return not isinstance(error, Unavailable)
+        if did is not None:
+            LOG.info("Repair %s: %s: %s: %s", outcome.repair, finding.subject, finding.differs, did)
+            REPAIRS.labels(outcome.repair).inc()
+        self.outcomes.append(msgspec.structs.replace(outcome, did=did or "no longer so"))
+        return True
+
+    def _fail(self, outcome: Outcome, error: Exception) -> None:
+        FAILURES.labels(outcome.repair).inc()
+        self.outcomes.append(msgspec.structs.replace(outcome, failed=str(error)))
 
 
 class Converger:
-    """Runs a round every ``converge_interval`` seconds while it holds the lease."""
+    """Makes a round every ``converge_interval`` seconds while it holds the lease."""
 
     def __init__(
         self,
         conf: cfg.ConfigOpts,
         collaborators: tuple[Database, Cells, Buses, Placement],
-        conductor: SuperConductor,
+        drive: Callable[[tuple[InstanceUuid, ...]], None],
     ) -> None:
-        self._api_db, self._cells, self._buses, self._placement = collaborators
+        self.scene = scene_of(conf, collaborators, drive)
         self._interval = conf.converge_interval
-        self._build_timeout = conf.instance_build_timeout
-        self._conductor = conductor
-        self._holder = f"{conf.host}-{uuid.uuid4()}"
+        self._leadership = Leadership(
+            self.scene.api_db,
+            "converger",
+            f"{conf.host}-{uuid.uuid4()}",
+            timedelta(seconds=_INTERVALS * self._interval),
+        )
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
-        self._failing: set[str] = set()
+        self._failing: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Begin."""
@@ -76,8 +129,12 @@ class Converger:
     def stop(self) -> None:
         """End after the repair in hand, and let another lead."""
         self._stopped.set()
-        self._thread.join(timeout=5)
-        self._attempt("lease", lambda: leases.let_go(self._api_db, "converger", self._holder))
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        try:
+            self._leadership.let_go()
+        except KilonovaError as error:
+            LOG.info("Another converger has to wait for the lease's end: %s", error)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval):
@@ -87,128 +144,42 @@ class Converger:
                 LOG.exception("A round of the converger failed")
 
     def round(self) -> None:
-        """Do everything once, if this converger leads. One part's failure does not stop the others."""
-        length = timedelta(seconds=3 * self._interval)
-        held: list[int | None] = []
-        self._attempt(
-            "lease",
-            lambda: held.append(
-                leases.hold(self._api_db, "converger", self._holder, utcnow(), length)
-            ),
-        )
-        if not held or held[0] is None:
-            return
-        self._attempt("build requests", self._drive_stale)
-        for cell in self._cells.all():
-            if cell.uuid == CELL0:
-                continue
-            for name, repair in (
-                ("hosts", self._map_hosts),
-                ("late builds", self._fail_late),
-                ("builds", self._send_again),
-                ("deletes", self._delete_again),
-                ("tasks", self._give_up_tasks),
-            ):
-                self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
-
-    def _attempt(self, what: str, repair: Callable[[], None]) -> None:
+        """Mend everything once, if this converger leads, and as long as it does."""
         try:
-            repair()
+            if not self._leadership.take():
+                return
         except KilonovaError as error:
-            if what not in self._failing:
-                LOG.warning("Converging %s failed: %s", what, error)
-            self._failing.add(what)
-        else:
-            if what in self._failing:
-                LOG.info("Converging %s works again", what)
-            self._failing.discard(what)
-
-    def _drive_stale(self) -> None:
-        stale = build_requests.stale(self._api_db, utcnow(), untouched=_UNTOUCHED)
-        if stale:
-            LOG.info("Driving again: %s", ", ".join(stale))
-            REPAIRS.labels("drive").inc(len(stale))
-            self._conductor.build_servers(service_context(), BuildServers(instance_uuids=stale))
-
-    def _map_hosts(self, cell: CellUuid) -> None:
-        map_hosts(self._api_db, cell, hosts.hosts_of(self._cells.database(cell)))
-
-    def _fail_late(self, cell: CellUuid) -> None:
-        if not self._build_timeout:
+            self._tell({"the lease": str(error)})
             return
-        now = utcnow()
-        database = self._cells.database(cell)
-        before = now - timedelta(seconds=self._build_timeout)
-        for late in unfinished.building_since(database, before):
-            fault = plan.timed_out(self._build_timeout, now)
-            if reports.fail(database, late.uuid, late.epoch, fault):
-                self._note("late", late)
-                self._placement.free([late.uuid])
+        one = Round(self.scene, self._leads)
+        one.run()
+        self._tell({f"{o.repair} {o.cell}".strip(): o.failed for o in one.outcomes if o.failed})
 
-    def _send_again(self, cell: CellUuid) -> None:
-        database = self._cells.database(cell)
-        for waiting in unfinished.never_begun(database, utcnow() - _NOT_BEGUN):
-            mapping = mapping_of(self._api_db, waiting.uuid)
-            if mapping is None or mapping.cell_uuid is None:
-                # Its build request is still there: it is settled, or cleared away, by who drives that.
-                continue
-            if mapping.cell_uuid != cell:
-                # It lives elsewhere: who placed it here had lost it to another conductor by then.
-                instances.remove(database, [waiting.uuid])
-                continue
-            chosen = self._destination(waiting, cell)
-            to = (chosen.host, chosen.node, chosen.availability_zone)
-            if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
-                continue
-            again = instances.get(database, waiting.uuid)
-            if again is not None:
-                self._note("build", again)
-                message = BuildInstance(instance=again, destination=chosen)
-                context = self._context(cell, again, Action.CREATE)
-                self._bus(cell).cast(context, message, host=chosen.host)
+    def _leads(self) -> bool:
+        return not self._stopped.is_set() and self._leadership.holds()
 
-    def _destination(self, instance: Instance, cell: CellUuid) -> Destination:
-        held = self._placement.held_by(instance.uuid)
-        return Destination(
-            host=instance.host or HostName(""),
-            node=instance.node or NodeName(""),
-            cell_uuid=cell,
-            provider_uuid=ProviderUuid(next(iter(held), "")),
-            availability_zone=instance.availability_zone or "",
-            allocation=held,
-        )
+    def _tell(self, failed: dict[str, str]) -> None:
+        """Log what fails when it begins to, and when it works again."""
+        for what in failed.keys() - self._failing:
+            LOG.warning("Converging %s failed: %s", what, failed[what])
+        for what in self._failing - failed.keys():
+            LOG.info("Converging %s works again", what)
+        self._failing = frozenset(failed)
 
-    def _delete_again(self, cell: CellUuid) -> None:
-        now = utcnow()
-        database = self._cells.database(cell)
-        deleting = unfinished.in_task(database, [TaskState.DELETING], now - _NOT_DELETED)
-        for instance in deleting:
-            self._note("delete", instance)
-            # Again, because the API may have got no further than to begin.
-            build_requests.queue_for_delete(self._api_db, instance.uuid)
-            if instance.host is None:
-                self._placement.free([instance.uuid])
-                instances.mark_deleted(database, [instance.uuid], now)
-            else:
-                message = DeleteInstance(instance=instance)
-                context = self._context(cell, instance, Action.DELETE)
-                self._bus(cell).cast(context, message, host=instance.host)
 
-    def _give_up_tasks(self, cell: CellUuid) -> None:
-        database = self._cells.database(cell)
-        for instance in unfinished.in_task(database, _GIVEN_UP, utcnow() - _NOT_DONE):
-            self._note("task", instance)
-            instances.update(database, instance.uuid, {"task_state": None})
-
-    def _context(self, cell: CellUuid, instance: Instance, action: Action) -> RequestContext:
-        """Return the context in which an action is carried on, so that its events stay together."""
-        return service_context(
-            actions.request_of(self._cells.database(cell), instance.uuid, action)
-        )
-
-    def _bus(self, cell: CellUuid) -> Bus:
-        return self._buses.at(self._cells.get(cell).transport_url)
-
-    def _note(self, repair: str, instance: Instance) -> None:
-        LOG.info("Repair %s: %s on %s", repair, instance.uuid, instance.host)
-        REPAIRS.labels(repair).inc()
+def scene_of(
+    conf: cfg.ConfigOpts,
+    collaborators: tuple[Database, Cells, Buses, Placement],
+    drive: Callable[[tuple[InstanceUuid, ...]], None],
+) -> Scene:
+    """Return what a configuration lets repairs look at."""
+    api_db, cells, buses, placement = collaborators
+    return Scene(
+        api_db=api_db,
+        cells=cells,
+        buses=buses,
+        placement=placement,
+        drive=drive,
+        build_timeout=conf.instance_build_timeout,
+        down_time=conf.service_down_time,
+    )

@@ -34,7 +34,7 @@ class ConductorService:
             self._databases.append(api_db)
             collaborators = (api_db, cells, buses, placement)
             self._super = SuperConductor(conf, collaborators)
-            self._converger = Converger(conf, collaborators, self._super)
+            self._converger = Converger(conf, collaborators, self._super.arrive)
         if conf.database.connection:
             cell_db = Database(conf.database.connection, pool_size=_POOL)
             self._databases.append(cell_db)

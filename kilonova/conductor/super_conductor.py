@@ -66,7 +66,11 @@ class SuperConductor:
 
     def build_servers(self, _context: RequestContext, message: BuildServers) -> None:
         """Take note of servers to build."""
-        for instance_uuid in message.instance_uuids:
+        self.arrive(message.instance_uuids)
+
+    def arrive(self, uuids: Sequence[InstanceUuid]) -> None:
+        """Have build requests driven, together with whatever else arrives."""
+        for instance_uuid in uuids:
             self._arrived.put(instance_uuid)
 
     def _run(self) -> None:

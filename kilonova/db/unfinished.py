@@ -43,6 +43,17 @@ def in_task(
     return _find(cell_db, _instances.c.task_state.in_(tasks), _instances.c.updated_at < before)
 
 
+def give_up(cell_db: Database, instance: Instance) -> bool:
+    """Let nothing be under way with a server any more; False if its task is not the one that was read."""
+    same = sa.and_(
+        _instances.c.uuid == instance.uuid,
+        _instances.c.task_state == instance.task_state,
+        _instances.c.updated_at == instance.updated_at,
+    )
+    change = sa.update(_instances).where(same).values(task_state=None)
+    return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+
 def building_since(cell_db: Database, before: datetime) -> tuple[Instance, ...]:
     """Return servers that were created before ``before`` and are still building."""
     building = (

@@ -13,7 +13,7 @@ from datetime import timedelta
 import testscenarios
 from testtools.content import text_content
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from kilonova.db import build_requests
 from tests.faults.storm import Storm
 from tests.functional.pipeline.case import PipelineCase
@@ -39,8 +39,8 @@ class StormTest(PipelineCase):
     more = "[quota]\ninstances = 30\ncores = -1\nram = -1\n"
 
     def setUp(self) -> None:
-        for name in ("_UNTOUCHED", "_NOT_BEGUN", "_NOT_DELETED"):
-            self.patch(converger, name, timedelta(seconds=1))
+        for name in ("UNTOUCHED", "NOT_BEGUN", "NOT_DELETED"):
+            self.patch(patience, name, timedelta(seconds=1))
         self.patch(build_requests, "LEASE", timedelta(seconds=3))
         super().setUp()
         self.wire = Wire(self)

@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from kilonova.db import build_requests
 from kilonova.rpc.memory import MemoryBus
 from kilonova.rpc.messages import BuildInstance, BuildServers
@@ -26,8 +26,8 @@ class DeadPartsCase(PipelineCase):
     hosts = 2
 
     def setUp(self) -> None:
-        for name in ("_UNTOUCHED", "_NOT_BEGUN", "_NOT_DELETED"):
-            self.patch(converger, name, timedelta(seconds=0.5))
+        for name in ("UNTOUCHED", "NOT_BEGUN", "NOT_DELETED"):
+            self.patch(patience, name, timedelta(seconds=0.5))
         self.patch(build_requests, "LEASE", timedelta(seconds=3))
         super().setUp()
         self.wire = Wire(self)

@@ -1,0 +1,20 @@
+"""Every repair of the converger, by name, in the order in which they are made."""
+
+from collections.abc import Mapping
+
+from kilonova.conductor.repairs import builds, deletes, hosts, tasks
+from kilonova.conductor.repairs.scene import Finding, OfCell, OfDeployment, Scene
+
+__all__ = ["OF_CELL", "OF_DEPLOYMENT", "Finding", "OfCell", "OfDeployment", "Scene"]
+
+OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
+    "drive": builds.nobody_drives,
+}
+
+OF_CELL: Mapping[str, OfCell] = {
+    "map host": hosts.unmapped,
+    "late": builds.late,
+    "build": builds.not_begun,
+    "delete": deletes.not_finished,
+    "task": tasks.not_answered,
+}
