@@ -129,9 +129,12 @@ def delete(asked: Asked, server_id: str) -> Answer:
     # Read again: until the task was set, a build may have moved to another host.
     located = find_server(asked, server_id)
     _, cell = placed(located, Action.DELETE)
-    if located.instance.host is None:
-        # No host has anything of it.
+    if located.instance.host is None and located.instance.node is None:
+        # No host has anything of it, and it holds nothing.
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
+        return Answer(status=204)
+    if located.instance.host is None:
+        LOG.info("%s: deleting waits for the converger, which frees its claim", uuid)
         return Answer(status=204)
     message = DeleteInstance(instance=located.instance)
     try:

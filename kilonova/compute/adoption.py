@@ -121,7 +121,7 @@ class Adoption:
 
     def _end_build(self, context: RequestContext, instance: Instance) -> None:
         self._driver.destroy(instance.uuid)
-        failure = BuildFailure(reason="the host was restarted during the build")
+        failure = BuildFailure(reason="the host was restarted during the build", interrupted=True)
         self._reporter.send(
             InstanceReport(
                 instance_uuid=instance.uuid,

@@ -22,6 +22,7 @@ LOG = logging.getLogger(__name__)
 _LARGEST_BATCH = 200
 _TIMEOUT = 20.0
 _LONGEST_PAUSE = 5.0
+_REPORTS_OF_A_START = 1 << 32
 _TRIES = 3
 """Times that a report is offered which the conductor takes but cannot handle."""
 
@@ -48,6 +49,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._told: dict[InstanceUuid, Told] = {}
+        self._number = 0
         self._closed = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"report-{host}", daemon=True)
@@ -55,6 +57,11 @@ class Reporter:
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
+
+    def number_from(self, start: int) -> None:
+        """Number reports from here on above all that this host sent before its ``start``-th start."""
+        with self._lock:
+            self._number = max(self._number, start * _REPORTS_OF_A_START)
 
     def stop(self, seconds: float) -> None:
         """Send what is queued, for at most ``seconds``; the futures of the rest are cancelled."""
@@ -75,6 +82,9 @@ class Reporter:
             if self._closed:
                 answer.cancel()
                 return answer
+            if self._number:
+                self._number += 1
+                report = msgspec.structs.replace(report, number=self._number)
             self._queue.put((report, answer, self._note(report)))
         return answer
 

@@ -123,8 +123,9 @@ class ComputeService:
 
     def _adopt(self) -> None:
         guests = self._driver.guests()
-        message = ListInstances(host=self._host, guests=tuple(guests))
+        message = ListInstances(host=self._host, guests=tuple(guests), starting=True)
         answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
+        self._reporter.number_from(answer.start)
         self._adoption.adopt(guests, answer)
         self._handlers.adopted.set()
 

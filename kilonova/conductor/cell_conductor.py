@@ -6,18 +6,16 @@ from collections.abc import Sequence
 import msgspec
 
 from kilonova.conductor import plan
+from kilonova.conductor.rebuild import Rebuild
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import KilonovaError
-from kilonova.core.instance import Fault
 from kilonova.core.report import BuildFailure, InstanceReport
-from kilonova.core.scheduling import Destination
 from kilonova.db import hosted, hosts, instances, reports
 from kilonova.db.engine import Database
-from kilonova.placement.client import Claim, Placement
+from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import (
-    BuildInstance,
     HostInstances,
     ListInstances,
     ReportHost,
@@ -35,8 +33,8 @@ class CellConductor:
 
     def __init__(self, cell_db: Database, bus: Bus, placement: Placement) -> None:
         self._cell_db = cell_db
-        self._bus = bus
         self._placement = placement
+        self._rebuild = Rebuild(cell_db, bus, placement)
 
     def report_host(self, _context: RequestContext, message: ReportHost) -> Taken:
         """Store a host's sign of life and, if it says so, what it has."""
@@ -50,6 +48,7 @@ class CellConductor:
         return HostInstances(
             instances=instances.of_host(self._cell_db, message.host),
             disowned=hosted.not_on(self._cell_db, message.host, message.guests),
+            start=hosts.count_start(self._cell_db, message.host) if message.starting else 0,
         )
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
@@ -80,46 +79,22 @@ class CellConductor:
     def _try_next(
         self, context: RequestContext, report: InstanceReport, failure: BuildFailure
     ) -> None:
-        """Give a failed build to the next alternate that still has room, without scheduling again."""
+        """Give a failed build to the next host that still has room, or up.
+
+        What cannot be done now is left to the converger.
+        """
         LOG.info("%s: build failed: %s", report.instance_uuid, failure.reason)
         instance = instances.get(self._cell_db, report.instance_uuid)
-        if instance is None:
+        if instance is None or instance.epoch != report.epoch:
             return
-        left = list(failure.alternates) if failure.retry else []
-        while left:
-            chosen = left.pop(0)
-            claim = Claim(
-                consumer=instance.uuid,
-                project_id=instance.project_id,
-                user_id=instance.user_id,
-                allocation=chosen.allocation,
-            )
-            if not self._placement.claim([claim]):
-                self._move(context, report, chosen, tuple(left))
+        destinations = reports.destinations_of(self._cell_db, instance.uuid)
+        candidates = plan.next_hosts(destinations, failure, instance.epoch)
+        try:
+            waiting = self._rebuild.end(instance)
+            if waiting is None or self._rebuild.start(context, waiting, candidates):
                 return
-        self.give_up(report, plan.gave_up(failure, utcnow()))
-
-    def _move(
-        self,
-        context: RequestContext,
-        report: InstanceReport,
-        chosen: Destination,
-        alternates: tuple[Destination, ...],
-    ) -> None:
-        now = utcnow()
-        to = (chosen.host, chosen.node, chosen.availability_zone)
-        if not reports.move(self._cell_db, report.instance_uuid, report.epoch, to, now):
-            return
-        instance = instances.get(self._cell_db, report.instance_uuid)
-        if instance is not None:
-            message = BuildInstance(instance=instance, destination=chosen, alternates=alternates)
-            self._bus.cast(context, message, host=chosen.host)
-
-    def give_up(self, report: InstanceReport, fault: Fault) -> None:
-        """Put a server whose build failed for good into ERROR and free its claim."""
-        # First, because when Placement is away the host reports again, and this is done again.
-        self._placement.free([report.instance_uuid])
-        if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault):
-            reports.finish_action(
-                self._cell_db, report.instance_uuid, report.request_id, "Error", utcnow()
-            )
+            if self._rebuild.give_up(waiting, plan.gave_up(failure, utcnow())):
+                request = report.request_id
+                reports.finish_action(self._cell_db, instance.uuid, request, "Error", utcnow())
+        except KilonovaError as error:
+            LOG.warning("%s waits for the converger: %s", instance.uuid, error)

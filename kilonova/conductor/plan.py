@@ -1,5 +1,6 @@
 """What follows from a decision or from a failed build. Pure: values in, values out."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -12,7 +13,6 @@ from kilonova.core.states import Action, TaskState, VmState
 from kilonova.db.build_requests import Pending
 from kilonova.db.instances import Placed
 
-FIRST_EPOCH = 1
 SCHEDULED = "schedule_instances"
 
 
@@ -23,8 +23,12 @@ def place(pending: Pending, decision: Decision, began: datetime, now: datetime) 
     scheduled = ActionEvent(
         name=SCHEDULED, started_at=began, finished_at=now, result="Success", details=None
     )
-    instance = at(pending.instance, decision.destination, FIRST_EPOCH, now)
-    return Placed(instance=instance, action=_created(pending, scheduled, now))
+    instance = at(pending.instance, decision.destination, pending.epoch, now)
+    return Placed(
+        instance=instance,
+        action=_created(pending, scheduled, now),
+        destinations=(decision.destination, *decision.alternates),
+    )
 
 
 def refuse(pending: Pending, fault: Fault, began: datetime) -> Placed:
@@ -92,6 +96,30 @@ def gave_up(failure: BuildFailure, now: datetime) -> Fault:
         code=500,
         message=f"The server could not be built. {what}; the last one said: {failure.reason}",
         details=failure.details,
+        created_at=now,
+    )
+
+
+_MOST_BUILDS = 10
+"""Builds of one server after which one that was interrupted does not stay on its host once more: it may be
+what ends the host's service each time."""
+
+
+def next_hosts(
+    destinations: Sequence[Destination], failure: BuildFailure, epoch: int
+) -> tuple[Destination, ...]:
+    """Return where a build that failed on the first of ``destinations`` may be tried, in order."""
+    if not failure.retry:
+        return ()
+    here, others = tuple(destinations[:1]), tuple(destinations[1:])
+    return others + here if failure.interrupted and epoch < _MOST_BUILDS else others
+
+
+def died(now: datetime) -> Fault:
+    """Return the fault of a server whose host died while it was being built."""
+    return Fault(
+        code=500,
+        message="The host died while the server was being built, and no other host is left to try.",
         created_at=now,
     )
 

@@ -45,7 +45,6 @@ class SuperConductor:
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._alternates = conf.scheduler.max_attempts - 1
         self._build_timeout = conf.instance_build_timeout
-        self._token = str(uuid.uuid4())
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -99,7 +98,8 @@ class SuperConductor:
             DatabaseUnavailable: nothing was taken, or what was taken is driven again after its lease.
         """
         now = utcnow()
-        pending = build_requests.take(self._api_db, uuids, self._token, now)
+        # Anew each time: a thread that stood still is as much another driver as another conductor is.
+        pending = build_requests.take(self._api_db, uuids, str(uuid.uuid4()), now)
         withdrawn = [p for p in pending if p.withdrawn]
         if withdrawn:
             self._or_give_back(self._clear_away, withdrawn)
@@ -125,7 +125,7 @@ class SuperConductor:
         except KilonovaError as error:
             LOG.warning("%d build requests are given back: %s", len(group), error)
             given_back = [p.instance.uuid for p in group]
-            build_requests.release(self._api_db, given_back, self._token)
+            build_requests.release(self._api_db, given_back, group[0].driver)
 
     def _give_up(self, late: Sequence[Pending]) -> None:
         """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""
@@ -135,14 +135,14 @@ class SuperConductor:
         fault = plan.timed_out(self._build_timeout, now)
         refused = [plan.refuse(p, fault, now) for p in late]
         instances.insert(self._cells.database(CELL0), refused)
-        build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
+        build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), late[0].driver)
 
     def _finish_earlier(self, pending: Pending) -> bool:
         """Settle a server that an earlier driver had placed already; the converger sends it to its host."""
         found = pending.instance.uuid
         for cell in self._cells.all():
             if instances.get(self._cells.database(cell.uuid), found) is not None:
-                build_requests.settle(self._api_db, {found: cell.uuid}, self._token)
+                build_requests.settle(self._api_db, {found: cell.uuid}, pending.driver)
                 return True
         return False
 
@@ -152,21 +152,29 @@ class SuperConductor:
         log_under(context)
         by_uuid = {p.instance.uuid: p for p in group}
         message = SelectDestinations(
-            spec=group[0].spec, instance_uuids=tuple(by_uuid), alternates=self._alternates
+            spec=group[0].spec,
+            instance_uuids=tuple(by_uuid),
+            alternates=self._alternates,
+            epochs=tuple(p.epoch for p in group),
         )
         answer = self._buses.default().call(
             context, message, Destinations, timeout=_SCHEDULING_TIMEOUT
         )
         now = utcnow()
+        # Whoever stood still for too long meanwhile must not write where its successor does not look.
+        mine = build_requests.keep(self._api_db, tuple(by_uuid), group[0].driver, now)
         placed: defaultdict[CellUuid, list[tuple[Placed, Decision]]] = defaultdict(list)
         for decision in answer.decisions:
+            if decision.instance_uuid not in mine:
+                LOG.warning("%s is another conductor's by now", decision.instance_uuid)
+                continue
             one = plan.place(by_uuid[decision.instance_uuid], decision, began, now)
             placed[CellUuid(plan.cell_of(decision))].append((one, decision))
             LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
         for cell_uuid, here in placed.items():
             instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
-        settled = build_requests.settle(self._api_db, chosen, self._token)
+        settled = build_requests.settle(self._api_db, chosen, group[0].driver)
         if settled.lost:
             self._clear_away([p for p in group if p.instance.uuid in settled.lost])
         for cell_uuid, here in placed.items():
@@ -180,7 +188,7 @@ class SuperConductor:
         for cell in self._cells.all():
             instances.remove(self._cells.database(cell.uuid), uuids)
         self._placement.free(uuids)
-        build_requests.forget(self._api_db, uuids, self._token)
+        build_requests.forget(self._api_db, uuids, withdrawn[0].driver)
 
     def _send(
         self,

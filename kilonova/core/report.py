@@ -15,12 +15,13 @@ class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A build that did not succeed on its host.
 
     ``reason`` is fit for the tenant, ``details`` for the operator. With ``retry`` the next of
-    ``alternates`` is tried.
+    ``alternates`` is tried; one that was only ``interrupted`` may go on where it was.
     """
 
     reason: str
     details: str = ""
     retry: bool = True
+    interrupted: bool = False
     alternates: tuple[Destination, ...] = ()
 
 
@@ -31,6 +32,9 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     the cell database, and only a report that is not refused may spawn. A report with ``gone`` says that
     nothing of the server is left on the host. One with ``if_idle`` tells what a guest did by itself: it is
     refused while a task is under way, and for a server in ERROR.
+
+    ``number`` grows with every report of a host, across its restarts: one that comes after a later one
+    changes nothing any more. 0 is none.
     """
 
     instance_uuid: InstanceUuid
@@ -47,3 +51,4 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     gone: bool = False
     if_idle: bool = False
     events: tuple[ActionEvent, ...] = ()
+    number: int = 0

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index
+from sqlalchemy import BigInteger, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from kilonova.db.types import BigId, Json, LongText, Moment, Name, Uuid
@@ -18,6 +18,8 @@ class StoredInstance(CellBase):
     What lists filter and sort by are columns; what never changes (flavor, image, wishes) is one
     document. ``tags`` are joined by commas, with one before and one behind. ``epoch`` is the build that
     counts, ``begun_epoch`` the last that a host began and ``builder`` the token with which it did.
+    ``destinations`` are, while it is being built, where it is built and where else it may be;
+    ``reported`` is the number of the last report of its host.
     """
 
     __tablename__ = "instances"
@@ -62,6 +64,8 @@ class StoredInstance(CellBase):
     tags: Mapped[str] = mapped_column(LongText, default="")
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
+    destinations: Mapped[bytes | None] = mapped_column(Json)
+    reported: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class InstanceFault(CellBase):
@@ -125,7 +129,7 @@ class StoredEvent(CellBase):
 
 
 class StoredService(CellBase):
-    """A service of this cell; ``last_seen`` is its last sign of life."""
+    """A service of this cell; ``last_seen`` is its last sign of life, ``starts`` how often it began."""
 
     __tablename__ = "services"
     __table_args__ = (Index("services_named", "binary", "host", unique=True),)
@@ -141,6 +145,7 @@ class StoredService(CellBase):
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(Moment)
     last_seen: Mapped[datetime | None] = mapped_column(Moment)
+    starts: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class ComputeNode(CellBase):

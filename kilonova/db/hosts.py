@@ -57,6 +57,7 @@ def beat(
                 "enabled": True,
                 "forced_down": False,
                 "version": 1,
+                "starts": 0,
                 "created_at": now,
                 "last_seen": now,
             }
@@ -184,6 +185,29 @@ def list_nodes(cell_db: Database, wanted: NodeQuery = EVERY_NODE) -> tuple[Store
         )
         for row in cell_db.query(lambda c: c.execute(query).all())
     )
+
+
+def down(cell_db: Database, now: datetime, down_time: float) -> frozenset[HostName]:
+    """Return the compute hosts that gave no sign of life for ``down_time`` seconds, or are forced down."""
+    services = list_services(cell_db, binary=COMPUTE)
+    return frozenset(s.host for s in services if not s.is_up(now, down_time))
+
+
+def forced_down(cell_db: Database) -> frozenset[HostName]:
+    """Return the compute hosts of which somebody who knows says that they are dead."""
+    return frozenset(s.host for s in list_services(cell_db, binary=COMPUTE) if s.forced_down)
+
+
+def count_start(cell_db: Database, host: HostName) -> int:
+    """Count that a compute host starts, and return how often it did; 0 if it is not known."""
+    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
+    more = sa.update(_services).where(mine).values(starts=_services.c.starts + 1)
+
+    def work(connection: sa.Connection) -> int:
+        connection.execute(more)
+        return connection.execute(sa.select(_services.c.starts).where(mine)).scalar() or 0
+
+    return cell_db.write(work)
 
 
 def hosts_of(cell_db: Database) -> tuple[HostName, ...]:

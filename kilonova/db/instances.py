@@ -16,6 +16,7 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance, InstanceAction, Wishes
+from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
@@ -81,7 +82,7 @@ COLUMNS = (
 """What ``instance_of`` reads."""
 
 
-def row_of(instance: Instance) -> dict[str, Any]:
+def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict[str, Any]:
     """Return the columns' values of an instance."""
     row = {name: getattr(instance, name) for name in _PLAIN}
     key_pair = instance.wishes.key_pair
@@ -93,6 +94,8 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "reservation_id": instance.wishes.reservation_id,
         "begun_epoch": 0,
         "builder": "",
+        "destinations": _encode(destinations) if destinations else None,
+        "reported": 0,
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
@@ -127,11 +130,15 @@ def instance_of(row: Any) -> Instance:
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance that goes into a cell, with the action under which it does and, in cell0, the fault."""
+    """An instance that goes into a cell, with the action under which it does and, in cell0, the fault.
+
+    ``destinations`` are where it is built and, after that, where else it may be.
+    """
 
     instance: Instance
     action: InstanceAction
     fault: Fault | None = None
+    destinations: tuple[Destination, ...] = ()
 
 
 def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
@@ -165,7 +172,7 @@ def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]
 
 def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
     rows = (
-        (_INSERT, [row_of(p.instance) for p in placed]),
+        (_INSERT, [row_of(p.instance, p.destinations) for p in placed]),
         (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
         (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
         (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),

@@ -1,20 +1,23 @@
 """What compute hosts report of their servers, applied to the cell's database.
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
-is being deleted: so a late, repeated or reordered report changes nothing. What a guest did by itself is
-refused, too, while something else is under way with it.
+is being deleted. What a guest did by itself is refused, too, while something else is under way with it. A
+report that comes again, or after a later one of its host, counts as taken and changes nothing: so late,
+repeated and reordered reports do no harm.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
-from kilonova.core.ids import HostName, InstanceUuid, NodeName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import ActionEvent, Fault
 from kilonova.core.report import InstanceReport
+from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
@@ -35,9 +38,13 @@ _current = sa.and_(
     _instances.c.deleted.is_(False),
 )
 _GONE = sa.update(_instances).where(_current)
-_CHANGE = _GONE.where(_stays)
-_CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
-_BEGIN = _CHANGE.where(
+_STAYS = _GONE.where(_stays)
+_CHANGE = _STAYS.where(_instances.c.reported < sa.bindparam("b_number"))
+_CHANGE_IDLE = _CHANGE.where(_task.is_(None), _instances.c.vm_state != VmState.ERROR)
+_TAKEN_BEFORE = sa.select(_instances.c.uuid).where(
+    _current, _stays, _instances.c.reported >= sa.bindparam("b_number")
+)
+_BEGIN = _STAYS.where(
     # Not once it has ended: this question may come again long after it was answered.
     _instances.c.vm_state == VmState.BUILDING,
     # The same builder may ask again, because the answer to its first question was lost.
@@ -52,6 +59,13 @@ _FINISH = sa.update(_events).where(
     _events.c.name == sa.bindparam("b_name"),
     _events.c.finished_at.is_(None),
 )
+
+_encode = msgspec.json.Encoder().encode
+_decode_destinations = msgspec.json.Decoder(tuple[Destination, ...]).decode
+
+_NUMBERED = (_CHANGE, _CHANGE_IDLE)
+_LAST = (1 << 63) - 1
+"""What a report without a number is compared as: it counts, as ever, whenever it comes."""
 
 _SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name")
 
@@ -90,17 +104,29 @@ def _apply_one(
     values: dict[str, Any] = {
         name: value for name in _SIMPLE if (value := getattr(report, name)) is not UNSET
     }
+    if report.vm_state is not UNSET:
+        values["destinations"] = None
     values |= {"updated_at": now, "b_uuid": report.instance_uuid, "b_host": host}
     values |= {"b_epoch": report.epoch}
     if report.builder:
         values |= {"begun_epoch": report.epoch, "builder": report.builder}
         values |= {"b_builder": report.builder}
-    if not connection.execute(_change_of(report), values).rowcount:
-        return False
+    change = _change_of(report)
+    if change in _NUMBERED:
+        values |= {"b_number": report.number or _LAST}
+        values |= {"reported": report.number} if report.number else {}
+    if not connection.execute(change, values).rowcount:
+        return change in _NUMBERED and _taken_before(connection, values)
     if report.fault is not None:
         row = fault_row(report.instance_uuid, report.fault)
         connection.execute(sa.insert(table_of(InstanceFault)), [row])
     return True
+
+
+def _taken_before(connection: sa.Connection, values: Mapping[str, Any]) -> bool:
+    names = ("b_uuid", "b_host", "b_epoch", "b_number")
+    known = {name: values[name] for name in names}
+    return connection.execute(_TAKEN_BEFORE, known).first() is not None
 
 
 def _change_of(report: InstanceReport) -> sa.Update:
@@ -131,57 +157,87 @@ _STARTED_EARLIER = "compute__do_build_and_run_instance"
 """The event whose start is reported by itself; the others come finished, in one row."""
 
 
+def raise_epoch(
+    cell_db: Database, uuid: InstanceUuid, epoch: int, now: datetime, *, unbegun: bool = False
+) -> bool:
+    """End a build, so that nothing of it counts any more; the server waits under the next epoch.
+
+    With ``unbegun`` only if its host did not begin it. False if ``epoch`` no longer counts, the build is
+    done, or the server is being deleted: then nothing may be claimed or sent for it.
+    """
+    values = {"task_state": TaskState.SCHEDULING, "updated_at": now}
+    change = _end_epoch(uuid, epoch, values).where(_instances.c.vm_state == VmState.BUILDING)
+    if unbegun:
+        change = change.where(_instances.c.begun_epoch < epoch)
+    return bool(cell_db.write(lambda c: c.execute(change).rowcount))
+
+
+def destinations_of(cell_db: Database, uuid: InstanceUuid) -> tuple[Destination, ...]:
+    """Return where a server is being built, and after that where else it may be."""
+    query = sa.select(_instances.c.destinations).where(_instances.c.uuid == uuid)
+    stored = cell_db.query(lambda c: c.execute(query).scalar())
+    return () if stored is None else _decode_destinations(stored)
+
+
 def move(
     cell_db: Database,
     uuid: InstanceUuid,
     epoch: int,
-    to: tuple[HostName, NodeName, str],
+    destinations: Sequence[Destination],
     now: datetime,
 ) -> bool:
-    """Give a build to another host (host, node, zone) under the next epoch.
+    """Give a build that waits under ``epoch`` to the first of some hosts; the others are left to try.
 
     False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
     """
-    host, node, zone = to
-    change = _raise_epoch(
-        uuid,
-        epoch,
-        {
-            "host": host,
-            "node": node,
-            "availability_zone": zone,
-            "vm_state": VmState.BUILDING,
-            "task_state": TaskState.SCHEDULING,
-            "updated_at": now,
-        },
+    chosen = destinations[0]
+    unbegun = _instances.c.begun_epoch < epoch
+    change = (
+        _waiting(uuid, epoch)
+        .where(unbegun)
+        .values(
+            host=chosen.host,
+            node=chosen.node,
+            availability_zone=chosen.availability_zone,
+            destinations=_encode(destinations),
+            vm_state=VmState.BUILDING,
+            task_state=TaskState.SCHEDULING,
+            reported=0,
+            updated_at=now,
+        )
     )
     return bool(cell_db.write(lambda c: c.execute(change).rowcount))
 
 
-def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
-    """Return the UPDATE that ends an epoch, if it still counts and the server is not being deleted."""
+def _waiting(uuid: InstanceUuid, epoch: int) -> sa.Update:
+    """Return the UPDATE of a server whose epoch still counts and that is not being deleted."""
     current = sa.and_(_instances.c.uuid == uuid, _instances.c.epoch == epoch)
     there = _instances.c.deleted.is_(False)
-    return sa.update(_instances).where(current, there, _stays).values(epoch=epoch + 1, **values)
+    return sa.update(_instances).where(current, there, _stays)
+
+
+def _end_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
+    return _waiting(uuid, epoch).values(epoch=epoch + 1, **values)
 
 
 def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> bool:
     """Put a build that no host could do into ERROR, with no host; False if ``epoch`` no longer counts.
 
-    The epoch is raised, so that nothing of the failed build can change the server again.
+    The epoch is raised, so that nothing of the failed build can change the server again. It keeps its node
+    as long as it may hold a claim: until ``note_freed``.
     """
-    change = _raise_epoch(
+    change = _end_epoch(
         uuid,
         epoch,
         {
             "host": None,
-            "node": None,
+            "destinations": None,
             "vm_state": VmState.ERROR,
             "task_state": None,
             "power_state": PowerState.NOSTATE,
             "updated_at": fault.created_at,
         },
-    )
+    ).where(_instances.c.vm_state == VmState.BUILDING)
 
     def work(connection: sa.Connection) -> bool:
         if not connection.execute(change).rowcount:
@@ -190,6 +246,12 @@ def fail(cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault) -> boo
         return True
 
     return cell_db.write(work)
+
+
+def note_freed(cell_db: Database, uuid: InstanceUuid, epoch: int) -> None:
+    """Note that a server without a host holds nothing any more."""
+    freed = _waiting(uuid, epoch).where(_instances.c.host.is_(None)).values(node=None)
+    cell_db.write(lambda c: c.execute(freed))
 
 
 def finish_action(

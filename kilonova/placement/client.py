@@ -16,6 +16,7 @@ from oslo_config import cfg
 from kilonova.core.candidates import Group, Request
 from kilonova.core.errors import (
     Conflict,
+    Fenced,
     GenerationConflict,
     Invalid,
     InventoryInUse,
@@ -48,13 +49,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server is to hold."""
+    """What one server is to hold; nothing, to give all back.
+
+    ``fence`` orders those who claim for one server: whoever comes with a smaller one than was seen, or with
+    the same and for something else, is refused. 0 is not compared.
+    """
 
     consumer: InstanceUuid
     project_id: str
     user_id: str
     allocation: Allocation
     consumer_type: str = "INSTANCE"
+    fence: int = 0
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +70,7 @@ class _Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Refused(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[InstanceUuid, str]
+    fenced: tuple[InstanceUuid, ...] = ()
 
 
 class _Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,10 +196,13 @@ class Placement:
 
         Raises:
             PlacementUnavailable: no answer; the claims may or may not stand, so ask again.
+            Fenced: somebody else claimed for some of them by now; the other claims stand.
         """
         body = _encode(_Claims(claims=claims, free=free))
-        answer = self._ask("POST", "/kilonova/v1/claims", body)
-        return _decode_refused(answer.content).refused
+        answer = _decode_refused(self._ask("POST", "/kilonova/v1/claims", body).content)
+        if answer.fenced:
+            raise Fenced(answer.refused[answer.fenced[0]])
+        return answer.refused
 
     def free(self, consumers: Sequence[InstanceUuid]) -> None:
         """Give back all that these servers hold. Safe to repeat.

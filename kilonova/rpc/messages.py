@@ -58,12 +58,16 @@ class BuildServers(Message, frozen=True, kw_only=True):
 
 
 class SelectDestinations(Message, frozen=True, kw_only=True):
-    """Choose and claim a host for each of these servers, which are all alike."""
+    """Choose and claim a host for each of these servers, which are all alike.
+
+    ``epochs`` are, in the same order, the builds that it is for: nobody claims for an earlier one after.
+    """
 
     topic: ClassVar[Topic] = Topic.SCHEDULER
     spec: RequestSpec
     instance_uuids: tuple[InstanceUuid, ...]
     alternates: int = 2
+    epochs: tuple[int, ...] = ()
 
 
 class Destinations(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,20 +170,23 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 class ListInstances(Message, frozen=True, kw_only=True):
     """Which servers should this host have? Asked when it starts, before it does anything else.
 
-    ``guests`` are those that it has.
+    ``guests`` are those that it has. Without ``starting`` it asks again, later.
     """
 
     topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR
     host: HostName
     guests: tuple[InstanceUuid, ...] = ()
+    starting: bool = False
 
 
 class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
     """Every server that is not deleted and whose host is the asker.
 
     ``disowned`` are those of the asker's guests whose server is deleted, or another host's. Of a guest that
-    is in neither list the cell knows nothing.
+    is in neither list the cell knows nothing. ``start`` counts how often the asker started: its reports are
+    numbered from there, above all that came before.
     """
 
     instances: tuple[Instance, ...]
     disowned: tuple[InstanceUuid, ...] = ()
+    start: int = 0

@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -50,7 +50,9 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
 class _Course:
     """One selection as it goes on: what is decided, and what its record will tell."""
 
-    def __init__(self, instances: Sequence[InstanceUuid]) -> None:
+    def __init__(self, message: SelectDestinations) -> None:
+        instances = message.instance_uuids
+        self.epochs = dict(zip(instances, message.epochs, strict=False))
         self.decided: dict[InstanceUuid, Decision] = {}
         self.waiting = list(instances)
         self.rounds = 0
@@ -116,6 +118,7 @@ class Selection:
 
         Raises:
             PlacementUnavailable: nothing was decided; what was claimed is claimed again the next time.
+            Fenced: another was asked the same, or for later builds of these servers; nothing was decided.
             HostsUnavailable: no host gives a sign of life, or a cell's hosts were never read, so the
                 request has to wait.
         """
@@ -124,7 +127,7 @@ class Selection:
     def select(self, message: SelectDestinations) -> Selected:
         """Do the same, and tell how it came about."""
         spec = message.spec
-        course = _Course(message.instance_uuids)
+        course = _Course(message)
         moment = replace(self._moment, now=utcnow(), host_of=self._neighbours.hosts_named_by(spec))
         while course.rounds < _ROUNDS and course.waiting:
             course.rounds += 1
@@ -148,7 +151,7 @@ class Selection:
                 picked = pick(question, course.sifted.fits, self._recipe)
             course.best = course.best or picked.best
             with course.stage("claim"):
-                refused = self._claim(spec, picked.decisions)
+                refused = self._claim(spec, picked.decisions, course.epochs)
             course.settle(picked.decisions, refused)
             if not (refused or unseen):
                 break
@@ -225,13 +228,16 @@ class Selection:
         ]
         return fits, len(found) < limit
 
-    def _claim(self, spec: RequestSpec, picked: Sequence[Decision]) -> dict[InstanceUuid, str]:
+    def _claim(
+        self, spec: RequestSpec, picked: Sequence[Decision], epochs: Mapping[InstanceUuid, int]
+    ) -> dict[InstanceUuid, str]:
         claims = [
             Claim(
                 consumer=decision.instance_uuid,
                 project_id=spec.project_id,
                 user_id=spec.user_id,
                 allocation=decision.destination.allocation,
+                fence=epochs.get(decision.instance_uuid, 0),
             )
             for decision in picked
             if decision.destination

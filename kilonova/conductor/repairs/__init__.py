@@ -14,7 +14,9 @@ OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
 OF_CELL: Mapping[str, OfCell] = {
     "map host": hosts.unmapped,
     "late": builds.late,
+    "claim": builds.not_freed,
     "build": builds.not_begun,
+    "dead host": builds.on_dead_host,
     "delete": deletes.not_finished,
     "task": tasks.not_answered,
 }

@@ -1,19 +1,18 @@
 """Build requests and builds that stopped moving."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
 from kilonova.conductor import patience, plan
 from kilonova.conductor.repairs.scene import Finding, Scene
 from kilonova.core.clock import utcnow
-from kilonova.core.ids import CellUuid, HostName, InstanceUuid, NodeName, ProviderUuid
+from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action
-from kilonova.db import build_requests, instances, reports, unfinished
+from kilonova.db import build_requests, hosts, instances, reports, unfinished
 from kilonova.db.cells import mapping_of
-from kilonova.rpc.messages import BuildInstance
 
 
 def nobody_drives(scene: Scene) -> Iterator[Finding]:
@@ -39,27 +38,36 @@ def late(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
 
 def _fail(scene: Scene, cell: CellUuid, instance: Instance) -> str | None:
     fault = plan.timed_out(scene.build_timeout, utcnow())
-    if not reports.fail(scene.database(cell), instance.uuid, instance.epoch, fault):
-        return None
-    scene.placement.free([instance.uuid])
-    return "put into ERROR"
+    return "put into ERROR" if scene.rebuild(cell).give_up(instance, fault) else None
+
+
+def not_freed(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
+    """Find servers without a host that may still hold what they were to have."""
+    for failed in unfinished.not_freed(scene.database(cell)):
+        yield Finding(failed.uuid, "its claim may stand", partial(_free, scene, cell, failed))
+
+
+def _free(scene: Scene, cell: CellUuid, failed: Instance) -> str:
+    scene.rebuild(cell).free(failed)
+    return "freed"
 
 
 def not_begun(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     """Find builds that were sent to a host, and that it did not begin."""
-    before = utcnow() - patience.NOT_BEGUN
-    for waiting in unfinished.never_begun(scene.database(cell), before):
+    database = scene.database(cell)
+    for waiting in unfinished.never_begun(database, utcnow() - patience.NOT_BEGUN):
         mapping = mapping_of(scene.api_db, waiting.uuid)
-        if mapping is None or mapping.cell_uuid is None:
-            # Its build request is still there: it is settled, or cleared away, by who drives that.
-            continue
-        if mapping.cell_uuid == cell:
+        if mapping is not None and mapping.cell_uuid == cell:
             again = partial(_send_again, scene, cell, waiting)
             yield Finding(waiting.uuid, f"{waiting.host} did not begin its build", again)
-        else:
+        elif mapping is not None and mapping.cell_uuid is not None:
             # Who placed it here had lost it to another conductor by then.
             remove = partial(_remove, scene, cell, waiting)
             yield Finding(waiting.uuid, "it lives in another cell", remove)
+        elif not build_requests.exists(scene.api_db, waiting.uuid):
+            remove = partial(_remove, scene, cell, waiting)
+            yield Finding(waiting.uuid, "its owner took it back before it was here", remove)
+        # Otherwise it is settled, or cleared away, by who drives its build request.
 
 
 def _remove(scene: Scene, cell: CellUuid, stray: Instance) -> str:
@@ -69,26 +77,37 @@ def _remove(scene: Scene, cell: CellUuid, stray: Instance) -> str:
 
 def _send_again(scene: Scene, cell: CellUuid, waiting: Instance) -> str | None:
     database = scene.database(cell)
-    chosen = _destination(scene, cell, waiting)
-    to = (chosen.host, chosen.node, chosen.availability_zone)
-    if not reports.move(database, waiting.uuid, waiting.epoch, to, utcnow()):
-        return None
-    again = instances.get(database, waiting.uuid)
-    if again is None:
-        return None
-    context = scene.context(cell, again, Action.CREATE)
-    message = BuildInstance(instance=again, destination=chosen)
-    scene.bus(cell).cast(context, message, host=chosen.host)
-    return f"sent to {chosen.host} as build {again.epoch}"
+    destinations = reports.destinations_of(database, waiting.uuid)
+    if waiting.host in hosts.down(database, utcnow(), scene.down_time):
+        destinations = (*destinations[1:], *destinations[:1])
+    ended = scene.rebuild(cell).end(waiting, unbegun=True)
+    return None if ended is None else _start(scene, cell, ended, destinations)
 
 
-def _destination(scene: Scene, cell: CellUuid, instance: Instance) -> Destination:
-    held = scene.placement.held_by(instance.uuid)
-    return Destination(
-        host=instance.host or HostName(""),
-        node=instance.node or NodeName(""),
-        cell_uuid=cell,
-        provider_uuid=ProviderUuid(next(iter(held), "")),
-        availability_zone=instance.availability_zone or "",
-        allocation=held,
-    )
+def _start(
+    scene: Scene, cell: CellUuid, ended: Instance, candidates: Sequence[Destination]
+) -> str | None:
+    context = scene.context(cell, ended, Action.CREATE)
+    chosen = scene.rebuild(cell).start(context, ended, candidates)
+    return None if chosen is None else f"sent to {chosen.host} as build {ended.epoch}"
+
+
+def on_dead_host(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
+    """Find builds that were begun on a host of which an operator, or a fence, says that it is dead."""
+    database = scene.database(cell)
+    dead = hosts.forced_down(database)
+    for instance in unfinished.begun_on(database, dead) if dead else ():
+        mend = partial(_leave_dead, scene, cell, instance)
+        yield Finding(instance.uuid, f"{instance.host} died while it was built", mend)
+
+
+def _leave_dead(scene: Scene, cell: CellUuid, instance: Instance) -> str | None:
+    rebuild = scene.rebuild(cell)
+    left = reports.destinations_of(scene.database(cell), instance.uuid)[1:]
+    ended = rebuild.end(instance)
+    if ended is None:
+        return None
+    sent = _start(scene, cell, ended, left)
+    if sent is None:
+        rebuild.give_up(ended, plan.died(utcnow()))
+    return sent or "put into ERROR: no other host is left to try"

@@ -9,7 +9,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action, TaskState
-from kilonova.db import build_requests, instances, unfinished
+from kilonova.db import build_requests, hosts, instances, unfinished
 from kilonova.rpc.messages import DeleteInstance
 
 
@@ -24,10 +24,15 @@ def not_finished(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
 def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
     # Again, because the API may have got no further than to begin.
     build_requests.queue_for_delete(scene.api_db, instance.uuid)
-    if instance.host is None:
+    database = scene.database(cell)
+    down = instance.host is not None and instance.host in hosts.down(
+        database, utcnow(), scene.down_time
+    )
+    if instance.host is None or down:
+        # A host that comes back removes what is deleted, before it does anything else.
         scene.placement.free([instance.uuid])
-        instances.mark_deleted(scene.database(cell), [instance.uuid], utcnow())
-        return "marked deleted, as it is on no host"
+        instances.mark_deleted(database, [instance.uuid], utcnow())
+        return "marked deleted: " + (f"{instance.host} is down" if down else "it is on no host")
     context = scene.context(cell, instance, Action.DELETE)
     scene.bus(cell).cast(context, DeleteInstance(instance=instance), host=instance.host)
     return f"sent again to {instance.host}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from kilonova.conductor.rebuild import Rebuild
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Instance
@@ -38,6 +39,10 @@ class Scene:
     def bus(self, cell: CellUuid) -> Bus:
         """Return a cell's bus."""
         return self.buses.at(self.cells.get(cell).transport_url)
+
+    def rebuild(self, cell: CellUuid) -> Rebuild:
+        """Return what gives a cell's builds to other hosts."""
+        return Rebuild(self.database(cell), self.bus(cell), self.placement)
 
     def context(self, cell: CellUuid, instance: Instance, action: Action) -> RequestContext:
         """Return the context in which an action is carried on, so that its events stay together."""

@@ -78,8 +78,33 @@ class RestartTest(FakeHostCase):
         self.assertIsNotNone(found.launched_at)
         self.assertEqual(Guest(RUNNING, 1), self.guest(server))
 
-    def test_a_build_that_was_interrupted_ends_with_the_reason(self) -> None:
+    def test_a_build_that_was_interrupted_goes_to_its_next_host(self) -> None:
+        server = self.cell.place(instance(), OTHER)
+        self.begin(server)
+        self.serve(self.driver)
+        self.serve(self.other, OTHER)
+        self.until_active(server)
+        self.assertEqual((OTHER, 2), (self.cell.get(server).host, self.cell.get(server).epoch))
+        self.assertEqual((None, Guest(RUNNING, 2)), (self.guest(server), self._elsewhere(server)))
+        self.assertEqual(destination(server, OTHER).allocation, self.cell.held(server))
+
+    def _elsewhere(self, server: Instance) -> Guest | None:
+        return self.guest(server, self.other)
+
+    def test_a_build_that_was_interrupted_and_has_no_other_host_is_built_anew_on_its_own(
+        self,
+    ) -> None:
         server = self.cell.place(instance())
+        self.driver.spawn(server)
+        self.driver.stop(server.uuid, 0, lambda: True)
+        self.begin(server)
+        self.serve(self.driver)
+        self.until_active(server)
+        self.assertEqual(Guest(RUNNING, 2), self.guest(server))
+        self.assertEqual(destination(server, HOST).allocation, self.cell.held(server))
+
+    def test_a_build_that_is_interrupted_again_and_again_ends_with_the_reason(self) -> None:
+        server = self.cell.place(instance(epoch=10))
         self.begin(server)
         self.serve(self.driver)
         self.until_is(server, VmState.ERROR)
@@ -92,8 +117,8 @@ class RestartTest(FakeHostCase):
         self.driver.spawn(msgspec.structs.replace(server, epoch=1))
         self.begin(server)
         self.serve(self.driver)
-        self.until_is(server, VmState.ERROR)
-        self.assertIsNone(self.guest(server))
+        self.until_active(server)
+        self.assertEqual(Guest(RUNNING, 3), self.guest(server))
 
     def test_a_build_that_waits_takes_the_place_of_an_earlier_builds_guest(self) -> None:
         server = instance(epoch=2)
@@ -109,7 +134,9 @@ class RestartTest(FakeHostCase):
         unknown = instance()
         for server in (elsewhere, nowhere, deleted, unknown):
             self.driver.spawn(server)
-        reports.move(self.cell.database, elsewhere.uuid, 1, (OTHER, OTHER, "nova"), utcnow())
+        reports.raise_epoch(self.cell.database, elsewhere.uuid, 1, utcnow())
+        to = [destination(elsewhere, OTHER)]
+        reports.move(self.cell.database, elsewhere.uuid, 2, to, utcnow())
         fault = Fault(code=500, message="late", created_at=utcnow())
         reports.fail(self.cell.database, nowhere.uuid, 1, fault)
         instances.mark_deleted(self.cell.database, [deleted.uuid], utcnow())

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 import testscenarios
+from msgspec import UNSET
 
-from kilonova.core.ids import HostName, InstanceUuid, NodeName, RequestId
+from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
@@ -16,13 +17,13 @@ from kilonova.db import actions, instances, reports
 from kilonova.db.actions import ActionQuery
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase, statements_of
-from tests.functional.db.servers import H1, H2, REQUEST, placed
+from tests.functional.db.servers import H1, H2, REQUEST, destination, placed
 
 load_tests = testscenarios.load_tests_apply_scenarios
 
 LATER = NOW + timedelta(seconds=5)
 BUILD = "compute__do_build_and_run_instance"
-TO = (H2, NodeName("h2.example"), "z2")
+TO = (destination(H2, "z2"), destination(H1, "z1"))
 FAULT = Fault(code=500, message="no luck", created_at=LATER, details="at h1")
 
 
@@ -149,7 +150,8 @@ class ApplyTest(ReportsCase):
             self.assertEqual(1, sum(threads.map(begin, range(8))))
 
     def test_a_report_under_another_epoch_changes_nothing(self) -> None:
-        self.assertTrue(reports.move(self.cell, self.uuid, 1, TO, NOW))
+        self.assertTrue(reports.raise_epoch(self.cell, self.uuid, 1, NOW))
+        self.assertTrue(reports.move(self.cell, self.uuid, 2, TO, NOW))
         for epoch in (0, 1, 3):
             self.assert_refused(self.begins(epoch=epoch), self.succeeded(epoch=epoch), host=H2)
             self.assert_refused(self.report(epoch=epoch, fault=FAULT, gone=True), host=H2)
@@ -226,6 +228,63 @@ class ApplyTest(ReportsCase):
             self.assertLessEqual(len([s for s in seen if not s.startswith("BEGIN")]), budget, seen)
 
 
+class NumberedTest(ReportsCase):
+    """Reports of one epoch that come late, or again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.apply(self.begins(number=1), self.succeeded(number=2))
+        self.stopped = self.report(
+            vm_state=VmState.STOPPED, power_state=PowerState.SHUTDOWN, task_state=None, number=3
+        )
+        self.started = self.report(
+            vm_state=VmState.ACTIVE, power_state=PowerState.RUNNING, task_state=None, number=4
+        )
+
+    def test_one_that_comes_after_a_later_one_changes_nothing_and_is_not_refused(self) -> None:
+        self.apply(self.stopped)
+        self.apply(self.started)
+        before = self.picture()
+        self.assertEqual((), self.apply(self.stopped, self.succeeded(number=2)))
+        self.assertEqual(before, self.picture())
+
+    def test_a_batch_that_is_repeated_leaves_what_it_left(self) -> None:
+        batch = (self.stopped, self.started)
+        self.apply(*batch)
+        before = self.picture()
+        self.assertEqual((), self.apply(*batch))
+        self.assertEqual(before, self.picture())
+        self.assertEqual(VmState.ACTIVE, self.instance().vm_state)
+
+    def test_one_that_was_refused_for_its_epoch_is_refused_again(self) -> None:
+        self.assert_refused(self.succeeded(epoch=0, number=5))
+        self.apply(self.started)
+        self.assert_refused(self.succeeded(epoch=0, number=5))
+
+    def test_what_a_guest_did_by_itself_before_an_action_ended_is_not_heard_after_it(self) -> None:
+        by_itself = msgspec.structs.replace(self.stopped, task_state=UNSET, if_idle=True)
+        self.apply(self.started)
+        before = self.picture()
+        self.assertEqual((), self.apply(by_itself))
+        self.assertEqual(before, self.picture())
+
+    def test_the_next_host_counts_anew(self) -> None:
+        uuid = self.place()
+        first = {"instance_uuid": uuid}
+        self.apply(self.begins(**first), self.report(**first, power_state=1, number=99))
+        self.assertTrue(reports.raise_epoch(self.cell, uuid, 1, LATER))
+        self.assertTrue(reports.move(self.cell, uuid, 2, TO, LATER))
+        second = first | {"epoch": 2}
+        self.assertEqual((), self.apply(self.begins("new", **second, number=1), host=H2))
+        self.assertEqual((), self.apply(self.succeeded(**second, number=2), host=H2))
+        self.assertEqual(VmState.ACTIVE, self.instance(uuid).vm_state)
+
+    def test_one_without_a_number_counts_whenever_it_comes(self) -> None:
+        self.apply(self.started)
+        self.apply(msgspec.structs.replace(self.stopped, number=0))
+        self.assertEqual(VmState.STOPPED, self.instance().vm_state)
+
+
 _FAILURE = BuildFailure(reason="no luck")
 
 
@@ -234,7 +293,9 @@ class MoveAndFailTest(ReportsCase):
 
     def test_a_moved_build_is_on_its_new_host_under_the_next_epoch(self) -> None:
         self.apply(self.begins())
-        self.assertTrue(reports.move(self.cell, self.uuid, 1, TO, LATER))
+        self.assertTrue(reports.raise_epoch(self.cell, self.uuid, 1, LATER))
+        self.assertTrue(reports.move(self.cell, self.uuid, 2, TO, LATER))
+        self.assertEqual(TO, reports.destinations_of(self.cell, self.uuid))
         moved = self.instance()
         self.assertEqual(
             ("h2", "h2.example", "z2", 2, VmState.BUILDING, TaskState.SCHEDULING, LATER),
@@ -251,20 +312,33 @@ class MoveAndFailTest(ReportsCase):
         self.assert_refused(self.succeeded())
         self.assertEqual((), self.apply(self.begins("new", epoch=2), host=H2))
 
-    def test_a_build_moves_once_from_each_epoch(self) -> None:
-        def move(_number: int) -> bool:
-            return reports.move(self.cell, self.uuid, 1, TO, LATER)
+    def test_each_epoch_ends_once(self) -> None:
+        def end(_number: int) -> bool:
+            return reports.raise_epoch(self.cell, self.uuid, 1, LATER)
 
         with ThreadPoolExecutor(8) as threads:
-            self.assertEqual(1, sum(threads.map(move, range(8))))
+            self.assertEqual(1, sum(threads.map(end, range(8))))
         self.assertEqual(2, self.instance().epoch)
+
+    def test_a_build_that_its_host_began_does_not_end_as_one_that_was_not_begun(self) -> None:
+        self.apply(self.begins())
+        self.assertFalse(reports.raise_epoch(self.cell, self.uuid, 1, LATER, unbegun=True))
+        self.assertTrue(reports.raise_epoch(self.cell, self.uuid, 1, LATER))
+
+    def test_a_build_that_is_done_neither_ends_nor_moves_nor_fails(self) -> None:
+        self.apply(self.begins(), self.succeeded())
+        before = self.picture()
+        self.assertFalse(reports.raise_epoch(self.cell, self.uuid, 1, LATER))
+        self.assertFalse(reports.move(self.cell, self.uuid, 1, TO, LATER))
+        self.assertFalse(reports.fail(self.cell, self.uuid, 1, FAULT))
+        self.assertEqual(before, self.picture())
 
     def test_a_failed_build_is_in_error_without_a_host_and_hears_nothing_more(self) -> None:
         self.apply(self.begins())
         self.assertTrue(reports.fail(self.cell, self.uuid, 1, FAULT))
         failed = self.instance()
         self.assertEqual(
-            (VmState.ERROR, None, None, None, PowerState.NOSTATE, 2),
+            (VmState.ERROR, None, None, "h1.example", PowerState.NOSTATE, 2),
             (
                 failed.vm_state,
                 failed.task_state,
@@ -276,6 +350,8 @@ class MoveAndFailTest(ReportsCase):
         )
         self.assertEqual({self.uuid: FAULT}, instances.newest_faults(self.cell, [self.uuid]))
         self.assert_refused(self.begins("late"), self.succeeded())
+        reports.note_freed(self.cell, self.uuid, 2)
+        self.assertEqual(None, self.instance().node)
 
     def test_a_build_fails_once(self) -> None:
         self.assertTrue(reports.fail(self.cell, self.uuid, 1, FAULT))
@@ -294,13 +370,14 @@ class MoveAndFailTest(ReportsCase):
         for happened in (deleting, deleted):
             happened()
             before = self.picture()
+            self.assertFalse(reports.raise_epoch(self.cell, self.uuid, 1, LATER))
             self.assertFalse(reports.move(self.cell, self.uuid, 1, TO, LATER))
             self.assertFalse(reports.fail(self.cell, self.uuid, 1, FAULT))
             self.assertEqual(before, self.picture())
 
-    def test_a_move_and_a_failure_at_once_have_one_winner(self) -> None:
+    def test_an_end_and_a_failure_at_once_have_one_winner(self) -> None:
         steps: tuple[Callable[[InstanceUuid], bool], ...] = (
-            lambda uuid: reports.move(self.cell, uuid, 1, TO, LATER),
+            lambda uuid: reports.raise_epoch(self.cell, uuid, 1, LATER),
             lambda uuid: reports.fail(self.cell, uuid, 1, FAULT),
         )
         uuids = [self.place() for _ in range(6)]

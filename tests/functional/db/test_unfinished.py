@@ -56,7 +56,7 @@ class UnfinishedTest(DatabaseCase):
         moved = self._place()
         self._begin(moved, TaskState.SCHEDULING)
         self.assertEqual([], self._uuids(unfinished.never_begun(self.cell, LIMIT)))
-        reports.move(self.cell, moved, 1, (H1, "h1.example", "nova"), OLD)  # type: ignore[arg-type]
+        reports.raise_epoch(self.cell, moved, 1, OLD)
         (found,) = unfinished.never_begun(self.cell, LIMIT)
         self.assertEqual((moved, 2), (found.uuid, found.epoch))
 

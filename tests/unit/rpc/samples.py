@@ -211,11 +211,16 @@ REPORT = InstanceReport(
     root_device_name="/dev/vda",
     fault=Fault(code=500, message="no luck", created_at=NOON, details="at host1"),
     failure=BuildFailure(
-        reason="no luck", details="at host1", retry=False, alternates=(DESTINATION,)
+        reason="no luck",
+        details="at host1",
+        retry=False,
+        interrupted=True,
+        alternates=(DESTINATION,),
     ),
     if_idle=True,
     gone=True,
     events=(EVENT,),
+    number=7,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(
@@ -264,7 +269,7 @@ FULL = (
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     m.BuildServers(instance_uuids=(UUID, OTHER)),
-    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5),
+    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, epochs=(1, 2)),
     m.Destinations(
         decisions=(
             Decision(
@@ -286,8 +291,8 @@ FULL = (
     m.ReportsTaken(refused=(0, 2)),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
-    m.ListInstances(host=HOST, guests=(UUID,)),
-    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,)),
+    m.ListInstances(host=HOST, guests=(UUID,), starting=True),
+    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), start=3),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
 

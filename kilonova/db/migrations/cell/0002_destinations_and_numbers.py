@@ -1,0 +1,17 @@
+"""Keep where a server may be built, and how far its host's reports have come."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from kilonova.db import types
+
+revision = "cell_0002"
+down_revision = "cell_0001"
+
+
+def upgrade() -> None:
+    op.add_column("instances", sa.Column("destinations", types.Json, nullable=True))
+    op.add_column(
+        "instances", sa.Column("reported", sa.BigInteger, nullable=False, server_default="0")
+    )
+    op.add_column("services", sa.Column("starts", sa.Integer, nullable=False, server_default="0"))
