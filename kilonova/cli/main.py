@@ -30,13 +30,14 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"kilonova {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     # Imported here: each command pays only for what it uses.
-    from kilonova.cli import bench, simulate, up  # noqa: PLC0415
+    from kilonova.cli import bench, converge, simulate, up  # noqa: PLC0415
 
     _add(commands, "up", "a whole deployment in this process, and its first server", up)
     bench_parser = commands.add_parser("bench", help="measure a running cloud")
     subjects = bench_parser.add_subparsers(required=True, metavar="boot")
     _add(subjects, "boot", "how fast it boots servers, and what that costs", bench)
     _add(commands, "simulate", "how a fleet would take a workload, by the real scheduler", simulate)
+    _add(commands, "converge", "compare what should be with what is, and mend it", converge)
     options = parser.parse_args()
     code = options.run(options)
     sys.stdout.flush()

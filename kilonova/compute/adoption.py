@@ -94,6 +94,21 @@ class Adoption:
                 LOG.warning("Guest %s is no server of this cell; it is left alone", stranger)
         LOG.info("Adopted %d guests of %d servers", len(known & set(guests)), len(known))
 
+    def look_again(self, guests: Mapping[InstanceUuid, Guest], expected: HostInstances) -> None:
+        """Remove guests whose servers were deleted, or moved away, while this host did not hear of it.
+
+        What is under way here is left alone: only a guest that is still the one of ``guests`` is removed.
+
+        Raises:
+            HypervisorUnavailable: the hypervisor does not answer. The rest is for the next look.
+        """
+        for uuid in sorted(frozenset(expected.disowned) & guests.keys()):
+            with self._handlers.turns.turn_if_free(uuid) as free:
+                now = self._driver.guests().get(uuid) if free and guests[uuid].epoch else None
+                if now is not None and now.epoch == guests[uuid].epoch:
+                    LOG.warning("Guest %s is deleted or elsewhere; it is removed", uuid)
+                    self._driver.destroy(uuid)
+
     def _take(self, context: RequestContext, instance: Instance, guest: Guest | None) -> None:
         step = step_for(instance, guest)
         if step is Step.DELETE:

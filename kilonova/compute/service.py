@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from oslo_config import cfg
@@ -27,6 +28,8 @@ LOG = logging.getLogger(__name__)
 _TIMEOUT = 15.0
 _BEAT_TIMEOUT = 5.0
 """Shorter: a sign of life whose answer was lost with the broker must not keep the next one waiting."""
+_LOOKS_EVERY = 300.0
+"""Seconds between two looks whether every guest is still this host's; the next follows any silence."""
 _FINISHES = 5.0
 """Seconds that builds and actions in hand get when the service ends."""
 
@@ -54,6 +57,7 @@ class ComputeService:
         self._registered: tuple[NodeReport, ...] = ()
         self._sent: tuple[NodeReport, ...] = ()
         self._failing: set[str] = set()
+        self._looked_at = time.monotonic()
 
     def start(self) -> None:
         """Listen; messages wait until the host knows what it should have."""
@@ -76,9 +80,13 @@ class ComputeService:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            if "sign of life" in self._failing:
+                self._looked_at = -_LOOKS_EVERY
             alive = self._attempt("sign of life", self._beat)
             if alive and not self._handlers.adopted.is_set():
                 alive = self._attempt("adoption", self._adopt)
+            elif alive and time.monotonic() > self._looked_at + _LOOKS_EVERY:
+                self._attempt("comparison", self._look_again)
             self._stopped.wait(self._interval if alive else 1.0)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> bool:
@@ -120,6 +128,14 @@ class ComputeService:
         )
         others = [k for k in self._registered if k.provider_uuid != node.provider_uuid]
         self._registered = (*others, node) if complete else tuple(others)
+
+    def _look_again(self) -> None:
+        """Ask whose the guests are, who may have been given away while nobody heard of this host."""
+        guests = self._driver.guests()
+        message = ListInstances(host=self._host, guests=tuple(guests))
+        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
+        self._adoption.look_again(guests, answer)
+        self._looked_at = time.monotonic()
 
     def _adopt(self) -> None:
         guests = self._driver.guests()

@@ -8,6 +8,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -121,6 +122,7 @@ class Converger:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
         self._failing: frozenset[str] = frozenset()
+        self._turn = 0
 
     def start(self) -> None:
         """Begin."""
@@ -151,7 +153,8 @@ class Converger:
         except KilonovaError as error:
             self._tell({"the lease": str(error)})
             return
-        one = Round(self.scene, self._leads)
+        self._turn += 1
+        one = Round(replace(self.scene, turn=self._turn), self._leads)
         one.run()
         self._tell({f"{o.repair} {o.cell}".strip(): o.failed for o in one.outcomes if o.failed})
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from kilonova.core.aggregate import HostAggregate
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport, Service
-from kilonova.core.ids import CellUuid, HostName
+from kilonova.core.ids import CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.scheduling import Figures, HostState
 from kilonova.db.cell_schema import ComputeNode, StoredInstance, StoredService
 from kilonova.db.engine import Database
@@ -185,6 +185,23 @@ def list_nodes(cell_db: Database, wanted: NodeQuery = EVERY_NODE) -> tuple[Store
         )
         for row in cell_db.query(lambda c: c.execute(query).all())
     )
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A compute node by its names: its host's, its own and its resource provider's."""
+
+    host: HostName
+    node: NodeName
+    provider_uuid: ProviderUuid
+
+
+def nodes_of(cell_db: Database, host: HostName | None = None) -> tuple[Node, ...]:
+    """Return the compute nodes of a host, or of all, in order of their providers' UUIDs."""
+    columns = (_nodes.c.host, _nodes.c.node, _nodes.c.provider_uuid)
+    query = sa.select(*columns).order_by(_nodes.c.provider_uuid)
+    if host is not None:
+        query = query.where(_nodes.c.host == host)
+    return tuple(Node(*row) for row in cell_db.query(lambda c: c.execute(query).all()))
 
 
 def down(cell_db: Database, now: datetime, down_time: float) -> frozenset[HostName]:

@@ -29,6 +29,8 @@ from kilonova.core.scheduling import Allocation, Inventory
 _VERSION = "1.36"
 _ANY_OF_TRAITS = "1.39"
 """The microversion from which one of several traits can be asked for."""
+_TYPES = "1.38"
+"""The microversion from which consumers have types."""
 _TIMEOUT = 30.0
 """Seconds after which an answer is no longer waited for."""
 
@@ -220,6 +222,16 @@ class Placement:
         """
         found = self._ask("GET", f"/allocations/{consumer}").json()["allocations"]
         return {uuid: entry["resources"] for uuid, entry in found.items()}
+
+    def consumer_type(self, consumer: InstanceUuid) -> str | None:
+        """Return what kind of consumer this is, None if it holds nothing.
+
+        Raises:
+            PlacementUnavailable: no answer.
+        """
+        answer = self._ask("GET", f"/allocations/{consumer}", version=_TYPES)
+        found: str | None = answer.json().get("consumer_type")
+        return found
 
     def consumers_on(self, provider: ProviderUuid) -> dict[InstanceUuid, dict[str, int]]:
         """Return who holds what of a provider.

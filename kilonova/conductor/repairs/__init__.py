@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
-from kilonova.conductor.repairs import builds, deletes, hosts, tasks
+from kilonova.conductor.repairs import allocations, builds, deletes, hosts, strays, tasks
 from kilonova.conductor.repairs.scene import Finding, OfCell, OfDeployment, Scene
 
 __all__ = ["OF_CELL", "OF_DEPLOYMENT", "Finding", "OfCell", "OfDeployment", "Scene"]
 
 OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
     "drive": builds.nobody_drives,
+    "mapping": strays.mapped_nowhere,
+    "stray": strays.in_cell0,
 }
 
 OF_CELL: Mapping[str, OfCell] = {
@@ -19,4 +21,5 @@ OF_CELL: Mapping[str, OfCell] = {
     "dead host": builds.on_dead_host,
     "delete": deletes.not_finished,
     "task": tasks.not_answered,
+    "allocation": allocations.not_as_held,
 }

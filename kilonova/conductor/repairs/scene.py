@@ -21,7 +21,8 @@ class Scene:
     """What repairs look at and act on.
 
     ``drive`` has build requests driven again. ``build_timeout`` and ``down_time`` are seconds; a
-    ``build_timeout`` of 0 is none.
+    ``build_timeout`` of 0 is none. ``turn`` counts the rounds, so that what is too much for one is spread
+    over several; None looks at everything at once.
     """
 
     api_db: Database
@@ -31,6 +32,7 @@ class Scene:
     drive: Callable[[tuple[InstanceUuid, ...]], None]
     build_timeout: float
     down_time: float
+    turn: int | None = None
 
     def database(self, cell: CellUuid) -> Database:
         """Return a cell's database."""
