@@ -22,14 +22,14 @@ class Leadership:
         name: str,
         holder: str,
         length: timedelta,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._api_db = api_db
         self._name = name
         self._holder = holder
         self._length = length
-        self._clock = clock
-        self._until = clock()
+        self._clock = clock or time.monotonic
+        self._until = self._clock()
         self.token: int | None = None
         """The fencing token under which this one led last: each leader's is greater than those before."""
 
