@@ -28,6 +28,7 @@ class StoredInstance(CellBase):
         Index("instances_all", "deleted", "created_at", "uuid"),
         Index("instances_host", "host", "deleted"),
         Index("instances_busy", "task_state", "updated_at"),
+        Index("instances_ended", "terminated_at"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

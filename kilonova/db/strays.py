@@ -1,6 +1,6 @@
 """Records that point nowhere: what crashes, or conductors that stood still, may leave. All are bounded."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ _requests = table_of(BuildRequest)
 _specs = table_of(StoredRequestSpec)
 _instances = table_of(StoredInstance)
 _AT_ONCE = 1000
+_ENDED = 20_000
 
 _NOWHERE = sa.select(_mappings.c.instance_uuid).where(
     _mappings.c.cell_uuid.is_(None),
@@ -53,6 +54,28 @@ def created_since(cell_db: Database, since: datetime) -> tuple[InstanceUuid, ...
         .limit(_AT_ONCE)
     )
     return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def ended_since(cell_db: Database, since: datetime) -> tuple[InstanceUuid, ...]:
+    """Return a cell's servers that were deleted since then."""
+    query = sa.select(_instances.c.uuid).where(_instances.c.terminated_at > since).limit(_ENDED)
+    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def still_counted(api_db: Database, uuids: Sequence[InstanceUuid]) -> tuple[InstanceUuid, ...]:
+    """Return those servers that quotas still count."""
+
+    def read(connection: sa.Connection) -> tuple[InstanceUuid, ...]:
+        found: list[InstanceUuid] = []
+        for start in range(0, len(uuids), _AT_ONCE):
+            query = sa.select(_mappings.c.instance_uuid).where(
+                _mappings.c.instance_uuid.in_(uuids[start : start + _AT_ONCE]),
+                _mappings.c.queued_for_delete.is_(False),
+            )
+            found.extend(connection.execute(query).scalars())
+        return tuple(found)
+
+    return api_db.query(read)
 
 
 def not_mapped_to(

@@ -20,6 +20,7 @@ OF_CELL: Mapping[str, OfCell] = {
     "build": builds.not_begun,
     "dead host": builds.on_dead_host,
     "delete": deletes.not_finished,
+    "quota": strays.counted,
     "task": tasks.not_answered,
     "allocation": allocations.not_as_held,
 }

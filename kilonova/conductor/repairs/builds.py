@@ -54,20 +54,18 @@ def _free(scene: Scene, cell: CellUuid, failed: Instance) -> str:
 
 def not_begun(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     """Find builds that were sent to a host, and that it did not begin."""
-    database = scene.database(cell)
-    for waiting in unfinished.never_begun(database, utcnow() - patience.NOT_BEGUN):
+    for waiting in unfinished.never_begun(scene.database(cell), utcnow() - patience.NOT_BEGUN):
+        if build_requests.exists(scene.api_db, waiting.uuid):
+            # It is settled, or cleared away, by who drives that.
+            continue
         mapping = mapping_of(scene.api_db, waiting.uuid)
         if mapping is not None and mapping.cell_uuid == cell:
             again = partial(_send_again, scene, cell, waiting)
             yield Finding(waiting.uuid, f"{waiting.host} did not begin its build", again)
-        elif mapping is not None and mapping.cell_uuid is not None:
-            # Who placed it here had lost it to another conductor by then.
+        else:
+            # Who placed it here had stood still: its owner took it back, or another placed it, before.
             remove = partial(_remove, scene, cell, waiting)
-            yield Finding(waiting.uuid, "it lives in another cell", remove)
-        elif not build_requests.exists(scene.api_db, waiting.uuid):
-            remove = partial(_remove, scene, cell, waiting)
-            yield Finding(waiting.uuid, "its owner took it back before it was here", remove)
-        # Otherwise it is settled, or cleared away, by who drives its build request.
+            yield Finding(waiting.uuid, "it is not this cell's", remove)
 
 
 def _remove(scene: Scene, cell: CellUuid, stray: Instance) -> str:

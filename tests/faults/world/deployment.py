@@ -23,6 +23,7 @@ from kilonova.api.services import Policy, Services
 from kilonova.compute.fake import FakeDriver
 from kilonova.compute.script import Script, Step
 from kilonova.compute.service import ComputeService
+from kilonova.conductor import patience, super_conductor
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger
 from kilonova.conductor.super_conductor import SuperConductor
@@ -32,7 +33,7 @@ from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, Inst
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState
-from kilonova.db import flavors
+from kilonova.db import build_requests, flavors
 from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.http.identity import NoAuth
 from kilonova.placement import app as placement_api
@@ -142,6 +143,7 @@ class Deployment:
         self.weather.crash = self.crash
         self.conf = _configuration()
         self._fix_chance_and_clock(case, seed)
+        _hasten(case)
         threads.install(case, self.kernel)
         self.storage = Storage(case, self.kernel)
         self.storage.crash = self.crash
@@ -177,6 +179,11 @@ class Deployment:
         if self.kernel.chance.random() < self.crash_odds:
             self.tell(f"{process.name} is killed {where}")
             self.kernel.kill(process)
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """Let a service stand still for so long, and then go on as if nothing had been."""
+        self.processes[name].frozen_until = self.kernel.now + seconds
+        self.tell(f"{name} stands still for {seconds:.1f} s")
 
     def start(self, name: str) -> None:
         """Start a service, and again whenever it has died."""
@@ -291,6 +298,19 @@ class Deployment:
         ]
 
 
+def _hasten(case: testtools.TestCase) -> None:
+    """Shorten what is waited for, all in the same measure, so that more happens in a storm."""
+    for name, seconds in (
+        ("UNTOUCHED", 5),
+        ("NOT_BEGUN", 10),
+        ("NOT_DELETED", 10),
+        ("NOT_DONE", 60),
+    ):
+        case.patch(patience, name, timedelta(seconds=seconds))
+    case.patch(build_requests, "LEASE", timedelta(seconds=20))
+    case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
+
+
 def _mishaps(chance: random.Random) -> list[Step]:
     """Return what goes wrong on hosts by itself."""
     return [
@@ -298,4 +318,5 @@ def _mishaps(chance: random.Random) -> list[Step]:
         Step(step="disks", times=chance.randint(0, 1), error="no disk", unavailable=True),
         Step(step="spawn", times=chance.randint(0, 2), seconds=chance.uniform(1, 60)),
         Step(step="destroy", times=chance.randint(0, 1), error="busy", unavailable=True),
+        Step(step="power-off", times=chance.randint(0, 2), seconds=chance.uniform(1, 30)),
     ]

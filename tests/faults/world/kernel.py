@@ -17,6 +17,8 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
+        self.frozen_until = 0.0
+        """Nothing of it happens before that moment."""
         self.on_death: list[Callable[[], None]] = []
 
 
@@ -120,7 +122,11 @@ class Kernel:
             self.now, _, what, ticket = heapq.heappop(self._agenda)
             if not isinstance(what, Task):
                 what()
-            elif what.process.alive and what.ticket == ticket and not what.greenlet.dead:
+            elif not what.process.alive or what.ticket != ticket or what.greenlet.dead:
+                continue
+            elif what.process.frozen_until > self.now:
+                self._push(what.process.frozen_until - self.now, what)
+            else:
                 self._current = what
                 try:
                     what.greenlet.switch()

@@ -33,7 +33,7 @@ class Person:
                 self._change(self._chance.choice(list(self.fates)))
             else:
                 self.create()
-            self._deployment.kernel.sleep(self._chance.uniform(0.0, 12.0))
+            self._deployment.kernel.sleep(self._chance.uniform(0.0, 8.0))
 
     def create(self) -> None:
         """Ask for a server."""

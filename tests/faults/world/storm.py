@@ -6,13 +6,13 @@ import random
 import testtools
 
 from kilonova.core.states import VmState
-from tests.faults.world.deployment import Deployment
+from tests.faults.world.deployment import SERVICES, Deployment
 from tests.faults.world.people import Person
 from tests.faults.world.storage import SCHEMAS
 from tests.faults.world.verdict import Verdict
 
 _STARTS = 5.0
-_BLOWS = 60.0
+_BLOWS = 90.0
 _REST = 150.0
 """Seconds after everything seems settled: what is late still comes, and is refused."""
 _PATIENCE = 1500.0
@@ -75,11 +75,11 @@ class Storm:
 
     def _blow(self, end: float) -> None:
         kernel, weather = self._deployment.kernel, self._deployment.weather
-        self._deployment.crash_odds = self._chance.choice((0.0, 0.002, 0.005, 0.01, 0.02))
-        weather.lost = self._chance.choice((0.0, 0.02, 0.1))
-        weather.twice = self._chance.choice((0.0, 0.1, 0.3))
-        weather.late = self._chance.choice((0.0, 0.02, 0.1))
-        lost_answers = self._chance.choice((0.0, 0.0, 0.01))
+        self._deployment.crash_odds = self._chance.choice((0.0, 0.003, 0.01, 0.03))
+        weather.lost = self._chance.choice((0.0, 0.05, 0.2))
+        weather.twice = self._chance.choice((0.0, 0.1, 0.4))
+        weather.late = self._chance.choice((0.0, 0.1, 0.3))
+        lost_answers = self._chance.choice((0.0, 0.0, 0.02))
         self._deployment.storage.loses_answer = lambda: kernel.chance.random() < lost_answers
         while kernel.now < end:
             self._outage()
@@ -96,9 +96,11 @@ class Storm:
         elif which < 0.4:
             weather.bus_away = True
             self._deployment.tell("the bus is away")
-        elif which < 0.55:
+        elif which < 0.5:
             weather.placement_away = True
             self._deployment.tell("Placement is away")
+        elif which < 0.8:
+            self._deployment.freeze(self._chance.choice(SERVICES), self._chance.uniform(1.0, 60.0))
 
     def _clear(self) -> None:
         self._deployment.weather.bus_away = self._deployment.weather.placement_away = False

@@ -14,4 +14,5 @@ def upgrade() -> None:
     op.add_column(
         "instances", sa.Column("reported", sa.BigInteger, nullable=False, server_default="0")
     )
+    op.create_index("instances_ended", "instances", ["terminated_at"])
     op.add_column("services", sa.Column("starts", sa.Integer, nullable=False, server_default="0"))
