@@ -12,7 +12,7 @@ import msgspec
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError, Unavailable
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.report import InstanceReport
+from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
 from kilonova.core.states import PowerState
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import ReportInstances, ReportsTaken
@@ -22,7 +22,6 @@ LOG = logging.getLogger(__name__)
 _LARGEST_BATCH = 200
 _TIMEOUT = 20.0
 _LONGEST_PAUSE = 5.0
-_REPORTS_OF_A_START = 1 << 32
 _TRIES = 3
 """Times that a report is offered which the conductor takes but cannot handle."""
 
@@ -61,7 +60,7 @@ class Reporter:
     def number_from(self, start: int) -> None:
         """Number reports from here on above all that this host sent before its ``start``-th start."""
         with self._lock:
-            self._number = max(self._number, start * _REPORTS_OF_A_START)
+            self._number = max(self._number, start * REPORTS_OF_A_START)
 
     def stop(self, seconds: float) -> None:
         """Send what is queued, for at most ``seconds``; the futures of the rest are cancelled."""

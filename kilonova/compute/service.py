@@ -130,11 +130,12 @@ class ComputeService:
         self._registered = (*others, node) if complete else tuple(others)
 
     def _look_again(self) -> None:
-        """Ask whose the guests are, who may have been given away while nobody heard of this host."""
+        """Ask the cell whose the guests are and what it believes of them: it may not have heard all."""
         guests = self._driver.guests()
         message = ListInstances(host=self._host, guests=tuple(guests))
         answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
-        self._adoption.look_again(guests, answer)
+        for uuid, power in self._adoption.look_again(guests, answer).items():
+            self._watch.power_changed(uuid, power)
         self._looked_at = time.monotonic()
 
     def _adopt(self) -> None:

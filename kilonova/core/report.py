@@ -11,6 +11,10 @@ from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 
 
+REPORTS_OF_A_START = 1 << 32
+"""A host's ``n``-th start numbers its reports from so many times ``n``."""
+
+
 class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A build that did not succeed on its host.
 

@@ -16,18 +16,26 @@ from msgspec import UNSET
 
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import ActionEvent, Fault
-from kilonova.core.report import InstanceReport
+from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import event_row
-from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
+from kilonova.db.cell_schema import (
+    InstanceFault,
+    StoredAction,
+    StoredEvent,
+    StoredInstance,
+    StoredService,
+)
 from kilonova.db.engine import Database
+from kilonova.db.hosts import COMPUTE
 from kilonova.db.instances import fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 
 _instances = table_of(StoredInstance)
 _events = table_of(StoredEvent)
 _actions = table_of(StoredAction)
+_services = table_of(StoredService)
 
 _task = _instances.c.task_state
 _stays = sa.or_(_task.is_(None), _task != TaskState.DELETING)
@@ -44,7 +52,12 @@ _CHANGE_IDLE = _CHANGE.where(_task.is_(None), _instances.c.vm_state != VmState.E
 _TAKEN_BEFORE = sa.select(_instances.c.uuid).where(
     _current, _stays, _instances.c.reported >= sa.bindparam("b_number")
 )
+_starts = sa.select(_services.c.starts).where(
+    _services.c.binary == COMPUTE, _services.c.host == sa.bindparam("b_host")
+)
 _BEGIN = _STAYS.where(
+    # Not by a service that has been started again since: nobody would go on with it.
+    sa.func.coalesce(_starts.scalar_subquery(), 0) <= sa.bindparam("b_start"),
     # Not once it has ended: this question may come again long after it was answered.
     _instances.c.vm_state == VmState.BUILDING,
     # The same builder may ask again, because the answer to its first question was lost.
@@ -111,6 +124,7 @@ def _apply_one(
     if report.builder:
         values |= {"begun_epoch": report.epoch, "builder": report.builder}
         values |= {"b_builder": report.builder}
+        values |= {"b_start": (report.number or _LAST) // REPORTS_OF_A_START}
     change = _change_of(report)
     if change in _NUMBERED:
         values |= {"b_number": report.number or _LAST}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import sqlalchemy as sa
 import testtools
 from oslo_config import cfg
 from oslo_policy import policy
@@ -20,7 +21,9 @@ from kilonova.api import policies as api_policies
 from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
+from kilonova.compute import service
 from kilonova.compute.fake import FakeDriver
+from kilonova.compute.inventory import provider_uuid
 from kilonova.compute.script import Script, Step
 from kilonova.compute.service import ComputeService
 from kilonova.conductor import patience, super_conductor
@@ -29,12 +32,15 @@ from kilonova.conductor.converger import Converger
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core import clock, settings
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid
+from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
-from kilonova.core.states import PowerState
+from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db import build_requests, flavors
+from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.cells import Cell, Cells, create_cell
+from kilonova.db.placement_schema import StoredAllocation
+from kilonova.db.statements import table_of
 from kilonova.http.identity import NoAuth
 from kilonova.placement import app as placement_api
 from kilonova.placement import policies as placement_policies
@@ -60,11 +66,13 @@ PROJECT = "project"
 IMAGE = ImageId("33333333-3333-4333-8333-333333333333")
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 _LONGEST_AWAY = 20.0
+_instances = table_of(StoredInstance)
+_allocations = table_of(StoredAllocation)
 
 _CONF = f"""\
 [DEFAULT]
 report_interval = 10
-service_down_time = 45
+service_down_time = 25
 converge_interval = 10
 instance_build_timeout = 400
 cpu_allocation_ratio = 1.0
@@ -119,9 +127,7 @@ class Hypervisor(FakeDriver):
         """See ``Driver``."""
         self._deployment.crash("before a spawn")
         super().spawn(instance)
-        running = self._deployment.running(instance.uuid)
-        if len(running) > 1:
-            self._deployment.wrongs.append(f"{instance.uuid} runs on {', '.join(running)}")
+        self._deployment.judge_spawn(self._host, instance)
         self._deployment.crash("after a spawn")
 
     def destroy(self, uuid: InstanceUuid) -> None:
@@ -289,6 +295,27 @@ class Deployment:
         }
         return self.api.ask(method, f"/v2.1{path}", headers, body)
 
+    def judge_spawn(self, host: str, instance: Instance) -> None:
+        """Note what is wrong about a guest that has just come to run."""
+        running = self.running(instance.uuid)
+        if len(running) > 1:
+            self.wrongs.append(f"{instance.uuid} runs on {', '.join(running)}")
+        there = sa.select(_instances.c.uuid).where(
+            _instances.c.uuid == instance.uuid,
+            _instances.c.host == host,
+            _instances.c.epoch == instance.epoch,
+            _instances.c.vm_state == VmState.BUILDING,
+            _instances.c.task_state != TaskState.DELETING,
+            _instances.c.deleted.is_(False),
+        )
+        claimed = sa.select(_allocations.c.used).where(
+            _allocations.c.consumer_uuid == instance.uuid,
+            _allocations.c.provider_uuid == provider_uuid(HostName(host), NodeName(host)),
+        )
+        counts = self.storage.peek(HOSTS[host], there)
+        if counts and not self.storage.peek("placement", claimed):
+            self.wrongs.append(f"{instance.uuid} is started on {host}, where it holds nothing")
+
     def running(self, uuid: InstanceUuid) -> list[str]:
         """Return the hosts on which a server's guest runs."""
         return [
@@ -307,6 +334,7 @@ def _hasten(case: testtools.TestCase) -> None:
         ("NOT_DONE", 60),
     ):
         case.patch(patience, name, timedelta(seconds=seconds))
+    case.patch(service, "_LOOKS_EVERY", 60.0)
     case.patch(build_requests, "LEASE", timedelta(seconds=20))
     case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
 

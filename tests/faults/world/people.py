@@ -8,6 +8,8 @@ from keystoneauth1 import exceptions
 
 from tests.faults.world.deployment import IMAGE, Deployment
 
+_HASTY = 0.2
+"""How many servers are deleted as soon as they are asked for."""
 KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
 
 
@@ -41,24 +43,31 @@ class Person:
         server = {"name": f"{self._name}-{self._count}", "flavorRef": "1", "imageRef": IMAGE}
         answer = self._ask("POST", "/servers", {"server": server | {"networks": "none"}})
         if answer is not None and answer.status_code == 202:
-            self.fates[answer.json["server"]["id"]] = KEPT
+            uuid = answer.json["server"]["id"]
+            self.fates[uuid] = KEPT
+            if self._chance.random() < _HASTY:
+                self._deployment.kernel.sleep(self._chance.expovariate(20.0))
+                self._delete(uuid)
         elif answer is not None and answer.status_code not in (403, 503):
             self.refusals.append(f"create: {answer.status_code} {answer.text}")
 
     def _change(self, uuid: str) -> None:
         what = self._chance.choice(("delete", "delete", "stop", "start"))
         if what == "delete":
-            if self.fates[uuid] == KEPT:
-                self.fates[uuid] = UNSURE
-            answer = self._ask("DELETE", f"/servers/{uuid}")
-            if answer is not None and answer.status_code in (204, 404):
-                self.fates[uuid] = DELETED
-            wanted: tuple[int, ...] = (204, 404, 503)
-        else:
-            answer = self._ask("POST", f"/servers/{uuid}/action", {f"os-{what}": None})
-            wanted = (202, 404, 409, 503)
-        if answer is not None and answer.status_code not in wanted:
+            self._delete(uuid)
+            return
+        answer = self._ask("POST", f"/servers/{uuid}/action", {f"os-{what}": None})
+        if answer is not None and answer.status_code not in (202, 404, 409, 503):
             self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
+
+    def _delete(self, uuid: str) -> None:
+        if self.fates[uuid] == KEPT:
+            self.fates[uuid] = UNSURE
+        answer = self._ask("DELETE", f"/servers/{uuid}")
+        if answer is not None and answer.status_code in (204, 404):
+            self.fates[uuid] = DELETED
+        elif answer is not None and answer.status_code != 503:
+            self.refusals.append(f"delete {uuid}: {answer.status_code} {answer.text}")
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -85,6 +85,9 @@ class Verdict:
                 fault = instances.newest_faults(database, [one.uuid]).get(one.uuid)
                 if fault is None or not fault.message:
                     yield f"{one.uuid} is in ERROR without a reason"
+                elif "seconds, so the build was given up" in fault.message:
+                    # Everything was back long before the deadline.
+                    yield f"{one.uuid} was given up: {fault.message}"
 
     def _guests_are_servers(self) -> Iterator[str]:
         expected = {

@@ -11,9 +11,9 @@ from msgspec import UNSET
 
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance
-from kilonova.core.report import BuildFailure, InstanceReport
+from kilonova.core.report import REPORTS_OF_A_START, BuildFailure, InstanceReport
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.db import actions, instances, reports
+from kilonova.db import actions, hosts, instances, reports
 from kilonova.db.actions import ActionQuery
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase, statements_of
@@ -226,6 +226,17 @@ class ApplyTest(ReportsCase):
         for report, budget in ((self.begins(), 2), (self.succeeded(), 3)):
             seen = statements_of(self.cell, lambda one=report: self.apply(one))
             self.assertLessEqual(len([s for s in seen if not s.startswith("BEGIN")]), budget, seen)
+
+
+class RestartedTest(ReportsCase):
+    """Reports of a service that ended before they came."""
+
+    def test_a_build_is_not_begun_by_a_service_that_was_started_again_since(self) -> None:
+        hosts.beat(self.cell, (hosts.COMPUTE, H1, "compute"), None, NOW)
+        first = hosts.count_start(self.cell, H1) * REPORTS_OF_A_START
+        second = hosts.count_start(self.cell, H1) * REPORTS_OF_A_START
+        self.assert_refused(self.begins(number=first + 7))
+        self.assertEqual((), self.apply(self.begins(number=second + 1)))
 
 
 class NumberedTest(ReportsCase):
