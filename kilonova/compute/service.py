@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from oslo_config import cfg
 
@@ -17,7 +17,7 @@ from kilonova.compute.watch import Watch
 from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -129,21 +129,26 @@ class ComputeService:
         others = [k for k in self._registered if k.provider_uuid != node.provider_uuid]
         self._registered = (*others, node) if complete else tuple(others)
 
+    def _list(
+        self, guests: Collection[InstanceUuid] = (), *, starting: bool = False, start: int = 0
+    ) -> HostInstances:
+        message = ListInstances(
+            host=self._host, guests=tuple(guests), starting=starting, start=start
+        )
+        return self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
+
     def _look_again(self) -> None:
         """Ask the cell whose the guests are and what it believes of them: it may not have heard all."""
         guests = self._driver.guests()
-        message = ListInstances(host=self._host, guests=tuple(guests))
-        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
-        for uuid, power in self._adoption.look_again(guests, answer).items():
+        for uuid, power in self._adoption.look_again(guests, self._list(guests)).items():
             self._watch.power_changed(uuid, power)
         self._looked_at = time.monotonic()
 
     def _adopt(self) -> None:
+        start = self._list(starting=True).start
+        self._reporter.number_from(start)
         guests = self._driver.guests()
-        message = ListInstances(host=self._host, guests=tuple(guests), starting=True)
-        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
-        self._reporter.number_from(answer.start)
-        self._adoption.adopt(guests, answer)
+        self._adoption.adopt(guests, self._list(guests, start=start))
         self._handlers.adopted.set()
 
 

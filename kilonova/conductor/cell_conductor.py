@@ -45,6 +45,8 @@ class CellConductor:
 
     def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
         """Return the servers that a host should have, and the guests that it should not."""
+        if message.start:
+            hosts.begin_start(self._cell_db, message.host, message.start)
         return HostInstances(
             instances=instances.of_host(self._cell_db, message.host),
             disowned=hosted.not_on(self._cell_db, message.host, message.guests),

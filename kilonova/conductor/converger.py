@@ -17,7 +17,7 @@ from oslo_config import cfg
 from prometheus_client import Counter
 
 from kilonova.conductor.leadership import Leadership
-from kilonova.conductor.repairs import OF_CELL, OF_DEPLOYMENT, Finding, Scene
+from kilonova.conductor.repairs import OF_CELL, OF_CELL0, OF_DEPLOYMENT, Finding, Scene
 from kilonova.core.errors import KilonovaError, Unavailable
 from kilonova.core.ids import CELL0, InstanceUuid
 from kilonova.db.cells import Cells
@@ -65,9 +65,8 @@ class Round:
         for name, of_deployment in OF_DEPLOYMENT.items():
             self._look(name, "", partial(of_deployment, self._scene))
         for cell in self._scene.cells.all():
-            if cell.uuid == CELL0:
-                continue
-            for name, of_cell in OF_CELL.items():
+            repairs = OF_CELL0 if cell.uuid == CELL0 else OF_CELL
+            for name, of_cell in repairs.items():
                 self._look(name, cell.name, partial(of_cell, self._scene, cell.uuid))
 
     def _look(self, name: str, cell: str, find: Callable[[], Iterable[Finding]]) -> None:

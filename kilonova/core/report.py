@@ -10,7 +10,6 @@ from kilonova.core.instance import ActionEvent, Fault
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 
-
 REPORTS_OF_A_START = 1 << 32
 """A host's ``n``-th start numbers its reports from so many times ``n``."""
 

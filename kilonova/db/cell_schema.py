@@ -130,7 +130,10 @@ class StoredEvent(CellBase):
 
 
 class StoredService(CellBase):
-    """A service of this cell; ``last_seen`` is its last sign of life, ``starts`` how often it began."""
+    """A service of this cell; ``last_seen`` is its last sign of life.
+
+    ``starts`` is the greatest number that a start of it got, ``started`` that of the start which counts.
+    """
 
     __tablename__ = "services"
     __table_args__ = (Index("services_named", "binary", "host", unique=True),)
@@ -147,6 +150,7 @@ class StoredService(CellBase):
     created_at: Mapped[datetime] = mapped_column(Moment)
     last_seen: Mapped[datetime | None] = mapped_column(Moment)
     starts: Mapped[int] = mapped_column(default=0, server_default="0")
+    started: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class ComputeNode(CellBase):

@@ -58,6 +58,7 @@ def beat(
                 "forced_down": False,
                 "version": 1,
                 "starts": 0,
+                "started": 0,
                 "created_at": now,
                 "last_seen": now,
             }
@@ -216,7 +217,7 @@ def forced_down(cell_db: Database) -> frozenset[HostName]:
 
 
 def count_start(cell_db: Database, host: HostName) -> int:
-    """Count that a compute host starts, and return how often it did; 0 if it is not known."""
+    """Return a number greater than any that a compute host got before; 0 if the host is not known."""
     mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
     more = sa.update(_services).where(mine).values(starts=_services.c.starts + 1)
 
@@ -225,6 +226,13 @@ def count_start(cell_db: Database, host: HostName) -> int:
         return connection.execute(sa.select(_services.c.starts).where(mine)).scalar() or 0
 
     return cell_db.write(work)
+
+
+def begin_start(cell_db: Database, host: HostName, start: int) -> None:
+    """Let nothing count any more that a compute host began under an earlier number than this."""
+    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
+    change = sa.update(_services).where(mine, _services.c.started < start).values(started=start)
+    cell_db.write(lambda c: c.execute(change))
 
 
 def hosts_of(cell_db: Database) -> tuple[HostName, ...]:

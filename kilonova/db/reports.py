@@ -52,12 +52,12 @@ _CHANGE_IDLE = _CHANGE.where(_task.is_(None), _instances.c.vm_state != VmState.E
 _TAKEN_BEFORE = sa.select(_instances.c.uuid).where(
     _current, _stays, _instances.c.reported >= sa.bindparam("b_number")
 )
-_starts = sa.select(_services.c.starts).where(
+_started = sa.select(_services.c.started).where(
     _services.c.binary == COMPUTE, _services.c.host == sa.bindparam("b_host")
 )
 _BEGIN = _STAYS.where(
     # Not by a service that has been started again since: nobody would go on with it.
-    sa.func.coalesce(_starts.scalar_subquery(), 0) <= sa.bindparam("b_start"),
+    sa.func.coalesce(_started.scalar_subquery(), 0) <= sa.bindparam("b_start"),
     # Not once it has ended: this question may come again long after it was answered.
     _instances.c.vm_state == VmState.BUILDING,
     # The same builder may ask again, because the answer to its first question was lost.

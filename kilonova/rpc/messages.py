@@ -168,23 +168,25 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListInstances(Message, frozen=True, kw_only=True):
-    """Which servers should this host have? Asked when it starts, before it does anything else.
+    """Which servers should this host have? Asked when it starts, before it does anything else, and later.
 
-    ``guests`` are those that it has. Without ``starting`` it asks again, later.
+    ``guests`` are those that it has. One that is ``starting`` wants the number of its start, with which it
+    asks again: from then on nothing counts that an earlier start of it began.
     """
 
     topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR
     host: HostName
     guests: tuple[InstanceUuid, ...] = ()
     starting: bool = False
+    start: int = 0
 
 
 class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
     """Every server that is not deleted and whose host is the asker.
 
     ``disowned`` are those of the asker's guests whose server is deleted, or another host's. Of a guest that
-    is in neither list the cell knows nothing. ``start`` counts how often the asker started: its reports are
-    numbered from there, above all that came before.
+    is in neither list the cell knows nothing. ``start`` is greater each time one is starting: its reports
+    are numbered from there, above all that came before.
     """
 
     instances: tuple[Instance, ...]

@@ -291,7 +291,7 @@ FULL = (
     m.ReportsTaken(refused=(0, 2)),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,)),
     m.Taken(),
-    m.ListInstances(host=HOST, guests=(UUID,), starting=True),
+    m.ListInstances(host=HOST, guests=(UUID,), starting=True, start=2),
     m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), start=3),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""

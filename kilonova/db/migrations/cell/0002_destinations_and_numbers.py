@@ -15,4 +15,5 @@ def upgrade() -> None:
         "instances", sa.Column("reported", sa.BigInteger, nullable=False, server_default="0")
     )
     op.create_index("instances_ended", "instances", ["terminated_at"])
-    op.add_column("services", sa.Column("starts", sa.Integer, nullable=False, server_default="0"))
+    for name in ("starts", "started"):
+        op.add_column("services", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
