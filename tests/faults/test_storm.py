@@ -1,6 +1,7 @@
 """What can never happen, while parts of a deployment go away and messages are lost or come twice.
 
-``KILONOVA_FAULT_SEED`` replays the faults of one seed; how threads fall between them is new each time.
+``tools/test faults --seed N`` replays the faults of one seed; how threads fall between them is new each
+time. The storms of test_seeds.py are the same each time.
 """
 
 import os

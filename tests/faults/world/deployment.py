@@ -345,6 +345,6 @@ def _mishaps(chance: random.Random) -> list[Step]:
         Step(step="spawn", times=chance.randint(0, 2), seconds=1.0, error="out of luck"),
         Step(step="disks", times=chance.randint(0, 1), error="no disk", unavailable=True),
         Step(step="spawn", times=chance.randint(0, 2), seconds=chance.uniform(1, 60)),
-        Step(step="destroy", times=chance.randint(0, 1), error="busy", unavailable=True),
+        Step(step="destroy", times=chance.randint(0, 4), error="busy", unavailable=True),
         Step(step="power-off", times=chance.randint(0, 2), seconds=chance.uniform(1, 30)),
     ]
