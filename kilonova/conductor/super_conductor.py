@@ -171,15 +171,18 @@ class SuperConductor:
             one = plan.place(by_uuid[decision.instance_uuid], decision, began, now)
             placed[CellUuid(plan.cell_of(decision))].append((one, decision))
             LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
+        written: set[InstanceUuid] = set()
         for cell_uuid, here in placed.items():
-            instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
+            written |= instances.insert(self._cells.database(cell_uuid), [one for one, _ in here])
         chosen = {one.instance.uuid: cell for cell, here in placed.items() for one, _ in here}
         settled = build_requests.settle(self._api_db, chosen, group[0].driver)
         if settled.lost:
             self._clear_away([p for p in group if p.instance.uuid in settled.lost])
         for cell_uuid, here in placed.items():
             if cell_uuid != CELL0:
-                sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
+                # One that was there already was placed by another, under an epoch of its own.
+                ours = settled.mapped & written
+                sent = [(o, d) for o, d in here if o.instance.uuid in ours]
                 self._send(cell_uuid, sent, by_uuid)
 
     def _clear_away(self, withdrawn: Sequence[Pending]) -> None:

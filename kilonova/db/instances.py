@@ -141,27 +141,31 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     destinations: tuple[Destination, ...] = ()
 
 
-def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
+def insert(cell_db: Database, placed: Sequence[Placed]) -> frozenset[InstanceUuid]:
     """Write instances with their ``create`` actions, events and faults, in one transaction.
 
-    An instance that is there already stays as it is, and nothing is written beside it.
+    An instance that is there already stays as it is, and nothing is written beside it. Returns those that
+    were written: who placed the others acts for them.
     """
     try:
         # Almost always none of them is there: then there is nothing to look for first.
         cell_db.write(lambda connection: _insert(connection, placed))
     except exc.IntegrityError:
-        _insert_the_others(cell_db, placed)
+        return _insert_the_others(cell_db, placed)
+    return frozenset(p.instance.uuid for p in placed)
 
 
-def _insert_the_others(cell_db: Database, placed: Sequence[Placed]) -> None:
-    def work(connection: sa.Connection) -> None:
-        _insert(connection, _absent(connection, placed))
+def _insert_the_others(cell_db: Database, placed: Sequence[Placed]) -> frozenset[InstanceUuid]:
+    def work(connection: sa.Connection) -> frozenset[InstanceUuid]:
+        absent = _absent(connection, placed)
+        _insert(connection, absent)
+        return frozenset(p.instance.uuid for p in absent)
 
     try:
-        cell_db.write(work)
+        return cell_db.write(work)
     except exc.IntegrityError:
         # Another wrote some of them between our look and our insert; now we see which.
-        cell_db.write(work)
+        return cell_db.write(work)
 
 
 def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]:
