@@ -9,9 +9,8 @@ from pathlib import PurePath
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from kilonova.cli import placement_commands
+from kilonova.cli import placement_commands, status_check
 from kilonova.cli.service import configure
-from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError, NotFound
 from kilonova.core.ids import CELL0, CellUuid
 from kilonova.db import cells, hosts
@@ -187,33 +186,7 @@ def discover_hosts(conf: cfg.ConfigOpts, _options: argparse.Namespace) -> int:
 
 def check_status(conf: cfg.ConfigOpts, _options: argparse.Namespace) -> int:
     """Print what is there and what is missing: 0 all well, 1 something to look at, 2 it cannot work."""
-    worst = 0
-    api_db = _api_db(conf)
-    try:
-        known = cells.list_cells(api_db)
-        print("ok    API database")
-    except KilonovaError as error:
-        print(f"FAIL  API database: {error}")
-        return 2
-    if [cell.uuid for cell in known] in ([], [CELL0]):
-        print("FAIL  no cell: kilonova-manage cell create")
-        return 2
-    for cell in known:
-        try:
-            services = hosts.list_services(Database(cell.database_connection))
-        except KilonovaError as error:
-            print(f"FAIL  cell {cell.name}: {error}")
-            worst = 2
-            continue
-        if cell.uuid == CELL0:
-            print(f"ok    cell {cell.name}: its database holds the servers that fit nowhere")
-            continue
-        up = [s for s in services if s.is_up(utcnow(), conf.service_down_time)]
-        good = up and len(up) == len(services)
-        mark = "ok   " if good else "WARN "
-        print(f"{mark} cell {cell.name}: {len(up)} of {len(services)} compute services up")
-        worst = max(worst, 0 if good else 1)
-    return worst
+    return status_check.run(conf, _api_db(conf))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -115,6 +115,14 @@ class Placement:
     def __init__(self, http: adapter.Adapter) -> None:
         self._http = http
 
+    def ping(self) -> None:
+        """Ask for nothing but an answer.
+
+        Raises:
+            PlacementUnavailable: there is none.
+        """
+        self._ask("GET", "/resource_classes/VCPU")
+
     def ensure_provider(
         self,
         uuid: ProviderUuid,

@@ -1,8 +1,8 @@
 """A model of how a server is claimed and built, small enough to look at every state that it can reach.
 
-One server; conductors of which each may stand still for ever, and be taken over; two hosts with room for one
-server each, one of which a neighbour may take; a converger; a host's service that may be killed once; a user
-who may delete at any time. A message that was sent may arrive at any time, any number of times, or never.
+One server; conductors of which each may stand still for ever, and be taken over; two hosts with room for
+one server each, one of which a neighbour may take; a converger; a host's service that may be killed once; a
+user who may delete at any time. What was sent may arrive at any time, any number of times, or never.
 What the code does in one transaction, or between two sends, is one step here; each step names that code.
 
 ``Rules`` may be broken one by one, to see that the explorer notices.
@@ -191,13 +191,16 @@ def _drive(
         else:
             there = "placed" if not rules.only_who_placed_it_sends_it else "found"
             yield state, there, drive.host
-    elif mine and state.request == "withdrawn":
-        yield _cleared(state), "", NOWHERE
-    elif mine and drive.stage == "found":
-        yield state._replace(request="none", mapped=True), "", NOWHERE
     elif mine:
-        sent = state.sent | {(drive.host, drive.epoch)}
-        yield state._replace(request="none", mapped=True, sent=sent), "", NOWHERE
+        yield _settled(state, drive), "", NOWHERE
+
+
+def _settled(state: State, drive: Drive) -> State:
+    """``build_requests.settle``, and the message to the host if one's own row is there."""
+    if state.request == "withdrawn":
+        return _cleared(state)
+    sent = state.sent | {(drive.host, drive.epoch)} if drive.stage == "placed" else state.sent
+    return state._replace(request="none", mapped=True, sent=sent)
 
 
 def _cleared(state: State) -> State:
@@ -355,7 +358,7 @@ class Explored(NamedTuple):
 
 
 def explore(rules: Rules, most: int = 3_000_000) -> Explored:
-    """Look at every state that can be reached; each must be right, and the end must be reachable from it."""
+    """Look at every state that can be reached: each must be right, and lead to an end."""
     before: dict[State, State | None] = {START: None}
     parents: dict[State, list[State]] = {}
     waiting = deque([START])
