@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable
 
-import oslo_messaging
 import sqlalchemy as sa
 from oslo_config import cfg
 
@@ -11,7 +10,7 @@ from kilonova.core.errors import BusUnavailable
 from kilonova.db.engine import Database
 from kilonova.http.health import Check
 from kilonova.placement.client import Placement
-from kilonova.rpc.connect import MEMORY_SCHEME, transport_url
+from kilonova.rpc.connect import brokers
 
 _TIMEOUT = 2.0
 
@@ -23,20 +22,18 @@ def database(url: str) -> Check:
 
 
 def message_bus(conf: cfg.ConfigOpts) -> Check:
-    """Return whether a broker of ``[DEFAULT] transport_url`` takes connections."""
-    url = transport_url(conf)
-    if url.startswith(MEMORY_SCHEME):
-        return lambda: None
-    hosts = oslo_messaging.TransportURL.parse(conf, url).hosts
+    """Return whether a broker of ``[DEFAULT] transport_url`` takes connections, if it names any."""
+    named = brokers(conf)
 
     def check() -> None:
-        for host in hosts:
+        for address in named:
             try:
-                socket.create_connection((host.hostname, host.port or 5672), _TIMEOUT).close()
+                socket.create_connection(address, _TIMEOUT).close()
             except OSError:
                 continue
             return
-        raise BusUnavailable("No broker takes connections.")
+        if named:
+            raise BusUnavailable("No broker takes connections.")
 
     return check
 

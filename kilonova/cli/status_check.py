@@ -17,13 +17,11 @@ from kilonova.db.engine import Database
 from kilonova.db.migrate import Schema, is_newest
 from kilonova.http.health import Check
 from kilonova.placement import client
-from kilonova.rpc.connect import transport_url
+from kilonova.rpc.connect import brokers
 
 WELL, WARNING, FAILURE = 0, 1, 2
 _MARKS = {WELL: "ok   ", WARNING: "WARN ", FAILURE: "FAIL "}
 _WAITING = timedelta(minutes=2)
-_NO_BUS = "rabbit://"
-"""What oslo.messaging says where nothing is configured."""
 
 
 class Finding(NamedTuple):
@@ -70,7 +68,7 @@ def _schema(what: str, database: Database, schema: Schema) -> Finding:
 
 def _others(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """The parts that are asked over a network, where this configuration says where they are."""
-    if transport_url(conf) != _NO_BUS:
+    if brokers(conf):
         yield _asked("message bus", checks.message_bus(conf))
     if conf.placement_database.connection:
         yield _asked("Placement's database", checks.database(conf.placement_database.connection))

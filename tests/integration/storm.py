@@ -7,6 +7,7 @@ does not.
 
 import argparse
 import random
+import signal
 import sys
 import threading
 import time
@@ -160,9 +161,14 @@ class Storm:
         self._people = People(deployment.compute_url, deployment.token(), image, seed)
         self.report = Report()
         self._left_over = 0
+        self._gently = False
 
-    def run(self, boots: int, deletes: int) -> Report:
-        """Boot, delete and kill; wait until all is settled; return what came of it."""
+    def run(self, boots: int, deletes: int, *, gently: bool = False) -> Report:
+        """Boot, delete and kill; wait until all is settled; return what came of it.
+
+        ``gently`` is a rolling restart: services are asked to end, and nothing else breaks.
+        """
+        self._gently = gently
         began = time.monotonic()
         rounds = -(-boots // _BOOTS_A_ROUND)
         # So that they last about as long as there is something to break.
@@ -195,18 +201,22 @@ class Storm:
     def _break_everything(self, rounds: int) -> None:
         """Kill each service in turn, some times, and restart the broker and the database between."""
         faults = [(self._kill, name) for name in SERVICES * rounds]
-        faults += [
-            (self._restart, name) for name in ("broker", "database") for _ in range(RESTARTS)
-        ]
-        self._chance.shuffle(faults)
+        if not self._gently:
+            faults += [(self._restart, name) for name in ("broker", "database") * RESTARTS]
+            self._chance.shuffle(faults)
         for fault, name in faults:
             time.sleep(self._chance.uniform(0.0, 2.0))
             fault(name)
 
     def _kill(self, name: str) -> None:
         process = self._deployment.processes[name]
-        process.kill()
-        process.wait(10)
+        if self._gently:
+            process.send(signal.SIGTERM)
+            status = process.wait(15)
+            assert status == 0, f"{name} ended with {status}: {process.tail()}"
+        else:
+            process.kill()
+            process.wait(10)
         self.report.killed += 1
         time.sleep(self._chance.uniform(0.0, 1.0))
         if name.startswith("fake"):

@@ -1,8 +1,9 @@
 """``kilonova-manage`` on databases in a directory: what it does, prints and returns."""
 
 import io
+import sqlite3
 import tempfile
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, KilonovaError, NotFound
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import CELL0, HostName, NodeName, ProviderUuid
-from kilonova.db import cells, hosts
+from kilonova.db import cells, hosts, leases
 from kilonova.db.engine import Database
 
 CELL = "11111111-1111-4111-8111-111111111111"
@@ -28,18 +29,19 @@ class ManageTest(testtools.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
-        self._configure(
+        self.databases = (
             f"[api_database]\nconnection = {self._url('api')}\n"
             f"[database]\nconnection = {self._url('cell1')}\n"
             f"[placement_database]\nconnection = {self._url('placement')}\n"
         )
+        self._configure(self.databases)
 
     def _url(self, name: str) -> str:
         return f"sqlite:///{self.directory / name}.db"
 
-    def _configure(self, text: str) -> None:
+    def _configure(self, text: str, bus: str = "rabbit://nova:sesame@mq:5672/") -> None:
         path = self.directory / "kilonova.conf"
-        path.write_text("[DEFAULT]\ntransport_url = rabbit://nova:sesame@mq:5672/\n" + text)
+        path.write_text(f"[DEFAULT]\ntransport_url = {bus}\n{text}")
         self.conf = settings.read_config(["--config-file", str(path)], prog="kilonova-manage")
 
     def _run(self, *words: str) -> tuple[int, str]:
@@ -130,7 +132,35 @@ class ManageTest(testtools.TestCase):
         self.assertEqual((0, "h2  one\n"), self._run("cell", "discover-hosts"))
         self.assertEqual((0, ""), self._run("cell", "discover-hosts"))
 
+    def test_the_check_says_that_no_broker_answers_and_that_a_schema_is_old(self) -> None:
+        self._with_cell()
+        self._beat("h1")
+        code, said = self._run("status", "check")
+        self.assertEqual(2, code)
+        self.assertIn("FAIL  message bus: No broker takes connections.", said)
+        self.assertNotIn("sesame", said)
+        self._configure(self.databases, bus="memory://")
+        with closing(sqlite3.connect(self.directory / "cell1.db")) as cell:
+            cell.execute("UPDATE cell_schema_version SET version_num = 'cell_0001'")
+            cell.commit()
+        code, said = self._run("status", "check")
+        self.assertEqual(2, code)
+        self.assertIn("FAIL  cell one: its schema is not the newest", said)
+
+    def test_the_check_says_that_no_converger_leads_any_more(self) -> None:
+        self._configure(self.databases, bus="memory://")
+        self._with_cell()
+        self._beat("h1")
+        api_db = Database(self._url("api"))
+        leases.hold(api_db, "converger", "one", utcnow(), timedelta(seconds=30))
+        code, said = self._run("status", "check")
+        self.assertEqual((0, True), (code, "ok    a converger leads" in said))
+        leases.let_go(api_db, "converger", "one")
+        code, said = self._run("status", "check")
+        self.assertEqual((1, True), (code, "WARN  no converger leads" in said))
+
     def test_the_check_says_what_is_missing_and_how_bad_that_is(self) -> None:
+        self._configure(self.databases, bus="memory://")
         self._run("db", "sync")
         code, said = self._run("status", "check")
         self.assertEqual(2, code)
