@@ -230,6 +230,7 @@ def scene_of(
             build_timeout=conf.instance_build_timeout,
             down_time=conf.service_down_time,
             interval=conf.converge_interval,
+            deleted_kept=conf.reclaim_instance_interval,
             decisions_kept=conf.scheduler.decisions_kept,
         ),
     )

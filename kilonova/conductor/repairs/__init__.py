@@ -11,6 +11,7 @@ from kilonova.conductor.repairs import (
     moves,
     old,
     operator_tasks,
+    reclaims,
     strays,
     tasks,
 )
@@ -48,6 +49,7 @@ OF_CELL: Mapping[str, OfCell] = {
     "claim": builds.not_freed,
     "build": builds.not_begun,
     "dead host": builds.on_dead_host,
+    "reclaim": reclaims.kept_for_long,
     "delete": deletes.not_finished,
     "quota": strays.counted,
     "task": tasks.not_answered,

@@ -32,12 +32,15 @@ class Hands:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a configuration says of repairs: seconds, of which 0 for a build is no limit, and how many
-    servers' decisions are kept."""
+    """What a configuration says of repairs: seconds, and how many servers' decisions are kept.
+
+    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored.
+    """
 
     build_timeout: float
     down_time: float
     interval: float
+    deleted_kept: int
     decisions_kept: int
 
 
