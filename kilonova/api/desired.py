@@ -26,7 +26,7 @@ from kilonova.core.desired import Desired, Template
 from kilonova.core.errors import Invalid, NotFound
 from kilonova.core.server_group import GroupRule, Policy, ServerGroup
 from kilonova.db import desired as store
-from kilonova.db.desired_sight import LOST_AFTER, look
+from kilonova.db.desired_sight import look
 
 _RULE = "kilonova:desired"
 _MAKE = "os_compute_api:servers:create"
@@ -140,7 +140,7 @@ def _in_full(asked: Asked, desired: Desired) -> dict[str, Any]:
     services = asked.services
     slots = store.slots_of(services.api_db, [desired.uuid]).get(desired.uuid, [])
     servers = [slot.server for slot in slots if slot.server is not None]
-    actual = look(services.api_db, services.cells, servers, utcnow() - LOST_AFTER)
+    actual = look(services.api_db, services.cells, servers)
     template = store.template_of(services.api_db, desired.uuid, desired.generation)
     return views.in_full(desired, slots, actual, template)
 

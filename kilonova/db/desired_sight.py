@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,6 @@ from kilonova.db.engine import Database
 from kilonova.db.scatter import gather_from
 from kilonova.db.statements import table_of
 
-LOST_AFTER = timedelta(seconds=60)
-"""A host that is silent for so long is not waited for."""
-
 _mappings = table_of(InstanceMapping)
 _instances = table_of(StoredInstance)
 
@@ -33,11 +30,14 @@ _COLUMNS = [
 
 
 def look(
-    api_db: Database, cells: Cells, uuids: Collection[InstanceUuid], lost_before: datetime
+    api_db: Database,
+    cells: Cells,
+    uuids: Collection[InstanceUuid],
+    lost_before: datetime | None = None,
 ) -> dict[InstanceUuid, Actual]:
     """Return how each of these servers is, by one SELECT here and at most three in each of their cells.
 
-    A host that gave no sign of life since ``lost_before``, or was said to be down, is lost.
+    A host that gave no sign of life since ``lost_before``, or was said to be down, is lost; for None, none.
     """
     if not uuids:
         return {}
@@ -63,12 +63,12 @@ def look(
 
 
 def _read(
-    uuids: Collection[InstanceUuid], lost_before: datetime, cell_db: Database
+    uuids: Collection[InstanceUuid], lost_before: datetime | None, cell_db: Database
 ) -> dict[InstanceUuid, Actual]:
     """Return how the servers are that the cell was to have."""
     query = sa.select(*_COLUMNS).where(_instances.c.uuid.in_(uuids))
     rows = cell_db.query(lambda c: c.execute(query).all())
-    lost = hosts.silent_since(cell_db, lost_before)
+    lost = hosts.silent_since(cell_db, lost_before) if lost_before else ()
     failed = [row.uuid for row in rows if row.vm_state == VmState.ERROR]
     faults = instances.newest_faults(cell_db, failed)
     found = dict.fromkeys(uuids, _GONE)

@@ -1,5 +1,7 @@
 """A deployment in which servers are desired."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,8 +9,9 @@ import requests
 
 from kilonova.compute.fake import FakeDriver
 from kilonova.compute.service import ComputeService
-from kilonova.conductor import converger, desired
-from kilonova.conductor.desired import DesiredRepair
+from kilonova.conductor import converger, patience
+from kilonova.conductor.repairs.desired import not_as_desired
+from kilonova.conductor.repairs.scene import Scene
 from kilonova.core.states import PowerState
 from tests.functional.pipeline.case import PipelineCase
 
@@ -19,8 +22,8 @@ class DesiredCase(PipelineCase):
     hosts = 3
 
     def setUp(self) -> None:
-        self.patch(desired, "LOST_AFTER", timedelta(seconds=2))
-        self.patch(converger, "_NOT_DELETED", timedelta(seconds=1))
+        self.patch(patience, "HOST_LOST", timedelta(seconds=2))
+        self.patch(patience, "NOT_DELETED", timedelta(seconds=1))
         super().setUp()
         conductor: Any = self.deployment.part("conductor")
         conductor._converger._interval = 0.2
@@ -120,10 +123,24 @@ class DesiredCase(PipelineCase):
         services._services.append(again)
         again.start()
 
-    def repair(self) -> DesiredRepair:
-        """Return a repair of the test's own, as another converger has it."""
+    def scene(self) -> Scene:
+        """Return what the conductor's converger looks at and acts on."""
         conductor: Any = self.deployment.part("conductor")
-        found = conductor._converger
-        conf = self.deployment._configuration()
-        collaborators = (found._api_db, found._cells, found._buses, found._placement)
-        return DesiredRepair(conf, collaborators, found._drive, found._notices)
+        scene: Scene = conductor._converger._scene
+        return scene
+
+    def only_by_hand(self) -> None:
+        """Let the conductor's converger leave desired servers alone."""
+        others = {name: look for name, look in converger.OF_DEPLOYMENT.items() if name != "desired"}
+        self.patch(converger, "OF_DEPLOYMENT", others)
+
+    def converge(self, drive: Callable[[Any], Any] = lambda through: through) -> int:
+        """Mend what is not as desired, and return how much that was.
+
+        ``drive`` wraps what sets builds going.
+        """
+        scene = self.scene()
+        hands = replace(scene.hands, drive=drive(scene.hands.drive))
+        return sum(
+            finding.mend() is not None for finding in not_as_desired(replace(scene, hands=hands))
+        )

@@ -5,8 +5,8 @@ from alembic import op
 
 from kilonova.db import types
 
-revision = "api_0006"
-down_revision = "api_0005"
+revision = "api_0007"
+down_revision = "api_0006"
 
 
 def upgrade() -> None:
