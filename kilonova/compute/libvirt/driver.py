@@ -5,8 +5,10 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from socket import socket as Socket
 from typing import Any, TypeVar
 
 import libvirt
@@ -17,7 +19,7 @@ from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_a
 from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
-from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside
+from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside, line
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
@@ -25,7 +27,6 @@ from kilonova.compute.libvirt.domain_xml import (
     domain_xml,
     record_for,
     record_of,
-    vnc_port,
 )
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.figures import WANTED, figures
@@ -277,23 +278,32 @@ class LibvirtDriver(Resizes):
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
         """See ``Driver``. Guests have a screen over VNC, and a serial line at a socket."""
+        consoles: dict[str, Inside] = {"novnc": partial(self._screen, uuid)}
         socket = self._disks.console_socket(uuid)
-        kinds = {"novnc"} | ({"serial"} if socket else set())
-        if kind not in kinds or self._is_test:
+        if socket is not None:
+            consoles["serial"] = partial(line, socket)
+        if kind not in consoles or self._is_test:
             self._on(uuid, lambda domain: None)
             raise Invalid(f"Unavailable console type {kind}.")
 
-        def find(connection: Any) -> int | None:
-            domain = connection.lookupByUUIDString(uuid)
-            return vnc_port(domain.XMLDesc(0))
+        def check(domain: Any) -> None:
+            if not domain.isActive():
+                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
 
-        port = self._libvirt.use(find)
-        if port is None:
-            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+        self._on(uuid, check)
         try:
-            return self._door.tell(Inside(port=port) if kind == "novnc" else Inside(path=socket))
+            return self._door.tell(
+                partial(self._screen, uuid) if kind == "novnc" else partial(line, socket)
+            )
         except OSError as error:
             raise BuildFailed("This host cannot open its door to consoles.") from error
+
+    def _screen(self, uuid: InstanceUuid) -> Socket:
+        """Return a connection to a guest's screen, which has no address."""
+        flags = libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH
+        return self._libvirt.use(
+            lambda c: Socket(fileno=c.lookupByUUIDString(uuid).openGraphicsFD(0, flags))
+        )
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""

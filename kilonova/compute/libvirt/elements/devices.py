@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from kilonova.compute.libvirt.elements.place import LISTEN, X86, Place
+from kilonova.compute.libvirt.elements.place import X86, Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.hardware import Hardware, is_q35
 
@@ -36,9 +36,8 @@ def add_serial(devices: ET.Element, place: Place, hardware: Hardware) -> None:
 
 
 def add_screen(devices: ET.Element, place: Place, hardware: Hardware) -> None:
-    """Add a screen, seen through VNC at a port of this host's own: nobody reaches it by network."""
-    graphics = add(devices, "graphics", {"type": "vnc", "autoport": "yes"})
-    add(graphics, "listen", {"type": "address", "address": LISTEN})
+    """Add a screen, which listens nowhere: libvirt lets this host's door to it, and nobody by network."""
+    add(add(devices, "graphics", {"type": "vnc"}), "listen", {"type": "none"})
     model = {"type": hardware.video or ("vga" if place.arch in X86 else "virtio")}
     if hardware.video_mb:
         model["vram"] = str(hardware.video_mb << 10)
