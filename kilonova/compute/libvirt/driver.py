@@ -5,10 +5,8 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from io import BytesIO
 from pathlib import Path
-from socket import socket as Socket
 from typing import Any, TypeVar
 
 import libvirt
@@ -16,10 +14,11 @@ from oslo_config import cfg
 
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import agent, domains
+from kilonova.compute.libvirt.agent import Agents
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
-from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside, line
+from kilonova.compute.libvirt.consoles import Consoles
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
@@ -29,7 +28,7 @@ from kilonova.compute.libvirt.domain_xml import (
     record_of,
 )
 from kilonova.compute.libvirt.elements.place import Place
-from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.figures import WANTED, figures, with_told
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.resizes import Resizes
@@ -43,7 +42,6 @@ from kilonova.core.errors import (
     HypervisorUnavailable,
     Invalid,
     NotFound,
-    WrongState,
 )
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
@@ -70,7 +68,8 @@ class LibvirtDriver(Resizes):
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
-        self._door = ConsoleDoor(conf.my_ip)
+        self._consoles = Consoles(self._libvirt, conf.my_ip)
+        self._agents = Agents(self._libvirt.use)
         self._parts = GuestParts(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
@@ -248,8 +247,9 @@ class LibvirtDriver(Resizes):
     def set_password(self, instance: Instance, password: str) -> None:
         """See ``Driver``. It is the agent in the guest that does it."""
         properties = instance.image.properties if instance.image else {}
-        user = properties.get("os_admin_user", "root")
-        self._on(instance.uuid, lambda domain: domain.setUserPassword(user, password, 0))
+        usual = "Administrator" if properties.get("os_type") == "windows" else "root"
+        user = properties.get("os_admin_user", usual)
+        self._on(instance.uuid, lambda domain: agent.set_password(domain, user, password))
 
     def crash_dump(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -272,38 +272,20 @@ class LibvirtDriver(Resizes):
             kind = connection.getType().lower()
             found = connection.getAllDomainStats(WANTED, _NOWAIT)
             named = ((uuid_of_domain(domain.name()), values) for domain, values in found)
-            return {uuid: figures(values, kind) for uuid, values in named if uuid is not None}
+            return {
+                uuid: with_told(figures(values, kind), self._agents.told(uuid))
+                for uuid, values in named
+                if uuid is not None
+            }
 
         return self._libvirt.use(measure)
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
-        """See ``Driver``. Guests have a screen over VNC, and a serial line at a socket."""
-        consoles: dict[str, Inside] = {"novnc": partial(self._screen, uuid)}
-        socket = self._disks.console_socket(uuid)
-        if socket is not None:
-            consoles["serial"] = partial(line, socket)
-        if kind not in consoles or self._is_test:
+        """See ``Driver``."""
+        if self._is_test:
             self._on(uuid, lambda domain: None)
             raise Invalid(f"Unavailable console type {kind}.")
-
-        def check(domain: Any) -> None:
-            if not domain.isActive():
-                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
-
-        self._on(uuid, check)
-        try:
-            return self._door.tell(
-                partial(self._screen, uuid) if kind == "novnc" else partial(line, socket)
-            )
-        except OSError as error:
-            raise BuildFailed("This host cannot open its door to consoles.") from error
-
-    def _screen(self, uuid: InstanceUuid) -> Socket:
-        """Return a connection to a guest's screen, which has no address."""
-        flags = libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH
-        return self._libvirt.use(
-            lambda c: Socket(fileno=c.lookupByUUIDString(uuid).openGraphicsFD(0, flags))
-        )
+        return self._consoles.find(uuid, kind, self._disks.console_socket(uuid))
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -353,7 +335,8 @@ class LibvirtDriver(Resizes):
 
     def close(self) -> None:
         """See ``Driver``."""
-        self._door.close()
+        self._agents.close()
+        self._consoles.close()
         self._cards.close()
         self._libvirt.close()
 

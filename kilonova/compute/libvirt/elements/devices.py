@@ -8,6 +8,8 @@ from kilonova.core.hardware import Hardware, is_q35
 
 _SPARE_PORTS = 8
 """Ports of a PCI Express machine that stay free for what is plugged in later; others have room anyway."""
+_BALLOON_SECONDS = "10"
+"""How often a guest tells what it uses of its memory."""
 _AGENT = "org.qemu.guest_agent.0"
 
 
@@ -64,7 +66,8 @@ def add_others(devices: ET.Element, hardware: Hardware) -> None:
     if hardware.guest_agent:
         channel = add(devices, "channel", {"type": "unix"})
         add(channel, "target", {"type": "virtio", "name": _AGENT})
-    add(devices, "memballoon", {"model": "virtio"})
+    balloon = add(devices, "memballoon", {"model": "virtio"})
+    add(balloon, "stats", {"period": _BALLOON_SECONDS})
 
 
 def add_passed_through(devices: ET.Element, place: Place) -> None:
