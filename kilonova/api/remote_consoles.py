@@ -9,6 +9,7 @@ from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Act, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as schemas
 from kilonova.api.server_tasks import ask_host
@@ -55,7 +56,7 @@ def _get(action: str) -> Act:
         kind = asked.body[action]["type"]
         return Answer({"console": {"type": kind, "url": _url(asked, server_id, kind)}})
 
-    return Act(_RULE, handle, _OLD[action], until=(2, 5))
+    return Act(_RULE, handle, _OLD[action], when=Since.REMOTE_CONSOLES.before)
 
 
 _OLD = {
@@ -115,7 +116,7 @@ def show_token(asked: Asked, token: str) -> Answer:
 
 
 def _tls(asked: Asked, address: ConsoleAddress) -> dict[str, int | None]:
-    return {"tls_port": address.tls_port} if asked.version >= (2, 99) else {}
+    return {"tls_port": address.tls_port} if asked.version in Since.SPICE_DIRECT else {}
 
 
 ROUTES = (
@@ -125,13 +126,13 @@ ROUTES = (
         _RULE,
         create,
         body=schemas.REMOTE_CONSOLE,
-        since=(2, 6),
+        when=Since.REMOTE_CONSOLES,
     ),
     Route(
         "GET",
         "/os-console-auth-tokens/{token}",
         "os_compute_api:os-console-auth-tokens",
         show_token,
-        since=(2, 31),
+        when=Since.TOKENS_OF_EVERY_CONSOLE,
     ),
 )

@@ -51,6 +51,12 @@ _DEFAULT = [
         help="Seconds after which a server that is still building becomes ERROR; 0 is never.",
     ),
     cfg.IntOpt(
+        "reclaim_instance_interval",
+        default=0,
+        min=0,
+        help="Seconds for which a deleted server can be restored; 0 is not at all.",
+    ),
+    cfg.IntOpt(
         "converge_interval",
         default=10,
         min=1,
