@@ -2,6 +2,7 @@
 
 from kilonova.api import (
     aggregates,
+    audit_logs,
     availability_zones,
     compute_services,
     decisions,
@@ -9,6 +10,7 @@ from kilonova.api import (
     external_events,
     flavor_details,
     flavors,
+    gone,
     hypervisors,
     image_caching,
     instance_actions,
@@ -25,6 +27,8 @@ from kilonova.api import (
     server_groups,
     server_metadata,
     server_passwords,
+    server_security_groups,
+    server_shares,
     server_tags,
     server_topology,
     servers,
@@ -35,6 +39,7 @@ from kilonova.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *aggregates.ROUTES,
+    *audit_logs.ROUTES,
     *availability_zones.ROUTES,
     *compute_services.ROUTES,
     *extensions.ROUTES,
@@ -55,11 +60,16 @@ ROUTES: tuple[Route, ...] = (
     *server_groups.ROUTES,
     *server_metadata.ROUTES,
     *server_passwords.ROUTES,
+    *server_security_groups.ROUTES,
+    *server_shares.ROUTES,
     *server_tags.ROUTES,
     *server_topology.ROUTES,
     *servers.ROUTES,
     *usages.ROUTES,
 )
+
+GONE_ROUTES: tuple[Route, ...] = gone.ROUTES
+"""What is answered with 410: it stands in no document, and no rule is asked for it."""
 
 OWN_ROUTES: tuple[Route, ...] = (
     *decisions.ROUTES,
