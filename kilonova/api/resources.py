@@ -35,6 +35,7 @@ from kilonova.api import (
     usages,
     vitals,
 )
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -68,8 +69,23 @@ ROUTES: tuple[Route, ...] = (
     *usages.ROUTES,
 )
 
-GONE_ROUTES: tuple[Route, ...] = gone.ROUTES
-"""What is answered with 410: it stands in no document, and no rule is asked for it."""
+_VOLUMES_BOOT = tuple(
+    Route(
+        route.method,
+        route.path.replace("/servers", "/os-volumes_boot"),
+        route.rule,
+        route.handler,
+        body=route.body,
+        query=route.query,
+        when=route.when & Since.NO_VOLUMES_BOOT.before,
+    )
+    for route in servers.ROUTES
+    if not route.path.endswith("/action")
+)
+"""Another name that servers once had."""
+
+OLD_ROUTES: tuple[Route, ...] = (*gone.ROUTES, *_VOLUMES_BOOT)
+"""What only old clients ask for: it stands in no document."""
 
 OWN_ROUTES: tuple[Route, ...] = (
     *decisions.ROUTES,

@@ -2,9 +2,10 @@
 
 import re
 from datetime import datetime
+from typing import Any
 
 from kilonova.api.audit_logs import last_month
-from kilonova.api.resources import GONE_ROUTES
+from kilonova.api.resources import OLD_ROUTES
 from tests.functional.api.api_case import ADMIN, ANN
 from tests.functional.api.population import ACTIVE, IMAGE, Populated
 
@@ -53,7 +54,7 @@ class GoneTest(Populated):
         self.asked(404, "GET", metadata, version="2.39")
 
     def test_nothing_of_it_is_told_without_a_token(self) -> None:
-        for route in GONE_ROUTES:
+        for route in OLD_ROUTES:
             path = re.sub(r"{\w+}", "1", route.path)
             answer = self.client.simulate_request(route.method, f"/v2.1{path}")
             self.assertEqual(401, answer.status_code, f"{route.method} {path}")
@@ -67,6 +68,28 @@ class GoneTest(Populated):
         path = f"/servers/{ACTIVE}/action"
         self.refused(410, "gone", "POST", path, body, version="2.5", token=ANN)
         self.refused(400, "no such action", "POST", path, body, version="2.6", token=ANN)
+
+
+class OldNameTest(Populated):
+    """Servers as ``/os-volumes_boot``."""
+
+    def ask_old(self, method: str, path: str, version: str, body: Any = None) -> Any:
+        """Return the answer to Ann; what it must look like is only written down for the new name."""
+        headers = {"X-Auth-Token": ANN, "OpenStack-API-Version": f"compute {version}"}
+        return self.client.simulate_request(
+            method, f"/v2.1/os-volumes_boot{path}", json=body, headers=headers
+        )
+
+    def test_it_is_answered_as_servers_are_up_to_2_102(self) -> None:
+        for path in ("", "/detail", f"/{ACTIVE}"):
+            new = self.asked(200, "GET", f"/servers{path}", version="2.102", token=ANN)
+            self.assertEqual(new, self.ask_old("GET", path, "2.102").json)
+            self.assertEqual(404, self.ask_old("GET", path, "2.103").status_code)
+
+    def test_what_is_wrong_is_refused_under_it_too(self) -> None:
+        answer = self.ask_old("POST", "", "2.1", {"server": {"name": "x"}})
+        self.assertEqual(400, answer.status_code)
+        self.assertIn("flavorRef", answer.text)
 
 
 class AbsentTest(Populated):
