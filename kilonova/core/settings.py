@@ -285,6 +285,16 @@ _LIBVIRT = [
     ),
 ]
 
+_VNC = [
+    cfg.URIOpt(
+        "novncproxy_base_url",
+        schemes=("http", "https"),
+        help="How users reach kilonova-consoleproxy, with its page, such as "
+        "https://consoles.example.org/vnc_auto.html; without it, port 6080 of the host by which they "
+        "reach the API.",
+    ),
+]
+
 _NETWORK = [
     cfg.StrOpt(
         "provider",
@@ -323,6 +333,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "metrics": _METRICS,
     "compute": _COMPUTE,
     "libvirt": _LIBVIRT,
+    "vnc": _VNC,
     "network": _NETWORK,
     "fake": _FAKE,
 }
