@@ -20,7 +20,15 @@ from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Nic
-from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.migration import (
+    Berth,
+    Kind,
+    Migration,
+    Moved,
+    MoveReport,
+    Progress,
+    Stage,
+)
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
 from kilonova.http.images import ImageStore
@@ -90,6 +98,10 @@ class _Part:
         self._told_at = time.monotonic() - _TOLD_EVERY
         self.nics: tuple[Nic, ...] | UnsetType = UNSET
         """What the guest is plugged into here, once that is known."""
+        self.berth: Berth | None = None
+        """What is ready for the guest here, once it is."""
+        self.moved: Progress | None = None
+        """What a guest that moved while it ran consisted of."""
         self._plain = InstanceReport(
             instance_uuid=self.instance.uuid,
             epoch=self.instance.epoch,
@@ -123,6 +135,7 @@ class _Part:
             reason=error.message if error else "",
             details=f"{type(error).__name__}: {error.in_full}" if error else "",
             progress=how_far,
+            berth=self.berth,
         )
         return msgspec.structs.replace(self._plain, move=move)
 
@@ -212,7 +225,7 @@ class Mover:
             error = BuildFailed("The host failed in an unexpected way.")
             error.__cause__ = failure
         if error is None:
-            report = part.said(Moved.DONE)
+            report = part.said(Moved.DONE, how_far=part.moved)
         else:
             LOG.warning("%s: %s failed: %s", uuid, migration.stage, error.in_full)
             if not self._clean(part):
@@ -273,12 +286,12 @@ class Mover:
         work[part.migration.stage](part)
 
     def _prepare(self, part: _Part) -> None:
-        self._driver.prepare_move(part.instance, part.migration)
+        part.berth = self._driver.prepare_move(part.instance, part.migration)
 
     def _send(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
-            self._driver.live_migrate(instance, migration, part)
+            part.moved = self._driver.live_migrate(instance, migration, part)
             return
         if migration.vm_state is not VmState.STOPPED:
             # Whatever else it was: what stands still, or is saved, has nothing to wait for.
@@ -325,7 +338,10 @@ class Mover:
         instance = part.instance
         self._driver.destroy(instance.uuid)
         part.nics = self._driver.prepare_networks(instance)
-        self._driver.prepare_disks(instance)
+        if part.migration.kind is Kind.EVACUATION:
+            self._driver.recover_disks(instance)
+        else:
+            self._driver.prepare_disks(instance)
         self._driver.spawn(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)

@@ -69,7 +69,8 @@ class CellMoves:
     def _done(self, migration: Migration, report: InstanceReport, seen: Seen) -> None:
         power = PowerState.NOSTATE if report.power_state is UNSET else report.power_state
         nics = None if report.nics is UNSET else report.nics
-        arrived = move_plan.Arrived(power=power, nics=nics)
+        berth = report.move.berth if report.move else None
+        arrived = move_plan.Arrived(power=power, nics=nics, berth=berth)
         if migration.stage is Stage.UNDOING:
             self.claim(migration, (migration.source_allocation, {}), seen)
         elif migration.stage in (Stage.CLEARING, Stage.ABANDONING):

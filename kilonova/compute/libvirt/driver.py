@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -12,10 +13,12 @@ from typing import Any, TypeVar
 import libvirt
 from oslo_config import cfg
 
+from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
 from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import cards
+from kilonova.compute.libvirt.carried import Carried
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
@@ -28,8 +31,8 @@ from kilonova.compute.libvirt.domain_xml import (
 )
 from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb, pci_devices
-from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
@@ -55,15 +58,20 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Resizes):
+class LibvirtDriver(Moves):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
         self._conf = conf
         self._host = host
         self._virt_type: str = conf.libvirt.virt_type
-        self._disks = Disks(Path(conf.instances_path).absolute(), images)
-        self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._disks = Disks(Path(conf.instances_path).absolute(), images, host)
+        self._uri: str = conf.libvirt.connection_uri
+        self._libvirt = Connection(self._uri)
+        self._closing = threading.Event()
+        self._carried = Carried(self._disks, self._uri)
+        berths = self._disks.root / "_berths" / host
+        self._harbour = Harbour(berths, conf.my_ip, self._carried)
         self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
@@ -138,6 +146,9 @@ class LibvirtDriver(Resizes):
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
         self._libvirt.use(lambda connection: None)
+        self._prepare_disks(instance)
+
+    def _prepare_disks(self, instance: Instance) -> None:
         if self._is_test:
             self._disks.make_directory(instance.uuid)
         else:
@@ -172,6 +183,7 @@ class LibvirtDriver(Resizes):
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
+        self._harbour.close(uuid)
         try:
             self._on(uuid, lambda domain: domains.remove(domain, has_nvram=not self._is_test))
         except NotFound:
@@ -340,6 +352,8 @@ class LibvirtDriver(Resizes):
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._closing.set()
+        self._harbour.shut()
         self._cards.close()
         self._libvirt.close()
 

@@ -15,7 +15,7 @@ from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailabl
 from kilonova.core.image import Image
 from kilonova.core.instance import BlockDevice, Instance, Wishes
 from tests.functional.compute.image_store import ServedImages
-from tests.instances import instance
+from tests.instances import HOST, instance
 
 
 class DisksTest(testtools.TestCase):
@@ -29,7 +29,7 @@ class DisksTest(testtools.TestCase):
         self.images = ServedImages(self.directory)
         self.addCleanup(self.images.stop)
         self.root = self.directory / "instances"
-        self.disks = Disks(self.root, self.images.client)
+        self.disks = Disks(self.root, self.images.client, HOST)
 
     def qcow2(self, *options: str, size: str = "1M") -> bytes:
         """Return an empty qcow2 image."""
@@ -97,7 +97,7 @@ class DisksTest(testtools.TestCase):
         self.disks.prepare(self.server(image))
         self.images.go()
         self.disks.prepare(self.server(image))
-        Disks(self.root, self.images.client).prepare(self.server(image))
+        Disks(self.root, self.images.client, HOST).prepare(self.server(image))
 
     def test_the_config_drive_is_there_if_it_was_asked_for(self) -> None:
         image = self.images.add(b"x" * 512)
@@ -259,7 +259,7 @@ class DisksTest(testtools.TestCase):
         self.disks.prepare(self.server(image))
         partial = self.root / "_base" / f"{instance().uuid}-0123456789abcdef.part"
         partial.write_bytes(b"half of")
-        Disks(self.root, self.images.client)
+        Disks(self.root, self.images.client, HOST)
         self.assertEqual([f"{image.image_id}-{image.hash_value[:16]}"], self.cached())
 
     def test_a_download_that_goes_on_is_left_alone_by_another_start(self) -> None:
@@ -271,7 +271,7 @@ class DisksTest(testtools.TestCase):
         while not self.images.downloads:
             time.sleep(0.01)
         (partial,) = self.cached()
-        Disks(self.root, self.images.client)
+        Disks(self.root, self.images.client, HOST)
         self.assertEqual([partial], self.cached())
         self.images.flow()
         thread.join(20)

@@ -58,7 +58,7 @@ class LibvirtWorld:
     def files(self) -> list[str]:
         """Return what there is of servers, by its path below ``instances_path``."""
         found = (path.relative_to(self.instances) for path in self.instances.glob("*/*"))
-        return sorted(str(path) for path in found if path.parts[0] != "_base")
+        return sorted(str(path) for path in found if path.parts[0][0] != "_")
 
     def close(self) -> None:
         """End what this world started."""

@@ -30,7 +30,7 @@ from kilonova.core.instance import (
     RequestedNetwork,
     Wishes,
 )
-from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.migration import Berth, Kind, Migration, Moved, MoveReport, Progress, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Destination,
@@ -242,6 +242,17 @@ PROGRESS = Progress(
     disk_total=3,
     disk_processed=2,
     disk_remaining=1,
+    downtime=7,
+)
+BERTH = Berth(
+    address="192.0.2.1",
+    port=49152,
+    fingerprint="f" * 64,
+    token="token",
+    directory="/var/lib/kilonova/instances/one",
+    hypervisor="/system",
+    shared=True,
+    wants_image=True,
 )
 MIGRATION = Migration(
     uuid=OTHER,
@@ -278,6 +289,7 @@ MIGRATION = Migration(
     progress=PROGRESS,
     settled=True,
     image=IMAGE,
+    berth=BERTH,
 )
 LEAST_MIGRATION = Migration(
     uuid=OTHER,
@@ -305,6 +317,7 @@ MOVE_REPORT = MoveReport(
     reason="no luck",
     details="at host1",
     progress=PROGRESS,
+    berth=BERTH,
 )
 REPORT = InstanceReport(
     instance_uuid=UUID,
