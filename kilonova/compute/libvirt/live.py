@@ -159,6 +159,9 @@ class LiveMove:
         flags = _FLAGS
         if libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS in parameters:
             flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
+        if self._berth.shared:
+            # libvirt looks at the kind of file system; the hosts have seen each other's note in it.
+            flags |= libvirt.VIR_MIGRATE_UNSAFE
         if self._migration.vm_state is VmState.PAUSED:
             flags |= libvirt.VIR_MIGRATE_PAUSED
         failed: list[KilonovaError] = []

@@ -30,7 +30,7 @@ from kilonova.core.instance import (
     RequestedNetwork,
     Wishes,
 )
-from kilonova.core.migration import Berth, Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Destination,
@@ -43,6 +43,7 @@ from kilonova.core.scheduling import (
 )
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
+from tests.unit.rpc.move_values import BERTH, PROGRESS
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -234,25 +235,6 @@ EVENT = ActionEvent(
     details="no luck",
     traceback="Traceback",
     host=HOST,
-)
-PROGRESS = Progress(
-    memory_total=6,
-    memory_processed=5,
-    memory_remaining=4,
-    disk_total=3,
-    disk_processed=2,
-    disk_remaining=1,
-    downtime=7,
-)
-BERTH = Berth(
-    address="192.0.2.1",
-    port=49152,
-    fingerprint="f" * 64,
-    token="token",
-    directory="/var/lib/kilonova/instances/one",
-    hypervisor="/system",
-    shared=True,
-    wants_image=True,
 )
 MIGRATION = Migration(
     uuid=OTHER,
