@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -29,7 +28,7 @@ from kilonova.http.images import ImageStore
 LOG = logging.getLogger(__name__)
 
 ROOT_DISK = "disk.qcow2"
-_CONFIG_DRIVE, _RESCUE_DISK = "config-drive.iso", "rescue.qcow2"
+_CONFIG_DRIVE, _RESCUE_DISK, _COPY = "config-drive.iso", "rescue.qcow2", "copy.part"
 NO_DISKS = (_CONFIG_DRIVE, _RESCUE_DISK)
 """Files that guests have as disks, and that are no disk of their servers."""
 EARLIER_LOG = "earlier.log"
@@ -286,21 +285,23 @@ class Disks:
             self.rescue_disk(uuid).unlink(missing_ok=True)
 
     @contextmanager
-    def copied(self, uuid: InstanceUuid) -> Iterator[BinaryIO]:
-        """Give a whole copy (qcow2) of the root disk of a guest that does not run.
+    def room_for_copy(self, uuid: InstanceUuid) -> Iterator[Path]:
+        """Give where a copy of a guest's root disk can be, until it is not needed any more."""
+        copy = self.directory(uuid) / _COPY
+        try:
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def copy(self, uuid: InstanceUuid, into: Path) -> None:
+        """Make a whole copy (qcow2) of the root disk of a guest that does not run.
 
         Raises:
             BuildFailed: there is no room for it.
         """
-        copy = self.directory(uuid) / "snapshot.qcow2"
-        try:
-            with _written():
-                # At most what the disk holds, however often it is copied.
-                run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(copy))
-            with copy.open("rb") as data:
-                yield data
-        finally:
-            copy.unlink(missing_ok=True)
+        with _written():
+            # At most what the disk holds, however often it is copied.
+            run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(into))
 
     def remove(self, uuid: InstanceUuid) -> None:
         """Remove a guest's files, unless they are another host's. What is not there is no error.

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, live_copy
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.carried import Carried
 from kilonova.compute.libvirt.connection import Connection
@@ -244,19 +244,23 @@ class LibvirtDriver(Moves):
 
     @contextmanager
     def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
-        """See ``Driver``. A guest that runs is suspended while its disk is copied: then all that it wrote
-        is there, and nothing is lost whatever ends this process. libvirt's test driver has no disks."""
+        """See ``Driver``. A guest that runs goes on. Where QEMU cannot copy its disk like that, it is
+        suspended: then all that it wrote is there, and nothing is lost whatever ends this process. The test
+        driver has no disks."""
         uuid = instance.uuid
         with ExitStack() as opened, ExitStack() as saved:
             if self._is_test:
                 self._on(uuid, lambda domain: None)
                 yield DiskCopy(BytesIO(), "raw")
                 return
-            if self._on(uuid, domains.save):
-                saved.callback(self._on, uuid, domains.power_on)
-            copy = opened.enter_context(self._disks.copied(uuid))
-            saved.close()
-            yield DiskCopy(copy, "qcow2")
+            copy = opened.enter_context(self._disks.room_for_copy(uuid))
+            disk = self._disks.disk(uuid)
+            if not self._on(uuid, lambda domain: live_copy.copy(domain, disk, copy)):
+                if self._on(uuid, domains.save):
+                    saved.callback(self._on, uuid, domains.power_on)
+                self._disks.copy(uuid, copy)
+                saved.close()
+            yield DiskCopy(opened.enter_context(copy.open("rb")), "qcow2")
 
     def set_password(self, instance: Instance, password: str) -> None:
         """See ``Driver``. It is the agent in the guest that does it."""

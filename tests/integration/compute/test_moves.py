@@ -213,6 +213,26 @@ class LiveMovesTest(TwoHosts):
         self.assert_never_stopped(self.until_counted(self.there.driver, 3))
 
 
+class CopiesTest(TwoHosts):
+    """A guest whose disk is copied."""
+
+    def test_a_guest_counts_on_while_its_disk_is_copied(self) -> None:
+        self.spawn(filled_mb=30)
+        with self.here.driver.snapshot(self.server) as copy:
+            data = copy.data.read()
+        self.assertLess(30 << 20, len(data))
+        numbers = self.until_counted(self.here.driver, 3)
+        self.assert_never_stopped(numbers)
+        again = self.here.of_disk("again", data, "qcow2")
+        self.addCleanup(self.here.driver.destroy, again.uuid)
+        self.here.driver.prepare_networks(again)
+        self.here.driver.prepare_disks(again)
+        self.here.driver.spawn(again)
+        self.server, first = again, self.server
+        self.addCleanup(self.here.driver.destroy, first.uuid)
+        self.assertLess(2, self.until_counted(self.here.driver, 1)[0])
+
+
 class SharedMovesTest(TwoHosts):
     """Hosts that see the same files: none is sent, and none is removed that somebody needs."""
 
