@@ -85,6 +85,14 @@ class TriggerCrashDump(Order, frozen=True, kw_only=True, tag=str(Action.TRIGGER_
     """Interrupt the guest's kernel, so that it dumps its memory."""
 
 
+class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
+    """Shut the guest down, and keep it."""
+
+
+class Restore(Order, frozen=True, kw_only=True, tag=str(Action.RESTORE)):
+    """Let a guest that was kept run again."""
+
+
 AnyOrder = (
     Stop
     | Start
@@ -101,6 +109,8 @@ AnyOrder = (
     | Backup
     | ChangePassword
     | TriggerCrashDump
+    | SoftDelete
+    | Restore
 )
 
 

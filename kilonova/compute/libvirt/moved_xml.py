@@ -21,6 +21,11 @@ def moved(xml: str, old: str, new: str) -> str:
         # Which image a disk is an overlay on, the other libvirt finds in the disk.
         for part in (*disk.findall("backingStore"), *disk.findall("mirror")):
             disk.remove(part)
+    tuning = domain.find("cputune")
+    if tuning is not None:
+        # Which of the host's CPUs it runs on is the new host's to say.
+        for pin in (*tuning.findall("vcpupin"), *tuning.findall("emulatorpin")):
+            tuning.remove(pin)
     for element in domain.iter():
         for name, value in element.attrib.items():
             if value.startswith(f"{old}/"):
@@ -45,6 +50,19 @@ def _disks(xml: str, directory: str) -> Iterator[tuple[MovedDisk, bool]]:
         path = "" if source is None else source.get("file", "")
         if target is not None and str(PurePath(path).parent) == directory:
             yield MovedDisk(target.get("dev", ""), path), disk.find("readonly") is not None
+
+
+def pins_of(xml: str) -> dict[int, frozenset[int]]:
+    """Return the host's CPUs on which each VCPU of a domain is to run, of those that are pinned."""
+    domain = ET.fromstring(xml)  # noqa: S314 - we wrote it
+    found = {}
+    for pin in domain.iterfind("cputune/vcpupin"):
+        cpus: set[int] = set()
+        for part in pin.get("cpuset", "").split(","):
+            first, _, last = part.partition("-")
+            cpus.update(range(int(first), int(last or first) + 1))
+        found[int(pin.get("vcpu", "0"))] = frozenset(cpus)
+    return found
 
 
 def cpu_of(xml: str) -> str | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.crossing.line import Line
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, moved_xml
 from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.carried import IMAGE, Carried, instance_of
 from kilonova.compute.libvirt.connection import Connection
@@ -21,6 +21,7 @@ from kilonova.compute.libvirt.disks import EARLIER_LOG, Disks
 from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, metadata_of, record_for
 from kilonova.compute.libvirt.live import LiveMove
 from kilonova.compute.moving import Voyage
+from kilonova.core import pinning
 from kilonova.core.errors import (
     BuildAborted,
     BuildFailed,
@@ -83,6 +84,10 @@ class Moves(ABC):
     def _check_live(self, instance: Instance) -> None:
         if self._is_test or not instance_of(self._uri):
             raise NotSupported("Live migration takes a libvirt with QEMU on the host itself.")
+        if pinning.wanted(instance) != pinning.Wanted():
+            raise NotSupported(
+                "A server with CPUs, pages or devices of its own does not move live."
+            )
         had = instance.nics
         now = self._cards.plug(instance)
         if [(nic.mac, nic.address) for nic in had] != [(nic.mac, nic.address) for nic in now]:
@@ -233,10 +238,12 @@ class Moves(ABC):
 
         def take(connection: Any) -> None:
             domain = connection.lookupByUUIDString(uuid)
-            connection.defineXML(self._xml(connection, instance))
+            xml = self._xml(connection, instance)
+            connection.defineXML(xml)
             if not domain.isActive():
                 return
             _mark(domain, instance)
+            _pin(connection, domain, xml)
             if migration.vm_state is not VmState.PAUSED:
                 # It was paused to let it come, if it is.
                 domains.unpause(domain)
@@ -270,6 +277,13 @@ def _mark(domain: Any, instance: Instance) -> None:
     """Let a domain that runs tell of which build it is."""
     element, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
     domain.setMetadata(element, metadata_of(instance), _KEY, NAMESPACE, live)
+
+
+def _pin(connection: Any, domain: Any, xml: str) -> None:
+    """Let a domain that runs keep to the CPUs that its XML names."""
+    count = int(connection.getInfo()[2])
+    for vcpu, cpus in moved_xml.pins_of(xml).items():
+        domain.pinVcpu(vcpu, tuple(cpu in cpus for cpu in range(count)))
 
 
 def _check_cold(instance: Instance) -> None:

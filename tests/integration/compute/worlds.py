@@ -33,6 +33,8 @@ class LibvirtWorld:
     console = ""
     host = HOST
     copies_begin_with = b""
+    more = ""
+    """What else its configuration says."""
 
     def __init__(self, uri: str, beside: "LibvirtWorld | None" = None) -> None:
         self.uri = uri
@@ -42,7 +44,8 @@ class LibvirtWorld:
         self.directory.chmod(0o755)
         self.instances = self.directory / "instances"
         self.images = beside.images if beside else ServedImages(self.directory)
-        self.options = _OPTIONS.format(instances=self.instances, uri=uri, virt_type=self.virt_type)
+        options = _OPTIONS.format(instances=self.instances, uri=uri, virt_type=self.virt_type)
+        self.options = options + self.more
         self._file = self.directory / "compute.conf"
         self._file.write_text(self.options)
         # The test driver forgets its domains with its last connection.
