@@ -17,7 +17,12 @@ from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.core.context import RequestContext, service_context
-from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
+from kilonova.core.errors import (
+    BuildFailed,
+    HypervisorUnavailable,
+    KilonovaError,
+    MoveCancelled,
+)
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Nic
 from kilonova.core.migration import (
@@ -41,6 +46,8 @@ _GOES_ON = 10.0
 _TOLD_EVERY = 0.5
 """Seconds between two words of how far a running guest has come."""
 _PAUSE = 1.0
+_PATIENCE = 60.0
+"""Seconds for which a hypervisor that does not answer is waited for, where a server has only this host."""
 
 _EVENTS: dict[Stage, str] = {
     Stage.PREPARING: "compute_prep_resize",
@@ -217,13 +224,16 @@ class Mover:
         error: KilonovaError | None = None
         try:
             with stages.stage(event_of(migration)):
-                self._work(part)
+                self._work_patiently(part)
         except KilonovaError as failure:
             error = failure
         except Exception as failure:
             LOG.exception("%s of %s failed", migration.stage, uuid)
             error = BuildFailed("The host failed in an unexpected way.")
             error.__cause__ = failure
+        if isinstance(error, HypervisorUnavailable) and self._stopped.is_set():
+            # Nothing is known of it. Whoever is started next is told again.
+            return
         if error is None:
             report = part.said(Moved.DONE, how_far=part.moved)
         else:
@@ -272,6 +282,21 @@ class Mover:
                 return True
             if self._stopped.wait(_PAUSE):
                 return False
+
+    def _work_patiently(self, part: _Part) -> None:
+        """Do a part. Where nobody else can, a hypervisor that is restarted is no reason to give up."""
+        migration = part.migration
+        alone = migration.stage is Stage.RESTORING
+        alone |= migration.is_live and migration.stage is Stage.FINISHING
+        ends = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._work(part)
+            except HypervisorUnavailable:
+                if not alone or time.monotonic() > ends or self._stopped.wait(_PAUSE):
+                    raise
+            else:
+                return
 
     def _work(self, part: _Part) -> None:
         work: dict[Stage, Callable[[_Part], None]] = {

@@ -61,6 +61,8 @@ class MovesTest(BootTest):
         eventually("it is elsewhere", 120, lambda: self.shown()["status"] == "ACTIVE")
         self.assert_ticks_went_on()
         self.resize_and_move()
+        self.evacuate()
+        self.shelve()
         self.delete_all()
         for name in HOSTS:
             self.assertEqual([], services.libvirtd(name).domains())
@@ -104,6 +106,33 @@ class MovesTest(BootTest):
         eventually("its old host forgot it", 30, lambda: not left.exists())
         starts = 3 if before == self.host() else 4
         self.until_said(f"STARTS {starts}")
+
+    def evacuate(self) -> None:
+        """Let its host die and return: it runs elsewhere, and what the host still runs of it ends."""
+        dead = self.host()
+        process = self.deployment.processes[dead]
+        process.send(signal.SIGKILL)
+        process.wait(10)
+        self.admin("compute", "service", "set", "--down", dead, "nova-compute")
+        self.admin("server", "evacuate", self.uuid)
+        eventually("it is elsewhere", 60, lambda: self.host() != dead)
+        eventually("it runs", 60, lambda: self.shown()["status"] == "ACTIVE")
+        self.until_said("STARTS 1")
+        self.assertEqual(1, len(services.libvirtd(dead).domains()))
+        self.admin("compute", "service", "set", "--up", dead, "nova-compute")
+        self.deployment.start_service("compute", dead)
+        eventually("its old guest is gone", 60, lambda: not services.libvirtd(dead).domains())
+        self.deployment.wait_ready(dead)
+
+    def shelve(self) -> None:
+        """Let it become an image and leave its host, and come back."""
+        self.demo("server", "shelve", self.uuid)
+        eventually("it left", 60, lambda: self.shown()["status"] == "SHELVED_OFFLOADED")
+        for name in HOSTS:
+            self.assertEqual([], services.libvirtd(name).domains())
+        self.demo("server", "unshelve", self.uuid)
+        eventually("it is back", 60, lambda: self.shown()["status"] == "ACTIVE")
+        self.until_said("STARTS 1")
 
     # ---- what is done
 

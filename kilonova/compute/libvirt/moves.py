@@ -206,18 +206,15 @@ class Moves(ABC):
         uuid, berth = instance.uuid, migration.berth
         if berth is None or berth.hypervisor not in ("/system", "/session"):
             raise NotSupported("The destination cannot receive servers that run.")
-        here = self._libvirt.use(lambda connection: domains.find(connection, uuid))
-        moved = Progress()
-        if here is not None:
-            line = Line(berth, lambda: voyage.aborted or self._closing.is_set())
-            try:
-                moved = LiveMove(
-                    migration, (self._libvirt, self._disks, self._carried), line, self._closing
-                ).run(voyage)
-                if not berth.shared:
-                    self._send_console(uuid, line)
-            finally:
-                line.close()
+        line = Line(berth, lambda: voyage.aborted or self._closing.is_set())
+        try:
+            moved = LiveMove(
+                migration, (self._libvirt, self._disks, self._carried), line, self._closing
+            ).run(voyage)
+            if not berth.shared:
+                self._send_console(uuid, line)
+        finally:
+            line.close()
         if berth.shared:
             self._disks.owners.give(uuid, migration.chosen.host)
         return moved
