@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -12,11 +13,13 @@ from typing import Any, TypeVar
 import libvirt
 from oslo_config import cfg
 
+from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import agent, domains
+from kilonova.compute.libvirt import agent, domains, live_copy
 from kilonova.compute.libvirt.agent import Agents
 from kilonova.compute.libvirt.cards import cards
+from kilonova.compute.libvirt.carried import Carried
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.consoles import Consoles
 from kilonova.compute.libvirt.disks import Disks
@@ -28,10 +31,11 @@ from kilonova.compute.libvirt.domain_xml import (
     record_of,
 )
 from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.events import Events
 from kilonova.compute.libvirt.figures import WANTED, figures, with_told
+from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
-from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
@@ -55,15 +59,20 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Resizes):
+class LibvirtDriver(Moves):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
         self._conf = conf
         self._host = host
         self._virt_type: str = conf.libvirt.virt_type
-        self._disks = Disks(Path(conf.instances_path).absolute(), images)
-        self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._disks = Disks(Path(conf.instances_path).absolute(), images, host)
+        self._uri: str = conf.libvirt.connection_uri
+        self._libvirt = Connection(self._uri)
+        self._closing = threading.Event()
+        self._carried = Carried(self._disks, self._uri)
+        berths = self._disks.root / "_berths" / host
+        self._harbour = Harbour(berths, conf.my_ip, self._carried)
         self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
@@ -135,6 +144,9 @@ class LibvirtDriver(Resizes):
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
         self._libvirt.use(lambda connection: None)
+        self._prepare_disks(instance)
+
+    def _prepare_disks(self, instance: Instance) -> None:
         if self._is_test:
             self._disks.make_directory(instance.uuid)
         else:
@@ -169,6 +181,7 @@ class LibvirtDriver(Resizes):
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
+        self._harbour.close(uuid)
         try:
             self._on(uuid, lambda domain: domains.remove(domain, has_nvram=not self._is_test))
         except NotFound:
@@ -230,19 +243,23 @@ class LibvirtDriver(Resizes):
 
     @contextmanager
     def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
-        """See ``Driver``. A guest that runs is suspended while its disk is copied: then all that it wrote
-        is there, and nothing is lost whatever ends this process. libvirt's test driver has no disks."""
+        """See ``Driver``. A guest that runs goes on. Where QEMU cannot copy its disk like that, it is
+        suspended: then all that it wrote is there, and nothing is lost whatever ends this process. The test
+        driver has no disks."""
         uuid = instance.uuid
         with ExitStack() as opened, ExitStack() as saved:
             if self._is_test:
                 self._on(uuid, lambda domain: None)
                 yield DiskCopy(BytesIO(), "raw")
                 return
-            if self._on(uuid, domains.save):
-                saved.callback(self._on, uuid, domains.power_on)
-            copy = opened.enter_context(self._disks.copied(uuid))
-            saved.close()
-            yield DiskCopy(copy, "qcow2")
+            copy = opened.enter_context(self._disks.room_for_copy(uuid))
+            disk = self._disks.disk(uuid)
+            if not self._on(uuid, lambda domain: live_copy.copy(domain, disk, copy)):
+                if self._on(uuid, domains.save):
+                    saved.callback(self._on, uuid, domains.power_on)
+                self._disks.copy(uuid, copy)
+                saved.close()
+            yield DiskCopy(opened.enter_context(copy.open("rb")), "qcow2")
 
     def set_password(self, instance: Instance, password: str) -> None:
         """See ``Driver``. It is the agent in the guest that does it."""
@@ -331,10 +348,12 @@ class LibvirtDriver(Resizes):
 
     def watch(self, watcher: Watcher) -> None:
         """See ``Driver``."""
-        self._libvirt.listen(_Listener(watcher))
+        self._libvirt.listen(Events(watcher))
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._closing.set()
+        self._harbour.shut()
         self._agents.close()
         self._consoles.close()
         self._cards.close()
@@ -342,24 +361,6 @@ class LibvirtDriver(Resizes):
 
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
         return self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
-
-
-class _Listener:
-    """Tells a watcher what libvirt's events mean."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-
-    def opened(self) -> None:
-        """See ``connection.Listener``."""
-        self._watcher.changes_missed()
-
-    def happened(self, domain: Any, event: int, _detail: int) -> None:
-        """See ``connection.Listener``."""
-        uuid = uuid_of_domain(domain.name())
-        power = domains.POWER_AFTER.get(event)
-        if uuid is not None and power is not None:
-            self._watcher.power_changed(uuid, power)
 
 
 def _read_record(domain: Any) -> Record:
