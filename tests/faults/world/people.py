@@ -1,7 +1,9 @@
-"""People who create, stop, start and delete servers, and remember what they were promised."""
+"""People who create, stop, start, reboot, resize, move and delete servers, and remember what they were
+promised."""
 
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from keystoneauth1 import exceptions
@@ -11,6 +13,17 @@ from tests.faults.world.deployment import IMAGE, Deployment
 _HASTY = 0.2
 """How many servers are deleted as soon as they are asked for."""
 KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
+ACTIONS: Mapping[str, Any] = {
+    "stop": {"os-stop": None},
+    "start": {"os-start": None},
+    "reboot": {"reboot": {"type": "HARD"}},
+    "grow": {"resize": {"flavorRef": "2"}},
+    "shrink": {"resize": {"flavorRef": "1"}},
+    "migrate": {"migrate": None},
+    "confirm": {"confirmResize": None},
+    "revert": {"revertResize": None},
+}
+"""What is asked of servers, and how."""
 
 
 class Person:
@@ -52,12 +65,18 @@ class Person:
             self.refusals.append(f"create: {answer.status_code} {answer.text}")
 
     def _change(self, uuid: str) -> None:
-        what = self._chance.choice(("delete", "delete", "stop", "start"))
+        what = self._chance.choice(("delete", "delete", *ACTIONS))
         if what == "delete":
             self._delete(uuid)
-            return
-        answer = self._ask("POST", f"/servers/{uuid}/action", {f"os-{what}": None})
-        if answer is not None and answer.status_code not in (202, 404, 409, 503):
+        else:
+            self.act(uuid, what)
+
+    def act(self, uuid: str, what: str) -> None:
+        """Ask for an action on a server."""
+        answer = self._ask("POST", f"/servers/{uuid}/action", ACTIONS[what])
+        # A size is refused to a server that has it.
+        usual = (202, 204, 404, 409, 503, *((400, 403) if what in ("grow", "shrink") else ()))
+        if answer is not None and answer.status_code not in usual:
             self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
 
     def _delete(self, uuid: str) -> None:

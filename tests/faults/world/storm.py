@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import testtools
@@ -21,6 +22,7 @@ _PATIENCE = 1500.0
 """Seconds after the storm within which everything must be settled, deadlines and all."""
 _PEOPLE = 3
 _CALM_SERVERS = 3
+_DECISIONS = 5
 _TOLD = 400
 
 
@@ -80,6 +82,7 @@ class Storm:
         self._calm()
         restless = self._settle(end + _PATIENCE)
         kernel.run(kernel.now + _REST)
+        self._decide()
         late = Person(self._deployment, "late", seed=0)
         for _ in range(_CALM_SERVERS):
             self._deployment.do(late.create)
@@ -95,6 +98,17 @@ class Storm:
         if kept and not kept & running:
             wrongs.append("nothing is built in the calm")
         return wrongs
+
+    def _decide(self) -> None:
+        """Let whoever has resized a server confirm that, or revert it."""
+        for _ in range(_DECISIONS):
+            undecided = self._verdict().undecided()
+            if not undecided:
+                return
+            for uuid in undecided:
+                what = self._chance.choice(("confirm", "revert"))
+                self._deployment.do(partial(self._people[0].act, uuid, what))
+            self._settle(self._deployment.kernel.now + _PATIENCE)
 
     def _verdict(self) -> Verdict:
         fates = {uuid: fate for person in self._people for uuid, fate in person.fates.items()}
