@@ -134,6 +134,17 @@ class Hypervisor(FakeDriver):
         self._deployment.judge_spawn(self._host, instance)
         self._deployment.crash("after a spawn")
 
+    def power_off(self) -> None:
+        """End every guest, without a word to anybody."""
+        for guest in self._guests.values():
+            guest.power = PowerState.SHUTDOWN
+
+    def arrive(self, instance: Instance, migration: Migration) -> None:
+        """See ``MovingDriver``."""
+        super().arrive(instance, migration)
+        self._deployment.judge_guest(instance)
+        self._deployment.crash("after a guest has arrived")
+
     def send(self, instance: Instance, migration: Migration) -> None:
         """See ``MovingDriver``."""
         self._deployment.crash("before a guest is sent")
@@ -219,13 +230,25 @@ class Deployment:
         self.processes[name].frozen_until = self.kernel.now + seconds
         self.tell(f"{name} stands still for {seconds:.1f} s")
 
+    def power_off(self, host: str, seconds: float) -> None:
+        """Let a host be off for so long, and its guests with it."""
+        self.tell(f"{host} is off for {seconds:.1f} s")
+        self.processes[host].away = seconds
+        self.hypervisors[host].power_off()
+        self.kernel.kill(self.processes[host])
+
+    def is_off(self, host: str) -> bool:
+        """Whether a host is off, or only its service."""
+        return not self.processes[host].alive
+
     def start(self, name: str) -> None:
         """Start a service, and again whenever it has died."""
         process = Process(name)
         self.processes[name] = process
 
         def again() -> None:
-            self.kernel.at(self.kernel.chance.uniform(0.5, _LONGEST_AWAY), lambda: self.start(name))
+            away = process.away or self.kernel.chance.uniform(0.5, _LONGEST_AWAY)
+            self.kernel.at(away, lambda: self.start(name))
 
         process.on_death.append(again)
         self.kernel.spawn(process, lambda: self._begin(name, process))

@@ -9,12 +9,15 @@ from typing import NamedTuple
 import testtools
 
 from kilonova.core.states import VmState
-from tests.faults.world.deployment import SERVICES, Deployment
+from tests.faults.world.deployment import HOSTS, SERVICES, Deployment
 from tests.faults.world.people import KEPT, Person
 from tests.faults.world.storage import SCHEMAS
 from tests.faults.world.verdict import Verdict
 
 _STARTS = 5.0
+_QUIET = 15.0
+"""Seconds in which everybody's first servers come to run, before it blows."""
+_SERVERS_BEFORE = 2
 _BLOWS = 90.0
 _REST = 100.0
 """Seconds after everything seems settled: what is late still comes, and is refused."""
@@ -75,6 +78,10 @@ class Storm:
         """Let it blow over, and return everything that came out wrong."""
         kernel = self._deployment.kernel
         kernel.run(_STARTS)
+        for person in self._people:
+            for _ in range(_SERVERS_BEFORE):
+                self._deployment.do(person.create)
+        kernel.run(kernel.now + _QUIET)
         end = kernel.now + _BLOWS
         for person in self._people:
             self._deployment.do(lambda p=person: p.live(end))
@@ -140,7 +147,13 @@ class Storm:
         elif which < 0.5:
             weather.placement_away = True
             self._deployment.tell("Placement is away")
-        elif which < 0.8:
+        elif which < 0.6:
+            host = self._chance.choice(list(HOSTS))
+            if not self._deployment.is_off(host):
+                self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
+                operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
+                self._deployment.do(lambda: operator.rescue_from(host, known))
+        elif which < 0.85:
             self._deployment.freeze(self._chance.choice(SERVICES), self._chance.uniform(1.0, 60.0))
 
     def _clear(self) -> None:
