@@ -76,7 +76,8 @@ class ServerGroup(ApiBase):
 class BuildRequest(ApiBase):
     """A server that was accepted and has no cell yet.
 
-    ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet).
+    ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet);
+    ``epoch`` counts how often it was taken.
     One that is ``withdrawn`` is nobody's server any more: its owner deleted it after a conductor had
     begun, and what that left in a cell and in Placement is still to be removed. ``waits_for`` is what stood
     in the way when it was driven last.
@@ -91,6 +92,7 @@ class BuildRequest(ApiBase):
     created_at: Mapped[datetime] = mapped_column(Moment)
     driver: Mapped[str] = mapped_column(Name, default="")
     driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    epoch: Mapped[int] = mapped_column(default=0, server_default="0")
     withdrawn: Mapped[bool] = mapped_column(default=False)
     waits_for: Mapped[str | None] = mapped_column(LongText)
     instance: Mapped[bytes] = mapped_column(Json)
@@ -276,6 +278,54 @@ class TaskResult(ApiBase):
     )
     place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     lines: Mapped[bytes] = mapped_column(Json)
+
+
+class DesiredServers(ApiBase):
+    """So many servers of one kind, which are to run. ``generation`` is the newest of its generations."""
+
+    __tablename__ = "desired_servers"
+    __table_args__ = (Index("desired_servers_name", "project_id", "name", unique=True),)
+
+    uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    count: Mapped[int]
+    generation: Mapped[int]
+    deleting: Mapped[bool] = mapped_column(default=False)
+    group_uuid: Mapped[str | None] = mapped_column(Uuid)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class DesiredGeneration(ApiBase):
+    """What the servers of a generation are made of."""
+
+    __tablename__ = "desired_generations"
+
+    desired_uuid: Mapped[str] = mapped_column(
+        ForeignKey("desired_servers.uuid", ondelete="CASCADE"), primary_key=True
+    )
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    template: Mapped[bytes] = mapped_column(Json)
+
+
+class DesiredSlot(ApiBase):
+    """An index, and the server at it. It alone says that a server is a desired one."""
+
+    __tablename__ = "desired_slots"
+    __table_args__ = (Index("desired_slots_server", "server", unique=True),)
+
+    desired_uuid: Mapped[str] = mapped_column(
+        ForeignKey("desired_servers.uuid", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int]
+    server: Mapped[str | None] = mapped_column(Uuid)
+    ending: Mapped[str | None] = mapped_column(Name)
+    failures: Mapped[int]
+    failed_at: Mapped[datetime | None] = mapped_column(Moment)
+    reason: Mapped[str | None] = mapped_column(LongText)
 
 
 class Lease(ApiBase):

@@ -9,7 +9,16 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import accounts, decisions, flavors, hosts, moves, servers, vitals
+from kilonova.api.policies import (
+    accounts,
+    decisions,
+    desired,
+    flavors,
+    hosts,
+    moves,
+    servers,
+    vitals,
+)
 from kilonova.api.policies.base import Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
@@ -19,6 +28,7 @@ _TABLES: tuple[tuple[Rule, ...], ...] = (
     hosts.RULES,
     accounts.RULES,
     decisions.RULES,
+    desired.RULES,
     vitals.RULES,
 )
 

@@ -94,13 +94,6 @@ def metadata_of(instance: Instance) -> str:
     return ET.tostring(ours, encoding="unicode")
 
 
-def vnc_port(xml: str) -> int | None:
-    """Return the port on which the guest of a live domain shows its screen, or None if it does not run."""
-    graphics = ET.fromstring(xml).find("devices/graphics[@type='vnc']")  # noqa: S314 - libvirt wrote it
-    port = -1 if graphics is None else int(graphics.get("port", "-1"))
-    return port if port > 0 else None
-
-
 def record_of(metadata: str) -> Record:
     """Return what our element of a domain's metadata tells. libvirt hands it out without its namespace."""
     ours = ET.fromstring(metadata)  # noqa: S314 - libvirt wrote it

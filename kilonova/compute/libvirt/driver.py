@@ -16,11 +16,12 @@ from oslo_config import cfg
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import domains, live_copy
+from kilonova.compute.libvirt import agent, domains, live_copy
+from kilonova.compute.libvirt.agent import Agents
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.carried import Carried
 from kilonova.compute.libvirt.connection import Connection
-from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside
+from kilonova.compute.libvirt.consoles import Consoles
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
@@ -28,11 +29,10 @@ from kilonova.compute.libvirt.domain_xml import (
     domain_xml,
     record_for,
     record_of,
-    vnc_port,
 )
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.events import Events
-from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.figures import WANTED, figures, with_told
 from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
@@ -46,7 +46,6 @@ from kilonova.core.errors import (
     HypervisorUnavailable,
     Invalid,
     NotFound,
-    WrongState,
 )
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
@@ -78,7 +77,8 @@ class LibvirtDriver(Moves):
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
-        self._door = ConsoleDoor(conf.my_ip)
+        self._consoles = Consoles(self._libvirt, conf.my_ip)
+        self._agents = Agents(self._libvirt.use)
         self._parts = GuestParts(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
@@ -264,8 +264,9 @@ class LibvirtDriver(Moves):
     def set_password(self, instance: Instance, password: str) -> None:
         """See ``Driver``. It is the agent in the guest that does it."""
         properties = instance.image.properties if instance.image else {}
-        user = properties.get("os_admin_user", "root")
-        self._on(instance.uuid, lambda domain: domain.setUserPassword(user, password, 0))
+        usual = "Administrator" if properties.get("os_type") == "windows" else "root"
+        user = properties.get("os_admin_user", usual)
+        self._on(instance.uuid, lambda domain: agent.set_password(domain, user, password))
 
     def crash_dump(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -288,29 +289,20 @@ class LibvirtDriver(Moves):
             kind = connection.getType().lower()
             found = connection.getAllDomainStats(WANTED, _NOWAIT)
             named = ((uuid_of_domain(domain.name()), values) for domain, values in found)
-            return {uuid: figures(values, kind) for uuid, values in named if uuid is not None}
+            return {
+                uuid: with_told(figures(values, kind), self._agents.told(uuid))
+                for uuid, values in named
+                if uuid is not None
+            }
 
         return self._libvirt.use(measure)
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
-        """See ``Driver``. Guests have a screen over VNC, and a serial line at a socket."""
-        socket = self._disks.console_socket(uuid)
-        kinds = {"novnc"} | ({"serial"} if socket else set())
-        if kind not in kinds or self._is_test:
+        """See ``Driver``."""
+        if self._is_test:
             self._on(uuid, lambda domain: None)
             raise Invalid(f"Unavailable console type {kind}.")
-
-        def find(connection: Any) -> int | None:
-            domain = connection.lookupByUUIDString(uuid)
-            return vnc_port(domain.XMLDesc(0))
-
-        port = self._libvirt.use(find)
-        if port is None:
-            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
-        try:
-            return self._door.tell(Inside(port=port) if kind == "novnc" else Inside(path=socket))
-        except OSError as error:
-            raise BuildFailed("This host cannot open its door to consoles.") from error
+        return self._consoles.find(uuid, kind, self._disks.console_socket(uuid))
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -362,7 +354,8 @@ class LibvirtDriver(Moves):
         """See ``Driver``."""
         self._closing.set()
         self._harbour.shut()
-        self._door.close()
+        self._agents.close()
+        self._consoles.close()
         self._cards.close()
         self._libvirt.close()
 
