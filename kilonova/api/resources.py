@@ -30,6 +30,7 @@ from kilonova.api import (
     servers,
     usages,
     vitals,
+    volume_attachments,
 )
 from kilonova.api.routing import Route
 
@@ -59,6 +60,7 @@ ROUTES: tuple[Route, ...] = (
     *server_topology.ROUTES,
     *servers.ROUTES,
     *usages.ROUTES,
+    *volume_attachments.ROUTES,
 )
 
 OWN_ROUTES: tuple[Route, ...] = (

@@ -6,11 +6,13 @@ from kilonova.api import notices
 from kilonova.api.find import find_server
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import begin, check_unlocked, refused
+from kilonova.api.server_volumes import give_back
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError
+from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action, TaskState
-from kilonova.db import build_requests, instances
+from kilonova.db import build_requests, instances, volumes
 from kilonova.rpc.messages import DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     uuid = located.instance.uuid
     if located.cell_uuid is None:
         if build_requests.withdraw(asked.services.api_db, uuid):
+            give_back(asked.services.volumes, located.instance)
             notices.tell_deleted(asked, located.instance)
             return
         # Placed between the look and the withdrawal: then it is in a cell by now.
@@ -59,6 +62,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     if host is None:
         # No host has anything of it.
         _remove_image(asked, begun.now)
+        _give_volumes_back(asked, begun.now, cell)
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         notices.tell_deleted(asked, begun.now)
         return
@@ -67,6 +71,12 @@ def _delete(asked: Asked, server_id: str) -> None:
         asked.services.cell_bus(cell).cast(asked.context, message, host=host)
     except KilonovaError as error:
         LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
+
+
+def _give_volumes_back(asked: Asked, server: Instance, cell: CellUuid) -> None:
+    if server.volumes:
+        give_back(asked.services.volumes, server)
+        volumes.change(asked.services.cells.database(cell), server.uuid, lambda _: (), utcnow())
 
 
 def _remove_image(asked: Asked, server: Instance) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from kilonova.compute import image_acts
+from kilonova.compute import image_acts, volume_acts
 from kilonova.compute.driver import Driver
 from kilonova.compute.jobs import (
     IS_OFF,
@@ -25,6 +25,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.orders import Order
 from kilonova.core.states import TaskState, VmState
+from kilonova.core.volume import VolumeStage
 
 CLEAN_SECONDS = 60.0
 """What a guest gets to shut down by itself (as Nova's ``shutdown_timeout``)."""
@@ -33,12 +34,14 @@ CLEAN_SECONDS = 60.0
 class Act(msgspec.Struct, frozen=True):
     """How an order is done: the name of its event, the work, and what the server is when that is done.
 
-    Work that alone knows what came of it returns that.
+    Work that alone knows what came of it returns that. An order without a task is done beside any other,
+    unless it has ``due``, which says in the server's turn whether it is still to be done.
     """
 
     event: str
     work: Callable[[Job], Outcome | None]
     after: Outcome
+    due: Callable[[Job], bool] | None = None
 
 
 def _call(method: Callable[[Driver, InstanceUuid], None]) -> Callable[[Job], None]:
@@ -57,20 +60,20 @@ def _soft_reboot(job: Job) -> None:
 
 
 def _hard_reboot(job: Job) -> None:
-    job.driver.reboot(job.instance)
+    job.driver.reboot(job.connected())
 
 
 def _rescue(job: Job) -> None:
-    job.driver.rescue(job.instance, job.order.image)
+    job.driver.rescue(job.connected(), job.order.image)
 
 
 def _unrescue(job: Job) -> None:
-    job.driver.unrescue(job.instance)
+    job.driver.unrescue(job.connected())
 
 
 def _rebuild(job: Job) -> Outcome:
     """Remove the guest and make it anew; its image is here before anything of it goes."""
-    driver, instance = job.driver, job.instance
+    driver, instance = job.driver, job.connected()
     driver.fetch_image(instance)
     driver.destroy(instance.uuid)
     job.say(TaskState.REBUILD_BLOCK_DEVICE_MAPPING)
@@ -111,6 +114,18 @@ ACTS: dict[type[Order], Act] = {
     orders.ChangePassword: Act("compute_set_admin_password", _change_password, SAME),
     orders.TriggerCrashDump: Act(
         "compute_trigger_crash_dump", _call(lambda d, uuid: d.crash_dump(uuid)), SAME
+    ),
+    orders.AttachVolume: Act(
+        "compute_attach_volume", volume_acts.attach, SAME, volume_acts.due(VolumeStage.ATTACHING)
+    ),
+    orders.DetachVolume: Act(
+        "compute_detach_volume", volume_acts.detach, SAME, volume_acts.due(VolumeStage.DETACHING)
+    ),
+    orders.SwapVolume: Act(
+        "compute_swap_volume", volume_acts.swap, SAME, volume_acts.due(VolumeStage.SWAPPING)
+    ),
+    orders.ExtendVolume: Act(
+        "compute_extend_volume", volume_acts.extend, SAME, volume_acts.is_attached
     ),
 }
 """Every order, and nothing else."""

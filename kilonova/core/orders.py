@@ -85,6 +85,30 @@ class TriggerCrashDump(Order, frozen=True, kw_only=True, tag=str(Action.TRIGGER_
     """Interrupt the guest's kernel, so that it dumps its memory."""
 
 
+class AttachVolume(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_VOLUME)):
+    """Give the guest a volume that the server has got."""
+
+    volume_id: str
+
+
+class DetachVolume(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_VOLUME)):
+    """Take a volume from the guest."""
+
+    volume_id: str
+
+
+class SwapVolume(Order, frozen=True, kw_only=True, tag=str(Action.SWAP_VOLUME)):
+    """Copy a volume of the guest to its replacement, and put that in its place."""
+
+    volume_id: str
+
+
+class ExtendVolume(Order, frozen=True, kw_only=True, tag=str(Action.EXTEND_VOLUME)):
+    """Let the guest see that a volume has grown."""
+
+    volume_id: str
+
+
 AnyOrder = (
     Stop
     | Start
@@ -101,6 +125,10 @@ AnyOrder = (
     | Backup
     | ChangePassword
     | TriggerCrashDump
+    | AttachVolume
+    | DetachVolume
+    | SwapVolume
+    | ExtendVolume
 )
 
 

@@ -167,6 +167,10 @@ class Action(StrEnum):
     SHELVE = "shelve"
     SHELVE_OFFLOAD = "shelveOffload"
     UNSHELVE = "unshelve"
+    ATTACH_VOLUME = "attach_volume"
+    DETACH_VOLUME = "detach_volume"
+    SWAP_VOLUME = "swap_volume"
+    EXTEND_VOLUME = "extend_volume"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -216,6 +220,17 @@ HARD_REBOOT = "reboot-hard"
 _ON_DISK = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED)
 """What a server is whose disk can be copied."""
 
+_WITH_VOLUMES = (
+    VmState.ACTIVE,
+    VmState.PAUSED,
+    VmState.STOPPED,
+    VmState.RESIZED,
+    VmState.SOFT_DELETED,
+    VmState.SHELVED,
+    VmState.SHELVED_OFFLOADED,
+)
+"""What a server is that volumes come to and go from."""
+
 RULES: dict[str, Rule] = {
     Action.STOP: Rule((VmState.ACTIVE, VmState.ERROR), TaskState.POWERING_OFF),
     Action.START: Rule((VmState.STOPPED,), TaskState.POWERING_ON),
@@ -240,6 +255,15 @@ RULES: dict[str, Rule] = {
         (VmState.ACTIVE, VmState.PAUSED, VmState.RESCUED, VmState.RESIZED, VmState.ERROR),
         None,
         any_task=True,
+    ),
+    Action.ATTACH_VOLUME: Rule(_WITH_VOLUMES, None),
+    Action.DETACH_VOLUME: Rule(_WITH_VOLUMES, None),
+    Action.SWAP_VOLUME: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.RESIZED), None),
+    Action.EXTEND_VOLUME: Rule(
+        (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED),
+        None,
+        any_task=True,
+        heeds_lock=False,
     ),
     Action.RESIZE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.MIGRATE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),

@@ -18,7 +18,7 @@ from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
 from kilonova.core.report import InstanceReport, Tried
 from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState
-from kilonova.db import moves
+from kilonova.db import moves, volumes
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
 from kilonova.db.engine import Database
@@ -113,6 +113,8 @@ def _take(connection: sa.Connection, host: HostName, report: InstanceReport, now
     """Apply one report; False if it is refused."""
     if report.move is not None:
         return moves.hear(connection, host, report.move, now)
+    if report.volume is not None:
+        return volumes.hear(connection, host, (report, report.volume), now)
     return _apply_one(connection, host, report, now)
 
 

@@ -9,7 +9,16 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import accounts, decisions, flavors, hosts, moves, servers, vitals
+from kilonova.api.policies import (
+    accounts,
+    decisions,
+    flavors,
+    hosts,
+    moves,
+    servers,
+    vitals,
+    volumes,
+)
 from kilonova.api.policies.base import Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
@@ -20,6 +29,7 @@ _TABLES: tuple[tuple[Rule, ...], ...] = (
     accounts.RULES,
     decisions.RULES,
     vitals.RULES,
+    volumes.RULES,
 )
 
 

@@ -31,6 +31,7 @@ from kilonova.compute.libvirt.figures import WANTED, figures
 from kilonova.compute.libvirt.node import memory_mb, pci_devices
 from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
+from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
@@ -55,7 +56,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Resizes):
+class LibvirtDriver(Resizes, VolumesHere):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:

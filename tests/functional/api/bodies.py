@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY
+from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY, VOLUME
 
 _FLAVOR = {"name": "new", "id": "new", "ram": 1, "vcpus": 1, "disk": 1, "description": "d"}
 _SERVER = "/servers/{server_id}"
@@ -69,6 +69,12 @@ BODIES: dict[str, Any] = {
         "events": [
             {"name": "network-changed", "server_uuid": ACTIVE, "tag": "t", "status": "completed"}
         ]
+    },
+    f"POST {_SERVER}/os-volume_attachments": {
+        "volumeAttachment": {"volumeId": IMAGE.image_id, "device": "/dev/vdz", "tag": "t"}
+    },
+    f"PUT {_SERVER}/os-volume_attachments/{{volume_id}}": {
+        "volumeAttachment": {"volumeId": VOLUME, "delete_on_termination": True}
     },
     "PUT /os-hosts/{host}": {"status": "enable"},
     "PUT /os-services/{service_id}": {"status": "disabled", "disabled_reason": "r"},

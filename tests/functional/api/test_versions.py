@@ -10,7 +10,7 @@ from kilonova.api.versions import MAXIMUM, MINIMUM, VERSIONS
 from tests.functional.api.answers import ANSWERS
 from tests.functional.api.answers.shapes import Version, steps_of
 from tests.functional.api.api_case import ADMIN, ANN
-from tests.functional.api.population import PROVIDER, REQUEST, SERVERS, Populated
+from tests.functional.api.population import PROVIDER, REQUEST, SERVERS, VOLUME, Populated
 
 _NAMES = {
     "flavor_id": ("1", "2"),
@@ -21,6 +21,7 @@ _NAMES = {
     "network": ("public",),
     "migration_id": ("1",),
     "tag": ("red",),
+    "volume_id": (VOLUME,),
     "host": ("h1",),
     "token": ("nobody's",),
 }
