@@ -7,7 +7,7 @@ from typing import Any
 
 from kilonova.api.parameters import is_true
 from kilonova.core.block_devices import check as check_together
-from kilonova.core.block_devices import is_root, on_volume, requested
+from kilonova.core.block_devices import is_root, of_image, on_volume, over, requested
 from kilonova.core.errors import Forbidden, Invalid
 from kilonova.core.flavor import Flavor
 from kilonova.core.hardware import hardware_of
@@ -25,16 +25,19 @@ _NO_VOLUMES = (
 )
 
 
-def block_devices(body: Body, *, volumes: bool = False) -> tuple[BlockDevice, ...]:
-    """Return the disks that a request names; ``volumes`` says whether they may be volumes.
+def block_devices(body: Body, image: Image | None, *, volumes: bool) -> tuple[BlockDevice, ...]:
+    """Return the disks that a request, and the ``image`` in it, names; ``volumes``: they may be such.
 
     Raises:
         Invalid: they mean nothing together, or this deployment cannot make them.
     """
     devices = requested(body)
+    of_the_image = of_image(image) if image is not None else ()
+    if of_the_image:
+        devices = over(of_the_image, devices)
     if not volumes and any(on_volume(device) for device in devices):
         raise Invalid(f"block_device_mapping_v2: {_NO_VOLUMES}")
-    check_together(devices, has_image=bool(body.get("imageRef")))
+    check_together(devices, has_image=bool(body.get("imageRef")) and not of_the_image)
     return devices
 
 

@@ -64,7 +64,7 @@ def disks_of(
         Unavailable: nobody knows.
     """
     storage = asked.services.volumes
-    named = server_devices.block_devices(body, volumes=storage.is_there)
+    named = server_devices.block_devices(body, _named_image(asked, body), volumes=storage.is_there)
     devices, on_root = server_volumes.checked(asked, named, most)
     root = root_of(devices)
     if root is None or not on_volume(root):
@@ -74,6 +74,17 @@ def disks_of(
     return devices, on_root
 
 
+def _named_image(asked: Asked, body: Body) -> Image | None:
+    """Return the image in ``imageRef``, which may say what disks its servers have."""
+    if not body.get("imageRef"):
+        return None
+    try:
+        return asked.services.images.get(asked.context, _canonical(body["imageRef"]))
+    except NotFound:
+        # What is refused for that is said by whoever needs it.
+        return None
+
+
 def _too_little_memory(flavor: Flavor, image: Image) -> Invalid:
     return Invalid(
         "flavorRef: Flavor's memory is too small for requested image: "
@@ -81,8 +92,8 @@ def _too_little_memory(flavor: Flavor, image: Image) -> Invalid:
     )
 
 
-def image_of(asked: Asked, body: Body, flavor: Flavor) -> Image:
-    """Return the image to boot, which fits into the flavor.
+def image_of(asked: Asked, body: Body, flavor: Flavor, *, to_volume: bool = False) -> Image:
+    """Return the image to boot, which fits into the flavor; ``to_volume``: its disk need not.
 
     Raises:
         Invalid: there is none, it has no data, or it is too large.
@@ -98,6 +109,8 @@ def image_of(asked: Asked, body: Body, flavor: Flavor) -> Image:
         raise Invalid(f"imageRef: Image {image_id} is not active.")
     if image.min_ram > flavor.memory_mb:
         raise _too_little_memory(flavor, image)
+    if to_volume:
+        return image
     if not flavor.root_gb and not asked.allows(f"{_CREATE}:zero_disk_flavor"):
         raise Forbidden(
             "flavorRef: Only volume-backed servers are allowed for flavors with zero disk."

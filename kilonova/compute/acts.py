@@ -73,14 +73,18 @@ def _unrescue(job: Job) -> None:
 
 def _rebuild(job: Job) -> Outcome:
     """Remove the guest and make it anew; its image is here before anything of it goes."""
-    driver, instance = job.driver, job.connected()
+    driver, instance = job.driver, job.instance
     driver.fetch_image(instance)
     driver.destroy(instance.uuid)
     job.say(TaskState.REBUILD_BLOCK_DEVICE_MAPPING)
+    if job.order.onto_volume is not None:
+        instance = job.volumes.rewrite(instance, job.order.onto_volume, job.request_id)
+    instance = job.volumes.connect(instance, job.request_id, job.hurry)
     nics = driver.prepare_networks(instance)
     driver.prepare_disks(instance)
     job.say(TaskState.REBUILD_SPAWNING)
     driver.spawn(instance)
+    job.volumes.complete(instance)
     after = RUNS
     if instance.vm_state == VmState.STOPPED:
         _shut_down(job)

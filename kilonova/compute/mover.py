@@ -17,6 +17,7 @@ from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.compute.volumes import HostVolumes
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
@@ -293,7 +294,8 @@ class Mover:
             # Whatever else it was: what stands still, or is saved, has nothing to wait for.
             self._driver.stop(instance.uuid, CLEAN_SECONDS, lambda: part.aborted)
         if migration.kind is Kind.SHELVE:
-            self._save(part)
+            if not boots_from_volume(instance.wishes):
+                self._save(part)
         else:
             self._driver.send(instance, migration)
 

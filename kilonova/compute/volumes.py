@@ -14,7 +14,7 @@ import msgspec
 from kilonova.compute.driver import Driver
 from kilonova.compute.reporter import Reporter
 from kilonova.core.errors import BuildAborted, BuildFailed, KilonovaError, NotFound
-from kilonova.core.ids import HostName, InstanceUuid, RequestId
+from kilonova.core.ids import HostName, ImageId, InstanceUuid, RequestId
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.core.volume import NOBODY, Volume, VolumeReport, VolumeStage
@@ -135,6 +135,26 @@ class HostVolumes:
             self.let_go(self.as_told(instance), request_id)
         except KilonovaError as error:
             LOG.warning("%s: volumes are not let go: %s", instance.uuid, error.in_full)
+
+    def rewrite(self, instance: Instance, image_id: ImageId, request_id: RequestId) -> Instance:
+        """Write an image over the root volume, which stays the server's; return the server with it.
+
+        Raises:
+            BuildAborted: it could not be written.
+        """
+        (root,) = [volume for volume in instance.volumes if volume.boot_index == 0]
+        reserved = self._storage.reserve(root.volume_id, instance.uuid)
+        said = VolumeReport(volume_id=root.volume_id, reserved=reserved)
+        self.tell(instance.uuid, request_id, said)
+        self._disconnect(root)
+        for attachment in root.attachments.values():
+            self._storage.release(attachment)
+        self.tell(instance.uuid, request_id, VolumeReport(volume_id=root.volume_id, attachment=""))
+        self._storage.reimage(root.volume_id, image_id)
+        self._await(root, lambda: False)
+        after = msgspec.structs.replace(root, attachments={NOBODY: reserved})
+        volumes = tuple(after if one is root else one for one in instance.volumes)
+        return msgspec.structs.replace(instance, volumes=volumes)
 
     def as_told(self, instance: Instance) -> Instance:
         """Return a server with the attachments that this host may have made meanwhile."""

@@ -16,7 +16,7 @@ from functools import partial
 from oslo_config import cfg
 from prometheus_client import Counter
 
-from kilonova.conductor import aggregate_mirror, plan
+from kilonova.conductor import aggregate_mirror, plan, volume_repairs
 from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.super_conductor import SuperConductor
@@ -153,6 +153,7 @@ class Converger:
             ("deletes", self._delete_again),
             ("tasks", self._give_up_tasks),
             ("moves", self._send_moves_on),
+            ("volumes", self._send_volumes_on),
             ("moves' ends", self._moves.settle),
         ):
             self._attempt(f"{name} of {cell.name}", partial(repair, cell.uuid))
@@ -260,6 +261,10 @@ class Converger:
                 message = DeleteInstance(instance=instance)
                 context = self._context(cell, instance, Action.DELETE)
                 self._bus(cell).cast(context, message, host=instance.host)
+
+    def _send_volumes_on(self, cell: CellUuid) -> None:
+        sent = volume_repairs.send_again(self._cells.database(cell), self._bus(cell))
+        REPAIRS.labels("volume").inc(sent)
 
     def _send_moves_on(self, cell: CellUuid) -> None:
         REPAIRS.labels("move").inc(self._moves.send_on(cell))

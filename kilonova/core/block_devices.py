@@ -15,6 +15,7 @@ from kilonova.core import flavor as flavors
 from kilonova.core import hardware
 from kilonova.core.errors import Invalid
 from kilonova.core.hardware import DISK_BUSES, hardware_of
+from kilonova.core.image import Image
 from kilonova.core.instance import BlockDevice, Instance, Wishes
 from kilonova.core.local_disks import local_disks
 from kilonova.core.volume import Volume
@@ -126,6 +127,36 @@ def _of_v1(one: Body) -> BlockDevice:
             plain, destination_type="local", guest_format=swap, boot_index=None
         )
     raise _invalid("Missing device UUID.")
+
+
+def of_image(image: Image) -> tuple[BlockDevice, ...]:
+    """Return the devices that an image made of a volume-backed server names.
+
+    Raises:
+        Invalid: it names them in a way that cannot be read.
+    """
+    text = image.properties.get("block_device_mapping")
+    if not text or not _is_true(image.properties.get("bdm_v2")):
+        return ()
+    try:
+        named = msgspec.json.decode(text, type=list[dict[str, Any]])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise _invalid("the image names its devices in a way that cannot be read.") from error
+    return tuple(
+        _of_v2(one | {"uuid": one.get("uuid") or one.get(f"{one.get('source_type')}_id")})
+        for one in named
+        if not _is_true(one.get("no_device"))
+    )
+
+
+def over(
+    of_the_image: Sequence[BlockDevice], of_the_request: Sequence[BlockDevice]
+) -> tuple[BlockDevice, ...]:
+    """Return an image's devices with those of the request, which stand in the place of others of their
+    name. That the request boots the image means then that it boots what the image names."""
+    asked = [d for d in of_the_request if not (d.source_type == "image" and is_root(d))]
+    replaced = {device.device_name for device in asked if device.device_name}
+    return (*(d for d in of_the_image if d.device_name not in replaced), *asked)
 
 
 def is_root(device: BlockDevice) -> bool:

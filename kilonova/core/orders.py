@@ -58,7 +58,12 @@ class Unrescue(Order, frozen=True, kw_only=True, tag=str(Action.UNRESCUE)):
 
 
 class Rebuild(Order, frozen=True, kw_only=True, tag=str(Action.REBUILD)):
-    """Make the guest anew, from the image that the server has now."""
+    """Make the guest anew, from the image that the server has now.
+
+    ``onto_volume`` is an image that is written over the volume that it boots from.
+    """
+
+    onto_volume: ImageId | None = None
 
 
 class Snapshot(Order, frozen=True, kw_only=True, tag=str(Action.CREATE_IMAGE)):

@@ -36,6 +36,20 @@ class VolumeCase(PipelineCase):
         self.until("it is in use", lambda: self.cinder.status(volume) == "in-use")
         return answer.json()["volumeAttachment"]
 
+    def detach(self, uuid: str, volume: str, status: str = "available") -> None:
+        """Detach a volume and wait until it has a status, and the server has it no more."""
+        answer = self.ask("compute", "DELETE", self.path(uuid, volume))
+        self.assertEqual(202, answer.status_code, answer.text)
+        self.until(f"it is {status}", lambda: self.cinder.status(volume) == status)
+        self.until("the server has it no more", lambda: volume not in self.attached(uuid))
+
+    def until_over(self, uuid: str, action: str, result: str = "Success") -> None:
+        """Wait until an action of a server is over, with its event's result."""
+        self.until(
+            f"{action} is over",
+            lambda: [end for _, end in self.events(uuid, action)][-1:] == [result],
+        )
+
     def active(self, name: str = "vm", **more: Any) -> str:
         """Create a server and wait until it is ACTIVE."""
         uuid = self.create(name, **more)
