@@ -44,8 +44,9 @@ class SpawnFails(VolumeCase):
     """Two hosts, of which the first that is tried cannot spawn."""
 
     hosts = 2
-    script = [{"step": "spawn", "error": "no luck", "times": 1, "server": "moves"}] + [
-        {"step": "spawn", "error": "no luck", "server": "never"}
+    script = [
+        {"step": "spawn", "error": "no luck", "times": 1, "server": "moves"},
+        {"step": "spawn", "error": "no luck", "server": "never"},
     ]
 
     def test_the_next_host_has_the_volume_and_the_first_has_not(self) -> None:
