@@ -88,8 +88,10 @@ class ReadTest(testtools.TestCase):
                 ("blank", "local", None, None, 1, False, None),
             ],
             [
-                (d.source_type, d.destination_type, d.boot_index, d.uuid, d.volume_size)
-                + (d.delete_on_termination, d.guest_format)
+                (
+                    *(d.source_type, d.destination_type, d.boot_index, d.uuid),
+                    *(d.volume_size, d.delete_on_termination, d.guest_format),
+                )
                 for d in found
             ],
         )
