@@ -43,7 +43,7 @@ from kilonova.core.scheduling import (
 )
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.core.volume import Volume, VolumeReport, VolumeStage
+from tests.unit.rpc.volume_samples import VOLUME, VOLUME_ORDERS, VOLUME_REPORT
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -99,22 +99,6 @@ DEVICE = BlockDevice(
     guest_format="ext4",
     tag="root",
     volume_type="fast",
-)
-VOLUME = Volume(
-    volume_id=OTHER,
-    device="/dev/vdb",
-    boot_index=1,
-    bus="virtio",
-    kind="lun",
-    tag="data",
-    delete_on_termination=True,
-    multiattach=True,
-    size_gb=5,
-    stage=VolumeStage.SWAPPING,
-    request_id=REQUEST,
-    attachments={HOST: OTHER},
-    replacement=UUID,
-    connection={"driver_volume_type": "rbd"},
 )
 NETWORK = RequestedNetwork(
     network_id="net", port_id="port", fixed_ip="192.0.2.7", tag="front"
@@ -350,16 +334,7 @@ REPORT = InstanceReport(
     interrupted="no luck",
     image_id=ImageId("image"),
     move=MOVE_REPORT,
-    volume=VolumeReport(
-        volume_id=OTHER,
-        begins=VolumeStage.ATTACHING,
-        attachment="a",
-        reserved="b",
-        stage=VolumeStage.ATTACHED,
-        gone=True,
-        replaced_by=UUID,
-        size_gb=6,
-    ),
+    volume=VOLUME_REPORT,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(
@@ -419,8 +394,5 @@ ORDERS = (
     orders.Snapshot(image_id=IMAGE.image_id),
     orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
     orders.ChangePassword(password="secret"),
-    orders.AttachVolume(volume_id=OTHER),
-    orders.DetachVolume(volume_id=OTHER),
-    orders.SwapVolume(volume_id=OTHER),
-    orders.ExtendVolume(volume_id=OTHER),
+    *VOLUME_ORDERS,
 )
