@@ -2,6 +2,7 @@
 
 import secrets
 
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import find_free, order
 from kilonova.core.block_devices import boots_from_volume
@@ -30,7 +31,7 @@ def _check_root(asked: Asked, server: Instance, image: Image) -> None:
     if not boots_from_volume(server.wishes):
         return
     stable = {"hw_rescue_bus", "hw_rescue_device"} & image.properties.keys()
-    if asked.version < (2, 87) or not stable:
+    if asked.version not in Since.RESCUE_OF_VOLUMES or not stable:
         raise Invalid(f"Cannot rescue a volume-backed instance {server.uuid}.")
 
 

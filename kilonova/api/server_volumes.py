@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Asked
 from kilonova.core import block_devices
 from kilonova.core.errors import Invalid, KilonovaError, NotFound
@@ -20,7 +21,6 @@ from kilonova.http.volumes import NewVolume, StoredVolume, Volumes, check_free
 
 LOG = logging.getLogger(__name__)
 
-_SHARED_SINCE = (2, 60)
 _OF_IMAGES = frozenset(
     {
         "container_format", "min_ram", "min_disk", "disk_format", "image_id", "image_name", "checksum",
@@ -42,7 +42,7 @@ def volume_of(asked: Asked, volume_id: str) -> StoredVolume:
         Invalid: it is not to be shared at this microversion.
     """
     found = asked.services.volumes.get(volume_id, asked.asker)
-    if found.multiattach and asked.version < _SHARED_SINCE:
+    if found.multiattach and asked.version not in Since.MULTIATTACH:
         raise Invalid(
             "Multiattach volumes are only supported starting with compute API version 2.60."
         )

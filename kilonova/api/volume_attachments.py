@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kilonova.api.find import find_server, missing
+from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true, whole
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import volumes as schemas
@@ -30,6 +31,7 @@ from kilonova.rpc.messages import ActOnInstance
 
 _RULE = "os_compute_api:os-volumes-attachments"
 _PATH = "/servers/{server_id}/os-volume_attachments"
+_ONE = _PATH + "/{volume_id}"
 _SHELVED = (VmState.SHELVED, VmState.SHELVED_OFFLOADED)
 _NAMESPACE = uuids.UUID("6f1c4a3e-54a7-4f0b-9c5d-0f6a7b1d2e90")
 
@@ -64,7 +66,7 @@ def _view(asked: Asked, server: Instance, volume: Volume) -> dict[str, Any]:
     view: dict[str, Any] = {"volumeId": volume.volume_id, "serverId": server.uuid}
     if volume.device:
         view["device"] = volume.device
-    if asked.version < (2, 89):
+    if asked.version not in Since.ATTACHMENT_IDS:
         view["id"] = volume.volume_id
     return view | _later(asked, server, volume)
 
@@ -72,11 +74,11 @@ def _view(asked: Asked, server: Instance, volume: Volume) -> dict[str, Any]:
 def _later(asked: Asked, server: Instance, volume: Volume) -> dict[str, Any]:
     """Return what a volume's view has gained."""
     view: dict[str, Any] = {}
-    if asked.version >= (2, 70):
+    if asked.version in Since.ATTACHED_TAGS:
         view["tag"] = volume.tag
-    if asked.version >= (2, 79):
+    if asked.version in Since.DELETE_ON_TERMINATION:
         view["delete_on_termination"] = volume.delete_on_termination
-    if asked.version >= (2, 89):
+    if asked.version in Since.ATTACHMENT_IDS:
         view["attachment_id"] = volume.attachment_at(server.host) or None
         view["bdm_uuid"] = str(uuids.uuid5(_NAMESPACE, f"{server.uuid} {volume.volume_id}"))
     return view
@@ -87,7 +89,7 @@ def _changeable(asked: Asked, server_id: str, action: Action) -> tuple[Instance,
     located = find_server(asked, server_id)
     check_unlocked(asked, located.instance)
     server, cell = placed(located, action)
-    if server.vm_state in _SHELVED and asked.version < (2, 20):
+    if server.vm_state in _SHELVED and asked.version not in Since.VOLUMES_OF_SHELVED:
         raise refused(server, action, f"vm_state {server.vm_state}")
     check_state(server, action)
     return server, cell
@@ -123,15 +125,17 @@ def attach(asked: Asked, server_id: str) -> Answer:
     shown = _found(after, volume_id)
     if after.host is not None:
         _cast(asked, (after, cell), AttachVolume(volume_id=volume_id))
+    if asked.version in Since.ATTACHED_LATER:
+        return Answer(status=202)
     view: dict[str, Any] = {
         "id": volume_id,
         "serverId": after.uuid,
         "volumeId": volume_id,
         "device": shown.device,
     }
-    if asked.version >= (2, 70):
+    if asked.version in Since.ATTACHED_TAGS:
         view["tag"] = volume.tag
-    if asked.version >= (2, 79):
+    if asked.version in Since.DELETE_ON_TERMINATION:
         view["delete_on_termination"] = volume.delete_on_termination
     return Answer({"volumeAttachment": view})
 
@@ -244,8 +248,8 @@ def update(asked: Asked, server_id: str, volume_id: str) -> Answer:
     ends with the server."""
     wanted = asked.body["volumeAttachment"]
     other = str(uuids.UUID(wanted["volumeId"]))
-    swaps = asked.version < (2, 85) or other != volume_id
-    if asked.version >= (2, 85):
+    swaps = asked.version not in Since.ATTACHMENT_CHANGED or other != volume_id
+    if asked.version in Since.ATTACHMENT_CHANGED:
         _update(asked, find_server(asked, server_id), volume_id, wanted)
     if swaps:
         asked.authorize(f"{_RULE}:swap")
@@ -310,17 +314,22 @@ def _swap(asked: Asked, server_id: str, volume_id: str, other: str) -> None:
 ROUTES = (
     Route("GET", _PATH, f"{_RULE}:index", list_attachments, query=schemas.LIST),
     Route("POST", _PATH, f"{_RULE}:create", attach, body=schemas.ATTACH),
-    Route("GET", f"{_PATH}/{{volume_id}}", f"{_RULE}:show", show),
+    Route("GET", _ONE, f"{_RULE}:show", show),
     Route(
-        "PUT", f"{_PATH}/{{volume_id}}", f"{_RULE}:swap", update, body=schemas.UPDATE, until=(2, 84)
+        "PUT",
+        _ONE,
+        f"{_RULE}:swap",
+        update,
+        body=schemas.UPDATE,
+        when=Since.ATTACHMENT_CHANGED.before,
     ),
     Route(
         "PUT",
-        f"{_PATH}/{{volume_id}}",
+        _ONE,
         f"{_RULE}:update",
         update,
         body=schemas.UPDATE,
-        since=(2, 85),
+        when=Since.ATTACHMENT_CHANGED,
     ),
-    Route("DELETE", f"{_PATH}/{{volume_id}}", f"{_RULE}:delete", detach),
+    Route("DELETE", _ONE, f"{_RULE}:delete", detach),
 )

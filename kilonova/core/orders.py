@@ -114,6 +114,14 @@ class ExtendVolume(Order, frozen=True, kw_only=True, tag=str(Action.EXTEND_VOLUM
     volume_id: str
 
 
+class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
+    """Shut the guest down, and keep it."""
+
+
+class Restore(Order, frozen=True, kw_only=True, tag=str(Action.RESTORE)):
+    """Let a guest that was kept run again."""
+
+
 AnyOrder = (
     Stop
     | Start
@@ -134,6 +142,8 @@ AnyOrder = (
     | DetachVolume
     | SwapVolume
     | ExtendVolume
+    | SoftDelete
+    | Restore
 )
 
 

@@ -1,7 +1,8 @@
 """What a request about volumes of servers may say (Compute API reference, "Servers with volume
 attachments")."""
 
-from kilonova.api.parameters import BOOLEAN, PAGE, TEXT, Schema, closed, queries, values
+from kilonova.api.microversions import Since
+from kilonova.api.parameters import BOOLEAN, PAGE, Schema, closed, queries
 from kilonova.api.routing import Schemas
 from kilonova.api.schemas.servers import TAG, UUID
 
@@ -21,15 +22,15 @@ def _body(properties: Schema) -> Schema:
 
 ATTACH = Schemas(
     {
-        (2, 1): _body(_CREATED),
-        (2, 49): _body(_TAGGED),
-        (2, 79): _body(_TAGGED | {"delete_on_termination": BOOLEAN}),
+        Since.FIRST: _body(_CREATED),
+        Since.TAGS_AT_ATTACHING: _body(_TAGGED),
+        Since.DELETE_ON_TERMINATION: _body(_TAGGED | {"delete_on_termination": BOOLEAN}),
     }
 )
 UPDATE = Schemas(
     {
-        (2, 1): _body({"volumeId": UUID}),
-        (2, 85): _body(
+        Since.FIRST: _body({"volumeId": UUID}),
+        Since.ATTACHMENT_CHANGED: _body(
             {
                 "volumeId": UUID,
                 "device": _DEVICE,
@@ -42,34 +43,4 @@ UPDATE = Schemas(
     }
 )
 _PAGE: Schema = {"limit": PAGE["limit"], "offset": PAGE["limit"]}
-LIST = queries({(2, 1): _PAGE}, strict=(2, 75))
-
-_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
-ASSISTED = Schemas(
-    {
-        (2, 1): closed(
-            {
-                "snapshot": closed(
-                    {
-                        "volume_id": UUID,
-                        "create_info": closed(
-                            {
-                                "snapshot_id": UUID,
-                                "type": {"enum": ["qcow2"]},
-                                "new_file": _NAME,
-                                "id": _NAME,
-                            },
-                            "snapshot_id",
-                            "type",
-                            "new_file",
-                        ),
-                    },
-                    "volume_id",
-                    "create_info",
-                )
-            },
-            "snapshot",
-        )
-    }
-)
-ASSISTED_DELETE = queries({(2, 1): {"delete_info": values(TEXT)}}, strict=(2, 75))
+LIST = queries({Since.FIRST: _PAGE}, strict=Since.STRICT_LISTS)

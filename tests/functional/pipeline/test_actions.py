@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from tests.functional.pipeline.case import PipelineCase
 
 
@@ -210,7 +210,8 @@ class EveryAction(ActionCase):
         wrong = {"remote_console": {"protocol": "vnc", "type": "serial"}}
         self.assertEqual(400, self.ask("compute", "POST", path, wrong).status_code)
         old = self.do(uuid, {"os-getSerialConsole": {"type": "serial"}}, "2.5").json()["console"]
-        self.assertTrue(old["url"].startswith("ws://127.0.0.1:6083/?token="), old)
+        proxy = f"ws://127.0.0.1:{self.deployment.options.ports[4]}/?token="
+        self.assertTrue(old["url"].startswith(proxy), old)
         self.do(uuid, {"os-stop": None})
         self.assertEqual(409, self.ask("compute", "POST", path, wanted).status_code)
         self.delete(uuid)
@@ -321,7 +322,7 @@ class DeadHost(ActionCase):
     script = [{"step": "stop", "server": "vm", "seconds": 20.0}]
 
     def test_what_a_dead_host_was_told_is_over_with_a_reason(self) -> None:
-        self.patch(converger, "_NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=1))
         uuid = self.boot()
         self.deployment.stop_part("compute")
         self.do(uuid, {"rebuild": {"imageRef": self.image}})
@@ -332,8 +333,8 @@ class DeadHost(ActionCase):
         self.assertEqual(("rebuild", "Error"), (listed[0]["action"], listed[0]["message"]))
 
     def test_what_a_living_host_says_nothing_of_is_over_after_a_while(self) -> None:
-        self.patch(converger, "_NOT_DONE", timedelta(seconds=2))
-        self.patch(converger, "_NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        self.patch(patience, "NOT_DONE", timedelta(seconds=2))
+        self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=1))
         uuid = self.boot()
         self.do(uuid, {"os-stop": None})
         self.assertEqual("ACTIVE", self.server(uuid)["status"])

@@ -1,6 +1,6 @@
 """What goes wrong with volumes: nothing stays reserved, and nothing is attached twice."""
 
-from kilonova.conductor import volume_repairs
+from kilonova.conductor import patience
 from kilonova.rpc.messages import ActOnInstance
 from tests.functional.pipeline.volume_case import VolumeCase
 from tests.functional.pipeline.wire import Wire
@@ -22,7 +22,7 @@ class AttachFails(VolumeCase):
     def test_a_volume_that_cannot_be_attached_is_free_again(self) -> None:
         uuid, volume = self.active(), self.volume()
         body = {"volumeAttachment": {"volumeId": volume}}
-        self.assertEqual(200, self.ask("compute", "POST", self.path(uuid), body).status_code)
+        self.assertEqual(202, self.ask("compute", "POST", self.path(uuid), body).status_code)
         self.until("it failed", lambda: self.attached(uuid) == [])
         self.until_over(uuid, "attach_volume", "Error")
         self.assertEqual("available", self.cinder.status(volume))
@@ -72,14 +72,14 @@ class LostAndDead(VolumeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(volume_repairs, "STANDS_STILL", volume_repairs.STANDS_STILL / 60)
+        self.patch(patience, "NOT_ATTACHED", patience.NOT_ATTACHED / 60)
 
     def test_an_order_that_is_lost_is_given_again(self) -> None:
         uuid, volume = self.active(), self.volume()
         wire = Wire(self)
         wire.lost.add(ActOnInstance.__name__)
         body = {"volumeAttachment": {"volumeId": volume}}
-        self.assertEqual(200, self.ask("compute", "POST", self.path(uuid), body).status_code)
+        self.assertEqual(202, self.ask("compute", "POST", self.path(uuid), body).status_code)
         wire.lost.clear()
         self.until("it is", lambda: self.cinder.status(volume) == "in-use")
         self.assertEqual([volume], list(self.guest(uuid).volumes))
@@ -99,7 +99,7 @@ class LostAndDead(VolumeCase):
         uuid, volume = self.active(), self.volume()
         self.deployment.stop_part("compute")
         body = {"volumeAttachment": {"volumeId": volume}}
-        self.assertEqual(200, self.ask("compute", "POST", self.path(uuid), body).status_code)
+        self.assertEqual(202, self.ask("compute", "POST", self.path(uuid), body).status_code)
         self.deployment.start_part("compute")
         # Fake guests end with their host: there is nothing to attach it to.
         self.until("it is free", lambda: self.cinder.status(volume) == "available")

@@ -70,7 +70,7 @@ class MovesTest(VolumeCase):
         self.assertEqual({None}, {h for v in self.cinder.volumes for h in self.cinder.hosts_of(v)})
         self.detach(self.uuid, self.data)
         self.assertEqual(
-            200,
+            202,
             self.ask(
                 "compute",
                 "POST",

@@ -29,9 +29,9 @@ class VolumeCase(PipelineCase):
         return [one["id"] for one in shown]
 
     def attach(self, uuid: str, volume: str, **more: Any) -> Any:
-        """Attach a volume, wait until it is, and return what the API answered."""
+        """Attach a volume, wait until it is, and return what the API answers that tells of it."""
         body = {"volumeAttachment": {"volumeId": volume} | more}
-        answer = self.ask("compute", "POST", self.path(uuid), body)
+        answer = self.ask("compute", "POST", self.path(uuid), body, version="2.100")
         self.assertEqual(200, answer.status_code, answer.text)
         self.until("it is in use", lambda: self.cinder.status(volume) == "in-use")
         return answer.json()["volumeAttachment"]

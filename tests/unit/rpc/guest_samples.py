@@ -23,6 +23,8 @@ PLAIN_ORDERS = (
     orders.Resume(),
     orders.Unrescue(),
     orders.TriggerCrashDump(),
+    orders.SoftDelete(),
+    orders.Restore(),
 )
 """Orders that say no more than what they are."""
 

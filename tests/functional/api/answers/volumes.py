@@ -40,7 +40,11 @@ _ONE = _ALL + "/{volume_id}"
 
 ANSWERS = {
     f"GET {_ALL}": Told(200, Shape(Field("volumeAttachments", array(_SHOWN)))),
-    f"POST {_ALL}": Told(200, Shape(Field("volumeAttachment", _MADE))),
+    f"POST {_ALL}": Told(
+        200,
+        Successive({(2, 1): Shape(Field("volumeAttachment", _MADE)), (2, 101): None}),
+        statuses={(2, 101): 202},
+    ),
     f"GET {_ONE}": Told(200, Shape(Field("volumeAttachment", _SHOWN))),
     f"PUT {_ONE}": Told(202),
     f"DELETE {_ONE}": Told(202),

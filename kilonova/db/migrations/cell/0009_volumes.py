@@ -5,8 +5,8 @@ from alembic import op
 
 from kilonova.db import types
 
-revision = "cell_0007"
-down_revision = "cell_0006"
+revision = "cell_0009"
+down_revision = "cell_0008"
 
 
 def upgrade() -> None:
