@@ -2,6 +2,7 @@
 
 from kilonova.api import (
     aggregates,
+    assisted_snapshots,
     availability_zones,
     compute_services,
     decisions,
@@ -36,6 +37,7 @@ from kilonova.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *aggregates.ROUTES,
+    *assisted_snapshots.ROUTES,
     *availability_zones.ROUTES,
     *compute_services.ROUTES,
     *extensions.ROUTES,

@@ -140,6 +140,18 @@ ACTS: dict[type[Order], Act] = {
     orders.ExtendVolume: Act(
         "compute_extend_volume", volume_acts.extend, SAME, volume_acts.is_attached
     ),
+    orders.SnapshotVolume: Act(
+        "compute_volume_snapshot_create",
+        volume_acts.snapshot,
+        SAME,
+        volume_acts.is_attached,
+    ),
+    orders.MergeSnapshot: Act(
+        "compute_volume_snapshot_delete",
+        volume_acts.merge,
+        SAME,
+        volume_acts.is_attached,
+    ),
     orders.SoftDelete: Act("compute_soft_delete_instance", _soft_delete, IS_KEPT),
     orders.Restore: Act("compute_restore_instance", _hard_reboot, RUNS),
 }

@@ -61,3 +61,22 @@ class Attaching(Protocol):
         Raises:
             NotFound: there is no such guest.
         """
+
+    def snapshot_volume(self, instance: Instance, volume: Volume, new_file: str) -> None:
+        """Let a guest that runs go on with ``new_file``, which lies beside a volume's file and is empty.
+
+        Raises:
+            BuildFailed: the guest does not run, or the volume is no file.
+            NotFound: there is no such guest.
+        """
+
+    def merge_snapshot(
+        self, instance: Instance, volume: Volume, files: tuple[str | None, str | None]
+    ) -> None:
+        """Merge the first of two files of a volume into the second, which lies behind it.
+
+        Without a second all that lies behind the file in use is merged into it.
+
+        Raises:
+            BuildFailed, NotFound: as ``snapshot_volume``.
+        """

@@ -75,3 +75,17 @@ class FakeVolumes(ABC):
         self._script.play("extend-volume", self._host, instance.name)
         guest.volumes[volume.volume_id] = volume
         guest.console.append(f"{volume.device} has {volume.size_gb} GiB")
+
+    def snapshot_volume(self, instance: Instance, volume: Volume, new_file: str) -> None:
+        """See ``Attaching``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("snapshot-volume", self._host, instance.name)
+        guest.console.append(f"{volume.device} goes on with {new_file}")
+
+    def merge_snapshot(
+        self, instance: Instance, volume: Volume, files: tuple[str | None, str | None]
+    ) -> None:
+        """See ``Attaching``."""
+        guest = self._guest(instance.uuid)
+        self._script.play("snapshot-volume", self._host, instance.name)
+        guest.console.append(f"{volume.device} has merged {files[0]}")

@@ -27,6 +27,7 @@ StepName = Literal[
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
     "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
     "connect-volume", "disconnect-volume", "attach-volume", "detach-volume", "swap-volume", "extend-volume",
+    "snapshot-volume",
     "console", "cache-image", "guests", "samples", "power-off", "report", "uses",
 ]  # fmt: skip
 

@@ -109,3 +109,24 @@ def extend(job: Job) -> None:
     here = job.volumes.connect_one(job.instance, grown, job.request_id)
     job.driver.extend_volume(job.instance, here)
     _tell(job, VolumeReport(volume_id=volume.volume_id, size_gb=size))
+
+
+def snapshot(job: Job) -> None:
+    """Let the guest go on with a new file of a volume, and tell the block storage service."""
+    try:
+        job.driver.snapshot_volume(job.instance, _volume(job), job.order.new_file)
+    except KilonovaError:
+        job.volumes.tell_snapshot(job.order.snapshot_id, "error", "0%")
+        raise
+    job.volumes.tell_snapshot(job.order.snapshot_id, "creating", "90%")
+
+
+def merge(job: Job) -> None:
+    """Merge a file of a volume into another, and tell the block storage service."""
+    files = (job.order.file_to_merge, job.order.target_file)
+    try:
+        job.driver.merge_snapshot(job.instance, _volume(job), files)
+    except KilonovaError:
+        job.volumes.tell_snapshot(job.order.snapshot_id, "error_deleting", "90%")
+        raise
+    job.volumes.tell_snapshot(job.order.snapshot_id, "deleting", "90%")

@@ -237,6 +237,10 @@ class HostVolumes:
         """Say of one volume that the guest has it."""
         self._storage.complete(volume.attachments[self._host])
 
+    def tell_snapshot(self, snapshot_id: str, status: str, progress: str) -> None:
+        """Tell the block storage service how far a snapshot is."""
+        self._storage.tell_snapshot(snapshot_id, status, progress)
+
     def size_of(self, volume_id: str) -> int:
         """Return the GiB of a volume."""
         return self._storage.get(volume_id).size_gb

@@ -114,6 +114,23 @@ class ExtendVolume(Order, frozen=True, kw_only=True, tag=str(Action.EXTEND_VOLUM
     volume_id: str
 
 
+class SnapshotVolume(Order, frozen=True, kw_only=True, tag=str(Action.SNAPSHOT_VOLUME)):
+    """Let the guest go on with another file of a volume, in front of the one that it has."""
+
+    volume_id: str
+    snapshot_id: str
+    new_file: str
+
+
+class MergeSnapshot(Order, frozen=True, kw_only=True, tag=str(Action.MERGE_SNAPSHOT)):
+    """Merge a file of a volume into the one behind it, or (no target) all behind it into the one in use."""
+
+    volume_id: str
+    snapshot_id: str
+    file_to_merge: str | None = None
+    target_file: str | None = None
+
+
 class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
     """Shut the guest down, and keep it."""
 
@@ -142,6 +159,8 @@ AnyOrder = (
     | DetachVolume
     | SwapVolume
     | ExtendVolume
+    | SnapshotVolume
+    | MergeSnapshot
     | SoftDelete
     | Restore
 )

@@ -173,6 +173,8 @@ class Action(StrEnum):
     DETACH_VOLUME = "detach_volume"
     SWAP_VOLUME = "swap_volume"
     EXTEND_VOLUME = "extend_volume"
+    SNAPSHOT_VOLUME = "volume_snapshot_create"
+    MERGE_SNAPSHOT = "volume_snapshot_delete"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -262,12 +264,15 @@ RULES: dict[str, Rule] = {
     Action.ATTACH_VOLUME: Rule(_WITH_VOLUMES, None),
     Action.DETACH_VOLUME: Rule(_WITH_VOLUMES, None),
     Action.SWAP_VOLUME: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.RESIZED), None),
-    Action.EXTEND_VOLUME: Rule(
-        (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED),
-        None,
-        any_task=True,
-        heeds_lock=False,
-    ),
+    **{
+        action: Rule(
+            (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED),
+            None,
+            any_task=True,
+            heeds_lock=False,
+        )
+        for action in (Action.EXTEND_VOLUME, Action.SNAPSHOT_VOLUME, Action.MERGE_SNAPSHOT)
+    },
     Action.RESIZE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.MIGRATE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.CONFIRM_RESIZE: Rule((VmState.RESIZED,), None),

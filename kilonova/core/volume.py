@@ -58,9 +58,9 @@ class VolumeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a host says of a volume of a server, on behalf of ``request_id``.
 
     It is refused unless the volume is the server's and, where ``begins`` is named, in that stage by that
-    request. ``attachment`` is the host's own from now on, and an empty text if it has none any more.
-    ``reserved`` is an attachment of no host. ``stage`` is what the volume becomes; with ``gone`` it is the
-    server's no more. ``size_gb`` 0 leaves it as it was.
+    request, and the host is the server's. ``attachment`` is the host's own from now on, an empty text if
+    there is none any more; ``reserved`` is one of no host. ``stage`` is what the volume becomes; with
+    ``gone`` it is the server's no more. ``size_gb`` 0 leaves it as it was.
     """
 
     volume_id: str

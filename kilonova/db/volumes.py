@@ -88,10 +88,8 @@ def hear(
     found = next((v for v in instance.volumes if v.volume_id == said.volume_id), None)
     if found is None:
         return False
-    if said.begins is not None and (said.begins, report.request_id) != (
-        found.stage,
-        found.request_id,
-    ):
+    due = (said.begins, report.request_id, host)
+    if said.begins is not None and due != (found.stage, found.request_id, instance.host):
         return False
     after = heard(found, host, said)
     others = [v for v in instance.volumes if v.volume_id != said.volume_id]

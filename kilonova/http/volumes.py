@@ -1,7 +1,7 @@
 """The block storage service as ours see it: a client of the Block Storage API v3, Cinder's.
 
 A user's volumes are looked at, made and reserved with the user's own token, so that what he may do with
-them is the service's to say. What hosts do with them, and what is removed, is done with our credentials,
+them is theirs to say. What hosts do with them, and what is removed, is done with our credentials,
 which the service must know as an administrator's (and as a service's: role ``service``).
 """
 
@@ -216,6 +216,8 @@ class Volumes:
         headers = {"OpenStack-API-Version": version, "Accept": "application/json"}
         try:
             root = _root(self._http, asker)
+            # That a service asks: only to one does Cinder give back what servers have.
+            headers["X-Service-Token"] = self._http.get_token() or ""
             if asker is not None:
                 headers["X-Auth-Token"] = asker.token
             answer = self._http.request(

@@ -14,5 +14,17 @@ RULES = (
     Rule(
         f"{_A}:swap", ADMIN_OR_SERVICE, "Put another volume in a volume's place.", (("PUT", _ONE),)
     ),
+    Rule(
+        "os_compute_api:os-assisted-volume-snapshots:create",
+        ADMIN_OR_SERVICE,
+        "Have a host snapshot a volume.",
+        (("POST", "/os-assisted-volume-snapshots"),),
+    ),
+    Rule(
+        "os_compute_api:os-assisted-volume-snapshots:delete",
+        ADMIN_OR_SERVICE,
+        "Have a host merge a snapshot of a volume.",
+        (("DELETE", "/os-assisted-volume-snapshots/{snapshot_id}"),),
+    ),
     Rule(f"{_A}:delete", MEMBER, "Detach a volume from a server.", (("DELETE", _ONE),)),
 )

@@ -70,6 +70,17 @@ BODIES: dict[str, Any] = {
             {"name": "network-changed", "server_uuid": ACTIVE, "tag": "t", "status": "completed"}
         ]
     },
+    "POST /os-assisted-volume-snapshots": {
+        "snapshot": {
+            "volume_id": VOLUME,
+            "create_info": {
+                "snapshot_id": IMAGE.image_id,
+                "type": "qcow2",
+                "new_file": "f",
+                "id": "i",
+            },
+        }
+    },
     f"POST {_SERVER}/os-volume_attachments": {
         "volumeAttachment": {"volumeId": IMAGE.image_id, "device": "/dev/vdz", "tag": "t"}
     },

@@ -64,6 +64,7 @@ class TenantsTest(Populated):
             "migration_id": ("1",),
             "tag": ("red", "new"),
             "volume_id": (VOLUME,),
+            "snapshot_id": (VOLUME,),
             "host": ("h1",),
             "token": ("nobody's",),
             "group_id": (self.group,),

@@ -22,6 +22,7 @@ _NAMES = {
     "migration_id": ("1",),
     "tag": ("red",),
     "volume_id": (VOLUME,),
+    "snapshot_id": (VOLUME,),
     "host": ("h1",),
     "token": ("nobody's",),
 }

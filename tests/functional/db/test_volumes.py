@@ -64,6 +64,7 @@ class VolumesTest(DatabaseCase):
         self.assertTrue(self.say(begins))
         self.assertTrue(self.say(begins))
         self.assertFalse(self.say(begins, request="req-other"))
+        self.assertFalse(self.say(begins, H2))
         self.assertFalse(self.say(VolumeReport(volume_id="one", begins=VolumeStage.ATTACHING)))
         self.assertTrue(self.say(VolumeReport(volume_id="two", stage=VolumeStage.ATTACHED)))
         self.assertFalse(self.say(begins))

@@ -145,7 +145,8 @@ class Cinder:
         failure = self.failures.get(f"{method} {kind}")
         if failure is not None:
             raise Refused(failure, "It was told to fail.")
-        asker = (user == "admin" and project == "service", project)
+        served = environ.get("HTTP_X_SERVICE_TOKEN") == "admin:service"
+        asker = (user == "admin" and project == "service" and served, project)
         name = f"_{method.lower()}_{kind}" + ("_action" if match["action"] else "")
         handler: Callable[..., tuple[int, Doc | None]] | None = getattr(self, name, None)
         if handler is None:

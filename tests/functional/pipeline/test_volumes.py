@@ -98,6 +98,25 @@ class AttachTest(VolumeCase):
         )
         self.until_over(uuid, "swap_volume")
 
+    def test_the_storage_has_a_host_snapshot_a_file_and_is_told(self) -> None:
+        uuid, volume = self.active(), self.volume()
+        self.attach(uuid, volume)
+        snapshot = self.cinder.add_snapshot(self.project)
+        info = {"snapshot_id": snapshot, "type": "qcow2", "new_file": "volume.snap"}
+        body = {"snapshot": {"volume_id": volume, "create_info": info}}
+        answer = self.ask("compute", "POST", "/os-assisted-volume-snapshots", body)
+        self.assertEqual({"snapshot": {"id": snapshot, "volumeId": volume}}, answer.json())
+        shown = self.cinder.snapshots[snapshot]
+        self.until("it is told", lambda: shown["status"] == "creating")
+        self.assertIn("/dev/vdb goes on with volume.snap", self.guest(uuid).console)
+        path = f"/os-assisted-volume-snapshots/{snapshot}?delete_info="
+        for bad in ("", "[]", '{"volume_id": 1}', f'{{"volume_id": "{snapshot}"}}'):
+            self.assertEqual(400, self.ask("compute", "DELETE", path + bad).status_code)
+        merge = f'{{"volume_id":"{volume}","file_to_merge":"a","merge_target_file":"b"}}'
+        self.assertEqual(204, self.ask("compute", "DELETE", path + merge).status_code)
+        self.until("it is told", lambda: shown["status"] == "deleting")
+        self.assertIn("/dev/vdb has merged a", self.guest(uuid).console)
+
     def test_whether_a_volume_ends_with_its_server_can_be_changed(self) -> None:
         uuid, stays, ends = self.active(), self.volume(), self.volume()
         self.attach(uuid, stays, delete_on_termination=True)

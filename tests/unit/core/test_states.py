@@ -74,6 +74,18 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
         ),
         ANY_TASK,
     ),
+    Action.SNAPSHOT_VOLUME: (
+        frozenset(
+            {VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED}
+        ),
+        ANY_TASK,
+    ),
+    Action.MERGE_SNAPSHOT: (
+        frozenset(
+            {VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED}
+        ),
+        ANY_TASK,
+    ),
     Action.RESIZE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
     Action.MIGRATE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
     Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
@@ -171,6 +183,8 @@ class TransitionsTest(testtools.TestCase):
                 "detach_volume": "None",
                 "swap_volume": "None",
                 "extend_volume": "None",
+                "volume_snapshot_create": "None",
+                "volume_snapshot_delete": "None",
                 "resize": "resize_prep",
                 "migrate": "resize_prep",
                 "confirmResize": "None",

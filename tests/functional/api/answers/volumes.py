@@ -48,4 +48,9 @@ ANSWERS = {
     f"GET {_ONE}": Told(200, Shape(Field("volumeAttachment", _SHOWN))),
     f"PUT {_ONE}": Told(202),
     f"DELETE {_ONE}": Told(202),
+    "POST /os-assisted-volume-snapshots": Told(
+        200,
+        Shape(Field("snapshot", Shape(Field("id", NAME), Field("volumeId", UUID)))),
+    ),
+    "DELETE /os-assisted-volume-snapshots/{snapshot_id}": Told(204),
 }
