@@ -1,6 +1,6 @@
 """``/os-assisted-volume-snapshots``: the block storage service has a host snapshot a volume that is a file.
 
-Only the hypervisor knows the file while a guest has it open. How it goes is told to that service, which waits.
+Only the hypervisor knows the file while a guest has it open. How it goes is told to that service.
 """
 
 from typing import Any

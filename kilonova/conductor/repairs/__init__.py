@@ -7,6 +7,7 @@ from kilonova.conductor.repairs import (
     allocations,
     builds,
     deletes,
+    desired,
     hosts,
     moves,
     old,
@@ -36,6 +37,7 @@ OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
     "decision": old.decisions_kept,
     "old task": old.tasks_kept,
     "aggregate": aggregates.not_mirrored,
+    "desired": desired.not_as_desired,
 }
 
 OF_CELL0: Mapping[str, OfCell] = {

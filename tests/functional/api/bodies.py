@@ -64,6 +64,7 @@ BODIES: dict[str, Any] = {
     "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},
     "PUT /os-aggregates/{aggregate_id}": {"aggregate": {"name": "renamed"}},
     "POST /os-aggregates/{aggregate_id}/images": {"cache": [{"id": IMAGE.image_id}]},
+    f"POST {_SERVER}/shares": {"share": {"share_id": IMAGE.image_id, "tag": "t"}},
     f"POST {_SERVER}/remote-consoles": {"remote_console": {"protocol": "vnc", "type": "novnc"}},
     "POST /os-server-external-events": {
         "events": [
@@ -167,5 +168,6 @@ OLD_ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-getVNCConsole": {"type": "novnc"}},
     {"os-getSPICEConsole": {"type": "spice-html5"}},
     {"os-getSerialConsole": {"type": "serial"}},
+    {"os-getRDPConsole": {"type": "rdp-html5"}},
 )
 """Actions of servers that end at 2.5."""
