@@ -13,7 +13,8 @@ import msgspec
 from kilonova.compute.acts import CLEAN_SECONDS
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
-from kilonova.compute.move_part import Part, event_of
+from kilonova.compute.move_events import event_of
+from kilonova.compute.move_part import Part
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.compute.volumes import HostVolumes
