@@ -140,10 +140,10 @@ class Asked:
 
     ``body`` is the checked JSON body (None without one); ``query`` maps each parameter to all its values;
     ``host_url`` is scheme and host as the client knows them; ``lenient`` is set for the legacy root, which
-    ignores keys that it does not know.
+    ignores keys that it does not know. ``token`` is the asker's, for what is asked of others for him.
     """
 
-    __slots__ = ("body", "context", "host_url", "lenient", "query", "services", "version")
+    __slots__ = ("body", "context", "host_url", "lenient", "query", "services", "token", "version")
 
     def __init__(
         self, services: Services, context: RequestContext, version: Version, host_url: str
@@ -155,6 +155,7 @@ class Asked:
         self.body: Any = None
         self.query: dict[str, list[str]] = {}
         self.lenient = False
+        self.token = ""
 
     def one(self, name: str) -> str | None:
         """Return the last value of a query parameter, or None."""

@@ -11,6 +11,7 @@ from kilonova.core.errors import KilonovaError
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action, TaskState
 from kilonova.db import build_requests, instances
+from kilonova.http.network_cards import release
 from kilonova.rpc.messages import DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     if host is None:
         # No host has anything of it.
         _remove_image(asked, begun.now)
+        _release_ports(asked, begun.now)
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         notices.tell_deleted(asked, begun.now)
         return
@@ -67,6 +69,15 @@ def _delete(asked: Asked, server_id: str) -> None:
         asked.services.cell_bus(cell).cast(asked.context, message, host=host)
     except KilonovaError as error:
         LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
+
+
+def _release_ports(asked: Asked, server: Instance) -> None:
+    """Let go of the ports of a server that is on no host. The converger finds those that are left."""
+    if asked.services.networks is not None:
+        try:
+            release(asked.services.networks, server.uuid)
+        except KilonovaError as error:
+            LOG.warning("%s: its ports are left: %s", server.uuid, error)
 
 
 def _remove_image(asked: Asked, server: Instance) -> None:

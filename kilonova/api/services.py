@@ -12,6 +12,7 @@ from kilonova.core.ids import CellUuid
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.images import ImageStore
+from kilonova.http.networks import Networks
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -54,7 +55,8 @@ class Policy:
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The collaborators of a running API. ``bus`` is the top level's."""
+    """The collaborators of a running API. ``bus`` is the top level's, ``networks`` None without a
+    network service."""
 
     conf: cfg.ConfigOpts
     api_db: Database
@@ -66,6 +68,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     host_statuses: HostStatuses
     placement: Placement
     notifier: Notifier
+    networks: Networks | None = None
 
     def cell_bus(self, cell_uuid: CellUuid) -> Bus:
         """Return the bus of a cell.

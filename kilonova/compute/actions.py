@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
+from contextlib import nullcontext
 
 import msgspec
 from msgspec import UNSET
@@ -15,6 +16,7 @@ from kilonova.compute.guests import Turns
 from kilonova.compute.jobs import Job, Outcome
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.compute.wiring import Wiring
 from kilonova.core import states
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
@@ -113,12 +115,12 @@ class Actions:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore],
+        collaborators: tuple[Driver, ImageStore, Wiring],
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images = collaborators
+        self._driver, self._images, self._wiring = collaborators
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -135,7 +137,9 @@ class Actions:
         stages = Stages(self._host)
         if words.task is None:
             if self._is_new(context.request_id):
-                self._do(words, order, act, stages, stages.begin(act.event))
+                alone = self._turns.turn(instance.uuid) if act.is_alone else nullcontext()
+                with alone:
+                    self._do(words, order, act, stages, stages.begin(act.event))
             return
         with self._turns.turn(instance.uuid):
             whole = stages.begin(act.event)
@@ -155,6 +159,7 @@ class Actions:
         job = Job(
             driver=self._driver,
             images=self._images,
+            wiring=self._wiring,
             instance=words.instance,
             order=order,
             hurry=lambda: self._turns.is_going(uuid_),

@@ -33,12 +33,14 @@ CLEAN_SECONDS = 60.0
 class Act(msgspec.Struct, frozen=True):
     """How an order is done: the name of its event, the work, and what the server is when that is done.
 
-    Work that alone knows what came of it returns that.
+    Work that alone knows what came of it returns that. An act that ``is_alone`` waits for the server's turn
+    though it is no task.
     """
 
     event: str
     work: Callable[[Job], Outcome | None]
     after: Outcome
+    is_alone: bool = False
 
 
 def _call(method: Callable[[Driver, InstanceUuid], None]) -> Callable[[Job], None]:
@@ -74,7 +76,7 @@ def _rebuild(job: Job) -> Outcome:
     driver.fetch_image(instance)
     driver.destroy(instance.uuid)
     job.say(TaskState.REBUILD_BLOCK_DEVICE_MAPPING)
-    nics = driver.prepare_networks(instance)
+    nics = job.wiring.bring(instance)
     driver.prepare_disks(instance)
     job.say(TaskState.REBUILD_SPAWNING)
     driver.spawn(instance)
@@ -90,6 +92,15 @@ def _change_password(job: Job) -> Outcome:
     job.driver.set_password(job.instance, password)
     secret = sealed(password, job.instance.wishes.key_pair)
     return SAME if secret is None else Outcome(password=secret)
+
+
+def _attach_interface(job: Job) -> Outcome:
+    order = job.order
+    return Outcome(nics=job.wiring.attach(job.instance, order.port_id, order.tag))
+
+
+def _detach_interface(job: Job) -> Outcome:
+    return Outcome(nics=job.wiring.detach(job.instance, job.order.port_id))
 
 
 ACTS: dict[type[Order], Act] = {
@@ -112,5 +123,7 @@ ACTS: dict[type[Order], Act] = {
     orders.TriggerCrashDump: Act(
         "compute_trigger_crash_dump", _call(lambda d, uuid: d.crash_dump(uuid)), SAME
     ),
+    orders.AttachInterface: Act("compute_attach_interface", _attach_interface, SAME, is_alone=True),
+    orders.DetachInterface: Act("compute_detach_interface", _detach_interface, SAME, is_alone=True),
 }
 """Every order, and nothing else."""

@@ -143,6 +143,7 @@ class Adoption:
 
     def _end_build(self, context: RequestContext, instance: Instance) -> None:
         self._driver.destroy(instance.uuid)
+        self._handlers.wiring.release(instance.uuid)
         failure = BuildFailure(reason="the host was restarted during the build")
         self._reporter.send(
             InstanceReport(

@@ -12,6 +12,7 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.compute.wiring import Wiring
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
@@ -60,8 +61,11 @@ class Builder:
     reported only once nothing of it runs here: the next host may begin at once.
     """
 
-    def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
+    def __init__(
+        self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns, wiring: Wiring
+    ) -> None:
         self._host = host
+        self._wiring = wiring
         self._driver = driver
         self._reporter = reporter
         self._turns = turns
@@ -150,12 +154,17 @@ class Builder:
             if instance.epoch > FIRST_EPOCH:
                 # An earlier build of it may have been here, and its guest is nobody's any more.
                 self._driver.destroy(instance.uuid)
+            # Last of all: a port is let go of when no guest has it.
+            undo.callback(self._let_go, instance.uuid)
             undo.callback(self._remove, instance.uuid)
             nics = self._prepare(instance, stages)
             self._end_if_going(instance)
             undo.callback(self._insist, instance.uuid, self._driver.destroy)
-            with stages.stage("compute_spawn"):
-                self._driver.spawn(instance)
+            with (
+                stages.stage("compute_spawn"),
+                self._wiring.plugging(instance, nics) as until_plugged,
+            ):
+                self._driver.spawn(instance, until_plugged)
             self._end_if_going(instance)
             undo.pop_all()
         LOG.info("%s runs", instance.uuid)
@@ -176,7 +185,7 @@ class Builder:
 
     def _prepare_networks(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         with stages.stage("compute_networks"):
-            return self._driver.prepare_networks(instance)
+            return self._wiring.plug(instance)
 
     def _prepare_disks(self, instance: Instance, stages: Stages) -> None:
         with stages.stage("compute_block_devices"):
@@ -208,6 +217,14 @@ class Builder:
             self._driver.destroy(uuid)
         except KilonovaError as error:
             LOG.warning("Files of %s are left: %s", uuid, error.in_full)
+
+    def _let_go(self, uuid: InstanceUuid) -> None:
+        """Let go of the network cards. What is left then is taken up by the next build, or goes with the
+        server."""
+        try:
+            self._wiring.release(uuid)
+        except KilonovaError as error:
+            LOG.warning("Network cards of %s are left: %s", uuid, error.in_full)
 
     def _insist(self, uuid: InstanceUuid, remove: Callable[[InstanceUuid], None]) -> None:
         """Remove what may run, however long that takes: before, nobody may hear that it does not run."""

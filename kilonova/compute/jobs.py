@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kilonova.compute.driver import Driver
+from kilonova.compute.wiring import Wiring
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.http.images import ImageStore
@@ -21,6 +22,7 @@ class Job(msgspec.Struct, frozen=True):
 
     driver: Driver
     images: ImageStore
+    wiring: Wiring
     instance: Instance
     order: Any
     hurry: Callable[[], bool]

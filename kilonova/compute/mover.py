@@ -16,6 +16,7 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.compute.wiring import Wiring
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
@@ -149,12 +150,12 @@ class Mover:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore],
+        collaborators: tuple[Driver, ImageStore, Wiring],
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images = collaborators
+        self._driver, self._images, self._wiring = collaborators
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -273,6 +274,8 @@ class Mover:
         work[part.migration.stage](part)
 
     def _prepare(self, part: _Part) -> None:
+        if part.migration.is_live:
+            self._wiring.reserve(part.instance)
         self._driver.prepare_move(part.instance, part.migration)
 
     def _send(self, part: _Part) -> None:
@@ -314,7 +317,7 @@ class Mover:
         if migration.builds:
             self._rebuild(part)
             return
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance, live=migration.is_live)
         if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
@@ -324,7 +327,7 @@ class Mover:
         """Make the guest of a server of an image, as there is nothing else."""
         instance = part.instance
         self._driver.destroy(instance.uuid)
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance)
         self._driver.prepare_disks(instance)
         self._driver.spawn(instance)
         if not part.migration.power_on:
@@ -333,18 +336,25 @@ class Mover:
     def _clear(self, part: _Part) -> None:
         if part.migration.stays:
             self._driver.forget(part.instance.uuid)
-        else:
-            self._driver.destroy(part.instance.uuid)
+            return
+        self._driver.destroy(part.instance.uuid)
+        if part.migration.kind is Kind.SHELVE:
+            self._wiring.unbind(part.instance.uuid)
+        elif part.migration.is_live:
+            self._wiring.drop(part.instance.uuid)
 
     def _remove(self, part: _Part) -> None:
         # Of a guest that stayed, restoring makes what it was.
-        if not part.migration.stays:
-            self._driver.destroy(part.instance.uuid)
+        if part.migration.stays:
+            return
+        self._driver.destroy(part.instance.uuid)
+        if part.migration.is_live:
+            self._wiring.drop(part.instance.uuid)
 
     def _restore(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
             # It never stopped.
             return
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance)
         self._driver.restore(instance, migration, power_on=migration.power_on)

@@ -26,7 +26,8 @@ StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
     "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
-    "console", "cache-image", "guests", "samples", "power-off", "report", "uses",
+    "console", "cache-image", "attach-interface", "detach-interface", "guests", "samples",
+    "power-off", "report", "uses",
 ]  # fmt: skip
 
 

@@ -36,6 +36,7 @@
         |   `-- NoAnswer         the bus took the message, and nobody replied in time
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
+        |-- NetworkUnavailable
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
 
@@ -297,6 +298,12 @@ class ImageStoreUnavailable(Unavailable):
     """The image store does not answer."""
 
     code = "image_store_unavailable"
+
+
+class NetworkUnavailable(Unavailable):
+    """The network service does not answer."""
+
+    code = "network_unavailable"
 
 
 class HypervisorUnavailable(Unavailable):

@@ -85,6 +85,19 @@ class TriggerCrashDump(Order, frozen=True, kw_only=True, tag=str(Action.TRIGGER_
     """Interrupt the guest's kernel, so that it dumps its memory."""
 
 
+class AttachInterface(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_INTERFACE)):
+    """Give the guest a card: a port of the network service, which is the server's already."""
+
+    port_id: str
+    tag: str | None = None
+
+
+class DetachInterface(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_INTERFACE)):
+    """Take a card away from the guest, and let go of its port."""
+
+    port_id: str
+
+
 AnyOrder = (
     Stop
     | Start
@@ -101,6 +114,8 @@ AnyOrder = (
     | Backup
     | ChangePassword
     | TriggerCrashDump
+    | AttachInterface
+    | DetachInterface
 )
 
 

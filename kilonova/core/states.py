@@ -167,6 +167,8 @@ class Action(StrEnum):
     SHELVE = "shelve"
     SHELVE_OFFLOAD = "shelveOffload"
     UNSHELVE = "unshelve"
+    ATTACH_INTERFACE = "attach_interface"
+    DETACH_INTERFACE = "detach_interface"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -255,6 +257,8 @@ RULES: dict[str, Rule] = {
     Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
     Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
+    Action.ATTACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
+    Action.DETACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     Action.DELETE: Rule(tuple(VmState), TaskState.DELETING, any_task=True, never_launched=True),
 }
 """The one table of legal transitions; anything not in it is refused with 409."""

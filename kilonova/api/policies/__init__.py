@@ -9,12 +9,22 @@ from functools import cache
 from oslo_config import cfg
 from oslo_policy import policy
 
-from kilonova.api.policies import accounts, decisions, flavors, hosts, moves, servers, vitals
+from kilonova.api.policies import (
+    accounts,
+    decisions,
+    flavors,
+    hosts,
+    moves,
+    networks,
+    servers,
+    vitals,
+)
 from kilonova.api.policies.base import Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
     servers.RULES,
     moves.RULES,
+    networks.RULES,
     flavors.RULES,
     hosts.RULES,
     accounts.RULES,

@@ -28,6 +28,7 @@ from kilonova.compute.libvirt.domain_xml import (
 )
 from kilonova.compute.libvirt.elements.place import LISTEN, Place
 from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.interfaces import Interfaces
 from kilonova.compute.libvirt.node import memory_mb, pci_devices
 from kilonova.compute.libvirt.resizes import Resizes
 from kilonova.compute.libvirt.topology import numa_cells, pci_pools
@@ -55,7 +56,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Resizes):
+class LibvirtDriver(Resizes, Interfaces):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
@@ -143,7 +144,7 @@ class LibvirtDriver(Resizes):
         else:
             self._disks.prepare(instance)
 
-    def spawn(self, instance: Instance) -> None:
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """See ``Driver``."""
 
         def make(connection: Any) -> None:
@@ -151,9 +152,13 @@ class LibvirtDriver(Resizes):
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
             if not self._is_test:
                 self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
-            connection.defineXML(self._xml(connection, instance)).create()
+            domain = connection.defineXML(self._xml(connection, instance))
+            domain.createWithFlags(0 if until is None else libvirt.VIR_DOMAIN_START_PAUSED)
 
         self._libvirt.use(make)
+        if until is not None:
+            until()
+            self._on(instance.uuid, domains.unpause)
         self._records[instance.uuid] = record_for(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
