@@ -38,6 +38,8 @@ def show(asked: Asked, server_id: str, port_id: str) -> Answer:
 
 def attach(asked: Asked, server_id: str) -> Answer:
     """Give a server a card: a port that its user brings, or one that is made for it."""
+    located = find_free(asked, server_id, Action.ATTACH_INTERFACE)
+    instance = located.instance
     # None, or nothing, stands for a port in the only network that there is.
     wanted: dict[str, Any] = (asked.body or {}).get("interfaceAttachment") or {}
     network_id, port_id = wanted.get("net_id"), wanted.get("port_id")
@@ -47,8 +49,6 @@ def attach(asked: Asked, server_id: str) -> Answer:
     if address and not network_id:
         raise Invalid("Must input network_id when request IP address")
     networks = _service(asked)
-    located = find_free(asked, server_id, Action.ATTACH_INTERFACE)
-    instance = located.instance
     if port_id:
         port = _claim(asked, networks, instance, port_id)
     else:
@@ -111,8 +111,8 @@ def _make(
 
 def detach(asked: Asked, server_id: str, port_id: str) -> Answer:
     """Take a card away."""
-    _service(asked)
     located = find_free(asked, server_id, Action.DETACH_INTERFACE)
+    _service(asked)
     if all(view["port_id"] != port_id for view in _views(asked, located.instance)):
         raise _missing(server_id, port_id)
     order(asked, server_id, DetachInterface(port_id=port_id), located=located)

@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from kilonova.conductor import aggregate_mirror, plan
 from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.notices import Notices
+from kilonova.conductor.port_repairs import PortRepairs
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
@@ -42,6 +43,7 @@ from kilonova.db import (
 )
 from kilonova.db.cells import Cell, Cells, hosts_in, map_hosts, mapping_of
 from kilonova.db.engine import Database
+from kilonova.http import networks
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -89,6 +91,7 @@ class Converger:
         self._moves = MoveRepairs(
             conf, (self._api_db, self._cells, self._placement), conductor.moves
         )
+        self._ports = PortRepairs(networks.load(conf), self._api_db, self._cells)
         self._holder = f"{conf.host}-{uuid.uuid4()}"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
@@ -133,6 +136,7 @@ class Converger:
         self._attempt("cells", self._cells.refresh)
         begun = self._begin_cells()
         self._attempt("aggregates", self._mirror_aggregates)
+        self._attempt("ports", self._release_ports)
         wait(begun, timeout=self._interval)
 
     def _begin_cells(self) -> list[Future[None]]:
@@ -175,6 +179,9 @@ class Converger:
         changed = aggregate_mirror.repair(self._api_db, self._cells, self._placement)
         REPAIRS.labels("aggregate").inc(changed)
         self._mirrored_at = time.monotonic()
+
+    def _release_ports(self) -> None:
+        REPAIRS.labels("port").inc(self._ports.repair())
 
     def _drive_stale(self) -> None:
         stale = build_requests.stale(self._api_db, utcnow(), untouched=_UNTOUCHED)

@@ -197,12 +197,13 @@ class Neutron:
 
     def _filtered(self, name: str, query: dict[str, Any], token: str) -> list[Document]:
         found = []
+        fields = query.pop("fields", None)
         for thing in self._things[name].values():
             if not _sees(thing, token):
                 continue
             if all(_fits(thing, key, value) for key, value in query.items()):
                 found.append(self._shown(name, thing, token))
-        return found
+        return [{k: one[k] for k in fields} for one in found] if fields else found
 
     def _seen(self, name: str, one: str, token: str) -> Document:
         thing = self._things[name].get(one)

@@ -54,6 +54,14 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
         ANY_TASK,
     ),
     Action.RESIZE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
+    Action.ATTACH_INTERFACE: (
+        frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        IDLE,
+    ),
+    Action.DETACH_INTERFACE: (
+        frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        IDLE,
+    ),
     Action.MIGRATE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
     Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.REVERT_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
@@ -142,6 +150,8 @@ class TransitionsTest(testtools.TestCase):
                 "createBackup": "image_backup",
                 "changePassword": "updating_password",
                 "trigger_crash_dump": "None",
+                "attach_interface": "None",
+                "detach_interface": "None",
                 "resize": "resize_prep",
                 "migrate": "resize_prep",
                 "confirmResize": "None",

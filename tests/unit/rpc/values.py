@@ -23,10 +23,12 @@ from kilonova.core.instance import (
     ActionEvent,
     BlockDevice,
     Fault,
+    FixedAddress,
     InjectedFile,
     Instance,
     KeyPair,
     Nic,
+    Plug,
     RequestedNetwork,
     Wishes,
 )
@@ -112,6 +114,7 @@ WISHES = Wishes(
     forced_host=HOST,
     forced_node=NODE,
     security_groups=("web",),
+    security_group_ids=("77777777-7777-4777-8777-777777777777",),
     config_drive=True,
     trusted_certs=("cert",),
     disk_config="MANUAL",
@@ -131,6 +134,21 @@ NIC = Nic(
     dns="192.0.2.2",
     mtu=9000,
     tag="front",
+    port_id="99999999-9999-4999-8999-999999999999",
+    fixed=(
+        FixedAddress(
+            address="192.0.2.7",
+            prefix=24,
+            subnet_id="66666666-6666-4666-8666-666666666666",
+            gateway="192.0.2.1",
+            dns=("192.0.2.2",),
+            floating=("203.0.113.7",),
+        ),
+    ),
+    groups=("web",),
+    plug=Plug(kind="ovs", bridge="br-int", device="tap99999999-99", hybrid=True),
+    is_active=False,
+    is_ours=False,
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -390,4 +408,6 @@ ORDERS = (
     orders.Snapshot(image_id=IMAGE.image_id),
     orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
     orders.ChangePassword(password="secret"),
+    orders.AttachInterface(port_id="port", tag="front"),
+    orders.DetachInterface(port_id="port"),
 )
