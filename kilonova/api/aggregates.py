@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from kilonova.api import notices, parameters
 from kilonova.api.compute_services import fleet_of
+from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import HOST, NAME, PRINTABLE, SHORT, ZONE_NAME, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import aggregates as views
@@ -26,12 +27,12 @@ _NEW_NAMES = {
     "name": SHORT | {"pattern": PRINTABLE, "description": "printable characters"},
     ZONE: ZONE_NAME,
 }
-_CREATE = Schemas({(2, 1): closed({"aggregate": closed(_NAMES, "name")}, "aggregate")})
-_UPDATE = Schemas({(2, 1): closed({"aggregate": closed(_NEW_NAMES, minProperties=1)}, "aggregate")})
+_CREATE = Schemas({ALWAYS: closed({"aggregate": closed(_NAMES, "name")}, "aggregate")})
+_UPDATE = Schemas({ALWAYS: closed({"aggregate": closed(_NEW_NAMES, minProperties=1)}, "aggregate")})
 _ONE_HOST = closed({"host": HOST}, "host")
 _ACTION = Schemas(
     {
-        (2, 1): closed(
+        ALWAYS: closed(
             {
                 "add_host": _ONE_HOST,
                 "remove_host": _ONE_HOST,

@@ -14,6 +14,7 @@ import falcon
 import msgspec
 
 from kilonova.api import documents, faults, resources, versions
+from kilonova.api.microversions import MAXIMUM, Version
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.services import Services
 from kilonova.core.context import RequestContext, log_under, new_request_id
@@ -73,7 +74,7 @@ class _Conversation:
         context.shown_path = request.path
         context.legacy = root == _LEGACY
         if root == _OWN:
-            context.version = versions.MAXIMUM
+            context.version = MAXIMUM
             return
         text = "2.1" if context.legacy else versions.asked_for(request.get_header)
         try:
@@ -129,9 +130,9 @@ class _Resource:
     def _handle(self, request: falcon.Request, response: falcon.Response, **params: str) -> None:
         if request.method not in self._routes:
             raise _NoRoute
-        version: versions.Version = request.context.version
+        version: Version = request.context.version
         for route in self._routes[request.method]:
-            if route.since <= version <= route.until:
+            if version in route.when:
                 break
         else:
             raise NotFound("The resource could not be found.")
@@ -162,9 +163,7 @@ def _check_project(request: falcon.Request, context: RequestContext) -> None:
         )
 
 
-def _query(
-    request: falcon.Request, route: Route, version: versions.Version
-) -> dict[str, list[str]]:
+def _query(request: falcon.Request, route: Route, version: Version) -> dict[str, list[str]]:
     query = falcon.uri.parse_query_string(request.query_string, keep_blank=True, csv=False)
     listed = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
     _refuse_nul(listed, "query")

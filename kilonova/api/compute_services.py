@@ -5,6 +5,7 @@ from uuid import UUID
 
 from kilonova.api import notices, parameters
 from kilonova.api.fleet import Fleet
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import BOOLEAN, HOST, SHORT, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import hosts as views
@@ -21,13 +22,13 @@ _RULE = "os_compute_api:os-services"
 _BY_HOST = {"host": HOST, "binary": SHORT, "disabled_reason": SHORT}
 _ACT = Schemas(
     {
-        (2, 1): closed(_BY_HOST, "host", "binary"),
-        (2, 11): closed(_BY_HOST | {"forced_down": BOOLEAN}, "host", "binary"),
+        ALWAYS: closed(_BY_HOST, "host", "binary"),
+        Since.FORCED_DOWN: closed(_BY_HOST | {"forced_down": BOOLEAN}, "host", "binary"),
     }
 )
 _UPDATE = Schemas(
     {
-        (2, 53): closed(
+        Since.UUIDS_OF_HOSTS: closed(
             {
                 "status": {"enum": ["enabled", "disabled"]},
                 "disabled_reason": SHORT,
@@ -37,7 +38,7 @@ _UPDATE = Schemas(
     }
 )
 _LIST_QUERY = parameters.queries(
-    {(2, 1): {"host": values(TEXT), "binary": values(TEXT)}}, strict=(2, 75)
+    {ALWAYS: {"host": values(TEXT), "binary": values(TEXT)}}, strict=Since.STRICT_LISTS
 )
 
 
@@ -71,7 +72,7 @@ def list_services(asked: Asked) -> Answer:
     services, silent = fleet_of(asked).services(binary=binary, host=host)
     zones = aggregates.zones_of_hosts(asked.services.api_db)
     shown = [_view(asked, service, zones) for service in services]
-    if asked.version >= (2, 69):
+    if asked.version in Since.DOWN_CELLS:
         shown += [views.unknown_service(COMPUTE, name) for name in silent]
     return Answer({"services": shown})
 
@@ -95,7 +96,7 @@ def act(asked: Asked, service_id: str) -> Answer:
             raise Invalid("Missing disabled_reason field")
         change = {"enabled": False, "disabled_reason": reason}
         shown |= {"status": "disabled"} | ({"disabled_reason": reason} if reason else {})
-    elif service_id == "force-down" and asked.version >= (2, 11):
+    elif service_id == "force-down" and asked.version in Since.FORCED_DOWN:
         if "forced_down" not in body:
             raise Invalid("Missing forced_down field")
         change = {"forced_down": parameters.is_true(body["forced_down"])}
@@ -153,7 +154,7 @@ def _check_uuid(text: str) -> None:
 
 def delete(asked: Asked, service_id: str) -> Answer:
     """Remove a service whose host has no servers."""
-    if asked.version >= (2, 53):
+    if asked.version in Since.UUIDS_OF_HOSTS:
         _check_uuid(service_id)
     elif parameters.number_of(service_id) is None:
         raise Invalid(f"id must be an integer, not {service_id}")
@@ -165,7 +166,7 @@ _ONE = "/os-services/{service_id}"
 
 ROUTES = (
     Route("GET", "/os-services", f"{_RULE}:list", list_services, query=_LIST_QUERY),
-    Route("PUT", _ONE, f"{_RULE}:update", act, body=_ACT, until=(2, 52)),
-    Route("PUT", _ONE, f"{_RULE}:update", update, body=_UPDATE, since=(2, 53)),
+    Route("PUT", _ONE, f"{_RULE}:update", act, body=_ACT, when=Since.UUIDS_OF_HOSTS.before),
+    Route("PUT", _ONE, f"{_RULE}:update", update, body=_UPDATE, when=Since.UUIDS_OF_HOSTS),
     Route("DELETE", _ONE, f"{_RULE}:delete", delete),
 )

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import TEXT, closed, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
-from kilonova.api.versions import MINIMUM
 from kilonova.api.views import decisions as views
 from kilonova.core.errors import NotFound
 from kilonova.core.ids import InstanceUuid, RequestId
@@ -16,7 +16,7 @@ _USUAL = 20
 _NUMBER: dict[str, Any] = {"pattern": r"^[0-9]{1,10}\Z", "description": "a whole number"}
 _QUERY = Schemas(
     {
-        MINIMUM: closed(
+        ALWAYS: closed(
             {
                 "server": values(TEXT, once=True),
                 "request_id": values(TEXT, once=True),

@@ -8,8 +8,9 @@ import falcon
 import msgspec
 
 from kilonova.api import openapi
+from kilonova.api.microversions import MAXIMUM, MINIMUM, Version
 from kilonova.api.routing import Route
-from kilonova.api.versions import MAXIMUM, MINIMUM, Version, negotiate, shown
+from kilonova.api.versions import negotiate, shown
 
 _UPDATED = "2013-07-23T11:33:21Z"
 _TYPE = "application/vnd.openstack.compute+json;version=2.1"

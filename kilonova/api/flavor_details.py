@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from kilonova.api import extra_specs, parameters
 from kilonova.api.flavors import tell_update, visible_to
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import SHORT, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import flavors as views
@@ -14,15 +15,14 @@ from kilonova.db import flavors
 
 _SPECS = "os_compute_api:os-flavor-extra-specs"
 _ACCESS = "os_compute_api:os-flavor-access"
-_VALIDATED_SINCE = (2, 86)
 
 _VALUES = parameters.items("string", "number")
-_CREATE = Schemas({(2, 1): closed({"extra_specs": _VALUES}, "extra_specs")})
-_UPDATE = Schemas({(2, 1): parameters.items("string", "number", minProperties=1, maxProperties=1)})
+_CREATE = Schemas({ALWAYS: closed({"extra_specs": _VALUES}, "extra_specs")})
+_UPDATE = Schemas({ALWAYS: parameters.items("string", "number", minProperties=1, maxProperties=1)})
 _TENANT = closed({"tenant": SHORT}, "tenant")
 _ACTION = Schemas(
     {
-        (2, 1): closed(
+        ALWAYS: closed(
             {"addTenantAccess": _TENANT, "removeTenantAccess": _TENANT},
             minProperties=1,
             maxProperties=1,
@@ -73,7 +73,7 @@ def _merge(asked: Asked, flavor_id: str, given: Mapping[str, str | float]) -> No
             raise Invalid(
                 f"extra_specs value of {name} has {len(value)} characters, more than 255."
             )
-    if asked.version >= _VALIDATED_SINCE:
+    if asked.version in Since.EXTRA_SPECS_CHECKED:
         extra_specs.check(specs)
     _flavor(asked, flavor_id)
     flavors.change_extra_specs(asked.services.api_db, flavor_id, lambda old: {**old, **specs})
@@ -114,7 +114,7 @@ def act(asked: Asked, flavor_id: str) -> Answer:
     flavor = _flavor(asked, flavor_id)
     api_db = asked.services.api_db
     if adds:
-        if flavor.is_public and asked.version >= (2, 7):
+        if flavor.is_public and asked.version in Since.ACCESS_TO_PRIVATE_ONLY:
             raise Conflict("Can not add access to a public flavor.")
         flavors.allow(api_db, flavor.flavor_id, ProjectId(asked.body["addTenantAccess"]["tenant"]))
     else:

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from kilonova.api import notices, parameters
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import BOOLEAN, NUMBER, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -58,13 +59,17 @@ def _create_schema(fields: parameters.Schema) -> parameters.Schema:
 
 _CREATE = Schemas(
     {
-        (2, 1): _create_schema(_FIELDS),
-        (2, 55): _create_schema(_FIELDS | {"description": _DESCRIPTION}),
-        (2, 102): _create_schema(_LATE_FIELDS | {"description": _DESCRIPTION}),
+        ALWAYS: _create_schema(_FIELDS),
+        Since.FLAVOR_DESCRIPTION: _create_schema(_FIELDS | {"description": _DESCRIPTION}),
+        Since.FLAVOR_NAMES: _create_schema(_LATE_FIELDS | {"description": _DESCRIPTION}),
     }
 )
 _UPDATE = Schemas(
-    {(2, 55): closed({"flavor": closed({"description": _DESCRIPTION}, "description")}, "flavor")}
+    {
+        Since.FLAVOR_DESCRIPTION: closed(
+            {"flavor": closed({"description": _DESCRIPTION}, "description")}, "flavor"
+        )
+    }
 )
 
 _SORT_KEYS: dict[str, SortKey] = {
@@ -95,11 +100,11 @@ _LISTED_BY = parameters.PAGE | {
 _LATE_SORT_KEYS = [key for key in _SORT_KEYS if key != "rxtx_factor"]
 _LIST_QUERY = parameters.queries(
     {
-        (2, 1): _LISTED_BY,
-        (2, 102): _LISTED_BY
+        ALWAYS: _LISTED_BY,
+        Since.FLAVOR_NAMES: _LISTED_BY
         | {"name": values(TEXT), "sort_key": values({"enum": _LATE_SORT_KEYS})},
     },
-    strict=(2, 75),
+    strict=Since.STRICT_LISTS,
 )
 
 
@@ -113,7 +118,7 @@ def _links(asked: Asked, flavor: Flavor) -> list[dict[str, str]]:
 
 
 def _full(asked: Asked, flavor: Flavor) -> dict[str, Any]:
-    shown = asked.version >= (2, 61) and asked.allows(_SEE_EXTRA_SPECS)
+    shown = asked.version in Since.FLAVOR_EXTRA_SPECS and asked.allows(_SEE_EXTRA_SPECS)
     return views.full(flavor, asked.version, _links(asked, flavor), with_extra_specs=shown)
 
 
@@ -150,7 +155,7 @@ def _listed(asked: Asked) -> tuple[Flavor, ...]:
         disabled=None if admin else False,
         min_ram=_least(asked, "minRam"),
         min_disk=_least(asked, "minDisk"),
-        name=NamePattern(name) if name and asked.version >= (2, 102) else None,
+        name=NamePattern(name) if name and asked.version in Since.FLAVOR_NAMES else None,
         sort_key=_SORT_KEYS[asked.one("sort_key") or "flavorid"],
         descending=asked.one("sort_dir") == "desc",
         marker=None if marker is None else FlavorId(marker),
@@ -255,6 +260,13 @@ ROUTES = (
     Route("POST", "/flavors", f"{_MANAGE}:create", create, body=_CREATE),
     Route("GET", "/flavors/detail", "os_compute_api:flavors", list_detailed, query=_LIST_QUERY),
     Route("GET", "/flavors/{flavor_id}", "os_compute_api:flavors", show),
-    Route("PUT", "/flavors/{flavor_id}", f"{_MANAGE}:update", update, body=_UPDATE, since=(2, 55)),
+    Route(
+        "PUT",
+        "/flavors/{flavor_id}",
+        f"{_MANAGE}:update",
+        update,
+        body=_UPDATE,
+        when=Since.FLAVOR_DESCRIPTION,
+    ),
     Route("DELETE", "/flavors/{flavor_id}", f"{_MANAGE}:delete", delete),
 )

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from kilonova.api import parameters
 from kilonova.api.compute_services import fleet_of, is_up
+from kilonova.api.microversions import Since
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import BOOLEAN, HOST, PAGE, TEXT, values
 from kilonova.api.routing import Answer, Asked, Route
@@ -22,8 +23,10 @@ _NEW_LIST = _WITH_SERVERS | {
     "marker": values(TEXT, once=True),
     "hypervisor_hostname_pattern": values(HOST, once=True),
 }
-_LIST_QUERY = parameters.queries({(2, 33): PAGE, (2, 53): _NEW_LIST}, strict=(2, 53))
-_SHOW_QUERY = parameters.queries({(2, 53): _WITH_SERVERS}, strict=(2, 53))
+_LIST_QUERY = parameters.queries(
+    {Since.HYPERVISOR_PAGES: PAGE, Since.UUIDS_OF_HOSTS: _NEW_LIST}, strict=Since.UUIDS_OF_HOSTS
+)
+_SHOW_QUERY = parameters.queries({Since.UUIDS_OF_HOSTS: _WITH_SERVERS}, strict=Since.UUIDS_OF_HOSTS)
 
 
 def list_brief(asked: Asked) -> Answer:
@@ -37,7 +40,9 @@ def list_detailed(asked: Asked) -> Answer:
 
 
 def _list(asked: Asked, path: str, *, detail: bool) -> Answer:
-    pattern = asked.one("hypervisor_hostname_pattern") if asked.version >= (2, 53) else None
+    pattern = (
+        asked.one("hypervisor_hostname_pattern") if asked.version in Since.UUIDS_OF_HOSTS else None
+    )
     if pattern is not None:
         if "limit" in asked.query or "marker" in asked.query:
             raise Invalid(
@@ -45,7 +50,7 @@ def _list(asked: Asked, path: str, *, detail: bool) -> Answer:
                 "supported."
             )
         return Answer({"hypervisors": _shown(asked, _named_like(asked, pattern), detail=detail)})
-    if asked.version < (2, 33):
+    if asked.version not in Since.HYPERVISOR_PAGES:
         return Answer({"hypervisors": _shown(asked, fleet_of(asked).nodes(), detail=detail)})
     limit, marker = page(asked)
     after = None if marker is None else _marked(asked, marker)
@@ -60,7 +65,7 @@ def _list(asked: Asked, path: str, *, detail: bool) -> Answer:
 def _shown(asked: Asked, nodes: Sequence[StoredNode], *, detail: bool) -> list[dict[str, Any]]:
     view = views.hypervisor_detail if detail else views.hypervisor
     shown = [view(_seen(asked, node), asked.version) for node in nodes]
-    if asked.version >= (2, 53) and parameters.is_true(asked.one("with_servers")):
+    if asked.version in Since.UUIDS_OF_HOSTS and parameters.is_true(asked.one("with_servers")):
         return _with_servers(asked, nodes, shown)
     return shown
 
@@ -96,7 +101,7 @@ def _marked(asked: Asked, marker: str) -> str:
 def _found(asked: Asked, name: str) -> StoredNode:
     """Return the hypervisor that an id means at the request's microversion."""
     missing = NotFound(f"Hypervisor with ID '{name}' could not be found.")
-    if asked.version >= (2, 53):
+    if asked.version in Since.UUIDS_OF_HOSTS:
         try:
             wanted = NodeQuery(provider_uuid=str(UUID(name)))
         except ValueError as error:
@@ -154,9 +159,15 @@ ROUTES = (
     Route(
         "GET", "/os-hypervisors/detail", f"{_RULE}:list-detail", list_detailed, query=_LIST_QUERY
     ),
-    Route("GET", "/os-hypervisors/statistics", f"{_RULE}:statistics", statistics, until=(2, 87)),
+    Route(
+        "GET",
+        "/os-hypervisors/statistics",
+        f"{_RULE}:statistics",
+        statistics,
+        when=Since.HYPERVISOR_UPTIME.before,
+    ),
     Route("GET", _ONE, f"{_RULE}:show", show, query=_SHOW_QUERY),
-    Route("GET", _ONE + "/uptime", f"{_RULE}:uptime", uptime, until=(2, 87)),
-    Route("GET", _ONE + "/search", f"{_RULE}:search", search, until=(2, 52)),
-    Route("GET", _ONE + "/servers", f"{_RULE}:servers", servers, until=(2, 52)),
+    Route("GET", _ONE + "/uptime", f"{_RULE}:uptime", uptime, when=Since.HYPERVISOR_UPTIME.before),
+    Route("GET", _ONE + "/search", f"{_RULE}:search", search, when=Since.UUIDS_OF_HOSTS.before),
+    Route("GET", _ONE + "/servers", f"{_RULE}:servers", servers, when=Since.UUIDS_OF_HOSTS.before),
 )

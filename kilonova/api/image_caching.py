@@ -5,6 +5,7 @@ from uuid import UUID
 
 from kilonova.api import notices
 from kilonova.api.aggregates import number_of
+from kilonova.api.microversions import Since
 from kilonova.api.parameters import closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.core.errors import Invalid, KilonovaError, NotFound
@@ -17,7 +18,7 @@ from kilonova.rpc.notifications.aggregates import of_aggregate
 
 LOG = logging.getLogger(__name__)
 
-_SINCE = (2, 81)
+_SINCE = Since.IMAGE_CACHING
 _ONE = closed({"id": {"type": "string", "format": "uuid"}}, "id")
 _IMAGES = {"type": "array", "items": _ONE, "minItems": 1, "maxItems": 1000}
 _BODY = Schemas({_SINCE: closed({"cache": _IMAGES}, "cache")})
@@ -60,6 +61,6 @@ ROUTES = (
         "compute:aggregates:images",
         cache,
         body=_BODY,
-        since=_SINCE,
+        when=_SINCE,
     ),
 )

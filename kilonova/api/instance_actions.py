@@ -5,6 +5,7 @@ from typing import Any
 
 from kilonova.api import parameters
 from kilonova.api.find import find_server
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import TEXT, Schema, values
 from kilonova.api.routing import Answer, Asked, Route
@@ -20,11 +21,11 @@ _RULE = "os_compute_api:os-instance-actions"
 _SINCE: Schema = parameters.PAGE | {"changes-since": values(TEXT, once=True)}
 _QUERY = parameters.queries(
     {
-        (2, 1): {},
-        (2, 58): _SINCE,
-        (2, 66): _SINCE | {"changes-before": values(TEXT, once=True)},
+        ALWAYS: {},
+        Since.ACTION_PAGES: _SINCE,
+        Since.CHANGES_BEFORE: _SINCE | {"changes-before": values(TEXT, once=True)},
     },
-    strict=(2, 58),
+    strict=Since.ACTION_PAGES,
 )
 
 
@@ -42,14 +43,14 @@ def _view(action: InstanceAction, asked: Asked) -> dict[str, Any]:
         "start_time": _moment(action.started_at),
         "message": action.message,
     }
-    if asked.version >= (2, 58):
+    if asked.version in Since.ACTION_PAGES:
         view["updated_at"] = _moment(action.updated_at)
     return view
 
 
 def _database_of(asked: Asked, server_id: str) -> tuple[Instance, Database | None]:
     """Return a server, from 2.21 also a deleted one, and its cell's database, if it has a cell yet."""
-    located = find_server(asked, server_id, with_deleted=asked.version >= (2, 21))
+    located = find_server(asked, server_id, with_deleted=asked.version in Since.ACTIONS_OF_DELETED)
     cell = located.cell_uuid
     return located.instance, None if cell is None else asked.services.cells.database(cell)
 
@@ -62,7 +63,7 @@ def list_actions(asked: Asked, server_id: str) -> Answer:
     wanted = _wanted(asked)
     found = actions.list_actions(database, instance.uuid, wanted)
     body: dict[str, Any] = {"instanceActions": [_view(action, asked) for action in found]}
-    if asked.version >= (2, 58):
+    if asked.version in Since.ACTION_PAGES:
         path = f"/servers/{server_id}/os-instance-actions"
         links = next_links(asked, path, wanted.limit, [action.request_id for action in found])
         body |= {"links": links} if links else {}
@@ -70,7 +71,7 @@ def list_actions(asked: Asked, server_id: str) -> Answer:
 
 
 def _wanted(asked: Asked) -> ActionQuery:
-    if asked.version < (2, 58):
+    if asked.version not in Since.ACTION_PAGES:
         return NEWEST
     limit, marker = page(asked)
     since, before = (
@@ -92,7 +93,7 @@ def show(asked: Asked, server_id: str, request_id: str) -> Answer:
     if action is None:
         raise NotFound(f"Action for request_id {request_id} on instance {server_id} not found")
     view = _view(action, asked)
-    if asked.version >= (2, 51) or asked.allows(f"{_RULE}:events"):
+    if asked.version in Since.EVENTS_FOR_OWNERS or asked.allows(f"{_RULE}:events"):
         view["events"] = [_event(event, instance, asked) for event in action.events]
     return Answer({"instanceAction": view})
 
@@ -107,11 +108,11 @@ def _event(event: ActionEvent, instance: Instance, asked: Asked) -> dict[str, An
     sees_all = asked.allows(f"{_RULE}:events")
     if sees_all:
         view["traceback"] = event.traceback
-    if asked.version >= (2, 62):
+    if asked.version in Since.EVENT_HOSTS:
         view["hostId"] = host_id(instance.project_id, event.host)
         if sees_all:
             view["host"] = event.host or ""
-    if asked.version >= (2, 84) and asked.allows(f"{_RULE}:events:details"):
+    if asked.version in Since.EVENT_DETAILS and asked.allows(f"{_RULE}:events:details"):
         view["details"] = event.details
     return view
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from kilonova.api import notices, parameters, public_keys
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import SHORT, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -30,24 +31,25 @@ _TYPED = _FIELDS | {"type": {"enum": ["ssh", "x509"]}}
 _OWNED = _TYPED | {"user_id": SHORT}
 _CREATE = Schemas(
     {
-        (2, 1): closed({"keypair": closed(_FIELDS, "name")}, "keypair"),
-        (2, 2): closed({"keypair": closed(_TYPED, "name")}, "keypair"),
-        (2, 10): closed({"keypair": closed(_OWNED, "name")}, "keypair"),
-        (2, 92): closed(
+        ALWAYS: closed({"keypair": closed(_FIELDS, "name")}, "keypair"),
+        Since.KEY_PAIR_TYPES: closed({"keypair": closed(_TYPED, "name")}, "keypair"),
+        Since.KEY_PAIRS_OF_OTHERS: closed({"keypair": closed(_OWNED, "name")}, "keypair"),
+        Since.KEY_PAIRS_IMPORTED: closed(
             {"keypair": closed(_OWNED | {"name": _NEW_NAME}, "name", "public_key")}, "keypair"
         ),
     }
 )
 _OWNER = {"user_id": values(TEXT)}
-_ONE_QUERY = parameters.queries({(2, 10): _OWNER}, strict=(2, 75))
+_ONE_QUERY = parameters.queries({Since.KEY_PAIRS_OF_OTHERS: _OWNER}, strict=Since.STRICT_LISTS)
 _LIST_QUERY = parameters.queries(
-    {(2, 10): _OWNER, (2, 35): _OWNER | parameters.PAGE}, strict=(2, 75)
+    {Since.KEY_PAIRS_OF_OTHERS: _OWNER, Since.KEY_PAIR_PAGES: _OWNER | parameters.PAGE},
+    strict=Since.STRICT_LISTS,
 )
 
 
 def _owner(asked: Asked, rule: str, named: str | None) -> UserId:
     user = asked.context.user_id
-    if asked.version >= (2, 10) and named:
+    if asked.version in Since.KEY_PAIRS_OF_OTHERS and named:
         user = UserId(named)
     asked.authorize(f"{_RULE}:{rule}", user_id=user)
     return user
@@ -56,7 +58,7 @@ def _owner(asked: Asked, rule: str, named: str | None) -> UserId:
 def list_key_pairs(asked: Asked) -> Answer:
     """Answer a user's key pairs, from 2.35 on by pages."""
     user = _owner(asked, "index", asked.one("user_id"))
-    paged = asked.version >= (2, 35)
+    paged = asked.version in Since.KEY_PAIR_PAGES
     limit, marker = page(asked) if paged else (parameters.MOST, None)
     found = key_pairs.list_key_pairs(asked.services.api_db, user, limit=limit, marker=marker)
     body: dict[str, Any] = {
@@ -98,7 +100,7 @@ def create(asked: Asked) -> Answer:
         key_pairs.create(asked.services.api_db, user, made, limit=limit, now=now)
     return Answer(
         {"keypair": views.created(made, user, private_key, asked.version)},
-        status=201 if asked.version >= (2, 2) else 200,
+        status=201 if asked.version in Since.KEY_PAIR_TYPES else 200,
     )
 
 
@@ -112,7 +114,7 @@ def delete(asked: Asked, name: str) -> Answer:
 
     with notices.told(asked, "keypair.delete", gone):
         key_pairs.delete(api_db, user, name)
-    return Answer(status=204 if asked.version >= (2, 2) else 202)
+    return Answer(status=204 if asked.version in Since.KEY_PAIR_TYPES else 202)
 
 
 ROUTES = (

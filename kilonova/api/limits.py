@@ -3,6 +3,7 @@
 from oslo_config import cfg
 
 from kilonova.api import parameters
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import TEXT, values
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.views import quotas as views
@@ -10,7 +11,7 @@ from kilonova.core.ids import ProjectId, UserId
 from kilonova.core.quota import Limits
 from kilonova.db import quotas
 
-_QUERY = parameters.queries({(2, 1): {"tenant_id": values(TEXT)}}, strict=(2, 75))
+_QUERY = parameters.queries({ALWAYS: {"tenant_id": values(TEXT)}}, strict=Since.STRICT_LISTS)
 
 
 def configured(conf: cfg.ConfigOpts) -> Limits:

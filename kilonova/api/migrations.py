@@ -8,6 +8,7 @@ from typing import Any
 
 from kilonova.api import parameters
 from kilonova.api.find import find_server
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import PAGE, TEXT, Schema, number_of, values
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
@@ -45,7 +46,13 @@ _PAGED: Schema = _FILTERS | {
 _BEFORE: Schema = _PAGED | {"changes-before": values(TEXT, once=True)}
 _OWNED: Schema = _BEFORE | {name: values(TEXT, once=True) for name in _OWNERS}
 _QUERY = parameters.queries(
-    {(2, 1): _FILTERS, (2, 59): _PAGED, (2, 66): _BEFORE, (2, 80): _OWNED}, strict=(2, 59)
+    {
+        ALWAYS: _FILTERS,
+        Since.MIGRATION_PAGES: _PAGED,
+        Since.CHANGES_BEFORE: _BEFORE,
+        Since.MIGRATION_OWNERS: _OWNED,
+    },
+    strict=Since.MIGRATION_PAGES,
 )
 
 
@@ -57,7 +64,7 @@ def list_migrations(asked: Asked) -> Answer:
         cells = gather(asked.services.cells, lambda db: migration_lists.list_migrations(db, wanted))
         found = list(islice(_merged(cells.answers.values()), wanted.limit))
     body: dict[str, Any] = {"migrations": [_listed(asked, one) for one in _numbered(asked, found)]}
-    if asked.version >= (2, 59):
+    if asked.version in Since.MIGRATION_PAGES:
         links = next_links(asked, "/os-migrations", wanted.limit, [one.uuid for one in found])
         body |= {"migrations_links": links} if links else {}
     return Answer(body)
@@ -84,25 +91,26 @@ def _listed(asked: Asked, numbered: _Numbered) -> dict[str, Any]:
     migration, old, new = numbered
     view = views.listed(migration, asked.version)
     view |= {"old_instance_type_id": old, "new_instance_type_id": new}
-    if asked.version >= (2, 23) and views.is_in_progress(migration):
+    if asked.version in Since.SERVER_MIGRATIONS and views.is_in_progress(migration):
         path = f"/servers/{migration.instance_uuid}/migrations/{migration.number}"
         view["links"] = asked.links(path)
     return view
 
 
 def _wanted(asked: Asked) -> MigrationQuery:
-    owners = () if asked.version >= (2, 80) else _OWNERS
+    owners = () if asked.version in Since.MIGRATION_OWNERS else _OWNERS
     equal = {
         column: text
         for name, column in _COLUMNS.items()
         if name not in owners and (text := asked.one(name)) is not None
     }
-    if asked.version < (2, 59):
+    if asked.version not in Since.MIGRATION_PAGES:
         return MigrationQuery(equal=equal, host=asked.one("host"))
     limit, marker = page(asked)
     since, before = (
         parameters.moment_of(text, name)
-        if (name == "changes-since" or asked.version >= (2, 66)) and (text := asked.one(name))
+        if (name == "changes-since" or asked.version in Since.CHANGES_BEFORE)
+        and (text := asked.one(name))
         else None
         for name in ("changes-since", "changes-before")
     )
@@ -166,7 +174,9 @@ def _of_server(
 
 def abort(asked: Asked, server_id: str, migration_id: str) -> Answer:
     """``DELETE``: abort a live migration that runs; from 2.65 also one that is being prepared."""
-    stages = [Stage.SENDING] if asked.version < (2, 65) else [Stage.PREPARING, Stage.SENDING]
+    stages = [Stage.SENDING]
+    if asked.version in Since.ABORT_QUEUED:
+        stages.append(Stage.PREPARING)
     _guide(asked, (server_id, migration_id), stages, Action.LIVE_CANCEL)
     return Answer(status=202)
 
@@ -215,7 +225,7 @@ def _guide(asked: Asked, of: tuple[str, str], stages: list[Stage], action: Actio
 _RULE = "os_compute_api:servers:migrations"
 _ALL = "/servers/{server_id}/migrations"
 _ONE = f"{_ALL}/{{migration_id}}"
-_SINCE = (2, 23)
+_SINCE = Since.SERVER_MIGRATIONS
 ACTS = {"force_complete": Act(f"{_RULE}:force_complete", force_complete, FORCE_COMPLETE)}
 
 ROUTES = (
@@ -226,8 +236,8 @@ ROUTES = (
         list_migrations,
         query=_QUERY,
     ),
-    Route("GET", _ALL, f"{_RULE}:index", list_of_server, since=_SINCE),
-    Route("GET", _ONE, f"{_RULE}:show", show_of_server, since=_SINCE),
-    Route("DELETE", _ONE, f"{_RULE}:delete", abort, since=(2, 24)),
-    Route("POST", f"{_ONE}/action", None, ActOn(ACTS), since=(2, 22)),
+    Route("GET", _ALL, f"{_RULE}:index", list_of_server, when=_SINCE),
+    Route("GET", _ONE, f"{_RULE}:show", show_of_server, when=_SINCE),
+    Route("DELETE", _ONE, f"{_RULE}:delete", abort, when=Since.ABORT_MIGRATION),
+    Route("POST", f"{_ONE}/action", None, ActOn(ACTS), when=Since.FORCE_COMPLETE),
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from kilonova.api import notices, parameters
 from kilonova.api.compute_services import fleet_of, zone_of
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import TEXT, Schema, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.core.errors import NotFound, NotSupported
@@ -17,16 +18,16 @@ from kilonova.db.hosts import NodeQuery
 from kilonova.rpc.notifications.services import by_service, of_service
 
 _RULE = "os_compute_api:os-hosts"
-_LAST = (2, 42)
+_LAST = Since.NO_HOSTS.before
 
 _SWITCH: Schema = {
     "enum": [form(word) for word in ("enable", "disable") for form in (str, str.title, str.upper)]
 }
 _UPDATE = Schemas(
-    {(2, 1): closed({"status": _SWITCH, "maintenance_mode": _SWITCH}, minProperties=1)}
+    {ALWAYS: closed({"status": _SWITCH, "maintenance_mode": _SWITCH}, minProperties=1)}
 )
 _QUERY = parameters.queries(
-    {(2, 1): {"zone": values(TEXT), "service": values(TEXT)}}, strict=(2, 75)
+    {ALWAYS: {"zone": values(TEXT), "service": values(TEXT)}}, strict=Since.STRICT_LISTS
 )
 
 
@@ -126,10 +127,10 @@ def power(asked: Asked, host: str) -> Answer:
 _ONE = "/os-hosts/{host}"
 
 ROUTES = (
-    Route("GET", "/os-hosts", f"{_RULE}:list", list_hosts, query=_QUERY, until=_LAST),
-    Route("GET", _ONE, f"{_RULE}:show", show, until=_LAST),
-    Route("PUT", _ONE, f"{_RULE}:update", update, body=_UPDATE, until=_LAST),
-    Route("GET", _ONE + "/startup", f"{_RULE}:start", power, until=_LAST),
-    Route("GET", _ONE + "/shutdown", f"{_RULE}:shutdown", power, until=_LAST),
-    Route("GET", _ONE + "/reboot", f"{_RULE}:reboot", power, until=_LAST),
+    Route("GET", "/os-hosts", f"{_RULE}:list", list_hosts, query=_QUERY, when=_LAST),
+    Route("GET", _ONE, f"{_RULE}:show", show, when=_LAST),
+    Route("PUT", _ONE, f"{_RULE}:update", update, body=_UPDATE, when=_LAST),
+    Route("GET", _ONE + "/startup", f"{_RULE}:start", power, when=_LAST),
+    Route("GET", _ONE + "/shutdown", f"{_RULE}:shutdown", power, when=_LAST),
+    Route("GET", _ONE + "/reboot", f"{_RULE}:reboot", power, when=_LAST),
 )

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kilonova.api.microversions import Version
 from kilonova.api.routing import ActOn, Route
-from kilonova.api.versions import HEADER, Version, shown
+from kilonova.api.versions import HEADER, shown
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _FAULT = {
@@ -37,7 +38,7 @@ def describe(mounts: Mapping[str, Sequence[Route]], version: Version) -> dict[st
     paths: dict[str, dict[str, Any]] = {}
     for mount, routes in mounts.items():
         for route in routes:
-            if route.since <= version <= route.until:
+            if version in route.when:
                 operations = paths.setdefault(mount + route.path, {})
                 # Where several are served, the first one answers.
                 operations.setdefault(route.method.lower(), _operation(route, mount, version))
@@ -91,7 +92,7 @@ def _parameters(route: Route, version: Version) -> Iterator[dict[str, Any]]:
 def _body(route: Route, version: Version) -> Mapping[str, Any]:
     if isinstance(route.handler, ActOn):
         acts = route.handler.acts.values()
-        served = [act.body.at(version) for act in acts if act.since <= version <= act.until]
+        served = [act.body.at(version) for act in acts if version in act.when]
         return {"anyOf": served}
     return route.body.at(version) if route.body else {}
 

@@ -10,9 +10,9 @@ import logging
 import uuid
 from typing import Any
 
+from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import HOST, SHORT, closed, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
-from kilonova.api.versions import MINIMUM
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, NotFound, Unavailable
 from kilonova.core.ids import HostName, ProjectId
@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 _MOST = 1000
 _USUAL = 100
 _NUMBER: dict[str, Any] = {"pattern": r"^[0-9]{1,10}\Z", "description": "a whole number"}
-_QUERY = Schemas({MINIMUM: closed({"limit": values(_NUMBER, once=True)})})
+_QUERY = Schemas({ALWAYS: closed({"limit": values(_NUMBER, once=True)})})
 _FILTERS = closed({"host": HOST, "project": SHORT})
 _TASK = closed(
     {
@@ -41,7 +41,7 @@ _TASK = closed(
     },
     "kind",
 )
-_CREATE = Schemas({MINIMUM: closed({"task": _TASK}, "task")})
+_CREATE = Schemas({ALWAYS: closed({"task": _TASK}, "task")})
 
 
 def create(asked: Asked) -> Answer:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from kilonova.api.microversions import Span, Version
 from kilonova.api.routing import Schemas
-from kilonova.api.versions import MINIMUM, Version
 from kilonova.core.errors import Invalid
 
 Schema = dict[str, Any]
@@ -87,14 +87,16 @@ PAGE: Schema = {
 """The query parameters of a page."""
 
 
-def queries(by_version: Mapping[Version, Schema], *, strict: Version) -> Schemas:
-    """Return the schemas of a query: its parameters by version; others are ignored below ``strict``."""
-    schemas: dict[Version, Schema] = {}
-    for version in sorted({MINIMUM, strict, *by_version}):
-        known = max((since for since in by_version if since <= version), default=None)
-        parameters = {} if known is None else by_version[known]
-        schemas[version] = closed(parameters) | {"additionalProperties": version < strict}
-    return Schemas(schemas)
+def queries(by_change: Mapping[Span, Schema], *, strict: Span) -> Schemas:
+    """Return the schemas of a query: its parameters by change; others are ignored before ``strict``."""
+
+    def known(version: Version) -> Schema:
+        counting = [change for change in by_change if version in change]
+        newest = max(counting, key=lambda change: change.since, default=None)
+        parameters = {} if newest is None else by_change[newest]
+        return closed(parameters) | {"additionalProperties": version not in strict}
+
+    return Schemas.changing(known, (strict, *by_change))
 
 
 def is_true(value: object) -> bool:

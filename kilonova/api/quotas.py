@@ -7,6 +7,7 @@ import msgspec
 
 from kilonova.api import parameters
 from kilonova.api.limits import configured, limits_of
+from kilonova.api.microversions import ALWAYS, Since, Version
 from kilonova.api.parameters import BOOLEAN, NUMBER, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import quotas as views
@@ -23,23 +24,19 @@ def _set_schema(names: tuple[str, ...], key: str, **more: Any) -> parameters.Sch
     return closed({key: closed(dict.fromkeys(names, NUMBER) | more)}, key)
 
 
-_UPDATE = Schemas(
-    {
-        since: _set_schema(views.resources(since), "quota_set", force=BOOLEAN)
-        for since in ((2, 1), (2, 36), (2, 57))
-    }
-)
-# Server groups were accepted before they were shown.
-_UPDATE_CLASS = Schemas(
-    {
-        since: _set_schema(
-            (*views.class_resources(since), "server_groups", "server_group_members"),
-            "quota_class_set",
-        )
-        for since in ((2, 1), (2, 50), (2, 57))
-    }
-)
-_USER = parameters.queries({(2, 1): {"user_id": values(TEXT)}}, strict=(2, 75))
+def _set_at(version: Version) -> parameters.Schema:
+    return _set_schema(views.resources(version), "quota_set", force=BOOLEAN)
+
+
+def _class_at(version: Version) -> parameters.Schema:
+    # Server groups were accepted before they were shown.
+    named = (*views.class_resources(version), "server_groups", "server_group_members")
+    return _set_schema(named, "quota_class_set")
+
+
+_UPDATE = Schemas.changing(_set_at, (Since.NO_PROXIES, Since.NO_FILES))
+_UPDATE_CLASS = Schemas.changing(_class_at, (Since.CLASSES_WITH_GROUPS, Since.NO_FILES))
+_USER = parameters.queries({ALWAYS: {"user_id": values(TEXT)}}, strict=Since.STRICT_LISTS)
 
 
 def _user(asked: Asked) -> UserId | None:

@@ -1,6 +1,7 @@
 """Consoles of servers: a URL with a token for the user, and what the token means for the proxy behind it.
 
-A proxy listens beside the API, under the ports at which such proxies usually are.
+``kilonova-consoleproxy`` carries screens (noVNC) and serial lines; others are looked for beside the API, at
+the ports at which such proxies usually are.
 """
 
 import uuid
@@ -8,6 +9,7 @@ from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Act, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as schemas
 from kilonova.api.server_tasks import ask_host
@@ -22,11 +24,9 @@ _LASTS = timedelta(seconds=600)
 """How long a token is good for."""
 
 _URLS = {
-    "novnc": "http://{host}:6080/vnc_auto.html?path={path}",
     "xvpvnc": "http://{host}:6081/console?token={token}",
     "spice-html5": "http://{host}:6082/spice_auto.html?token={token}",
     "spice-direct": "http://{host}:13002/nova?token={token}",
-    "serial": "ws://{host}:6083/?token={token}",
     "webmks": "http://{host}:6090/?token={token}",
 }
 _RULE = "os_compute_api:os-remote-consoles"
@@ -56,7 +56,7 @@ def _get(action: str) -> Act:
         kind = asked.body[action]["type"]
         return Answer({"console": {"type": kind, "url": _url(asked, server_id, kind)}})
 
-    return Act(_RULE, handle, _OLD[action], until=(2, 5))
+    return Act(_RULE, handle, _OLD[action], when=Since.REMOTE_CONSOLES.before)
 
 
 _OLD = {
@@ -83,9 +83,21 @@ def _url(asked: Asked, server_id: str, kind: str) -> str:
     token, now = str(uuid.uuid4()), utcnow()
     console = Console(instance.uuid, kind, address)
     console_tokens.grant(asked.services.api_db, token, console, now, now + _LASTS)
+    return _shown(asked, kind, token)
+
+
+def _shown(asked: Asked, kind: str, token: str) -> str:
+    """Return where a console's proxy is, in the words of the host by which the API is reached, unless it is
+    said."""
     name = urlsplit(asked.host_url).hostname or ""
-    shown = f"[{name}]" if ":" in name else name
-    return _URLS[kind].format(host=shown, token=token, path=quote(f"?token={token}"))
+    host = f"[{name}]" if ":" in name else name
+    base = asked.services.conf.vnc.novncproxy_base_url or f"http://{host}:6080/vnc_auto.html"
+    if kind == "novnc":
+        return f"{base}{'&' if '?' in base else '?'}path={quote(f'?token={token}')}"
+    if kind == "serial":
+        scheme, place = urlsplit(base)[:2]
+        return f"{'wss' if scheme == 'https' else 'ws'}://{place}/?token={token}"
+    return _URLS[kind].format(host=host, token=token)
 
 
 def show_token(asked: Asked, token: str) -> Answer:
@@ -104,7 +116,7 @@ def show_token(asked: Asked, token: str) -> Answer:
 
 
 def _tls(asked: Asked, address: ConsoleAddress) -> dict[str, int | None]:
-    return {"tls_port": address.tls_port} if asked.version >= (2, 99) else {}
+    return {"tls_port": address.tls_port} if asked.version in Since.SPICE_DIRECT else {}
 
 
 ROUTES = (
@@ -114,13 +126,13 @@ ROUTES = (
         _RULE,
         create,
         body=schemas.REMOTE_CONSOLE,
-        since=(2, 6),
+        when=Since.REMOTE_CONSOLES,
     ),
     Route(
         "GET",
         "/os-console-auth-tokens/{token}",
         "os_compute_api:os-console-auth-tokens",
         show_token,
-        since=(2, 31),
+        when=Since.TOKENS_OF_EVERY_CONSOLE,
     ),
 )

@@ -5,7 +5,7 @@ A module of a resource has a table ``ROUTES`` of ``Route`` and the handlers in i
     ROUTES = (
         Route("GET", "/flavors", "os_compute_api:flavors:list", list_flavors, query=_QUERY),
         Route("POST", "/flavors", "os_compute_api:os-flavor-manage:create", create, body=_CREATE),
-        Route("PUT", "/flavors/{flavor_id}", "...:update", update, body=_UPDATE, since=(2, 55)),
+        Route("PUT", "/flavors/{flavor_id}", "...:update", update, when=Since.FLAVOR_DESCRIPTION),
     )
 
     def create(asked: Asked) -> Answer:
@@ -18,9 +18,10 @@ if policy allows the route's rule to the asker for his own project. What belongs
 matter for the handler: ``asked.authorize(rule, project_id)``. A ``POST .../action`` has ``ActOn`` a table
 of ``Act`` as its handler, and no rule of its own.
 
-``body`` and ``query`` are ``Schemas``: the schema that counts is the newest that is not newer than the
-microversion. A route without ``query`` takes no parameters, and says so from 2.102. Where routes share a
-path and a method, the first that is served at the microversion answers.
+``when`` says at which microversions a route is served, all by default: ``Since.FLAVOR_DESCRIPTION``, or
+what was before such a change. ``body`` and ``query`` are ``Schemas``: the schema that counts is that of the
+newest change that holds. A route without ``query`` takes no parameters, and says so from 2.102. Where
+routes share a path and a method, the first that is served at the microversion answers.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,8 +29,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
+from kilonova.api.microversions import ALWAYS, Since, Span, Version, edges
 from kilonova.api.services import Services
-from kilonova.api.versions import MAXIMUM, MINIMUM, Version
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import Forbidden, Invalid
 
@@ -37,18 +38,26 @@ _FORMATS = FormatChecker()
 
 
 class Schemas:
-    """JSON Schemas by the microversion from which each counts, compiled once."""
+    """JSON Schemas by the change from which each counts to the next, compiled once."""
 
-    def __init__(self, by_version: Mapping[Version, Mapping[str, Any]]) -> None:
+    def __init__(self, by_change: Mapping[Span, Mapping[str, Any]]) -> None:
+        newest_first = sorted(by_change.items(), key=lambda item: item[0].since, reverse=True)
         self._validators = [
-            (version, Draft202012Validator(schema, format_checker=_FORMATS))
-            for version, schema in sorted(by_version.items(), reverse=True)
+            (change, Draft202012Validator(schema, format_checker=_FORMATS))
+            for change, schema in newest_first
         ]
+
+    @classmethod
+    def changing(
+        cls, make: Callable[[Version], Mapping[str, Any]], spans: Iterable[Span]
+    ) -> "Schemas":
+        """Return the schemas that ``make`` returns, made anew wherever one of the spans begins or ends."""
+        return cls({Span(version): make(version) for version in edges(spans)})
 
     def at(self, version: Version) -> Mapping[str, Any]:
         """Return the schema that counts at a microversion; without one, that of everything."""
-        for since, validator in self._validators:
-            if since <= version:
+        for change, validator in self._validators:
+            if version in change:
                 schema: Mapping[str, Any] = validator.schema
                 return schema
         return {}
@@ -60,8 +69,8 @@ class Schemas:
         Raises:
             Invalid: naming the field that is wrong.
         """
-        for since, validator in self._validators:
-            if since <= version:
+        for change, validator in self._validators:
+            if version in change:
                 for error in validator.iter_errors(value):
                     if not (
                         lenient and (_forget_unknown(error) or _strip(error, value, validator))
@@ -113,7 +122,7 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-NO_QUERY = Schemas({(2, 102): {"type": "object", "additionalProperties": False}})
+NO_QUERY = Schemas({Since.STRICT_QUERIES: {"type": "object", "additionalProperties": False}})
 
 
 class Answer:
@@ -202,7 +211,7 @@ class Asked:
 class Route:
     """A method of a path, the rule it needs, and what answers it."""
 
-    __slots__ = ("body", "handler", "method", "path", "query", "rule", "since", "until")
+    __slots__ = ("body", "handler", "method", "path", "query", "rule", "when")
 
     def __init__(  # noqa: PLR0913 - a row of a table
         self,
@@ -213,8 +222,7 @@ class Route:
         *,
         body: Schemas | None = None,
         query: Schemas = NO_QUERY,
-        since: Version = MINIMUM,
-        until: Version = MAXIMUM,
+        when: Span = ALWAYS,
     ) -> None:
         self.method = method
         self.path = path
@@ -222,14 +230,13 @@ class Route:
         self.handler = handler
         self.body = body
         self.query = query
-        self.since = since
-        self.until = until
+        self.when = when
 
 
 class Act:
     """An action of a ``POST .../action``. ``body`` checks the whole body, which the handler reads."""
 
-    __slots__ = ("body", "handler", "rule", "since", "until")
+    __slots__ = ("body", "handler", "rule", "when")
 
     def __init__(
         self,
@@ -237,14 +244,12 @@ class Act:
         handler: Callable[..., Answer],
         body: Schemas,
         *,
-        since: Version = MINIMUM,
-        until: Version = MAXIMUM,
+        when: Span = ALWAYS,
     ) -> None:
         self.rule = rule
         self.handler = handler
         self.body = body
-        self.since = since
-        self.until = until
+        self.when = when
 
 
 class ActOn:
@@ -266,7 +271,7 @@ class ActOn:
             raise Invalid("Malformed request body: an action is an object with one key.")
         name = next(iter(body))
         act = self.acts.get(name)
-        if act is None or not act.since <= asked.version <= act.until:
+        if act is None or asked.version not in act.when:
             raise Invalid(f"There is no such action: {name}")
         asked.authorize(act.rule)
         act.body.check(body, asked.version, "the body", lenient=asked.lenient)

@@ -14,6 +14,7 @@ from kilonova.api import (
     server_shelves,
 )
 from kilonova.api.find import find_server, missing
+from kilonova.api.microversions import Since
 from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as actions_schemas
@@ -66,7 +67,11 @@ def lock(asked: Asked, server_id: str) -> Answer:
     if located.instance.locked_by is not None and not asked.context.is_admin:
         return Answer(status=202)
     # Below 2.73 the body is not checked, and says nothing.
-    reason = (asked.body["lock"] or {}).get("locked_reason") if asked.version >= (2, 73) else None
+    reason = (
+        (asked.body["lock"] or {}).get("locked_reason")
+        if asked.version in Since.LOCK_REASON
+        else None
+    )
     by = "admin" if asked.context.is_admin else "owner"
     return _set_lock(asked, located, Action.LOCK, {"locked_by": by, "locked_reason": reason})
 
@@ -127,7 +132,7 @@ ACTS = {
         f"{_S}:trigger_crash_dump",
         ordered(TriggerCrashDump()),
         schemas.NO_ARGUMENTS,
-        since=(2, 17),
+        when=Since.CRASH_DUMP,
     ),
     "os-resetState": Act(
         f"{_A}:os-admin-actions:reset_state", reset_state, actions_schemas.RESET_STATE

@@ -14,6 +14,7 @@ import msgspec
 
 from kilonova.api import notices, server_devices, server_wishes
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
 from kilonova.core.clock import utcnow
@@ -133,7 +134,9 @@ def _template(
         image=image,
         wishes=wishes,
         created_at=utcnow(),
-        description=body.get("description", name if asked.version < (2, 19) else None),
+        description=body.get(
+            "description", name if asked.version not in Since.DESCRIPTION else None
+        ),
         metadata=body.get("metadata", {}),
         tags=tuple(dict.fromkeys(body.get("tags", ()))),
         access_ipv4=body.get("accessIPv4"),

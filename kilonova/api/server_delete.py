@@ -1,43 +1,87 @@
-"""How a server is deleted: whatever is under way with it, at once. Nothing is kept to be restored."""
+"""How a server is deleted: whatever is under way with it, at once, or so that it can be restored.
+
+Where ``reclaim_instance_interval`` says so, idle servers on a host are kept so long. The others are deleted
+for good, as is what the converger reclaims after that while.
+"""
 
 import logging
 
+import msgspec
+
 from kilonova.api import notices
 from kilonova.api.find import find_server
+from kilonova.api.limits import limits_of
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.server_tasks import begin, check_unlocked, refused
+from kilonova.api.server_tasks import begin, check_unlocked, find_free, order, tell
+from kilonova.core import states
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import KilonovaError
+from kilonova.core.errors import KilonovaError, WrongState
 from kilonova.core.instance import Instance
-from kilonova.core.states import Action, TaskState
-from kilonova.db import build_requests, instances
+from kilonova.core.orders import Restore, SoftDelete
+from kilonova.core.states import Action, TaskState, VmState
+from kilonova.db import build_requests, instances, soft_deletions
 from kilonova.http.network_cards import release
-from kilonova.rpc.messages import DeleteInstance
+from kilonova.rpc.messages import ActOnInstance, DeleteInstance
 
 LOG = logging.getLogger(__name__)
 
 
 def delete(asked: Asked, server_id: str) -> Answer:
-    """``DELETE /servers/{server_id}``."""
-    _delete(asked, server_id)
+    """``DELETE /servers/{server_id}``: for good, or so that it can be restored for a while."""
+    if asked.services.conf.reclaim_instance_interval == 0 or not _soft_delete(asked, server_id):
+        _delete(asked, server_id)
     return Answer(status=204)
 
 
 def force_delete(asked: Asked, server_id: str) -> Answer:
-    """``forceDelete``: the same, as a delete waits for nothing anyway."""
+    """``forceDelete``: for good, and at once."""
     _delete(asked, server_id)
     return Answer(status=202)
 
 
 def restore(asked: Asked, server_id: str) -> Answer:
-    """``restore``: refused, as no deleted server is kept.
+    """``restore``: a server that was deleted and kept runs again, and counts.
 
     Raises:
-        WrongState: always, for a server that is there.
+        WrongState: it is not deleted.
+        QuotaExceeded: its project has no room for it any more.
     """
+    located = find_free(asked, server_id, Action.RESTORE)
+    server, api_db = located.instance, asked.services.api_db
+    limits = limits_of(asked, server.project_id, server.user_id)
+    counted = soft_deletions.count_again(api_db, server, limits)
+    try:
+        order(asked, server_id, Restore(), located=located)
+    except KilonovaError:
+        if counted:
+            build_requests.queue_for_delete(api_db, server.uuid)
+        raise
+    return Answer(status=202)
+
+
+def _soft_delete(asked: Asked, server_id: str) -> bool:
+    """Delete a server so that it can be restored; False if that is not for one in its state."""
     located = find_server(asked, server_id)
-    check_unlocked(asked, located.instance)
-    raise refused(located.instance, Action.RESTORE, f"vm_state {located.instance.vm_state}")
+    server = located.instance
+    check_unlocked(asked, server)
+    if server.vm_state == VmState.SOFT_DELETED and server.task_state != TaskState.RESTORING:
+        return True
+    if located.cell_uuid is None or server.host is None:
+        return False
+    try:
+        begun = begin(asked, located, states.SOFT_DELETE, _keep, soft_deletions.note)
+    except WrongState:
+        return False
+    if begun.now.host is not None:
+        message = ActOnInstance(instance=begun.now, order=SoftDelete())
+        tell(asked, begun, message, begun.now.host)
+    build_requests.queue_for_delete(asked.services.api_db, server.uuid)
+    return True
+
+
+def _keep(server: Instance) -> Instance:
+    """A server is deleted from the moment that its owner said so; its guest is shut down after it."""
+    return msgspec.structs.replace(server, vm_state=VmState.SOFT_DELETED)
 
 
 def _delete(asked: Asked, server_id: str) -> None:

@@ -4,6 +4,7 @@ from itertools import zip_longest
 from typing import Any
 
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.server_tasks import ask_host, refused
 from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
@@ -23,7 +24,9 @@ def show(asked: Asked, server_id: str) -> Answer:
         raise refused(instance, "get_diagnostics", state)
     message = Measure(instance_uuid=instance.uuid)
     found = ask_host(asked, located, "get_diagnostics", message, Diagnostics)
-    return Answer(_whole(instance, found) if asked.version >= (2, 48) else _old(found))
+    return Answer(
+        _whole(instance, found) if asked.version in Since.SAME_DIAGNOSTICS else _old(found)
+    )
 
 
 def _whole(instance: Instance, found: Diagnostics) -> dict[str, Any]:

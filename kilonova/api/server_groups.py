@@ -6,6 +6,7 @@ from typing import Any
 
 from kilonova.api import notices, parameters
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import MOST, NAME, TEXT, Schema, closed, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import server_groups as views
@@ -42,15 +43,17 @@ _NAMED = {
 }
 _CREATE = Schemas(
     {
-        (2, 1): _listed(HARD),
-        (2, 15): _listed(frozenset(Policy)),
-        (2, 64): closed({"server_group": closed(_NAMED, "name", "policy")}, "server_group"),
+        ALWAYS: _listed(HARD),
+        Since.SOFT_POLICIES: _listed(frozenset(Policy)),
+        Since.GROUP_RULES: closed(
+            {"server_group": closed(_NAMED, "name", "policy")}, "server_group"
+        ),
     }
 )
 _WHOLE = {"pattern": r"^[0-9]+\Z", "description": "a whole number"}
 _QUERY = parameters.queries(
-    {(2, 1): {"all_projects": values(TEXT), "limit": values(_WHOLE), "offset": values(_WHOLE)}},
-    strict=(2, 75),
+    {ALWAYS: {"all_projects": values(TEXT), "limit": values(_WHOLE), "offset": values(_WHOLE)}},
+    strict=Since.STRICT_LISTS,
 )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from kilonova.api import server_wishes
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import find_free, order
 from kilonova.core.errors import KilonovaError
@@ -77,6 +78,6 @@ def _order(asked: Asked, located: Located, wanted: Snapshot | Backup) -> None:
 
 
 def _answer(asked: Asked, image_id: ImageId) -> Answer:
-    if asked.version >= (2, 45):
+    if asked.version in Since.IMAGE_ID_IN_BODY:
         return Answer({"image_id": image_id}, 202)
     return Answer(status=202, headers={"Location": asked.services.images.url(image_id)})

@@ -8,6 +8,7 @@ from typing import Any
 
 from kilonova.api import network_wishes
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.network_wishes import NO_SERVICE
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.networks import ATTACH
@@ -19,7 +20,6 @@ from kilonova.core.states import Action
 from kilonova.http.network_cards import OURS, owner_of, release_port
 from kilonova.http.networks import AddressTaken, Document, Networks
 
-_TAGS_SHOWN = (2, 70)
 _NAMESPACE = uuids.UUID("a1e0a3b2-6c2f-5d0e-8f5e-3f9a51a7c0de")
 
 
@@ -158,7 +158,7 @@ def _view(asked: Asked, port: Document, tag: str | None) -> dict[str, Any]:
         "port_state": port["status"],
         "fixed_ips": port["fixed_ips"],
     }
-    return view | {"tag": tag} if asked.version >= _TAGS_SHOWN else view
+    return view | {"tag": tag} if asked.version in Since.ATTACHED_TAGS else view
 
 
 _RULE = "os_compute_api:os-attach-interfaces"

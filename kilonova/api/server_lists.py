@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kilonova.api.microversions import Since
 from kilonova.api.paging import next_links
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_queries import server_query
@@ -82,7 +83,7 @@ def _page(asked: Asked, wanted: ServerQuery) -> list[Found]:
     )
     for cell, instances_there in parts.answers.items():
         found |= {i.uuid: (i, cell) for i in instances_there}
-    if parts.silent and asked.version >= (2, 69) and _goes_by_mappings(wanted):
+    if parts.silent and asked.version in Since.DOWN_CELLS and _goes_by_mappings(wanted):
         for known in instance_lists.mapped_to(services.api_db, parts.silent, wanted):
             found[known.uuid] = (known, None)
     ordered = sorted(found.values(), key=functools.cmp_to_key(_comparison(wanted)))

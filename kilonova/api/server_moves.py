@@ -16,6 +16,7 @@ from kilonova.api import server_wishes
 from kilonova.api.compute_services import fleet_of, is_up
 from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
@@ -194,7 +195,11 @@ def _refuse(asked: Asked, located: Located, migration: Migration, error: QuotaEx
 def migrate(asked: Asked, server_id: str) -> Answer:
     """``migrate``: to another host, from 2.56 to one that is named."""
     located = find_free(asked, server_id, Action.MIGRATE)
-    named = (asked.body["migrate"] or {}).get("host") if asked.version >= (2, 56) else None
+    named = (
+        (asked.body["migrate"] or {}).get("host")
+        if asked.version in Since.MIGRATION_NAMES_HOST
+        else None
+    )
     rule = "os_compute_api:os-migrate-server:migrate:host"
     host = _named_host(asked, located, named, rule)
     migration = begin_move(asked, located, Wanted(kind=Kind.MIGRATION, host=host))
@@ -230,11 +235,14 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
         kind=Kind.EVACUATION,
         host=host,
         forced=host is not None and is_true(body.get("force")),
-        stays_off=asked.version >= (2, 95),
+        stays_off=asked.version in Since.EVACUATED_STAY_OFF,
     )
     migration = begin_move(asked, located, wanted)
     start(asked, located, migration)
-    if asked.version < (2, 14) and asked.services.conf.api.enable_instance_password:
+    if (
+        asked.version not in Since.NO_SHARED_STORAGE
+        and asked.services.conf.api.enable_instance_password
+    ):
         return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
     return Answer()
 

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.network_wishes import NO_SERVICE, find_group
 from kilonova.api.routing import Act, Answer, Asked, Route
 from kilonova.api.schemas import networks as schemas
@@ -25,8 +26,7 @@ LOG = logging.getLogger(__name__)
 _GROUPS = "os_compute_api:os-security-groups"
 _MULTINIC = "os_compute_api:os-multinic"
 _FLOATING = "os_compute_api:os-floating-ips"
-_LAST = (2, 43)
-"""The last microversion at which addresses are given and taken here."""
+_EARLIER = Since.NO_ADDRESS_ACTIONS.before
 
 
 def _free(asked: Asked, server_id: str, action: str) -> Located:
@@ -269,13 +269,13 @@ ACTS = {
     "removeSecurityGroup": Act(
         f"{_GROUPS}:remove", _change_groups, server_actions.REMOVE_SECURITY_GROUP
     ),
-    "addFixedIp": Act(f"{_MULTINIC}:add", _add_fixed, schemas.ADD_FIXED_IP, until=_LAST),
+    "addFixedIp": Act(f"{_MULTINIC}:add", _add_fixed, schemas.ADD_FIXED_IP, when=_EARLIER),
     "removeFixedIp": Act(
-        f"{_MULTINIC}:remove", _remove_fixed, schemas.REMOVE_FIXED_IP, until=_LAST
+        f"{_MULTINIC}:remove", _remove_fixed, schemas.REMOVE_FIXED_IP, when=_EARLIER
     ),
-    "addFloatingIp": Act(f"{_FLOATING}:add", _add_floating, schemas.ADD_FLOATING_IP, until=_LAST),
+    "addFloatingIp": Act(f"{_FLOATING}:add", _add_floating, schemas.ADD_FLOATING_IP, when=_EARLIER),
     "removeFloatingIp": Act(
-        f"{_FLOATING}:remove", _remove_floating, schemas.REMOVE_FLOATING_IP, until=_LAST
+        f"{_FLOATING}:remove", _remove_floating, schemas.REMOVE_FLOATING_IP, when=_EARLIER
     ),
     "injectNetworkInfo": Act(f"{_ADMIN}:inject_network_info", _inject, NO_ARGUMENTS),
     "resetNetwork": Act(f"{_ADMIN}:reset_network", _reset, NO_ARGUMENTS),

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from kilonova.api import parameters
 from kilonova.api.find import find_server
+from kilonova.api.microversions import ALWAYS, NEVER, Since, Span
 from kilonova.api.paging import page
 from kilonova.api.parameters import TEXT, Schema, moment_of, number_of, values
 from kilonova.api.routing import Asked
-from kilonova.api.versions import Version
 from kilonova.core import states
 from kilonova.core.errors import DatabaseUnavailable, Forbidden, Invalid, NotFound
 from kilonova.core.instance import Instance
@@ -29,7 +29,6 @@ from kilonova.db.instance_lists import (
 )
 
 _PRIVILEGED = "os_compute_api:servers:allow_all_filters"
-_NEVER: Version = (99, 0)
 _YES = frozenset({"1", "true", "t", "yes", "on", "y"})
 _NO = frozenset({"0", "false", "f", "no", "off", "n"})
 _BUSY = tuple((str(vm), str(task)) for vm, task in states.STATUS_WHILE)
@@ -46,32 +45,32 @@ def _text(text: str, _name: str) -> str:
     return text
 
 
-_COLUMNS: dict[str, tuple[str, Version, Callable[[str, str], Any]]] = {
-    "image": ("image_id", (2, 1), _text),
-    "flavor": ("flavor_id", (2, 1), _text),
-    "reservation_id": ("reservation_id", (2, 1), _text),
-    "availability_zone": ("availability_zone", (2, 83), _text),
-    "key_name": ("key_name", (2, 83), _text),
-    "power_state": ("power_state", (2, 83), _number),
-    "task_state": ("task_state", (2, 83), _text),
-    "vm_state": ("vm_state", (2, 83), _text),
-    "user_id": ("user_id", (2, 83), _text),
-    "progress": ("progress", (2, 83), _number),
-    "created_at": ("created_at", (2, 83), moment_of),
-    "launched_at": ("launched_at", (2, 83), moment_of),
-    "terminated_at": ("terminated_at", (2, 83), moment_of),
-    "hostname": ("hostname", (2, 90), _text),
-    "uuid": ("uuid", _NEVER, _text),
-    "host": ("host", _NEVER, _text),
-    "node": ("node", _NEVER, _text),
-    "description": ("description", _NEVER, _text),
-    "display_description": ("description", _NEVER, _text),
-    "locked_by": ("locked_by", _NEVER, _text),
-    "root_device_name": ("root_device_name", _NEVER, _text),
-    "access_ip_v4": ("access_ipv4", _NEVER, _text),
-    "access_ip_v6": ("access_ipv6", _NEVER, _text),
+_COLUMNS: dict[str, tuple[str, Span, Callable[[str, str], Any]]] = {
+    "image": ("image_id", ALWAYS, _text),
+    "flavor": ("flavor_id", ALWAYS, _text),
+    "reservation_id": ("reservation_id", ALWAYS, _text),
+    "availability_zone": ("availability_zone", Since.MORE_FILTERS, _text),
+    "key_name": ("key_name", Since.MORE_FILTERS, _text),
+    "power_state": ("power_state", Since.MORE_FILTERS, _number),
+    "task_state": ("task_state", Since.MORE_FILTERS, _text),
+    "vm_state": ("vm_state", Since.MORE_FILTERS, _text),
+    "user_id": ("user_id", Since.MORE_FILTERS, _text),
+    "progress": ("progress", Since.MORE_FILTERS, _number),
+    "created_at": ("created_at", Since.MORE_FILTERS, moment_of),
+    "launched_at": ("launched_at", Since.MORE_FILTERS, moment_of),
+    "terminated_at": ("terminated_at", Since.MORE_FILTERS, moment_of),
+    "hostname": ("hostname", Since.HOST_NAMES, _text),
+    "uuid": ("uuid", NEVER, _text),
+    "host": ("host", NEVER, _text),
+    "node": ("node", NEVER, _text),
+    "description": ("description", NEVER, _text),
+    "display_description": ("description", NEVER, _text),
+    "locked_by": ("locked_by", NEVER, _text),
+    "root_device_name": ("root_device_name", NEVER, _text),
+    "access_ip_v4": ("access_ipv4", NEVER, _text),
+    "access_ip_v6": ("access_ipv6", NEVER, _text),
 }
-"""Parameter -> its column, the microversion from which it is everybody's, and what its text means."""
+"""Parameter -> its column, the microversions at which it is everybody's, and what its text means."""
 
 _TAGS = (
     ("tags", True, True),
@@ -118,10 +117,10 @@ _OTHERS = (
 _KNOWN: Schema = {name: values(TEXT) for name in (*_COLUMNS, *_OTHERS)}
 QUERY = parameters.queries(
     {
-        (2, 1): {},
-        (2, 75): _KNOWN | parameters.PAGE,
+        ALWAYS: {},
+        Since.STRICT_LISTS: _KNOWN | parameters.PAGE,
     },
-    strict=(2, 75),
+    strict=Since.STRICT_LISTS,
 )
 
 
@@ -142,9 +141,12 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
         "project_id": _project(asked, rule, privileged=privileged),
         "equal": dict(_equal(asked, privileged=privileged)),
         "deleted": _deleted(asked, privileged=privileged),
+        "soft_deleted": _flag(asked, "soft_deleted", when=ALWAYS if privileged else NEVER),
         "name": _name(asked),
-        "locked": _flag(asked, "locked", since=(2, 73)),
-        "config_drive": _flag(asked, "config_drive", since=(2, 1) if privileged else (2, 83)),
+        "locked": _flag(asked, "locked", when=Since.LOCK_REASON),
+        "config_drive": _flag(
+            asked, "config_drive", when=ALWAYS if privileged else Since.MORE_FILTERS
+        ),
         "tags": tuple(_tags(asked)),
         "sort": _sort(asked, privileged=privileged),
         "limit": page(asked)[0],
@@ -190,10 +192,10 @@ def _project(asked: Asked, rule: str, *, privileged: bool) -> str | None:
 
 
 def _flag(
-    asked: Asked, name: str, *, since: Version = (2, 1), empty: bool | None = None
+    asked: Asked, name: str, *, when: Span = ALWAYS, empty: bool | None = None
 ) -> bool | None:
     text = asked.one(name)
-    if text is None or asked.version < since:
+    if text is None or asked.version not in when:
         return None
     if text == "" and empty is not None:
         return empty
@@ -207,7 +209,7 @@ def _flag(
 def _equal(asked: Asked, *, privileged: bool) -> Iterable[tuple[str, list[Any]]]:
     for name, (column, everybodys, read) in _COLUMNS.items():
         texts = asked.query.get(name)
-        if texts and (privileged or asked.version >= everybodys):
+        if texts and (privileged or asked.version in everybodys):
             yield column, [read(text, name) for text in texts]
 
 
@@ -217,7 +219,7 @@ def _deleted(asked: Asked, *, privileged: bool) -> bool | None:
         # What is no boolean asks for what is there.
         return text.lower() in _YES
     changes = asked.one("changes-since") or (
-        asked.version >= (2, 66) and asked.one("changes-before")
+        asked.version in Since.CHANGES_BEFORE and asked.one("changes-before")
     )
     return None if changes else False
 
@@ -230,7 +232,7 @@ def _name(asked: Asked) -> NamePattern | None:
 def _tags(asked: Asked) -> Iterable[tuple[list[str], bool, bool]]:
     for name, all_of_them, must in _TAGS:
         text = asked.one(name)
-        if text and asked.version >= (2, 26):
+        if text and asked.version in Since.SERVER_TAGS:
             yield text.split(","), all_of_them, must
 
 
@@ -239,7 +241,7 @@ def _times(asked: Asked) -> dict[str, datetime | None]:
     times = {
         "changed_since": moment_of(since, "changes-since") if since else None,
         "changed_before": moment_of(before, "changes-before")
-        if before and asked.version >= (2, 66)
+        if before and asked.version in Since.CHANGES_BEFORE
         else None,
     }
     first, last = times["changed_since"], times["changed_before"]
@@ -250,7 +252,7 @@ def _times(asked: Asked) -> dict[str, datetime | None]:
 
 def _names_an_address(asked: Asked) -> bool:
     """Whether only servers with an address are wanted: without a network service none has one."""
-    return bool(asked.one("ip") or (asked.version >= (2, 5) and asked.one("ip6")))
+    return bool(asked.one("ip") or (asked.version in Since.FILTER_BY_IPV6 and asked.one("ip6")))
 
 
 def _read_status(asked: Asked, wanted: dict[str, Any], *, privileged: bool) -> bool:
@@ -260,20 +262,22 @@ def _read_status(asked: Asked, wanted: dict[str, Any], *, privileged: bool) -> b
         return True
     pairs = [pair for status in named for pair in states.states_of_status(status)]
     if not pairs:
-        if asked.version >= (2, 38):
+        if asked.version in Since.UNKNOWN_STATUS_REFUSED:
             raise Invalid(f"Invalid status value: {', '.join(named)}")
         return False
     if any(vm == VmState.DELETED for vm, _ in pairs):
         if not privileged:
             raise Forbidden("Only administrators may list deleted instances")
         wanted["deleted"] = None if wanted["deleted"] is False else wanted["deleted"]
+    if privileged and any(vm == VmState.SOFT_DELETED for vm, _ in pairs):
+        wanted["soft_deleted"] = True
     wanted["states"] = pairs
     wanted["busy"] = _BUSY
     return True
 
 
-def _refused_since(key: str) -> Version:
-    return (2, 73) if key == "locked" else (2, 75)
+def _refused_since(key: str) -> Span:
+    return Since.LOCK_REASON if key == "locked" else Since.STRICT_LISTS
 
 
 def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
@@ -284,7 +288,7 @@ def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
             raise Invalid(f"sort_dir: {direction!r} is neither asc nor desc")
     sort: dict[str, bool] = {}
     for number, key in enumerate(keys or ["created_at"]):
-        if key in _UNSORTED or (key in _ONCE_SORTED and asked.version < _refused_since(key)):
+        if key in _UNSORTED or (key in _ONCE_SORTED and asked.version not in _refused_since(key)):
             continue
         if key not in SORT_COLUMNS:
             raise Invalid(f"sort_key: {key!r} is not a key to sort by")

@@ -7,6 +7,7 @@ import msgspec
 
 from kilonova.api import server_devices, server_wishes
 from kilonova.api.limits import limits_of
+from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_sight import sight_of
@@ -89,10 +90,10 @@ def _answer(asked: Asked, password: str, instance: Instance) -> Answer:
     server = views.changed(instance, None, sight_of(asked))
     if password:
         server["adminPass"] = password
-    if asked.version >= (2, 54):
+    if asked.version in Since.REBUILD_KEY_PAIR:
         key_pair = instance.wishes.key_pair
         server["key_name"] = key_pair.name if key_pair else None
-    if asked.version >= (2, 57):
+    if asked.version in Since.NO_FILES:
         server["user_data"] = instance.wishes.user_data
     path = f"/servers/{instance.uuid}"
     return Answer({"server": server}, 202, {"Location": asked.link(path)})

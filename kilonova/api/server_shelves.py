@@ -10,6 +10,7 @@ import msgspec
 
 from kilonova.api import server_wishes
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
 from kilonova.api.schemas.servers import NO_ARGUMENTS
@@ -70,7 +71,7 @@ def unshelve(asked: Asked, server_id: str) -> Answer:
     located = find_server(asked, server_id)
     check_unlocked(asked, located.instance)
     check_state(located.instance, Action.UNSHELVE)
-    body = (asked.body["unshelve"] or {}) if asked.version >= (2, 77) else {}
+    body = (asked.body["unshelve"] or {}) if asked.version in Since.UNSHELVE_TO_ZONE else {}
     host = _host(asked, located, body.get("host"))
     _pin(asked, located, body)
     wanted = Wanted(kind=Kind.UNSHELVE, host=host, image=_shelved(asked, located))

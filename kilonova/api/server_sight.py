@@ -1,5 +1,6 @@
 """What the asker may see of servers, by policy and microversion."""
 
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Asked
 from kilonova.api.views.servers import Sight
 from kilonova.core.server_group import GroupRule
@@ -19,12 +20,12 @@ def sight_of(asked: Asked, *, show: bool = True) -> Sight:
         there = rule is not None and server_groups.is_there(api_db, rule.group_uuid)
         return [rule.group_uuid] if rule is not None and there else []
 
-    sees_status = asked.version >= (2, 16) and asked.allows(_HOST_STATUS)
+    sees_status = asked.version in Since.HOST_STATUS and asked.allows(_HOST_STATUS)
     return Sight(
         version=asked.version,
         links=asked.links,
         admin_fields=asked.allows(_ADMIN_FIELDS),
-        extra_specs=asked.version >= (2, 47) and asked.allows(_EXTRA_SPECS),
+        extra_specs=asked.version in Since.FLAVOR_EMBEDDED and asked.allows(_EXTRA_SPECS),
         host_status=asked.services.host_statuses.of if sees_status else None,
         show=show,
         groups=groups,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from kilonova.api.find import find_server, missing
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.servers import NO_BODY, TAG, TAGS, TAGS_BODY
 from kilonova.api.server_tasks import placed
@@ -99,13 +100,13 @@ def remove_all(asked: Asked, server_id: str) -> Answer:
 _RULE = "os_compute_api:os-server-tags"
 _ALL = "/servers/{server_id}/tags"
 _ONE = _ALL + "/{tag}"
-_SINCE = (2, 26)
+_SINCE = Since.SERVER_TAGS
 
 ROUTES = (
-    Route("GET", _ALL, f"{_RULE}:index", list_tags, since=_SINCE),
-    Route("PUT", _ALL, f"{_RULE}:update_all", replace, body=TAGS_BODY, since=_SINCE),
-    Route("DELETE", _ALL, f"{_RULE}:delete_all", remove_all, since=_SINCE),
-    Route("GET", _ONE, f"{_RULE}:show", show, since=_SINCE),
-    Route("PUT", _ONE, f"{_RULE}:update", add, body=NO_BODY, since=_SINCE),
-    Route("DELETE", _ONE, f"{_RULE}:delete", remove, since=_SINCE),
+    Route("GET", _ALL, f"{_RULE}:index", list_tags, when=_SINCE),
+    Route("PUT", _ALL, f"{_RULE}:update_all", replace, body=TAGS_BODY, when=_SINCE),
+    Route("DELETE", _ALL, f"{_RULE}:delete_all", remove_all, when=_SINCE),
+    Route("GET", _ONE, f"{_RULE}:show", show, when=_SINCE),
+    Route("PUT", _ONE, f"{_RULE}:update", add, body=NO_BODY, when=_SINCE),
+    Route("DELETE", _ONE, f"{_RULE}:delete", remove, when=_SINCE),
 )

@@ -1,6 +1,7 @@
 """The NUMA topology of servers (from 2.78). No server is given one here, so each has no nodes."""
 
 from kilonova.api.find import find_server
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 
 
@@ -16,6 +17,6 @@ ROUTES = (
         "/servers/{server_id}/topology",
         "compute:server:topology:index",
         show,
-        since=(2, 78),
+        when=Since.TOPOLOGY,
     ),
 )

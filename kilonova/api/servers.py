@@ -5,6 +5,7 @@ from uuid import UUID
 
 from kilonova.api import notices, server_create, server_delete, server_lists
 from kilonova.api.find import find_server, missing
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
 from kilonova.api.server_actions import ROUTES as ACTION_ROUTES
@@ -27,7 +28,7 @@ def show(asked: Asked, server_id: str) -> Answer:
     try:
         located = find_server(asked, server_id)
     except DatabaseUnavailable:
-        if asked.version < (2, 69):
+        if asked.version not in Since.DOWN_CELLS:
             raise
         return Answer({"server": _unknown(asked, server_id)})
     return Answer({"server": _view(asked, located)})

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kilonova.api import parameters
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import TEXT, values
 from kilonova.api.routing import Answer, Asked, Route
@@ -22,8 +23,12 @@ _RULE = "os_compute_api:os-simple-tenant-usage"
 
 _SHOW = {"start": values(TEXT), "end": values(TEXT)}
 _LIST = _SHOW | {"detailed": values(TEXT)}
-_LIST_QUERY = parameters.queries({(2, 1): _LIST, (2, 40): _LIST | parameters.PAGE}, strict=(2, 75))
-_SHOW_QUERY = parameters.queries({(2, 1): _SHOW, (2, 40): _SHOW | parameters.PAGE}, strict=(2, 75))
+_LIST_QUERY = parameters.queries(
+    {ALWAYS: _LIST, Since.USAGE_PAGES: _LIST | parameters.PAGE}, strict=Since.STRICT_LISTS
+)
+_SHOW_QUERY = parameters.queries(
+    {ALWAYS: _SHOW, Since.USAGE_PAGES: _SHOW | parameters.PAGE}, strict=Since.STRICT_LISTS
+)
 
 
 def list_usages(asked: Asked) -> Answer:
@@ -58,7 +63,7 @@ def show(asked: Asked, project_id: str) -> Answer:
 def _add_links(
     asked: Asked, body: dict[str, Any], name: str, below: str, servers: list[Ran]
 ) -> None:
-    if asked.version < (2, 40):
+    if asked.version not in Since.USAGE_PAGES:
         return
     limit, _marker = page(asked)
     uuids = [server.uuid for server in servers]
@@ -72,7 +77,7 @@ def _period(asked: Asked, project: ProjectId | None, now: datetime) -> Period:
     if begin > end or (begin == end and asked.one("start")):
         raise Invalid("Invalid start time. The start time must be before the end time.")
     limit, marker = asked.services.conf.api.max_limit, None
-    if asked.version >= (2, 40):
+    if asked.version in Since.USAGE_PAGES:
         limit, marker = page(asked)
     if marker is not None and mapping_of(asked.services.api_db, InstanceUuid(marker)) is None:
         raise Invalid(f"marker [{marker}] not found")

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import HOST, SHORT, closed, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
-from kilonova.api.versions import MINIMUM
 from kilonova.core import fleet_vitals
 from kilonova.core.fleet_vitals import VitalsQuery, Watched
 from kilonova.core.ids import HostName, InstanceUuid, ProjectId
@@ -23,7 +23,7 @@ _USUAL = 1000
 _NUMBER: dict[str, Any] = {"pattern": r"^[0-9]{1,10}\Z", "description": "a whole number"}
 _QUERY = Schemas(
     {
-        MINIMUM: closed(
+        ALWAYS: closed(
             {
                 "host": values(HOST, once=True),
                 "project": values(SHORT, once=True),

@@ -15,6 +15,7 @@ _NAMES = (
     ("kilonova-conductor", "conductor"),
     ("kilonova-scheduler", "scheduler"),
     ("kilonova-compute", "compute"),
+    ("kilonova-consoleproxy", "consoles"),
     ("kilonova up", "kilonova up"),
     ("nova-api", "nova-api"),
     ("nova-conductor", "nova-conductor"),

@@ -15,7 +15,7 @@ from kilonova.embedded.boot_sector import disk_image
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.first_boot import FirstBoot
 
-_USUAL_PORTS = (5000, 8774, 8778, 9292)
+_USUAL_PORTS = (5000, 8774, 8778, 9292, 6080)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port-base",
         type=int,
         metavar="N",
-        help="identity at N, compute at N+1, placement at N+2, image at N+3 (5000, 8774, 8778, 9292)",
+        help="identity at N, compute at N+1, placement at N+2, image at N+3, consoles at N+4 "
+        "(5000, 8774, 8778, 9292, 6080)",
     )
     parser.add_argument("--driver", choices=("libvirt", "fake"), default="libvirt")
     parser.add_argument("--hosts", type=int, default=1, metavar="N", help="fake hosts to play")
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1) if ended.is_set() else ended.set())
     base = options.port_base
-    ports = _USUAL_PORTS if base is None else (base, base + 1, base + 2, base + 3)
+    ports = _USUAL_PORTS if base is None else (base, base + 1, base + 2, base + 3, base + 4)
     _say(f"kilonova {__version__}")
     deployment = None
     try:

@@ -3,6 +3,7 @@
 An act works on one server while it has the server's turn, and raises ``KilonovaError`` if it fails.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from kilonova.compute import image_acts
 from kilonova.compute.driver import Driver
 from kilonova.compute.jobs import (
+    IS_KEPT,
     IS_OFF,
     IS_RESCUED,
     IS_SAVED,
@@ -22,6 +24,7 @@ from kilonova.compute.jobs import (
 from kilonova.compute.sealed import sealed
 from kilonova.core import orders
 from kilonova.core.clock import utcnow
+from kilonova.core.errors import NotFound
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.orders import Order
 from kilonova.core.states import TaskState, VmState
@@ -87,6 +90,12 @@ def _rebuild(job: Job) -> Outcome:
     return msgspec.structs.replace(after, launched_at=utcnow(), nics=nics)
 
 
+def _soft_delete(job: Job) -> None:
+    # One that has no guest is as good as one that is shut down.
+    with contextlib.suppress(NotFound):
+        _shut_down(job)
+
+
 def _change_password(job: Job) -> Outcome:
     password = job.order.password
     job.driver.set_password(job.instance, password)
@@ -125,5 +134,7 @@ ACTS: dict[type[Order], Act] = {
     ),
     orders.AttachInterface: Act("compute_attach_interface", _attach_interface, SAME, is_alone=True),
     orders.DetachInterface: Act("compute_detach_interface", _detach_interface, SAME, is_alone=True),
+    orders.SoftDelete: Act("compute_soft_delete_instance", _soft_delete, IS_KEPT),
+    orders.Restore: Act("compute_restore_instance", _hard_reboot, RUNS),
 }
 """Every order, and nothing else."""

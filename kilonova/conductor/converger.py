@@ -16,7 +16,7 @@ from functools import partial
 from oslo_config import cfg
 from prometheus_client import Counter
 
-from kilonova.conductor import aggregate_mirror, plan
+from kilonova.conductor import aggregate_mirror, plan, reclaimer
 from kilonova.conductor.move_repairs import MoveRepairs
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.port_repairs import PortRepairs
@@ -85,6 +85,7 @@ class Converger:
         self._interval = conf.converge_interval
         self._build_timeout = conf.instance_build_timeout
         self._down_time = conf.service_down_time
+        self._kept = conf.reclaim_instance_interval
         self._decisions_kept = conf.scheduler.decisions_kept
         self._next_pruning = utcnow()
         self._conductor = conductor
@@ -154,6 +155,7 @@ class Converger:
             ("hosts", self._map_hosts),
             ("late builds", self._fail_late),
             ("builds", self._send_again),
+            ("soft deletes", self._reclaim),
             ("deletes", self._delete_again),
             ("tasks", self._give_up_tasks),
             ("moves", self._send_moves_on),
@@ -249,6 +251,11 @@ class Converger:
             availability_zone=instance.availability_zone or "",
             allocation=held,
         )
+
+    def _reclaim(self, cell: CellUuid) -> None:
+        if self._kept:
+            begun = reclaimer.reclaim(self._cells.database(cell), self._bus(cell), self._kept)
+            REPAIRS.labels("reclaim").inc(begun)
 
     def _delete_again(self, cell: CellUuid) -> None:
         now = utcnow()

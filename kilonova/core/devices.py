@@ -50,22 +50,22 @@ def numa_left(cells: tuple[NumaCell, ...], server: Wanting) -> tuple[NumaCell, .
     except numa.Malformed:
         # Where the filter is not enabled, nothing of the topology is held to anything.
         return cells
-    return (numa.place(topology, cells) if topology else None) or cells
-
-
-def pinned_cpus(server: Wanting) -> int:
-    """Return how many of a server's CPUs are its own; none where what it asks for cannot be."""
-    try:
-        topology = numa.wanted(server)
-    except numa.Malformed:
-        return 0
-    return sum(cell.pinned for cell in topology.cells) if topology else 0
+    fit = numa.fit(topology, cells) if topology else None
+    return fit.left if fit else cells
 
 
 def cpus_by_class(server: Wanting, amounts: Mapping[str, int]) -> dict[str, int]:
-    """Return a server's amounts by resource class, with CPUs of its own under the class of those."""
-    pinned = pinned_cpus(server)
-    if not pinned:
+    """Return a server's amounts by resource class, with CPUs of its own under the class of those.
+
+    A topology that cannot be takes no CPU for itself.
+    """
+    try:
+        topology = numa.wanted(server)
+    except numa.Malformed:
+        topology = None
+    pinned = sum(cell.pinned for cell in topology.cells) if topology else 0
+    if topology is None or not pinned:
         return dict(amounts)
-    split = dict(amounts) | {"PCPU": pinned, "VCPU": server.flavor.vcpus - pinned}
+    shared = server.flavor.vcpus - (pinned - topology.emulator)
+    split = dict(amounts) | {"PCPU": pinned, "VCPU": shared}
     return {name: amount for name, amount in split.items() if amount}

@@ -6,7 +6,7 @@ import msgspec
 
 from kilonova.core.ids import HostName, InstanceUuid, ProjectId
 from kilonova.core.states import TaskState, VmState, status
-from kilonova.core.vitals import Allowance, CpuUse, Share, Vitals
+from kilonova.core.vitals import Figures, Vitals
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -36,7 +36,7 @@ class VitalsQuery(msgspec.Struct, frozen=True, kw_only=True):
 EVERY_SERVER = VitalsQuery()
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Line(Figures, frozen=True, kw_only=True):
     """A server and how it is, as JSON shows it; None is what is not known. Its fields are those of
     ``Watched`` and ``Vitals``, under the names that the Compute API has for them. Sizes are in MiB.
     """
@@ -51,27 +51,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at: datetime
     at: datetime | None = None
     power: str | None = None
-    uptime: int | None = None
-    load: tuple[float, float, float] | None = None
-    cpu: CpuUse | None = None
-    memory: Share | None = None
-    swap: Share | None = None
-    system_disk: Share | None = None
-    ephemeral_disk: Share | None = None
-    persistent_disk: Share | None = None
-    read_bytes: int | None = None
-    written_bytes: int | None = None
-    received_bytes: int | None = None
-    sent_bytes: int | None = None
-    above: tuple[Allowance, ...] = ()
-
-
-_SAME = tuple(name for name in Vitals.__struct_fields__ if name not in ("instance_uuid", "state"))
 
 
 def line(server: Watched, vitals: Vitals | None) -> Line:
     """Return the line of a server of which this, or nothing, was seen."""
-    seen = {} if vitals is None else {name: getattr(vitals, name) for name in _SAME}
+    seen = (
+        {}
+        if vitals is None
+        else {name: getattr(vitals, name) for name in Figures.__struct_fields__}
+    )
     return Line(
         id=server.uuid,
         name=server.name,
@@ -81,6 +69,7 @@ def line(server: Watched, vitals: Vitals | None) -> Line:
         availability_zone=server.availability_zone,
         addresses=server.addresses,
         created_at=server.created_at,
+        at=None if vitals is None else vitals.at,
         power=None if vitals is None else vitals.state,
         **seen,
     )

@@ -28,13 +28,15 @@ class CellsOfGuest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``pinned`` are the VCPUs that get host CPUs of their own; ``threads`` is ``prefer``, ``isolate`` (a core
     for each of them) or ``require`` (whole cores with siblings). ``page`` is ``small``, ``large``, ``any``
-    or a size in KiB.
+    or a size in KiB. ``emulator`` says where QEMU's own threads run: ``share`` with other servers,
+    ``isolate`` on a CPU of their own, or, where nothing is said, on the guest's CPUs.
     """
 
     cells: tuple[CellOfGuest, ...]
     pinned: frozenset[int]
     threads: str
     page: str
+    emulator: str | None = None
 
 
 def cells_of(asked: Asked, vcpus: int, memory_mb: int) -> CellsOfGuest | None:
@@ -45,6 +47,9 @@ def cells_of(asked: Asked, vcpus: int, memory_mb: int) -> CellsOfGuest | None:
     """
     policy = asked.choice("cpu_policy", ("shared", "dedicated", "mixed")) or "shared"
     threads = asked.choice("cpu_thread_policy", ("prefer", "isolate", "require")) or "prefer"
+    emulator = asked.choice("emulator_threads_policy", ("share", "isolate"))
+    if emulator == "isolate" and policy == "shared":
+        raise Malformed("hw:emulator_threads_policy is isolate without CPUs of the server's own")
     page = asked.get("mem_page_size")
     nodes = asked.number("numa_nodes")
     if nodes is None and page is None and policy == "shared":
@@ -59,6 +64,7 @@ def cells_of(asked: Asked, vcpus: int, memory_mb: int) -> CellsOfGuest | None:
         pinned=_pinned(asked, policy, vcpus),
         threads=threads,
         page=_page(page),
+        emulator=emulator,
     )
 
 

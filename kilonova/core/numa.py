@@ -14,7 +14,17 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.image import Image
 from kilonova.core.scheduling import NumaCell
 
-__all__ = ["GuestCell", "Malformed", "Topology", "asks", "place", "wanted"]
+__all__ = [
+    "Fit",
+    "GuestCell",
+    "Malformed",
+    "Shortfall",
+    "Topology",
+    "asks",
+    "fit",
+    "shortfall",
+    "wanted",
+]
 
 
 class Wanting(Protocol):
@@ -41,10 +51,12 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """The NUMA cells that a server wants, each in a host cell of its own.
 
     ``threads`` is ``prefer``, ``isolate`` (a core for each CPU) or ``require`` (whole cores with siblings).
-    ``page`` is ``small``, ``large``, ``any`` or a size in KiB.
+    ``page`` is ``small``, ``large``, ``any`` or a size in KiB. ``emulator`` of the pinned CPUs of the first
+    cell are for QEMU's own threads.
     """
 
     cells: tuple[GuestCell, ...]
+    emulator: int = 0
     threads: str = "prefer"
     page: str = guest_cells.SMALL
 
@@ -59,15 +71,17 @@ def wanted(server: Wanting) -> Topology | None:
     found = guest_cells.cells_of(Asked(flavor, server.image), flavor.vcpus, flavor.memory_mb)
     if found is None:
         return None
+    emulator = int(found.emulator == "isolate")
     return Topology(
         cells=tuple(
             GuestCell(
                 shared=len(cell.cpus - found.pinned),
-                pinned=len(cell.cpus & found.pinned),
+                pinned=len(cell.cpus & found.pinned) + (0 if number else emulator),
                 memory_mb=cell.memory_mb,
             )
-            for cell in found.cells
+            for number, cell in enumerate(found.cells)
         ),
+        emulator=emulator,
         threads=found.threads,
         page=found.page,
     )
@@ -81,52 +95,85 @@ def asks(server: Wanting) -> bool:
         return True
 
 
-def place(topology: Topology, cells: Sequence[NumaCell]) -> tuple[NumaCell, ...] | None:
-    """Return the host's cells with the server in them, each guest cell in one of its own; None if it
-    does not fit."""
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server fits into a host: what it leaves of the host's cells; the numbers of those that its own
+    are in, in their order; and the KiB of the pages of each, None for small ones."""
+
+    left: tuple[NumaCell, ...]
+    hosts: tuple[int, ...]
+    pages: tuple[int | None, ...]
+
+
+class Shortfall(msgspec.Struct, frozen=True):
+    """Why a server does not fit, and by how many cells or CPUs at least."""
+
+    sentence: str
+    short_by: int
+
+
+class _Placed(msgspec.Struct, frozen=True):
+    left: NumaCell
+    page: int | None
+
+
+def fit(topology: Topology, cells: Sequence[NumaCell]) -> Fit | None:
+    """Return how the server fits, each guest cell in a host's cell of its own; None if it does not."""
     placed = _place(topology, list(topology.cells), list(cells))
     if placed is None:
         return None
-    return tuple(placed.get(cell.number, cell) for cell in cells)
+    changed = {one.left.number: one.left for one in placed}
+    return Fit(
+        left=tuple(changed.get(cell.number, cell) for cell in cells),
+        hosts=tuple(one.left.number for one in placed),
+        pages=tuple(one.page for one in placed),
+    )
+
+
+def shortfall(topology: Topology, cells: Sequence[NumaCell]) -> Shortfall:
+    """Return why the server does not fit into these cells."""
+    most = max(topology.cells, key=lambda cell: (cell.pinned, cell.memory_mb))
+    pinnable = max((c.whole_cores * c.threads_per_core + c.single_cpus for c in cells), default=0)
+    return Shortfall(
+        f"needs {len(topology.cells)} NUMA cells, one with {most.pinned} pinned CPUs and "
+        f"{most.memory_mb} MiB in {topology.page} pages; host has {len(cells)} cells, at "
+        f"most {pinnable} CPUs to pin in one",
+        max(0, len(topology.cells) - len(cells), most.pinned - pinnable),
+    )
 
 
 def _place(
     topology: Topology, guests: list[GuestCell], free: list[NumaCell]
-) -> dict[int, NumaCell] | None:
+) -> list[_Placed] | None:
     if not guests:
-        return {}
+        return []
     for index, cell in enumerate(free):
-        left = _less(topology, guests[0], cell)
-        if left is None:
+        placed = _less(topology, guests[0], cell)
+        if placed is None:
             continue
         others = _place(topology, guests[1:], free[:index] + free[index + 1 :])
         if others is not None:
-            return others | {cell.number: left}
+            return [placed, *others]
     return None
 
 
-def _less(topology: Topology, guest: GuestCell, cell: NumaCell) -> NumaCell | None:
+def _less(topology: Topology, guest: GuestCell, cell: NumaCell) -> _Placed | None:
     """Return a host's cell with a guest's cell in it, None if that does not fit."""
     if guest.shared > cell.cpus:
         return None
     cores = _cores(topology.threads, guest.pinned, cell)
     if cores is None:
         return None
-    whole, single = cores
+    pinned = msgspec.structs.replace(cell, whole_cores=cores[0], single_cpus=cores[1])
     for size in _page_sizes(topology.page, cell):
         if size is None:
-            if guest.memory_mb <= cell.memory_mb:
-                return msgspec.structs.replace(
-                    cell,
-                    whole_cores=whole,
-                    single_cpus=single,
-                    memory_mb=cell.memory_mb - guest.memory_mb,
-                )
+            memory = cell.memory_mb - guest.memory_mb
+            if memory >= 0:
+                return _Placed(msgspec.structs.replace(pinned, memory_mb=memory), None)
             continue
         count, rest = divmod(guest.memory_mb * 1024, size)
         if not rest and count <= cell.pages.get(size, 0):
             pages = cell.pages | {size: cell.pages[size] - count}
-            return msgspec.structs.replace(cell, whole_cores=whole, single_cpus=single, pages=pages)
+            return _Placed(msgspec.structs.replace(pinned, pages=pages), size)
     return None
 
 

@@ -98,6 +98,14 @@ class DetachInterface(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_IN
     port_id: str
 
 
+class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
+    """Shut the guest down, and keep it."""
+
+
+class Restore(Order, frozen=True, kw_only=True, tag=str(Action.RESTORE)):
+    """Let a guest that was kept run again."""
+
+
 AnyOrder = (
     Stop
     | Start
@@ -116,6 +124,8 @@ AnyOrder = (
     | TriggerCrashDump
     | AttachInterface
     | DetachInterface
+    | SoftDelete
+    | Restore
 )
 
 

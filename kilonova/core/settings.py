@@ -51,6 +51,12 @@ _DEFAULT = [
         help="Seconds after which a server that is still building becomes ERROR; 0 is never.",
     ),
     cfg.IntOpt(
+        "reclaim_instance_interval",
+        default=0,
+        min=0,
+        help="Seconds for which a deleted server can be restored; 0 is not at all.",
+    ),
+    cfg.IntOpt(
         "converge_interval",
         default=10,
         min=1,
@@ -279,6 +285,16 @@ _LIBVIRT = [
     ),
 ]
 
+_VNC = [
+    cfg.URIOpt(
+        "novncproxy_base_url",
+        schemes=("http", "https"),
+        help="How users reach kilonova-consoleproxy, with its page, such as "
+        "https://consoles.example.org/vnc_auto.html; without it, port 6080 of the host by which they "
+        "reach the API.",
+    ),
+]
+
 _NETWORK = [
     cfg.StrOpt(
         "provider",
@@ -318,6 +334,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "metrics": _METRICS,
     "compute": _COMPUTE,
     "libvirt": _LIBVIRT,
+    "vnc": _VNC,
     "network": _NETWORK,
     "fake": _FAKE,
 }

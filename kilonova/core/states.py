@@ -58,6 +58,8 @@ class TaskState(StrEnum):
     SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
     SHELVING_OFFLOADING = "shelving_offloading"
     UNSHELVING = "unshelving"
+    SOFT_DELETING = "soft-deleting"
+    RESTORING = "restoring"
     DELETING = "deleting"
 
 
@@ -214,6 +216,7 @@ class Rule:
 
 SOFT_REBOOT = "reboot-soft"
 HARD_REBOOT = "reboot-hard"
+SOFT_DELETE = "delete-soft"
 
 _ON_DISK = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED)
 """What a server is whose disk can be copied."""
@@ -259,6 +262,12 @@ RULES: dict[str, Rule] = {
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
     Action.ATTACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     Action.DETACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
+    SOFT_DELETE: Rule(
+        (*_ON_DISK, VmState.RESCUED, VmState.ERROR),
+        TaskState.SOFT_DELETING,
+        action=Action.DELETE,
+    ),
+    Action.RESTORE: Rule((VmState.SOFT_DELETED,), TaskState.RESTORING),
     Action.DELETE: Rule(tuple(VmState), TaskState.DELETING, any_task=True, never_launched=True),
 }
 """The one table of legal transitions; anything not in it is refused with 409."""
@@ -289,6 +298,8 @@ HOST_TASKS = frozenset(
         TaskState.IMAGE_BACKUP,
         TaskState.IMAGE_UPLOADING,
         TaskState.UPDATING_PASSWORD,
+        TaskState.SOFT_DELETING,
+        TaskState.RESTORING,
         *BREAKS,
     }
 )

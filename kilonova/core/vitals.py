@@ -48,17 +48,13 @@ class Share(msgspec.Struct, frozen=True):
     size: int
 
 
-class Vitals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a server was at ``at`` (UTC without a zone). None is what is not known.
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of a server. None is what is not known.
 
-    ``state`` is its guest's power in lower case; ``uptime`` the seconds that the guest has run; ``load``
-    its own over 1, 5 and 15 minutes; the bytes were counted since it started. ``above`` is of what it takes
-    more than its allowance.
+    ``uptime`` is the seconds that its guest has run; ``load`` the guest's own over 1, 5 and 15 minutes; the
+    bytes were counted since it started. ``above`` is of what it takes more than its allowance.
     """
 
-    instance_uuid: InstanceUuid
-    at: datetime
-    state: str
     uptime: int | None = None
     load: tuple[float, float, float] | None = None
     cpu: CpuUse | None = None
@@ -72,6 +68,14 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     received_bytes: int | None = None
     sent_bytes: int | None = None
     above: tuple[Allowance, ...] = ()
+
+
+class Vitals(Figures, frozen=True, kw_only=True, omit_defaults=True):
+    """How a server was at ``at`` (UTC without a zone). ``state`` is its guest's power in lower case."""
+
+    instance_uuid: InstanceUuid
+    at: datetime
+    state: str
 
 
 class Amounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -211,3 +211,13 @@ class StoredMigration(CellBase):
     updated_at: Mapped[datetime] = mapped_column(Moment)
     progress: Mapped[bytes] = mapped_column(Json)
     document: Mapped[bytes] = mapped_column(Json)
+
+
+class SoftDeletion(CellBase):
+    """A server that was soft-deleted, and when. One that was restored since may still have its note."""
+
+    __tablename__ = "soft_deletions"
+    __table_args__ = (Index("soft_deletions_due", "deleted_at"),)
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    deleted_at: Mapped[datetime] = mapped_column(Moment)

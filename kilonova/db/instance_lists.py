@@ -12,6 +12,7 @@ from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId
 from kilonova.core.instance import Instance
 from kilonova.core.name_pattern import NamePattern
 from kilonova.core.scheduling import RequestSpec
+from kilonova.core.states import VmState
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, StoredRequestSpec
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
@@ -79,7 +80,8 @@ class Mapped(msgspec.Struct, frozen=True):
 
 
 class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What servers are wanted. What is None, or empty, is not asked.
+    """What servers are wanted. What is None, or empty, is not asked; but soft-deleted ones, unless said
+    otherwise, are among the deleted and not among the others.
 
     ``equal`` maps columns to the values that they may have; ``states`` are (vm_state, task_state) pairs, a
     None task state standing for any that is not in ``busy``, the pairs with a status of their own. ``tags``
@@ -90,6 +92,7 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     project_id: str | None = None
     deleted: bool | None = False
+    soft_deleted: bool | None = None
     equal: Mapping[str, Collection[Any]] = {}
     name: NamePattern | None = None
     states: Sequence[tuple[str, str | None]] | None = None
@@ -143,8 +146,7 @@ def _conditions(wanted: ServerQuery) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.project_id is not None:
         yield columns.project_id == wanted.project_id
     if wanted.deleted is not None:
-        # Equality, because MariaDB uses no index for IS.
-        yield columns.deleted == wanted.deleted
+        yield from _presence(deleted=wanted.deleted, soft_deleted=wanted.soft_deleted)
     for name, values in wanted.equal.items():
         yield columns[name].in_(values)
     if wanted.name is not None:
@@ -163,6 +165,18 @@ def _conditions(wanted: ServerQuery) -> Iterator[sa.ColumnElement[bool]]:
         yield columns.updated_at <= wanted.changed_before
     if wanted.after is not None:
         yield _behind(wanted.after, wanted.sort, SORT_COLUMNS)
+
+
+def _presence(*, deleted: bool, soft_deleted: bool | None) -> Iterator[sa.ColumnElement[bool]]:
+    kept = _instances.c.vm_state == VmState.SOFT_DELETED
+    # Equality, because MariaDB uses no index for IS.
+    there = _instances.c.deleted == deleted
+    if deleted:
+        yield there if soft_deleted is False else sa.or_(there, kept)
+        return
+    yield there
+    if not soft_deleted:
+        yield sa.not_(kept)
 
 
 def _in_states(

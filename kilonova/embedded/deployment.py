@@ -11,6 +11,7 @@ from oslo_config import cfg
 from kilonova.api import wsgi as compute_api
 from kilonova.compute.service import create_services
 from kilonova.conductor.service import ConductorService
+from kilonova.consoles.proxy import ConsoleProxy
 from kilonova.core import settings
 from kilonova.core.ids import CELL0, CellUuid
 from kilonova.db.cells import Cell, Cells, create_cell, list_cells
@@ -42,10 +43,10 @@ class Service(Protocol):
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a deployment is set up. ``hypervisor`` None means fake hosts; ``more`` is appended to the
-    configuration."""
+    configuration. ``ports`` are those of identity, compute, placement, image, and consoles."""
 
     state_dir: Path
-    ports: tuple[int, int, int, int]
+    ports: tuple[int, int, int, int, int]
     hosts: int = 1
     hypervisor: Hypervisor | None = None
     more: str = ""
@@ -91,6 +92,8 @@ endpoint = http://127.0.0.1:{image}
 token = admin
 [compute]
 driver = {driver}
+[vnc]
+novncproxy_base_url = http://127.0.0.1:{consoles}/vnc_auto.html
 [libvirt]
 connection_uri = {uri}
 virt_type = {virt_type}
@@ -154,7 +157,7 @@ class Deployment:
             self.stop_part(name)
 
     def start_part(self, name: str) -> None:
-        """Start one of identity, compute-api, placement, image, conductor, scheduler and compute."""
+        """Start one of identity, compute-api, placement, image, consoles, conductor, scheduler, compute."""
         service = self._parts[name]()
         service.start()
         self._running[name] = service
@@ -170,7 +173,7 @@ class Deployment:
     def _configuration(self) -> cfg.ConfigOpts:
         options = self.options
         found = options.hypervisor
-        _, compute, placement, image = options.ports
+        _, compute, placement, image, consoles = options.ports
         path = options.state_dir / "kilonova.conf"
         script = options.state_dir / "fake.yaml"
         script.write_text(f"hosts: {options.hosts}\n")
@@ -181,6 +184,7 @@ class Deployment:
                 compute=compute,
                 placement=placement,
                 image=image,
+                consoles=consoles,
                 driver="libvirt" if found else "fake",
                 uri=found.uri if found else "",
                 virt_type=found.virt_type if found else "qemu",
@@ -213,7 +217,7 @@ class Deployment:
         bus = buses.default()
         placement = client.load(conf)
         api_db = Database(conf.api_database.connection)
-        identity_port, compute_port, placement_port, image_port = self.options.ports
+        identity_port, compute_port, placement_port, image_port, consoles = self.options.ports
         return {
             "identity": lambda: _served(
                 identity.create_app(self.accounts, self.options.urls), identity_port
@@ -221,6 +225,7 @@ class Deployment:
             "compute-api": lambda: _served(compute_api.build(conf), compute_port),
             "placement": lambda: _served(placement_api.build(conf), placement_port),
             "image": lambda: _served(guarded, image_port),
+            "consoles": lambda: ConsoleProxy(conf, api_db, consoles),
             "conductor": lambda: ConductorService(conf, buses, placement),
             "scheduler": lambda: SchedulerService(conf, bus, api_db, Cells(api_db), placement),
             "compute": lambda: _Hosts(

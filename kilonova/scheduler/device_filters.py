@@ -34,21 +34,14 @@ def numa_topology(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason
         topology = numa.wanted(spec)
     except numa.Malformed as error:
         return Reason(refused_by=name, sentence=f"cannot be judged, as {error}")
-    if topology is None or numa.place(topology, host.numa) is not None:
+    if topology is None or numa.fit(topology, host.numa) is not None:
         return None
-    most = max(topology.cells, key=lambda cell: (cell.pinned, cell.memory_mb))
-    pinnable = max(
-        (c.whole_cores * c.threads_per_core + c.single_cpus for c in host.numa), default=0
-    )
+    short = numa.shortfall(topology, host.numa)
     return Reason(
         refused_by=name,
         sentence="lack NUMA cells that hold it",
-        nearest_miss=(
-            f"needs {len(topology.cells)} NUMA cells, one with {most.pinned} pinned CPUs and "
-            f"{most.memory_mb} MiB in {topology.page} pages; host has {len(host.numa)} cells, at "
-            f"most {pinnable} CPUs to pin in one"
-        ),
-        short_by=max(0, len(topology.cells) - len(host.numa), most.pinned - pinnable),
+        nearest_miss=short.sentence,
+        short_by=short.short_by,
     )
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     state, uri, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     logging.basicConfig(level=logging.INFO)
     hypervisor = Hypervisor(uri=uri, virt_type="qemu", shown="QEMU, emulating")
-    ports = (port, port + 1, port + 2, port + 3)
+    ports = (port, port + 1, port + 2, port + 3, port + 4)
     options = Options(state_dir=state, ports=ports, hypervisor=hypervisor, more=_NETWORK)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -17,7 +17,7 @@ from tests.integration import services
 from tests.integration.case import eventually
 from tests.integration.services.keystone import PROGRAMS
 from tests.integration.services.libvirtd import Libvirtd
-from tests.integration.services.process import Process, run
+from tests.integration.services.process import CommandFailed, Process, run
 
 ROOT = Path(__file__).parents[2]
 GUEST_BUILDER = ROOT / "tools" / "guest" / "build.py"
@@ -163,6 +163,8 @@ class RealGuestsTest(testtools.TestCase):
             self.assertIn(words, told)
         self.assertNotIn("SPOOFED", told)
 
+        self.check_consoles("second")
+
         self.openstack("server", "stop", "second")
         eventually(
             "it is off", 60, lambda: self.states()[second["id"]] == libvirt.VIR_DOMAIN_SHUTOFF
@@ -174,6 +176,22 @@ class RealGuestsTest(testtools.TestCase):
         self.until_console_says("second", "STARTS 2")
         self.openstack("server", "delete", "--wait", "first", "second")
         self.assertEqual([], self.left())
+
+    def check_consoles(self, name: str) -> None:
+        """A browser sees the screen and types on the serial line, through the proxy and its token alone."""
+        screen = self.console("--novnc", name)
+        client = (sys.executable, "-m", "tests.integration.console_client")
+        self.assertIn("RFB 003.008", self.inside(*client, screen))
+        line = self.console("--serial", name)
+        said = self.inside(*client, line, "echo TYPED-$((6 * 7))", "TYPED-42")
+        self.assertIn("TYPED-42", said)
+        wrong = self.assertRaises(CommandFailed, self.inside, *client, line + "x")
+        self.assertIn("401", str(wrong))
+
+    def console(self, kind: str, name: str) -> str:
+        """Return the URL of a server's console."""
+        shown = json.loads(self.openstack("console", "url", "show", kind, "-f", "json", name))
+        return str(shown["url"])
 
     def states(self) -> dict[str, int]:
         """Return the states of domains by the servers' UUIDs."""

@@ -5,6 +5,7 @@ Source: Compute API reference, "Servers - run an action" and "run an administrat
 
 from typing import Any
 
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import BOOLEAN, HOST, NAME, SHORT, closed
 from kilonova.api.routing import Schemas
 
@@ -15,7 +16,7 @@ _NO_HOST: Schema = HOST | {"type": ["string", "null"]}
 
 RESIZE = Schemas(
     {
-        (2, 1): closed(
+        ALWAYS: closed(
             {
                 "resize": closed(
                     {
@@ -31,8 +32,8 @@ RESIZE = Schemas(
 )
 MIGRATE = Schemas(
     {
-        (2, 1): {"type": "object"},
-        (2, 56): closed(
+        ALWAYS: {"type": "object"},
+        Since.MIGRATION_NAMES_HOST: closed(
             {"migrate": closed({"host": _NO_HOST}) | {"type": ["object", "null"]}}, "migrate"
         ),
     }
@@ -48,7 +49,7 @@ _AUTO: Schema = {"enum": [*BOOLEAN["enum"], "auto"]}
 _LIVE_2_25: Schema = {"block_migration": _AUTO, "host": _NO_HOST}
 LIVE_MIGRATE = Schemas(
     {
-        (2, 1): closed(
+        ALWAYS: closed(
             {
                 "os-migrateLive": closed(
                     {"block_migration": BOOLEAN, "disk_over_commit": BOOLEAN, "host": _NO_HOST},
@@ -58,9 +59,9 @@ LIVE_MIGRATE = Schemas(
             },
             "os-migrateLive",
         ),
-        (2, 25): _live(_LIVE_2_25),
-        (2, 30): _live(_LIVE_2_25 | {"force": BOOLEAN}),
-        (2, 68): _live(_LIVE_2_25),
+        Since.BLOCK_MIGRATION_AUTO: _live(_LIVE_2_25),
+        Since.LIVE_MIGRATION_CHECKS_HOST: _live(_LIVE_2_25 | {"force": BOOLEAN}),
+        Since.HOSTS_ALWAYS_CHECKED: _live(_LIVE_2_25),
     }
 )
 
@@ -73,22 +74,22 @@ def _evacuate(properties: Schema, *required: str) -> Schema:
 
 EVACUATE = Schemas(
     {
-        (2, 1): _evacuate(_EVACUATE | {"onSharedStorage": BOOLEAN}, "onSharedStorage"),
-        (2, 14): _evacuate(_EVACUATE),
-        (2, 29): _evacuate(_EVACUATE | {"force": BOOLEAN}),
-        (2, 68): _evacuate(_EVACUATE),
+        ALWAYS: _evacuate(_EVACUATE | {"onSharedStorage": BOOLEAN}, "onSharedStorage"),
+        Since.NO_SHARED_STORAGE: _evacuate(_EVACUATE),
+        Since.EVACUATION_CHECKS_HOST: _evacuate(_EVACUATE | {"force": BOOLEAN}),
+        Since.HOSTS_ALWAYS_CHECKED: _evacuate(_EVACUATE),
     }
 )
 
 _ZONE: Schema = {"availability_zone": NAME}
 UNSHELVE = Schemas(
     {
-        (2, 1): {"type": "object"},
-        (2, 77): closed(
+        ALWAYS: {"type": "object"},
+        Since.UNSHELVE_TO_ZONE: closed(
             {"unshelve": closed(_ZONE, "availability_zone") | {"type": ["object", "null"]}},
             "unshelve",
         ),
-        (2, 91): closed(
+        Since.UNSHELVE_TO_HOST: closed(
             {
                 "unshelve": closed(
                     {"availability_zone": NAME | {"type": ["string", "null"]}, "host": SHORT},
@@ -100,4 +101,6 @@ UNSHELVE = Schemas(
         ),
     }
 )
-FORCE_COMPLETE = Schemas({(2, 22): closed({"force_complete": {"type": "null"}}, "force_complete")})
+FORCE_COMPLETE = Schemas(
+    {Since.FORCE_COMPLETE: closed({"force_complete": {"type": "null"}}, "force_complete")}
+)

@@ -5,10 +5,10 @@ Source of the keys: Compute API reference, "Port interfaces" and "Servers - run 
 
 from typing import Any
 
+from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import closed
 from kilonova.api.routing import Schemas
 from kilonova.api.schemas.servers import IPV4, IPV6, TAG, UUID
-from kilonova.api.versions import MINIMUM
 
 Schema = dict[str, Any]
 
@@ -26,22 +26,24 @@ def _attach(keys: Schema) -> Schema:
     return closed({"interfaceAttachment": closed(keys)}) | {"type": ["object", "null"]}
 
 
-ATTACH = Schemas({MINIMUM: _attach(_ATTACHED), (2, 49): _attach(_ATTACHED | {"tag": TAG})})
+ATTACH = Schemas(
+    {ALWAYS: _attach(_ATTACHED), Since.TAGS_AT_ATTACHING: _attach(_ATTACHED | {"tag": TAG})}
+)
 
 _NETWORK: Schema = {"type": ["string", "integer"], "minLength": 1, "maxLength": 255}
 ADD_FIXED_IP = Schemas(
-    {MINIMUM: closed({"addFixedIp": closed({"networkId": _NETWORK}, "networkId")}, "addFixedIp")}
+    {ALWAYS: closed({"addFixedIp": closed({"networkId": _NETWORK}, "networkId")}, "addFixedIp")}
 )
 REMOVE_FIXED_IP = Schemas(
-    {MINIMUM: closed({"removeFixedIp": closed({"address": _ADDRESS}, "address")}, "removeFixedIp")}
+    {ALWAYS: closed({"removeFixedIp": closed({"address": _ADDRESS}, "address")}, "removeFixedIp")}
 )
 _FLOATING: Schema = {"address": _ADDRESS, "fixed_address": {"anyOf": [IPV4, IPV6]}}
 ADD_FLOATING_IP = Schemas(
-    {MINIMUM: closed({"addFloatingIp": closed(_FLOATING, "address")}, "addFloatingIp")}
+    {ALWAYS: closed({"addFloatingIp": closed(_FLOATING, "address")}, "addFloatingIp")}
 )
 REMOVE_FLOATING_IP = Schemas(
     {
-        MINIMUM: closed(
+        ALWAYS: closed(
             {"removeFloatingIp": closed({"address": _ADDRESS}, "address")}, "removeFloatingIp"
         )
     }

@@ -6,6 +6,7 @@ action", "Server consoles" and "Create external events".
 
 from typing import Any
 
+from kilonova.api.microversions import ALWAYS, Since, Span, Version
 from kilonova.api.parameters import BOOLEAN, HOST, NAME, SHORT, TEXT, closed
 from kilonova.api.routing import Schemas
 from kilonova.api.schemas.servers import (
@@ -20,7 +21,6 @@ from kilonova.api.schemas.servers import (
     USER_DATA,
     UUID,
 )
-from kilonova.api.versions import MINIMUM, Version
 
 Schema = dict[str, Any]
 
@@ -30,12 +30,12 @@ _NULL: Schema = {"type": "null"}
 
 def _one(name: str, argument: Schema) -> Schemas:
     """Return the schemas of an action that is the same at every microversion."""
-    return Schemas({MINIMUM: closed({name: argument}, name)})
+    return Schemas({ALWAYS: closed({name: argument}, name)})
 
 
-_REBUILD: tuple[tuple[Version, Schema], ...] = (
+_REBUILD: tuple[tuple[Span, Schema], ...] = (
     (
-        MINIMUM,
+        ALWAYS,
         {
             "imageRef": UUID,
             "adminPass": _PASSWORD,
@@ -47,25 +47,26 @@ _REBUILD: tuple[tuple[Version, Schema], ...] = (
             "accessIPv6": IPV6,
         },
     ),
-    ((2, 19), {"description": DESCRIPTION}),
-    ((2, 54), {"key_name": {"anyOf": [NAME, _NULL]}}),
-    ((2, 57), {"user_data": {"anyOf": [USER_DATA, _NULL]}}),
-    ((2, 63), {"trusted_image_certificates": TRUSTED_CERTS}),
-    ((2, 90), {"hostname": LABEL}),
-    ((2, 94), {"hostname": HOST}),
+    (Since.NO_FILES.before, {"personality": FILES}),
+    (Since.DESCRIPTION, {"description": DESCRIPTION}),
+    (Since.REBUILD_KEY_PAIR, {"key_name": {"anyOf": [NAME, _NULL]}}),
+    (Since.NO_FILES, {"user_data": {"anyOf": [USER_DATA, _NULL]}}),
+    (Since.TRUSTED_CERTIFICATES, {"trusted_image_certificates": TRUSTED_CERTS}),
+    (Since.HOST_NAMES, {"hostname": LABEL}),
+    (Since.HOST_NAMES_WITH_DOMAIN, {"hostname": HOST}),
 )
-"""(from, keys) of ``rebuild``; files are given only before there is ``user_data``."""
+"""(when, keys) of ``rebuild``."""
 
 
 def _rebuild(version: Version) -> Schema:
-    keys: Schema = {} if version >= (2, 57) else {"personality": FILES}
-    for since, more in _REBUILD:
-        if since <= version:
+    keys: Schema = {}
+    for when, more in _REBUILD:
+        if version in when:
             keys |= more
     return closed({"rebuild": closed(keys, "imageRef")}, "rebuild")
 
 
-REBUILD = Schemas({since: _rebuild(since) for since, _ in _REBUILD})
+REBUILD = Schemas.changing(_rebuild, (when for when, _ in _REBUILD))
 
 RESCUE = _one(
     "rescue",
@@ -103,27 +104,27 @@ _PROTOCOLS = ["vnc", "spice", "serial"]
 _TYPES = ["novnc", "xvpvnc", "spice-html5", "serial"]
 REMOTE_CONSOLE = Schemas(
     {
-        (2, 6): _console(_PROTOCOLS, _TYPES),
-        (2, 8): _console([*_PROTOCOLS, "mks"], [*_TYPES, "webmks"]),
-        (2, 99): _console([*_PROTOCOLS, "mks"], [*_TYPES, "webmks", "spice-direct"]),
+        Since.REMOTE_CONSOLES: _console(_PROTOCOLS, _TYPES),
+        Since.MKS_CONSOLES: _console([*_PROTOCOLS, "mks"], [*_TYPES, "webmks"]),
+        Since.SPICE_DIRECT: _console([*_PROTOCOLS, "mks"], [*_TYPES, "webmks", "spice-direct"]),
     }
 )
 
-_EVENTS: tuple[tuple[Version, str], ...] = (
-    (MINIMUM, "network-changed"),
-    (MINIMUM, "network-vif-plugged"),
-    (MINIMUM, "network-vif-unplugged"),
-    (MINIMUM, "network-vif-deleted"),
-    ((2, 51), "volume-extended"),
-    ((2, 76), "power-update"),
-    ((2, 82), "accelerator-request-bound"),
-    ((2, 93), "volume-reimaged"),
+_EVENTS: tuple[tuple[Span, str], ...] = (
+    (ALWAYS, "network-changed"),
+    (ALWAYS, "network-vif-plugged"),
+    (ALWAYS, "network-vif-unplugged"),
+    (ALWAYS, "network-vif-deleted"),
+    (Since.VOLUME_EXTENDED, "volume-extended"),
+    (Since.POWER_UPDATE, "power-update"),
+    (Since.ACCELERATOR_BOUND, "accelerator-request-bound"),
+    (Since.REBUILD_OF_VOLUMES, "volume-reimaged"),
 )
-"""(from, name) of an external event."""
+"""(when, name) of an external event."""
 
 
 def _events(version: Version) -> Schema:
-    names = [name for since, name in _EVENTS if since <= version]
+    names = [name for when, name in _EVENTS if version in when]
     event = closed(
         {
             "name": {"enum": names},
@@ -137,4 +138,4 @@ def _events(version: Version) -> Schema:
     return closed({"events": events}, "events")
 
 
-EXTERNAL_EVENTS = Schemas({since: _events(since) for since, _ in _EVENTS})
+EXTERNAL_EVENTS = Schemas.changing(_events, (when for when, _ in _EVENTS))

@@ -5,6 +5,7 @@ Source of the keys and the versions that brought or took them: Compute API refer
 
 from typing import Any
 
+from kilonova.api.microversions import ALWAYS, MAXIMUM, Since, Span, Version
 from kilonova.api.parameters import (
     BOOLEAN,
     HOST,
@@ -17,7 +18,6 @@ from kilonova.api.parameters import (
     items,
 )
 from kilonova.api.routing import Schemas
-from kilonova.api.versions import MAXIMUM, MINIMUM, Version
 
 Schema = dict[str, Any]
 
@@ -108,55 +108,51 @@ TRUSTED_CERTS: Schema = {
     "items": SHORT,
 }
 
-_KEYS: tuple[tuple[str, Version, Version, Schema], ...] = (
-    ("name", MINIMUM, MAXIMUM, NAME),
-    ("imageRef", MINIMUM, MAXIMUM, {"oneOf": [UUID, {"const": ""}]}),
+_KEYS: tuple[tuple[str, Span, Schema], ...] = (
+    ("name", ALWAYS, NAME),
+    ("imageRef", ALWAYS, {"oneOf": [UUID, {"const": ""}]}),
     (
         "flavorRef",
-        MINIMUM,
-        MAXIMUM,
+        ALWAYS,
         {"type": ["string", "integer"], "minLength": 1, "maxLength": 2048, "minimum": 0},
     ),
-    ("adminPass", MINIMUM, MAXIMUM, TEXT),
-    ("metadata", MINIMUM, MAXIMUM, METADATA),
-    ("OS-DCF:diskConfig", MINIMUM, MAXIMUM, DISK_CONFIG),
-    ("accessIPv4", MINIMUM, MAXIMUM, IPV4),
-    ("accessIPv6", MINIMUM, MAXIMUM, IPV6),
-    ("availability_zone", MINIMUM, MAXIMUM, NAME),
-    ("config_drive", MINIMUM, MAXIMUM, BOOLEAN),
-    ("key_name", MINIMUM, MAXIMUM, NAME),
-    ("min_count", MINIMUM, MAXIMUM, _COUNT),
-    ("max_count", MINIMUM, MAXIMUM, _COUNT),
-    ("return_reservation_id", MINIMUM, MAXIMUM, BOOLEAN),
-    ("security_groups", MINIMUM, MAXIMUM, _list_of({"name": NAME})),
-    ("user_data", MINIMUM, MAXIMUM, USER_DATA),
-    ("networks", (2, 1), (2, 31), _list_of(_NETWORK | {"uuid": TEXT})),
-    ("networks", (2, 32), (2, 36), _list_of(_NETWORK | {"uuid": TEXT} | _TAGGED)),
-    ("networks", (2, 37), (2, 41), _or_word(_list_of(_NETWORK))),
-    ("networks", (2, 42), MAXIMUM, _or_word(_list_of(_NETWORK | _TAGGED))),
+    ("adminPass", ALWAYS, TEXT),
+    ("metadata", ALWAYS, METADATA),
+    ("OS-DCF:diskConfig", ALWAYS, DISK_CONFIG),
+    ("accessIPv4", ALWAYS, IPV4),
+    ("accessIPv6", ALWAYS, IPV6),
+    ("availability_zone", ALWAYS, NAME),
+    ("config_drive", ALWAYS, BOOLEAN),
+    ("key_name", ALWAYS, NAME),
+    ("min_count", ALWAYS, _COUNT),
+    ("max_count", ALWAYS, _COUNT),
+    ("return_reservation_id", ALWAYS, BOOLEAN),
+    ("security_groups", ALWAYS, _list_of({"name": NAME})),
+    ("user_data", ALWAYS, USER_DATA),
+    ("networks", ALWAYS, _list_of(_NETWORK | {"uuid": TEXT})),
+    ("networks", Since.DEVICE_TAGS, _list_of(_NETWORK | {"uuid": TEXT} | _TAGGED)),
+    ("networks", Since.NETWORKS_NAMED, _or_word(_list_of(_NETWORK))),
+    ("networks", Since.DEVICE_TAGS_AGAIN, _or_word(_list_of(_NETWORK | _TAGGED))),
     (
         "block_device_mapping",
-        MINIMUM,
-        MAXIMUM,
+        ALWAYS,
         {"type": "array", "items": {"type": "object"}},
     ),
-    ("block_device_mapping_v2", (2, 1), (2, 31), _list_of(_DEVICE)),
-    ("block_device_mapping_v2", (2, 32), (2, 32), _list_of(_DEVICE | _TAGGED)),
-    ("block_device_mapping_v2", (2, 33), (2, 41), _list_of(_DEVICE)),
-    ("block_device_mapping_v2", (2, 42), (2, 66), _list_of(_DEVICE | _TAGGED)),
-    ("block_device_mapping_v2", (2, 67), MAXIMUM, _list_of(_DEVICE | _TAGGED | _VOLUME_TYPE)),
-    ("personality", (2, 1), (2, 56), FILES),
-    ("description", (2, 19), MAXIMUM, DESCRIPTION),
-    ("tags", (2, 52), MAXIMUM, TAGS),
-    ("trusted_image_certificates", (2, 63), MAXIMUM, TRUSTED_CERTS),
-    ("host", (2, 74), MAXIMUM, HOST),
-    ("hypervisor_hostname", (2, 74), MAXIMUM, HOST),
-    ("hostname", (2, 90), (2, 93), LABEL),
-    ("hostname", (2, 94), MAXIMUM, HOST),
+    ("block_device_mapping_v2", ALWAYS, _list_of(_DEVICE)),
+    ("block_device_mapping_v2", Since.DEVICE_TAGS, _list_of(_DEVICE | _TAGGED)),
+    ("block_device_mapping_v2", Since.BLOCK_DEVICE_TAGS_LOST, _list_of(_DEVICE)),
+    ("block_device_mapping_v2", Since.DEVICE_TAGS_AGAIN, _list_of(_DEVICE | _TAGGED)),
+    ("block_device_mapping_v2", Since.VOLUME_TYPE, _list_of(_DEVICE | _TAGGED | _VOLUME_TYPE)),
+    ("personality", Since.NO_FILES.before, FILES),
+    ("description", Since.DESCRIPTION, DESCRIPTION),
+    ("tags", Since.CREATED_WITH_TAGS, TAGS),
+    ("trusted_image_certificates", Since.TRUSTED_CERTIFICATES, TRUSTED_CERTS),
+    ("host", Since.HOST_NAMED, HOST),
+    ("hypervisor_hostname", Since.HOST_NAMED, HOST),
+    ("hostname", Since.HOST_NAMES, LABEL),
+    ("hostname", Since.HOST_NAMES_WITH_DOMAIN, HOST),
 )
-"""(key of ``server``, from, to, schema), for ``POST /servers``."""
-
-_NETWORKS_REQUIRED: Version = (2, 37)
+"""(key of ``server``, when, schema), for ``POST /servers``. The last that holds counts."""
 
 _ONE_OR_MANY: Schema = {"oneOf": [UUID, {"type": "array", "items": UUID}]}
 _HINTS: Schema = closed(
@@ -175,7 +171,7 @@ _HINTS: Schema = closed(
 
 
 def _create(version: Version, *required: str) -> Schema:
-    keys = {key: schema for key, since, until, schema in _KEYS if since <= version <= until}
+    keys = {key: schema for key, when, schema in _KEYS if version in when}
     return closed(
         {
             "server": closed(keys, *required),
@@ -186,25 +182,18 @@ def _create(version: Version, *required: str) -> Schema:
     )
 
 
-def _steps() -> set[Version]:
-    """Return the versions at which a key comes, goes or changes."""
-    came = {since for _, since, _, _ in _KEYS}
-    went = {(until[0], until[1] + 1) for _, _, until, _ in _KEYS if until < MAXIMUM}
-    return came | went | {_NETWORKS_REQUIRED}
+def _complete(version: Version) -> Schema:
+    networks = ("networks",) if version in Since.NETWORKS_NAMED else ()
+    return _create(version, "name", "flavorRef", *networks)
 
 
-def _required(version: Version) -> tuple[str, ...]:
-    networks = ("networks",) if version >= _NETWORKS_REQUIRED else ()
-    return "name", "flavorRef", *networks
-
-
-CREATE = Schemas({version: _create(version, *_required(version)) for version in _steps()})
-PLAN = Schemas({MINIMUM: _create(MAXIMUM, "flavorRef")})
+CREATE = Schemas.changing(_complete, (when for _, when, _ in _KEYS))
+PLAN = Schemas({ALWAYS: _create(MAXIMUM, "flavorRef")})
 """The same without what has nothing to do with whether there is a host."""
 
-_CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
+_CHANGEABLE: tuple[tuple[Span, Schema], ...] = (
     (
-        MINIMUM,
+        ALWAYS,
         {
             "name": NAME,
             "OS-DCF:diskConfig": DISK_CONFIG,
@@ -212,28 +201,28 @@ _CHANGEABLE: tuple[tuple[Version, Schema], ...] = (
             "accessIPv6": IPV6,
         },
     ),
-    ((2, 19), {"description": DESCRIPTION}),
-    ((2, 90), {"hostname": LABEL}),
-    ((2, 94), {"hostname": HOST}),
-    ((2, 104), {"pinned_availability_zone": {"anyOf": [NAME, {"type": "null"}]}}),
+    (Since.DESCRIPTION, {"description": DESCRIPTION}),
+    (Since.HOST_NAMES, {"hostname": LABEL}),
+    (Since.HOST_NAMES_WITH_DOMAIN, {"hostname": HOST}),
+    (Since.PINNED_ZONE_CHANGED, {"pinned_availability_zone": {"anyOf": [NAME, {"type": "null"}]}}),
 )
-"""(from, keys of ``server``) for ``PUT /servers/{server_id}``."""
+"""(when, keys of ``server``) for ``PUT /servers/{server_id}``."""
 
 
 def _update(version: Version) -> Schema:
     keys: Schema = {}
-    for since, more in _CHANGEABLE:
-        if since <= version:
+    for when, more in _CHANGEABLE:
+        if version in when:
             keys |= more
     return closed({"server": closed(keys)}, "server")
 
 
-UPDATE = Schemas({since: _update(since) for since, _ in _CHANGEABLE})
+UPDATE = Schemas.changing(_update, (when for when, _ in _CHANGEABLE))
 
-NO_BODY = Schemas({(2, 1): {"type": "null"}})
-NO_ARGUMENTS = Schemas({(2, 1): {"type": "object"}})
+NO_BODY = Schemas({ALWAYS: {"type": "null"}})
+NO_ARGUMENTS = Schemas({ALWAYS: {"type": "object"}})
 _KINDS = ["HARD", "SOFT", "Hard", "Soft", "hard", "soft"]
-REBOOT = Schemas({(2, 1): closed({"reboot": closed({"type": {"enum": _KINDS}}, "type")}, "reboot")})
+REBOOT = Schemas({ALWAYS: closed({"reboot": closed({"type": {"enum": _KINDS}}, "type")}, "reboot")})
 _LENGTH: Schema = {
     "type": ["integer", "string", "null"],
     "minimum": -1,
@@ -242,7 +231,7 @@ _LENGTH: Schema = {
 }
 CONSOLE = Schemas(
     {
-        (2, 1): closed(
+        ALWAYS: closed(
             {"os-getConsoleOutput": closed({"length": _LENGTH})},
             "os-getConsoleOutput",
         )
@@ -250,14 +239,14 @@ CONSOLE = Schemas(
 )
 LOCK = Schemas(
     {
-        (2, 1): {"type": "object"},
-        (2, 73): closed(
+        ALWAYS: {"type": "object"},
+        Since.LOCK_REASON: closed(
             {"lock": closed({"locked_reason": SHORT}) | {"type": ["object", "null"]}}, "lock"
         ),
     }
 )
-METADATA_BODY = Schemas({(2, 1): closed({"metadata": METADATA}, "metadata")})
+METADATA_BODY = Schemas({ALWAYS: closed({"metadata": METADATA}, "metadata")})
 META_ITEM = Schemas(
-    {(2, 1): closed({"meta": items("string", minProperties=1, maxProperties=1)}, "meta")}
+    {ALWAYS: closed({"meta": items("string", minProperties=1, maxProperties=1)}, "meta")}
 )
-TAGS_BODY = Schemas({(2, 26): closed({"tags": TAGS}, "tags")})
+TAGS_BODY = Schemas({Since.SERVER_TAGS: closed({"tags": TAGS}, "tags")})

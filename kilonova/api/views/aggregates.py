@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import Since, Version
 from kilonova.api.views.fields import Field, shown
 from kilonova.api.views.moments import precise
 from kilonova.core.aggregate import HostAggregate
 
 _CREATED: tuple[Field[HostAggregate], ...] = (
     Field("id", lambda aggregate: aggregate.number),
-    Field("uuid", lambda aggregate: aggregate.uuid, since=(2, 41)),
+    Field("uuid", lambda aggregate: aggregate.uuid, when=Since.AGGREGATE_UUIDS),
     Field("name", lambda aggregate: aggregate.name),
     Field("availability_zone", lambda aggregate: aggregate.zone),
     Field("created_at", lambda aggregate: precise(aggregate.created_at)),

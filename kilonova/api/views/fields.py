@@ -1,32 +1,30 @@
-"""Views as tables: which field of a thing is shown, from which microversion to which."""
+"""Views as tables: which field of a thing is shown at which microversions."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from kilonova.api.versions import MAXIMUM, MINIMUM, Version
+from kilonova.api.microversions import ALWAYS, Span, Version
 
 T = TypeVar("T")
 
 
 class Field(Generic[T]):
-    """A field: its name, its value for a thing, and the first and last microversion that show it."""
+    """A field: its name, its value for a thing, and the microversions that show it."""
 
-    __slots__ = ("name", "of", "since", "until")
+    __slots__ = ("name", "of", "when")
 
     def __init__(
         self,
         name: str,
         of: Callable[[T], Any],
         *,
-        since: Version = MINIMUM,
-        until: Version = MAXIMUM,
+        when: Span = ALWAYS,
     ) -> None:
         self.name = name
         self.of = of
-        self.since = since
-        self.until = until
+        self.when = when
 
 
 def shown(fields: Iterable[Field[T]], thing: T, version: Version) -> dict[str, Any]:
     """Return what a thing shows at a microversion."""
-    return {f.name: f.of(thing) for f in fields if f.since <= version <= f.until}
+    return {f.name: f.of(thing) for f in fields if version in f.when}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import Since, Version
 from kilonova.api.views.fields import Field, shown
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import FlavorId, ProjectId
@@ -13,23 +13,25 @@ Links = list[dict[str, str]]
 _BRIEF: tuple[Field[Flavor], ...] = (
     Field("id", lambda flavor: flavor.flavor_id),
     Field("name", lambda flavor: flavor.name),
-    Field("description", lambda flavor: flavor.description, since=(2, 55)),
+    Field("description", lambda flavor: flavor.description, when=Since.FLAVOR_DESCRIPTION),
 )
 _FULL: tuple[Field[Flavor], ...] = (
     *_BRIEF,
     Field("ram", lambda flavor: flavor.memory_mb),
     Field("disk", lambda flavor: flavor.root_gb),
     Field("vcpus", lambda flavor: flavor.vcpus),
-    Field("swap", lambda flavor: flavor.swap_mb or "", until=(2, 74)),
-    Field("swap", lambda flavor: flavor.swap_mb, since=(2, 75)),
-    Field("rxtx_factor", lambda flavor: flavor.rxtx_factor, until=(2, 101)),
+    Field("swap", lambda flavor: flavor.swap_mb or "", when=Since.SWAP_AS_NUMBER.before),
+    Field("swap", lambda flavor: flavor.swap_mb, when=Since.SWAP_AS_NUMBER),
+    Field("rxtx_factor", lambda flavor: flavor.rxtx_factor, when=Since.FLAVOR_NAMES.before),
     Field("OS-FLV-EXT-DATA:ephemeral", lambda flavor: flavor.ephemeral_gb),
-    Field("OS-FLV-DISABLED:disabled", lambda flavor: flavor.disabled, until=(2, 101)),
+    Field(
+        "OS-FLV-DISABLED:disabled", lambda flavor: flavor.disabled, when=Since.FLAVOR_NAMES.before
+    ),
     Field("os-flavor-access:is_public", lambda flavor: flavor.is_public),
 )
 _FULL_WITH_EXTRA_SPECS: tuple[Field[Flavor], ...] = (
     *_FULL,
-    Field("extra_specs", lambda flavor: flavor.extra_specs, since=(2, 61)),
+    Field("extra_specs", lambda flavor: flavor.extra_specs, when=Since.FLAVOR_EXTRA_SPECS),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import Since, Version
 from kilonova.api.views.fields import Field, shown
 from kilonova.api.views.moments import precise
 from kilonova.core.host import NodeReport, Service
@@ -42,8 +42,8 @@ class SeenService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SERVICE: tuple[Field[SeenService], ...] = (
-    Field("id", lambda seen: seen.service.id, until=(2, 52)),
-    Field("id", lambda seen: seen.service.uuid, since=(2, 53)),
+    Field("id", lambda seen: seen.service.id, when=Since.UUIDS_OF_HOSTS.before),
+    Field("id", lambda seen: seen.service.uuid, when=Since.UUIDS_OF_HOSTS),
     Field("binary", lambda seen: seen.service.binary),
     Field("host", lambda seen: seen.service.host),
     Field("zone", lambda seen: seen.zone),
@@ -51,7 +51,7 @@ _SERVICE: tuple[Field[SeenService], ...] = (
     Field("state", lambda seen: _state(seen.up)),
     Field("updated_at", lambda seen: precise(seen.service.last_seen)),
     Field("disabled_reason", lambda seen: seen.service.disabled_reason),
-    Field("forced_down", lambda seen: seen.service.forced_down, since=(2, 11)),
+    Field("forced_down", lambda seen: seen.service.forced_down, when=Since.FORCED_DOWN),
 )
 
 
@@ -82,15 +82,15 @@ class SeenNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HYPERVISOR: tuple[Field[SeenNode], ...] = (
-    Field("id", lambda seen: seen.node.number, until=(2, 52)),
-    Field("id", lambda seen: seen.node.report.provider_uuid, since=(2, 53)),
+    Field("id", lambda seen: seen.node.number, when=Since.UUIDS_OF_HOSTS.before),
+    Field("id", lambda seen: seen.node.report.provider_uuid, when=Since.UUIDS_OF_HOSTS),
     Field("hypervisor_hostname", lambda seen: seen.node.report.node),
     Field("state", lambda seen: _state(seen.up)),
     Field("status", lambda seen: _status(seen.node.service)),
 )
 _OF_ITS_SERVICE: tuple[Field[Service], ...] = (
-    Field("id", lambda service: service.id, until=(2, 52)),
-    Field("id", lambda service: service.uuid, since=(2, 53)),
+    Field("id", lambda service: service.id, when=Since.UUIDS_OF_HOSTS.before),
+    Field("id", lambda service: service.uuid, when=Since.UUIDS_OF_HOSTS),
     Field("host", lambda service: service.host),
     Field("disabled_reason", lambda service: service.disabled_reason),
 )
@@ -106,18 +106,20 @@ _DETAILED: tuple[Field[SeenNode], ...] = (
     Field("hypervisor_version", lambda seen: seen.node.report.hypervisor_version),
     Field("host_ip", lambda seen: seen.node.report.host_ip),
     # What Placement knows better is gone, and the uptime comes, with 2.88.
-    Field("cpu_info", lambda seen: seen.node.report.cpu_info, until=(2, 27)),
+    Field("cpu_info", lambda seen: seen.node.report.cpu_info, when=Since.CPU_INFO_OBJECT.before),
     Field(
         "cpu_info",
         lambda seen: msgspec.json.decode(seen.node.report.cpu_info or "{}"),
-        since=(2, 28),
-        until=(2, 87),
+        when=Since.CPU_INFO_OBJECT & Since.HYPERVISOR_UPTIME.before,
     ),
-    *(Field(name, _of_report(of), until=(2, 87)) for name, of in _FIGURES.items()),
+    *(
+        Field(name, _of_report(of), when=Since.HYPERVISOR_UPTIME.before)
+        for name, of in _FIGURES.items()
+    ),
     Field(
         "uptime",
         lambda seen: uptime(seen.node.report, seen.now) if seen.up else None,
-        since=(2, 88),
+        when=Since.HYPERVISOR_UPTIME,
     ),
 )
 
@@ -155,7 +157,11 @@ def with_servers(
 ) -> dict[str, Any]:
     """Return a hypervisor's view with its servers (2.75: also when there are none)."""
     servers = [{"uuid": server.uuid, "name": server.name} for server in hosted]
-    return {**view, "servers": servers} if servers or version >= (2, 75) else dict(view)
+    return (
+        {**view, "servers": servers}
+        if servers or version in Since.SERVERS_ALWAYS_SHOWN
+        else dict(view)
+    )
 
 
 def zones(states: Iterable[SeenService], *, detail: bool) -> dict[str, Any]:

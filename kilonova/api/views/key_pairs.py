@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import Since, Version
 from kilonova.api.views.fields import Field, shown
 from kilonova.api.views.moments import precise
 from kilonova.core.ids import UserId
@@ -13,7 +13,7 @@ _BRIEF: tuple[Field[KeyPair], ...] = (
     Field("name", lambda key_pair: key_pair.name),
     Field("public_key", lambda key_pair: key_pair.public_key),
     Field("fingerprint", lambda key_pair: key_pair.fingerprint),
-    Field("type", lambda key_pair: key_pair.kind, since=(2, 2)),
+    Field("type", lambda key_pair: key_pair.kind, when=Since.KEY_PAIR_TYPES),
 )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import Since, Version
 from kilonova.core.migration import IN_PROGRESS, Kind, Migration
 
 
@@ -24,9 +24,9 @@ def _common(migration: Migration, version: Version) -> dict[str, Any]:
         "created_at": _moment(migration.created_at),
         "updated_at": _moment(migration.updated_at),
     }
-    if version >= (2, 59):
+    if version in Since.MIGRATION_PAGES:
         view["uuid"] = migration.uuid
-    if version >= (2, 80):
+    if version in Since.MIGRATION_OWNERS:
         view |= {"user_id": migration.user_id, "project_id": migration.project_id}
     return view
 
@@ -34,7 +34,7 @@ def _common(migration: Migration, version: Version) -> dict[str, Any]:
 def listed(migration: Migration, version: Version) -> dict[str, Any]:
     """Return a migration of ``/os-migrations``."""
     view = _common(migration, version) | {"instance_uuid": migration.instance_uuid}
-    if version >= (2, 23):
+    if version in Since.SERVER_MIGRATIONS:
         view["migration_type"] = migration.kind
     return view
 

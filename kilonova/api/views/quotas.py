@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api.versions import MAXIMUM, MINIMUM, Version
+from kilonova.api.microversions import ALWAYS, Since, Span, Version
 from kilonova.api.views.fields import Field, shown
 from kilonova.core.quota import UNLIMITED, Amount, Limits
 
@@ -16,20 +16,20 @@ _NETWORK = ("fixed_ips", "floating_ips", "security_group_rules", "security_group
 
 _ALWAYS = ("cores", "instances", "key_pairs", "metadata_items", "ram")
 
-Named = tuple[tuple[tuple[str, ...], Version, Version], ...]
-"""(names of resources, first and last microversion that names them)."""
+Named = tuple[tuple[tuple[str, ...], Span], ...]
+"""(names of resources, the microversions that name them)."""
 
 _SET: Named = (
-    (_ALWAYS, MINIMUM, MAXIMUM),
-    (_GROUPS, MINIMUM, MAXIMUM),
-    (_NETWORK, MINIMUM, (2, 35)),
-    (_FILES, MINIMUM, (2, 56)),
+    (_ALWAYS, ALWAYS),
+    (_GROUPS, ALWAYS),
+    (_NETWORK, Since.NO_PROXIES.before),
+    (_FILES, Since.NO_FILES.before),
 )
 _CLASS: Named = (
-    (_ALWAYS, MINIMUM, MAXIMUM),
-    (_GROUPS, (2, 50), MAXIMUM),
-    (_NETWORK, MINIMUM, (2, 49)),
-    (_FILES, MINIMUM, (2, 56)),
+    (_ALWAYS, ALWAYS),
+    (_GROUPS, Since.CLASSES_WITH_GROUPS),
+    (_NETWORK, Since.CLASSES_WITH_GROUPS.before),
+    (_FILES, Since.NO_FILES.before),
 )
 
 
@@ -44,7 +44,7 @@ def class_resources(version: Version) -> tuple[str, ...]:
 
 
 def _named(table: Named, version: Version) -> tuple[str, ...]:
-    return tuple(n for names, since, until in table if since <= version <= until for n in names)
+    return tuple(n for names, when in table if version in when for n in names)
 
 
 def _limit(limits: Limits, name: str) -> int:
@@ -93,17 +93,21 @@ _ABSOLUTE: tuple[Field[_Seen], ...] = (
     Field("totalCoresUsed", lambda seen: seen.used.cores),
     Field("totalRAMUsed", lambda seen: seen.used.ram),
     Field("totalServerGroupsUsed", lambda seen: seen.used.server_groups),
-    Field("maxTotalFloatingIps", lambda _: UNLIMITED, until=(2, 35)),
-    Field("maxSecurityGroups", lambda _: UNLIMITED, until=(2, 35)),
-    Field("maxSecurityGroupRules", lambda _: UNLIMITED, until=(2, 35)),
-    Field("totalFloatingIpsUsed", lambda _: 0, until=(2, 35)),
-    Field("totalSecurityGroupsUsed", lambda _: 0, until=(2, 35)),
-    Field("maxImageMeta", lambda seen: seen.limits.metadata_items, until=(2, 38)),
-    Field("maxPersonality", lambda seen: seen.limits.injected_files, until=(2, 56)),
+    Field("maxTotalFloatingIps", lambda _: UNLIMITED, when=Since.NO_PROXIES.before),
+    Field("maxSecurityGroups", lambda _: UNLIMITED, when=Since.NO_PROXIES.before),
+    Field("maxSecurityGroupRules", lambda _: UNLIMITED, when=Since.NO_PROXIES.before),
+    Field("totalFloatingIpsUsed", lambda _: 0, when=Since.NO_PROXIES.before),
+    Field("totalSecurityGroupsUsed", lambda _: 0, when=Since.NO_PROXIES.before),
+    Field(
+        "maxImageMeta",
+        lambda seen: seen.limits.metadata_items,
+        when=Since.NO_IMAGE_METADATA.before,
+    ),
+    Field("maxPersonality", lambda seen: seen.limits.injected_files, when=Since.NO_FILES.before),
     Field(
         "maxPersonalitySize",
         lambda seen: seen.limits.injected_file_content_bytes,
-        until=(2, 56),
+        when=Since.NO_FILES.before,
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import Since, Version
 from kilonova.api.views.fields import Field, shown
 from kilonova.core.server_group import ServerGroup
 
@@ -15,13 +15,13 @@ def _rules(group: ServerGroup) -> dict[str, int]:
 _FIELDS: tuple[Field[ServerGroup], ...] = (
     Field("id", lambda group: group.uuid),
     Field("name", lambda group: group.name),
-    Field("policies", lambda group: [group.policy], until=(2, 63)),
-    Field("metadata", lambda _: {}, until=(2, 63)),
-    Field("policy", lambda group: group.policy, since=(2, 64)),
-    Field("rules", _rules, since=(2, 64)),
+    Field("policies", lambda group: [group.policy], when=Since.GROUP_RULES.before),
+    Field("metadata", lambda _: {}, when=Since.GROUP_RULES.before),
+    Field("policy", lambda group: group.policy, when=Since.GROUP_RULES),
+    Field("rules", _rules, when=Since.GROUP_RULES),
     Field("members", lambda group: list(group.members)),
-    Field("project_id", lambda group: group.project_id, since=(2, 13)),
-    Field("user_id", lambda group: group.user_id, since=(2, 13)),
+    Field("project_id", lambda group: group.project_id, when=Since.GROUP_OWNERS),
+    Field("user_id", lambda group: group.user_id, when=Since.GROUP_OWNERS),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api.versions import Version
+from kilonova.api.microversions import ALWAYS, Since, Span, Version
 from kilonova.core import states
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import domain_name
@@ -99,10 +99,10 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         view["fault"] = _fault(fault, sight)
     if sight.host_status is not None:
         view["host_status"] = sight.host_status(instance)
-    if sight.show and sight.version >= (2, 71):
+    if sight.show and sight.version in Since.GROUPS_OF_SERVER:
         view["server_groups"] = sight.groups(wishes.group)
-    for since, allowed, fields in _ADDED:
-        if since <= sight.version and allowed(sight):
+    for when, allowed, fields in _ADDED:
+        if sight.version in when and allowed(sight):
             view |= fields(instance)
     return view
 
@@ -147,7 +147,7 @@ _LATE_IN_CHANGES = (
 def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any]:
     """Return a server in the answer to its change, which shows all of it only from 2.75."""
     view = full(instance, fault, sight)
-    if sight.version >= (2, 75):
+    if sight.version in Since.WHOLE_CHANGED_SERVER:
         return view
     return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
 
@@ -171,7 +171,11 @@ def unknown_full(mapped: Mapped, spec: RequestSpec, sight: Sight) -> dict[str, A
         "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
         "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
     }
-    return view | {"server_groups": sight.groups(spec.group)} if sight.version >= (2, 71) else view
+    return (
+        view | {"server_groups": sight.groups(spec.group)}
+        if sight.version in Since.GROUPS_OF_SERVER
+        else view
+    )
 
 
 def _image_link(shown: Image, sight: Sight) -> dict[str, Any]:
@@ -183,12 +187,14 @@ def image(shown: Image | None, sight: Sight) -> Any:
     if shown is None:
         return ""
     view = _image_link(shown, sight)
-    return view | {"properties": shown.properties} if sight.version >= (2, 98) else view
+    return (
+        view | {"properties": shown.properties} if sight.version in Since.IMAGE_PROPERTIES else view
+    )
 
 
 def flavor(shown: Flavor, sight: Sight) -> dict[str, Any]:
     """Return a server's flavor: its id, or from 2.47 what it was when the server was made."""
-    if sight.version < (2, 47):
+    if sight.version not in Since.FLAVOR_EMBEDDED:
         return {"id": shown.flavor_id, "links": sight.links(f"/flavors/{shown.flavor_id}")[1:]}
     view: dict[str, Any] = {
         "vcpus": shown.vcpus,
@@ -236,22 +242,20 @@ def _internals(instance: Instance) -> dict[str, Any]:
     }
 
 
-_ADDED: tuple[
-    tuple[Version, Callable[[Sight], bool], Callable[[Instance], dict[str, Any]]], ...
-] = (
-    ((2, 1), _admin, _where),
-    ((2, 3), _admin, _internals),
-    ((2, 9), _everybody, lambda i: {"locked": i.locked_by is not None}),
-    ((2, 19), _everybody, lambda i: {"description": i.description}),
-    ((2, 26), _everybody, lambda i: {"tags": list(i.tags)}),
+_ADDED: tuple[tuple[Span, Callable[[Sight], bool], Callable[[Instance], dict[str, Any]]], ...] = (
+    (ALWAYS, _admin, _where),
+    (Since.MORE_FOR_ADMINS, _admin, _internals),
+    (Since.LOCKED_SHOWN, _everybody, lambda i: {"locked": i.locked_by is not None}),
+    (Since.DESCRIPTION, _everybody, lambda i: {"description": i.description}),
+    (Since.SERVER_TAGS, _everybody, lambda i: {"tags": list(i.tags)}),
     (
-        (2, 63),
+        Since.TRUSTED_CERTIFICATES,
         _everybody,
         lambda i: {"trusted_image_certificates": i.wishes.trusted_certs},
     ),
-    ((2, 73), _everybody, lambda i: {"locked_reason": i.locked_reason}),
-    ((2, 90), _everybody, lambda i: {"OS-EXT-SRV-ATTR:hostname": i.hostname}),
-    ((2, 96), _everybody, lambda i: {"pinned_availability_zone": i.wishes.pinned_zone}),
-    ((2, 100), _everybody, lambda i: {"scheduler_hints": i.wishes.hints}),
+    (Since.LOCK_REASON, _everybody, lambda i: {"locked_reason": i.locked_reason}),
+    (Since.HOST_NAMES, _everybody, lambda i: {"OS-EXT-SRV-ATTR:hostname": i.hostname}),
+    (Since.PINNED_ZONE, _everybody, lambda i: {"pinned_availability_zone": i.wishes.pinned_zone}),
+    (Since.HINTS_SHOWN, _everybody, lambda i: {"scheduler_hints": i.wishes.hints}),
 )
-"""(since, for whom, fields): what a server gained (Compute API reference, "Show Server Details")."""
+"""(when, for whom, fields): what a server gained (Compute API reference, "Show Server Details")."""

@@ -109,6 +109,14 @@ class Disks:
         with self._cache.use(image):
             pass
 
+    def bases(self) -> set[str]:
+        """Return the names of the images in the cache that guests' disks are overlays on.
+
+        Raises:
+            OSError: a disk cannot be read, so that nobody knows.
+        """
+        return self._cache.in_use()
+
     @contextmanager
     def _base(self, instance: Instance) -> Iterator[tuple[Base, int]]:
         """Give the image that a guest starts from, and how large its root disk is (bytes)."""

@@ -40,18 +40,22 @@ def domain_xml(instance: Instance, place: Place) -> str:
         BuildFailed: it asks for CPUs of its own, and the host picked none.
     """
     hardware = hardware_of(instance.flavor, instance.image)
-    if hardware.cells is not None and hardware.cells.pinned and place.pins is None:
+    if (
+        hardware.cells is not None
+        and hardware.cells.pinned
+        and not (place.pins and place.pins.cpus)
+    ):
         raise BuildFailed("This host has no CPUs that a server could have for itself.")
     domain = ET.Element("domain", type=place.virt_type)
     add(domain, "name", text=domain_name(instance.uuid))
     add(domain, "uuid", text=instance.uuid)
     _add_metadata(domain, instance)
     memory.add_memory(domain, instance.flavor)
-    cpu.add_vcpus(domain, instance.flavor)
+    cpu.add_vcpus(domain, instance.flavor, place)
     boot.add_system(domain, place, hardware)
     if place.virt_type == "test":
         return ET.tostring(domain, encoding="unicode")
-    memory.add_backing(domain, hardware)
+    memory.add_backing(domain, place, hardware)
     memory.add_placement(domain, place)
     cpu.add_tuning(domain, place, hardware)
     boot.add_sysinfo(domain, instance, place)
@@ -64,6 +68,7 @@ def domain_xml(instance: Instance, place: Place) -> str:
     nics.add_nics(parts, place, hardware)
     devices.add_serial(parts, place, hardware)
     devices.add_screen(parts, place, hardware)
+    devices.add_passed_through(parts, place)
     devices.add_others(parts, hardware)
     return ET.tostring(domain, encoding="unicode")
 

@@ -17,6 +17,7 @@ from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_a
 from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import cards
 from kilonova.compute.libvirt.connection import Connection
+from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
@@ -26,12 +27,12 @@ from kilonova.compute.libvirt.domain_xml import (
     record_of,
     vnc_port,
 )
-from kilonova.compute.libvirt.elements.place import LISTEN, Place
+from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.figures import WANTED, figures
 from kilonova.compute.libvirt.interfaces import Interfaces
-from kilonova.compute.libvirt.node import memory_mb, pci_devices
+from kilonova.compute.libvirt.node import memory_mb
+from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.resizes import Resizes
-from kilonova.compute.libvirt.topology import numa_cells, pci_pools
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
@@ -48,7 +49,7 @@ from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
-from kilonova.core.scheduling import PciPool
+from kilonova.core.pinning import counted, pooled
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
@@ -69,7 +70,8 @@ class LibvirtDriver(Resizes, Interfaces):
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
-        self._pci: tuple[PciPool, ...] | None = None
+        self._door = ConsoleDoor(conf.my_ip)
+        self._parts = GuestParts(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
             self._libvirt.use(self._cards.ensure)
@@ -102,6 +104,7 @@ class LibvirtDriver(Resizes, Interfaces):
             for name in used:
                 used[name] += record.resources.get(name, 0)
         node = NodeName(self._host)
+        free = self._parts.free(connection)
         return NodeReport(
             node=node,
             provider_uuid=provider_uuid(self._host, node),
@@ -122,15 +125,9 @@ class LibvirtDriver(Resizes, Interfaces):
             booted_at=booted_at(),
             servers=servers,
             metrics=self._load.metrics(),
-            pci=self._devices(connection),
-            numa=numa_cells(connection.getCapabilities(), apart),
+            pci=pooled(free.devices),
+            numa=counted(free.cells),
         )
-
-    def _devices(self, connection: Any) -> tuple[PciPool, ...]:
-        """Return the host's PCI devices for guests, read once: which they are changes with its set-up."""
-        if self._pci is None:
-            self._pci = pci_pools([device.XMLDesc() for device in pci_devices(connection)])
-        return self._pci
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``."""
@@ -171,7 +168,7 @@ class LibvirtDriver(Resizes, Interfaces):
         if not self._is_test:
             place = self._disks.place(instance, self._cards.place(instance.uuid, place))
         try:
-            return domain_xml(instance, place)
+            return domain_xml(instance, self._parts.place(connection, instance, place))
         except Malformed as error:
             raise BuildAborted(error.message) from error
 
@@ -183,6 +180,7 @@ class LibvirtDriver(Resizes, Interfaces):
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
+        self._parts.give_back(uuid)
         self._records.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
@@ -283,19 +281,24 @@ class LibvirtDriver(Resizes, Interfaces):
         return self._libvirt.use(measure)
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
-        """See ``Driver``. Guests have a screen over VNC; their serial line goes to a file."""
-        if kind != "novnc" or self._is_test:
+        """See ``Driver``. Guests have a screen over VNC, and a serial line at a socket."""
+        socket = self._disks.console_socket(uuid)
+        kinds = {"novnc"} | ({"serial"} if socket else set())
+        if kind not in kinds or self._is_test:
             self._on(uuid, lambda domain: None)
             raise Invalid(f"Unavailable console type {kind}.")
 
-        def find(connection: Any) -> ConsoleAddress:
+        def find(connection: Any) -> int | None:
             domain = connection.lookupByUUIDString(uuid)
-            port = vnc_port(domain.XMLDesc(0))
-            if port is None:
-                raise WrongState(f"Instance {uuid} does not run, so it has no console.")
-            return ConsoleAddress(host=LISTEN, port=port)
+            return vnc_port(domain.XMLDesc(0))
 
-        return self._libvirt.use(find)
+        port = self._libvirt.use(find)
+        if port is None:
+            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
+        try:
+            return self._door.tell(Inside(port=port) if kind == "novnc" else Inside(path=socket))
+        except OSError as error:
+            raise BuildFailed("This host cannot open its door to consoles.") from error
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -345,6 +348,7 @@ class LibvirtDriver(Resizes, Interfaces):
 
     def close(self) -> None:
         """See ``Driver``."""
+        self._door.close()
         self._cards.close()
         self._libvirt.close()
 

@@ -149,7 +149,7 @@ class ImageCache:
         lock = _lock_of(path)
         try:
             with _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                if path.name in self._backing_files():
+                if path.name in self.in_use():
                     return False
                 LOG.info("Image file %s is evicted: nobody uses it", path.name)
                 path.unlink(missing_ok=True)
@@ -159,14 +159,16 @@ class ImageCache:
             return False
         return True
 
-    def _backing_files(self) -> set[str]:
-        """Return the names of the files, without their directories, that disks here are overlays on.
+    def in_use(self) -> set[str]:
+        """Return the names of the images here that disks are overlays on.
+
+        Only files that QEMU made say so truly: what a raw disk begins with is its guest's word.
 
         Raises:
             OSError: a disk cannot be read, so that nobody knows.
         """
         found = set()
-        for file in self._disks.glob("*/*"):
+        for file in self._disks.glob("*/*.qcow2"):
             if file.parent != self._directory and file.is_file():
                 with contextlib.suppress(FileNotFoundError):
                     found.add(Path(image_files.backing_of(file)).name)

@@ -3,6 +3,7 @@
 Source of the layout: QEMU's "qcow2 Image File Format".
 """
 
+import json
 import struct
 from pathlib import Path
 
@@ -35,10 +36,9 @@ _LONGEST_NAME = 1023
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """What counts of a qcow2 header; ``size`` is the disk's bytes."""
+    """What counts of a qcow2 header."""
 
     backing: str
-    size: int
     is_encrypted: bool
     has_data_file: bool
 
@@ -63,16 +63,17 @@ def check(path: Path, image: Image) -> int:
         raise BuildAborted(f"Image {image.image_id} refers to another file.")
     if header.is_encrypted:
         raise BuildAborted(f"Image {image.image_id} is encrypted.")
-    _try_to_open(path, image)
-    return header.size
+    return _opened(path, image)
 
 
-def _try_to_open(path: Path, image: Image) -> None:
-    """Let QEMU read its tables, under limits: it may be crafted to cost without end."""
+def _opened(path: Path, image: Image) -> int:
+    """Let QEMU read its tables, under limits: it may be crafted to cost without end. Return its size."""
+    command = ("qemu-img", "info", "--output=json", "-f", "qcow2", str(path))
     try:
-        run("qemu-img", "info", "--output=json", "-f", "qcow2", str(path), is_limited=True)
+        found = json.loads(run(*command, is_limited=True))
     except ToolFailed as error:
         raise BuildAborted(f"Image {image.image_id} is no {image.disk_format}.") from error
+    return int(found["virtual-size"])
 
 
 def backing_of(path: Path) -> str:
@@ -98,14 +99,14 @@ def _format_of(head: bytes) -> str:
 def _header_of(head: bytes) -> _Header | None:
     """Return what a qcow2 header says, None if it is none that makes sense."""
     try:
-        version, at, length, _, size, crypt = struct.unpack_from(">IQIIQI", head, 4)
+        version, at, length, _, _, crypt = struct.unpack_from(">IQIIQI", head, 4)
         features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 else 0
     except struct.error:
         return None
     if version not in (2, 3) or length > _LONGEST_NAME:
         return None
     name = head[at : at + length].decode(errors="surrogateescape") if at else ""
-    if at and len(name) != length and not name:
+    if at and not name:
         # Its name is not where names are: it has one nevertheless.
         name = "?"
-    return _Header(name, size, bool(crypt), bool(features & _DATA_FILE))
+    return _Header(name, bool(crypt), bool(features & _DATA_FILE))

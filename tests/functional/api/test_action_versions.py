@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kilonova.api.versions import MAXIMUM
+from kilonova.api.microversions import MAXIMUM
 from kilonova.core.states import VmState
 from tests.functional.api.population import ACTIVE
 from tests.functional.api.test_server_actions import NEWEST, PATH, ActionCase

@@ -28,7 +28,7 @@ ODD_BODIES = (None, [], {}, "text", 5, True, {"\0": 1}, {"a": {"b": ["\0"]}}, {"
 
 
 def _version(route: Route) -> str:
-    return ".".join(str(part) for part in route.until)
+    return ".".join(str(part) for part in route.when.until)
 
 
 class BadInputTest(ApiCase):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kilonova.api import server_tasks
-from kilonova.api.versions import MAXIMUM
+from kilonova.api.microversions import MAXIMUM
 from tests.functional.api.bodies import ACTIONS, BODIES, server
 from tests.functional.api.population import ACTIVE, Populated
 from tests.functional.compute.image_store import ServedImages

@@ -17,7 +17,7 @@ def _shape(path: str) -> str:
 
 
 def _version(route: Route) -> str:
-    return ".".join(str(part) for part in route.until)
+    return ".".join(str(part) for part in route.when.until)
 
 
 class RoutesTest(ApiCase):

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from kilonova.api import server_tasks
+from kilonova.api.microversions import MAXIMUM
 from kilonova.api.server_actions import ACTS
-from kilonova.api.versions import MAXIMUM
 from kilonova.core.errors import BusUnavailable
 from kilonova.core.states import TaskState, VmState
 from kilonova.db import actions, instances

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kilonova.api.versions import MAXIMUM
+from kilonova.api.microversions import MAXIMUM
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.db import build_requests

@@ -8,7 +8,11 @@ from typing import Protocol
 import msgspec
 
 from kilonova.compute.driver import Driver, Guest
-from kilonova.core.errors import BuildFailed, HypervisorUnavailable, NotFound, WrongState
+from kilonova.core.errors import (
+    BuildFailed,
+    HypervisorUnavailable,
+    NotFound,
+)
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
@@ -334,25 +338,6 @@ class EndsByItself(DriverContract):
         self.until("it is heard of", lambda: ended in notes.changes)
         self.assertEqual(PowerState.SHUTDOWN, self.power(server))
         self.driver.start(server.uuid)
-        self.assertEqual(PowerState.RUNNING, self.power(server))
-
-
-class HasScreen(DriverContract):
-    """For hypervisors whose guests have a screen and a kernel that can be interrupted."""
-
-    def test_the_screen_of_a_guest_that_runs_is_at_a_port_and_other_consoles_are_nowhere(
-        self,
-    ) -> None:
-        server = self.spawned(self.server())
-        found = self.driver.console(server.uuid, "novnc")
-        self.assertEqual("127.0.0.1", found.host)
-        self.assertLessEqual(5900, found.port)
-        self.driver.stop(server.uuid, 0, never)
-        self.assertRaises(WrongState, self.driver.console, server.uuid, "novnc")
-
-    def test_a_guest_runs_on_when_its_kernel_was_interrupted(self) -> None:
-        server = self.spawned(self.server())
-        self.driver.crash_dump(server.uuid)
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 

@@ -8,8 +8,9 @@ from kilonova.compute.script import Script, Step, StepName
 from kilonova.core import settings
 from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
-from tests.functional.compute.driver_contract import EndsByItself, GoesAway, HasScreen
+from tests.functional.compute.driver_contract import EndsByItself, GoesAway
 from tests.functional.compute.measured_contract import Measures
+from tests.functional.compute.screen_contract import HasConsoles
 from tests.functional.compute.size_contract import ChangesSize
 from tests.instances import HOST, instance
 
@@ -58,7 +59,9 @@ class FakeWorld:
         self._script.away = False
 
 
-class FakeDriverTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Measures, testtools.TestCase):
+class FakeDriverTest(
+    EndsByItself, GoesAway, HasConsoles, ChangesSize, Measures, testtools.TestCase
+):
     """The contract, on a fake host."""
 
     def world(self) -> FakeWorld:

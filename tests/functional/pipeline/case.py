@@ -21,14 +21,14 @@ from tests.functional.api.answers import Answered, Asked, wrong_with
 MICROVERSION = "2.104"
 
 
-def free_ports() -> tuple[int, int, int, int]:
-    """Return four ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(4)]
+def free_ports() -> tuple[int, int, int, int, int]:
+    """Return five ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(5)]
     try:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
-        a, b, c, d = (one.getsockname()[1] for one in sockets)
-        return a, b, c, d
+        a, b, c, d, e = (one.getsockname()[1] for one in sockets)
+        return a, b, c, d, e
     finally:
         for one in sockets:
             one.close()

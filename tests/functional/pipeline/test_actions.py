@@ -210,7 +210,8 @@ class EveryAction(ActionCase):
         wrong = {"remote_console": {"protocol": "vnc", "type": "serial"}}
         self.assertEqual(400, self.ask("compute", "POST", path, wrong).status_code)
         old = self.do(uuid, {"os-getSerialConsole": {"type": "serial"}}, "2.5").json()["console"]
-        self.assertTrue(old["url"].startswith("ws://127.0.0.1:6083/?token="), old)
+        proxy = f"ws://127.0.0.1:{self.deployment.options.ports[4]}/?token="
+        self.assertTrue(old["url"].startswith(proxy), old)
         self.do(uuid, {"os-stop": None})
         self.assertEqual(409, self.ask("compute", "POST", path, wanted).status_code)
         self.delete(uuid)

@@ -18,12 +18,12 @@ from kilonova.core.vitals import above
 from tests.functional.compute.driver_contract import (
     EndsByItself,
     GoesAway,
-    HasScreen,
     Notes,
     never,
     unmeasured,
 )
 from tests.functional.compute.measured_contract import Measures
+from tests.functional.compute.screen_contract import HasScreen
 from tests.functional.compute.size_contract import ChangesSize
 from tests.integration import services
 from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld

@@ -31,6 +31,8 @@ class LibvirtWorld:
     virt_type = "test"
     console = ""
     copies_begin_with = b""
+    more = ""
+    """What else its configuration says."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -39,7 +41,8 @@ class LibvirtWorld:
         self.directory.chmod(0o755)
         self.instances = self.directory / "instances"
         self.images = ServedImages(self.directory)
-        self.options = _OPTIONS.format(instances=self.instances, uri=uri, virt_type=self.virt_type)
+        options = _OPTIONS.format(instances=self.instances, uri=uri, virt_type=self.virt_type)
+        self.options = options + self.more
         self._file = self.directory / "compute.conf"
         self._file.write_text(self.options)
         # The test driver forgets its domains with its last connection.

@@ -112,9 +112,39 @@ class GoldenTest(testtools.TestCase):
             hw__cpu_sockets="2",
             hw__pmu="no",
         )
-        pins = Pins(cpus={1: 8, 2: 10, 3: 9}, shared=frozenset((0, 1)), cells={0: 1, 1: 0})
-        place = msgspec.structs.replace(PLACE, virt_type="kvm", pins=pins)
+        pins = Pins(
+            cpus={1: 8, 2: 10, 3: 9},
+            shared=frozenset((0, 1)),
+            emulator=frozenset((0, 1)),
+            cells={0: 1, 1: 0},
+            pages={0: 1 << 20, 1: 1 << 20},
+        )
+        devices = ("0000:3b:00.0", "0001:82:1f.7")
+        place = msgspec.structs.replace(PLACE, virt_type="kvm", pins=pins, devices=devices)
         self.assert_golden("numa", domain_xml(server(flavor=flavor), place))
+
+    def test_pages_of_two_sizes_are_told_apart_by_cell(self) -> None:
+        flavor = of_flavor(vcpus=2, memory_mb=2048, hw__numa_nodes="2", hw__mem_page_size="any")
+        pins = Pins(cells={0: 0, 1: 1}, pages={1: 2048})
+        place = msgspec.structs.replace(PLACE, pins=pins)
+        root = ET.fromstring(domain_xml(server(flavor=flavor), place))
+        (page,) = root.findall("memoryBacking/hugepages/page")
+        self.assertEqual({"size": "2048", "unit": "KiB", "nodeset": "1"}, page.attrib)
+
+    def test_qemus_own_threads_run_where_the_vcpus_do_unless_something_is_said(self) -> None:
+        flavor = of_flavor(vcpus=2, hw__cpu_policy="dedicated")
+        for emulator, expected in ((frozenset(), "4,6"), (frozenset({8}), "8")):
+            pins = Pins(cpus={0: 6, 1: 4}, emulator=emulator, cells={0: 0})
+            place = msgspec.structs.replace(PLACE, pins=pins)
+            root = ET.fromstring(domain_xml(server(flavor=flavor), place))
+            self.assertEqual(expected, root.find("cputune/emulatorpin").get("cpuset"))
+            self.assertIsNone(root.find("vcpu").get("cpuset"))
+
+    def test_a_guest_without_cpus_of_its_own_keeps_off_those_of_others(self) -> None:
+        place = msgspec.structs.replace(PLACE, pins=Pins(shared=frozenset({0, 3})))
+        root = ET.fromstring(domain_xml(server(), place))
+        self.assertEqual("0,3", root.find("vcpu").get("cpuset"))
+        self.assertIsNone(root.find("cputune"))
 
     def test_quotas_are_the_hypervisors_to_enforce(self) -> None:
         flavor = of_flavor(

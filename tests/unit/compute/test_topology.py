@@ -3,7 +3,8 @@
 import testtools
 
 from kilonova.compute import machine
-from kilonova.compute.libvirt.topology import numa_cells, pci_pools
+from kilonova.compute.libvirt.topology import devices_for_guests, host_cells
+from kilonova.core.pinning import counted, pooled
 from kilonova.core.scheduling import NumaCell, PciPool
 
 
@@ -44,7 +45,7 @@ class NumaCellsTest(testtools.TestCase):
             ("only single ones", {0, 1, 2}, (5, 0, 3)),
             ("CPUs that are elsewhere", {90}, (8, 0, 0)),
         ):
-            (found,) = numa_cells(capabilities(cell(0, cores)), apart)
+            (found,) = counted(host_cells(capabilities(cell(0, cores)), apart))
             counts = (found.cpus, found.whole_cores, found.single_cpus)
             self.assertEqual((expected, 2), (counts, found.threads_per_core), what)
 
@@ -53,13 +54,13 @@ class NumaCellsTest(testtools.TestCase):
             "<pages unit='KiB' size='4'>524288</pages><pages unit='KiB' size='2048'>1024</pages>"
             "<pages unit='KiB' size='1048576'>0</pages>"
         )
-        (found,) = numa_cells(capabilities(cell(3, ["0"], pages)), set())
+        (found,) = counted(host_cells(capabilities(cell(3, ["0"], pages)), set()))
         self.assertEqual(
             NumaCell(number=3, cpus=1, memory_mb=8192 - 2048, pages={2048: 1024}), found
         )
 
     def test_a_host_without_topology_has_no_cells(self) -> None:
-        self.assertEqual((), numa_cells("<capabilities><host/></capabilities>", set()))
+        self.assertEqual((), host_cells("<capabilities><host/></capabilities>", set()))
 
 
 class PciPoolsTest(testtools.TestCase):
@@ -81,7 +82,7 @@ class PciPoolsTest(testtools.TestCase):
                 PciPool(alias="10de_1db4", free=1, numa_cell=1),
                 PciPool(alias="8086_154d", free=1),
             ),
-            pci_pools(listed),
+            pooled(devices_for_guests(listed)),
         )
 
 

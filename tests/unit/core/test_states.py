@@ -11,6 +11,7 @@ from kilonova.core import states
 from kilonova.core.states import (
     HARD_REBOOT,
     RULES,
+    SOFT_DELETE,
     SOFT_REBOOT,
     Action,
     PowerState,
@@ -70,6 +71,8 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
     Action.SHELVE: (ON_DISK, IDLE),
     Action.SHELVE_OFFLOAD: (frozenset({VmState.SHELVED}), IDLE),
     Action.UNSHELVE: (frozenset({VmState.SHELVED, VmState.SHELVED_OFFLOADED}), IDLE),
+    SOFT_DELETE: (ON_DISK | {VmState.RESCUED, VmState.ERROR}, IDLE),
+    Action.RESTORE: (frozenset({VmState.SOFT_DELETED}), IDLE),
     Action.DELETE: (EVERY, ANY_TASK),
 }
 """Action -> the states in which, and the tasks during which, it is legal."""
@@ -139,6 +142,8 @@ class TransitionsTest(testtools.TestCase):
                 "reboot-soft": "rebooting",
                 "reboot-hard": "rebooting_hard",
                 "delete": "deleting",
+                "delete-soft": "soft-deleting",
+                "restore": "restoring",
                 "pause": "pausing",
                 "unpause": "unpausing",
                 "suspend": "suspending",

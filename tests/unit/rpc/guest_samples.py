@@ -24,6 +24,8 @@ PLAIN_ORDERS = (
     orders.Unrescue(),
     orders.Rebuild(),
     orders.TriggerCrashDump(),
+    orders.SoftDelete(),
+    orders.Restore(),
 )
 """Orders that say no more than what they are."""
 

@@ -23,12 +23,9 @@ from kilonova.core.instance import (
     ActionEvent,
     BlockDevice,
     Fault,
-    FixedAddress,
     InjectedFile,
     Instance,
     KeyPair,
-    Nic,
-    Plug,
     RequestedNetwork,
     Wishes,
 )
@@ -45,6 +42,7 @@ from kilonova.core.scheduling import (
 )
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
+from tests.unit.rpc.network_values import NIC
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -123,32 +121,6 @@ WISHES = Wishes(
     admin_pass="secret",
     files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
     group=GROUP,
-)
-NIC = Nic(
-    network="default",
-    network_id="88888888-8888-4888-8888-888888888888",
-    mac="52:54:c0:00:02:07",
-    address="192.0.2.7",
-    prefix=24,
-    gateway="192.0.2.1",
-    dns="192.0.2.2",
-    mtu=9000,
-    tag="front",
-    port_id="99999999-9999-4999-8999-999999999999",
-    fixed=(
-        FixedAddress(
-            address="192.0.2.7",
-            prefix=24,
-            subnet_id="66666666-6666-4666-8666-666666666666",
-            gateway="192.0.2.1",
-            dns=("192.0.2.2",),
-            floating=("203.0.113.7",),
-        ),
-    ),
-    groups=("web",),
-    plug=Plug(kind="ovs", bridge="br-int", device="tap99999999-99", hybrid=True),
-    is_active=False,
-    is_ours=False,
 )
 INSTANCE = Instance(
     uuid=UUID,

@@ -269,7 +269,7 @@ class OccupiedTest(testtools.TestCase):
         state, count = host(numa=TWO), 0
         topology = numa.wanted(request)
         assert topology is not None
-        while numa.place(topology, state.numa) is not None:
+        while numa.fit(topology, state.numa) is not None:
             state, count = occupied(request, state), count + 1
         # 8 CPUs in each of two cells hold two servers of 3 each.
         self.assertEqual(4, count)

@@ -11,15 +11,17 @@ _EMULATED = "Nehalem"
 """Of what can be emulated, the oldest that today's distributions run on (x86-64-v2)."""
 
 
-def add_vcpus(domain: ET.Element, flavor: Flavor) -> None:
-    """Add the number of VCPUs."""
-    add(domain, "vcpu", text=str(flavor.vcpus))
+def add_vcpus(domain: ET.Element, flavor: Flavor, place: Place) -> None:
+    """Add the number of VCPUs, and where those run that are not pinned."""
+    shared = frozenset[int]() if place.pins is None else place.pins.shared
+    where = {"placement": "static", "cpuset": cpu_list(shared)} if shared else {}
+    add(domain, "vcpu", where, str(flavor.vcpus))
 
 
 def add_tuning(domain: ET.Element, place: Place, hardware: Hardware) -> None:
     """Add the shares of the host's processors, and which of them the VCPUs run on."""
     limits = hardware.limits.cpu
-    pins = place.pins
+    pins = place.pins if place.pins is not None and place.pins.cpus else None
     if not limits and pins is None:
         return
     tuning = add(domain, "cputune")
@@ -30,8 +32,8 @@ def add_tuning(domain: ET.Element, place: Place, hardware: Hardware) -> None:
         return
     for vcpu, cpu in sorted(pins.cpus.items()):
         add(tuning, "vcpupin", {"vcpu": str(vcpu), "cpuset": str(cpu)})
-    used = frozenset(pins.cpus.values())
-    add(tuning, "emulatorpin", {"cpuset": cpu_list(pins.shared or used)})
+    own = pins.emulator or frozenset(pins.cpus.values())
+    add(tuning, "emulatorpin", {"cpuset": cpu_list(own)})
 
 
 def cpu_list(cpus: frozenset[int]) -> str:

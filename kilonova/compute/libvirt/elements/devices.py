@@ -66,3 +66,13 @@ def add_others(devices: ET.Element, hardware: Hardware) -> None:
         channel = add(devices, "channel", {"type": "unix"})
         add(channel, "target", {"type": "virtio", "name": _AGENT})
     add(devices, "memballoon", {"model": "virtio"})
+
+
+def add_passed_through(devices: ET.Element, place: Place) -> None:
+    """Add the host's PCI devices that are the guest's alone; their operator bound them to VFIO's driver."""
+    for address in place.devices:
+        domain, bus, rest = address.split(":")
+        slot, function = rest.split(".")
+        host = add(devices, "hostdev", {"mode": "subsystem", "type": "pci", "managed": "no"})
+        where = {"domain": domain, "bus": bus, "slot": slot, "function": function}
+        add(add(host, "source"), "address", {name: f"0x{n}" for name, n in where.items()})

@@ -16,10 +16,16 @@ def add_memory(domain: ET.Element, flavor: Flavor) -> None:
     add(domain, "memory", {"unit": "MiB"}, str(flavor.memory_mb))
 
 
-def add_backing(domain: ET.Element, hardware: Hardware) -> None:
-    """Add the pages. ``large`` takes the host's usual huge pages, ``any`` leaves the choice to the host."""
+def add_backing(domain: ET.Element, place: Place, hardware: Hardware) -> None:
+    """Add the pages: those that the host picked, or else those that are asked for."""
+    picked = {} if place.pins is None else place.pins.pages
     page = SMALL if hardware.cells is None else hardware.cells.page
-    if page == LARGE:
+    if picked:
+        pages = add(reach(domain, "memoryBacking"), "hugepages")
+        for size in sorted(set(picked.values())):
+            cells = ",".join(str(cell) for cell in sorted(picked) if picked[cell] == size)
+            add(pages, "page", {"size": str(size), "unit": "KiB", "nodeset": cells})
+    elif page == LARGE:
         add(reach(domain, "memoryBacking"), "hugepages")
     elif page not in (SMALL, ANY, _USUAL_PAGE):
         pages = add(reach(domain, "memoryBacking"), "hugepages")

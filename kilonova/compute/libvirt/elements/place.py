@@ -22,11 +22,14 @@ class LocalFile(msgspec.Struct, frozen=True, kw_only=True):
 
 class Pins(msgspec.Struct, frozen=True, kw_only=True):
     """What the host picked for a guest: VCPU -> host CPU for each that is pinned, host CPUs that the
-    others share, and guest cell -> host cell."""
+    others share (empty for any), those that QEMU's own threads run on, guest cell -> host cell, and guest
+    cell -> KiB of its pages where they are huge."""
 
-    cpus: Mapping[int, int]
+    cpus: Mapping[int, int] = {}
     shared: frozenset[int] = frozenset()
+    emulator: frozenset[int] = frozenset()
     cells: Mapping[int, int] = {}
+    pages: Mapping[int, int] = {}
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     paths or None; ``rescue`` is the disk that a rescued guest starts from instead; ``direct`` tells whether
     disks can do without the host's page cache.
     ``console_socket`` is where the serial console can be spoken to, None for nowhere; ``network`` the
-    libvirt network of the cards, and ``nic_filter`` the network filter that keeps them honest.
+    libvirt network of the cards, and ``nic_filter`` the network filter that keeps them honest. ``devices``
+    are addresses of PCI devices that are the guest's alone.
     """
 
     virt_type: str
@@ -52,3 +56,4 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     network: str = ""
     nic_filter: str | None = None
     pins: Pins | None = None
+    devices: tuple[str, ...] = ()

@@ -1,0 +1,16 @@
+"""``kilonova-consoleproxy``."""
+
+import sys
+
+from kilonova.cli.service import configure, required, run
+from kilonova.consoles.proxy import ConsoleProxy
+from kilonova.db.engine import Database
+
+_PROG = "kilonova-consoleproxy"
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    conf = configure(sys.argv[1:], _PROG)
+    connection = required(conf.api_database.connection, "[api_database] connection", _PROG)
+    run(conf, _PROG, lambda: [ConsoleProxy(conf, Database(connection))])

@@ -1,0 +1,1 @@
+"""The proxy through which users reach the consoles of their servers."""
