@@ -16,7 +16,7 @@ from kilonova.http.networks import Networks
 
 LOG = logging.getLogger(__name__)
 
-_CHANGED = frozenset({"network-changed", "network-vif-plugged", "network-vif-unplugged"})
+_CHANGED = "network-changed"
 _DELETED = "network-vif-deleted"
 
 
@@ -37,7 +37,7 @@ class NetworkChanges:
         """Whether an event is to be followed; not if one that says as much waits to be."""
         if event.name == _DELETED:
             return True
-        if event.name not in _CHANGED:
+        if event.name != _CHANGED:
             return False
         with self._lock:
             if event.server_uuid in self._waiting:

@@ -53,6 +53,24 @@ class Boots(NetworkCase):
         self.assertEqual([], self.neutron.ports_of(server["id"]))
         self.assert_nothing_left()
 
+    def test_a_boot_asks_the_network_service_as_little_as_is_written_down(self) -> None:
+        self.neutron.asked.clear()
+        uuid = self.boot()["id"]
+        by_api = [("GET", "/v2.0/networks")] * 2
+        by_host = [
+            ("POST", "/v2.0/ports"),
+            ("GET", "/v2.0/networks"),
+            ("GET", "/v2.0/subnets"),
+            ("GET", "/v2.0/security-groups"),
+            ("GET", "/v2.0/floatingips"),
+        ]
+        asked = [one for one in self.neutron.asked if one != ("GET", "/v2.0/ports")]
+        self.assertEqual(by_api + by_host, asked)
+        self.neutron.asked.clear()
+        self.server(uuid)
+        self.servers()
+        self.assertEqual([], self.neutron.asked)
+
     def test_a_server_without_networks_has_no_port(self) -> None:
         server = self.boot(networks="none")
         self.assertEqual({}, server["addresses"])
