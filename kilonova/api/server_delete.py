@@ -98,8 +98,9 @@ def _delete(asked: Asked, server_id: str) -> None:
     begun = begin(asked, located, Action.DELETE)
     host, cell = begun.now.host, begun.cell_uuid
     build_requests.queue_for_delete(asked.services.api_db, uuid)
-    if host is None and begun.before.task_state == TaskState.UNSHELVING:
-        # Somebody finds a host for it: what he claims is given back by the converger, and then it is gone.
+    if host is None and (begun.now.node or begun.before.task_state == TaskState.UNSHELVING):
+        # It may hold a claim, or somebody finds a host for it and makes one: the converger frees it first.
+        LOG.info("%s: deleting waits for the converger, which frees what it claimed", uuid)
         return
     if host is None:
         # No host has anything of it.

@@ -2,8 +2,9 @@
 
 import sys
 
+from kilonova.cli import checks
 from kilonova.cli.service import configure, run
-from kilonova.compute.service import create_services
+from kilonova.compute.service import ComputeService, create_services
 from kilonova.http import images
 from kilonova.placement import client
 from kilonova.rpc.connect import Buses
@@ -14,8 +15,14 @@ _PROG = "kilonova-compute"
 def main() -> None:
     """Run until SIGTERM."""
     conf = configure(sys.argv[1:], _PROG)
+    placement = client.load(conf)
+
+    def create() -> list[ComputeService]:
+        return create_services(conf, Buses(conf).default(), placement, images.load(conf))
+
     run(
         conf,
         _PROG,
-        lambda: create_services(conf, Buses(conf).default(), client.load(conf), images.load(conf)),
+        create,
+        {"message bus": checks.message_bus(conf), "placement": placement.ping},
     )

@@ -42,7 +42,15 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"kilonova {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     # Imported here: each command pays only for what it uses.
-    from kilonova.cli import bench, explain, instances, plan, simulate, up  # noqa: PLC0415
+    from kilonova.cli import (  # noqa: PLC0415
+        bench,
+        converge,
+        explain,
+        instances,
+        plan,
+        simulate,
+        up,
+    )
 
     _add(commands, "up", "a whole deployment in this process, and its first server", up)
     bench_parser = commands.add_parser("bench", help="measure a running cloud")
@@ -52,6 +60,7 @@ def main() -> None:
     _add_shown(commands, "why a server is where it is, or why no host fits", explain.Explain())
     _add_shown(commands, "whether servers would find a host, and where", plan.Plan())
     _add_shown(commands, "the servers on hosts, and how they are", instances.Instances())
+    _add(commands, "converge", "compare what should be with what is, and mend it", converge)
     options = parser.parse_args()
     try:
         code = options.run(options)

@@ -8,12 +8,11 @@ from pathlib import PurePath
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from kilonova.cli import cell_commands, placement_commands
+from kilonova.cli import cell_commands, placement_commands, status_check
 from kilonova.cli.service import configure
-from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CELL0
-from kilonova.db import cells, hosts
+from kilonova.db import cells
 from kilonova.db.cells import Cell
 from kilonova.db.engine import Database
 from kilonova.db.migrate import Schema, upgrade
@@ -107,33 +106,7 @@ def _create_database(url: str) -> None:
 
 def check_status(conf: cfg.ConfigOpts, _options: argparse.Namespace) -> int:
     """Print what is there and what is missing: 0 all well, 1 something to look at, 2 it cannot work."""
-    worst = 0
-    api_db = cell_commands.api_database(conf)
-    try:
-        known = cells.list_cells(api_db)
-        print("ok    API database")
-    except KilonovaError as error:
-        print(f"FAIL  API database: {error}")
-        return 2
-    if [cell.uuid for cell in known] in ([], [CELL0]):
-        print("FAIL  no cell: kilonova-manage cell create")
-        return 2
-    for cell in known:
-        try:
-            services = hosts.list_services(Database(cell.database_connection))
-        except KilonovaError as error:
-            print(f"FAIL  cell {cell.name}: {error}")
-            worst = 2
-            continue
-        if cell.uuid == CELL0:
-            print(f"ok    cell {cell.name}: its database holds the servers that fit nowhere")
-            continue
-        up = [s for s in services if s.is_up(utcnow(), conf.service_down_time)]
-        good = up and len(up) == len(services)
-        mark = "ok   " if good else "WARN "
-        print(f"{mark} cell {cell.name}: {len(up)} of {len(services)} compute services up")
-        worst = max(worst, 0 if good else 1)
-    return worst
+    return status_check.run(conf, cell_commands.api_database(conf))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from oslo_config import cfg
@@ -13,6 +14,8 @@ from oslo_log import log
 
 from kilonova.core import settings
 from kilonova.core.errors import KilonovaError
+from kilonova.http.health import Check, Health, WithHealth
+from kilonova.http.server import AddressInUse, SocketServer
 
 LOG = logging.getLogger(__name__)
 
@@ -57,8 +60,16 @@ def required(value: str | None, option: str, prog: str) -> str:
     return value
 
 
-def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]) -> None:
-    """Start services and wait for SIGTERM or SIGINT: the first drains and exits 0, a second exits 1."""
+def run(
+    conf: cfg.ConfigOpts,
+    prog: str,
+    create: Callable[[], Sequence[Service]],
+    checks: Mapping[str, Check],
+) -> None:
+    """Start services and wait for SIGTERM or SIGINT: the first drains and exits 0, a second exits 1.
+
+    ``/healthcheck``, of these checks, and ``/metrics`` are on the socket PROG-HOST.sock in ``state_path``.
+    """
     ended = threading.Event()
 
     def finish(_signal: int, _frame: object) -> None:
@@ -78,6 +89,7 @@ def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]
             service.start()
     except KilonovaError as error:
         sys.exit(f"{prog}: {error}")
+    _show_health(conf, prog, checks)
     LOG.info("%s runs", prog)
     while not ended.wait(1.0):
         pass
@@ -91,6 +103,14 @@ def run(conf: cfg.ConfigOpts, prog: str, create: Callable[[], Sequence[Service]]
     LOG.info("%s ends", prog)
     logging.shutdown()
     os._exit(0)
+
+
+def _show_health(conf: cfg.ConfigOpts, prog: str, checks: Mapping[str, Check]) -> None:
+    path = Path(conf.state_path) / f"{prog}-{conf.host}.sock"
+    try:
+        SocketServer(WithHealth(None, Health(checks)), path).start()
+    except AddressInUse as error:
+        LOG.warning("There is no /healthcheck and no /metrics: %s", error)
 
 
 def _reload(conf: cfg.ConfigOpts) -> None:

@@ -110,6 +110,42 @@ class Adoption:
                 LOG.warning("Guest %s is no server of this cell; it is left alone", stranger)
         LOG.info("Adopted %d guests of %d servers", len(known & set(guests)), len(known))
 
+    def look_again(
+        self, guests: Mapping[InstanceUuid, Guest], expected: HostInstances
+    ) -> dict[InstanceUuid, PowerState]:
+        """Remove guests whose servers were deleted, or moved away, while this host did not hear of it.
+
+        What is under way here is left alone: only a guest that is still the one of ``guests`` is removed.
+        Returns the power of those guests of which the cell believes something else.
+
+        Raises:
+            HypervisorUnavailable: the hypervisor does not answer. The rest is for the next look.
+        """
+        for uuid in sorted(frozenset(expected.disowned) & guests.keys()):
+            with self._handlers.turns.turn_if_free(uuid) as free:
+                now = self._driver.guests().get(uuid) if free and guests[uuid].epoch else None
+                if now is not None and now.epoch == guests[uuid].epoch:
+                    LOG.warning("Guest %s is deleted or elsewhere; it is removed", uuid)
+                    self._driver.destroy(uuid)
+        differing = {}
+        for instance in expected.instances:
+            if instance.uuid in expected.moving:
+                continue
+            if instance.task_state in _BUILDING:
+                self._end_if_nobody_builds(instance)
+            guest = guests.get(instance.uuid)
+            power = guest.power if guest else PowerState.NOSTATE
+            if instance.task_state is None and instance.power_state != power:
+                self._reporter.believes(instance.uuid, Told(instance.epoch, instance.power_state))
+                differing[instance.uuid] = power
+        return differing
+
+    def _end_if_nobody_builds(self, instance: Instance) -> None:
+        with self._handlers.turns.turn_if_free(instance.uuid) as free:
+            if free and instance.uuid not in self._driver.guests():
+                LOG.warning("%s is built by nobody", instance.uuid)
+                self._end_build(service_context(), instance)
+
     def _take(self, context: RequestContext, instance: Instance, guest: Guest | None) -> None:
         step = step_for(instance, guest)
         if step is Step.DELETE:
@@ -144,7 +180,7 @@ class Adoption:
     def _end_build(self, context: RequestContext, instance: Instance) -> None:
         self._driver.destroy(instance.uuid)
         self._handlers.wiring.release(instance.uuid)
-        failure = BuildFailure(reason="the host was restarted during the build")
+        failure = BuildFailure(reason="the host was restarted during the build", interrupted=True)
         self._reporter.send(
             InstanceReport(
                 instance_uuid=instance.uuid,

@@ -12,7 +12,7 @@ import msgspec
 from kilonova.core.context import service_context
 from kilonova.core.errors import BuildFailed, KilonovaError, Unavailable
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.report import InstanceReport
+from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
 from kilonova.core.states import PowerState
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import ReportInstances, ReportsTaken
@@ -50,6 +50,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._told: dict[InstanceUuid, Told] = {}
+        self._number = 0
         self._closed = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"report-{host}", daemon=True)
@@ -57,6 +58,11 @@ class Reporter:
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
+
+    def number_from(self, start: int) -> None:
+        """Number reports from here on above all that this host sent before its ``start``-th start."""
+        with self._lock:
+            self._number = max(self._number, start * REPORTS_OF_A_START)
 
     def stop(self, seconds: float) -> None:
         """Send what is queued, for at most ``seconds``; the futures of the rest are cancelled."""
@@ -78,6 +84,9 @@ class Reporter:
             if self._closed:
                 answer.cancel()
                 return answer
+            if self._number:
+                self._number += 1
+                report = msgspec.structs.replace(report, number=self._number)
             self._queue.put((report, answer, self._note(report)))
         return answer
 

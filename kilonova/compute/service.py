@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 
 from oslo_config import cfg
 
@@ -28,6 +29,8 @@ LOG = logging.getLogger(__name__)
 _TIMEOUT = 15.0
 _BEAT_TIMEOUT = 5.0
 """Shorter: a sign of life whose answer was lost with the broker must not keep the next one waiting."""
+_LOOKS_EVERY = 300.0
+"""Seconds between two looks whether every guest is still this host's; the next follows any silence."""
 _FINISHES = 5.0
 """Seconds that builds and actions in hand get when the service ends."""
 
@@ -65,6 +68,7 @@ class ComputeService:
         self._registered: tuple[NodeReport, ...] = ()
         self._sent: tuple[NodeReport, ...] = ()
         self._failing: set[str] = set()
+        self._looked_at = time.monotonic()
 
     def start(self) -> None:
         """Listen; messages wait until the host knows what it should have."""
@@ -92,10 +96,14 @@ class ComputeService:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            if "sign of life" in self._failing:
+                self._looked_at = -_LOOKS_EVERY
             alive = self._attempt("sign of life", self._beat)
             self._handlers.renew()
             if alive and not self._handlers.adopted.is_set():
                 alive = self._attempt("adoption", self._adopt)
+            elif alive and time.monotonic() > self._looked_at + _LOOKS_EVERY:
+                self._attempt("comparison", self._look_again)
             self._stopped.wait(self._interval if alive else 1.0)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> bool:
@@ -139,11 +147,26 @@ class ComputeService:
         others = [k for k in self._registered if k.provider_uuid != node.provider_uuid]
         self._registered = (*others, node) if complete else tuple(others)
 
-    def _adopt(self) -> None:
+    def _list(
+        self, guests: Collection[InstanceUuid] = (), *, starting: bool = False, start: int = 0
+    ) -> HostInstances:
+        message = ListInstances(
+            host=self._host, guests=tuple(guests), starting=starting, start=start
+        )
+        return self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
+
+    def _look_again(self) -> None:
+        """Ask the cell whose the guests are and what it believes of them: it may not have heard all."""
         guests = self._driver.guests()
-        message = ListInstances(host=self._host, guests=tuple(guests))
-        answer = self._bus.call(service_context(), message, HostInstances, timeout=_TIMEOUT)
-        self._adoption.adopt(guests, answer)
+        for uuid, power in self._adoption.look_again(guests, self._list(guests)).items():
+            self._watch.power_changed(uuid, power)
+        self._looked_at = time.monotonic()
+
+    def _adopt(self) -> None:
+        start = self._list(starting=True).start
+        self._reporter.number_from(start)
+        guests = self._driver.guests()
+        self._adoption.adopt(guests, self._list(guests, start=start))
         self._handlers.adopted.set()
 
 

@@ -8,19 +8,17 @@ import msgspec
 from kilonova.conductor import plan
 from kilonova.conductor.cell_moves import CellMoves
 from kilonova.conductor.notices import Notices
+from kilonova.conductor.rebuild import Rebuild
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName
-from kilonova.core.instance import ActionEvent, Instance
 from kilonova.core.report import BuildFailure, InstanceReport, Tried
-from kilonova.core.scheduling import Destination
-from kilonova.db import actions, hosted, hosts, instances, moves, reports
+from kilonova.db import actions, builds, hosted, hosts, instances, moves, reports
 from kilonova.db.engine import Database
-from kilonova.placement.client import Claim, Placement
+from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import (
-    BuildInstance,
     HostInstances,
     ListInstances,
     Ping,
@@ -43,9 +41,9 @@ class CellConductor:
     ) -> None:
         self._cell_db = cell_db
         self._notices = notices or Notices(Silent(), HostName(""))
-        self._bus = bus
         self._placement = placement
         self._moves = CellMoves(cell_db, bus, placement)
+        self._rebuild = Rebuild(cell_db, bus, placement, self._notices)
 
     def ping(self, _context: RequestContext, _message: Ping) -> Taken:
         """Answer, if the database answers."""
@@ -62,6 +60,8 @@ class CellConductor:
 
     def list_instances(self, _context: RequestContext, message: ListInstances) -> HostInstances:
         """Return the servers that a host should have, and the guests that it should not."""
+        if message.start:
+            hosts.begin_start(self._cell_db, message.host, message.start)
         # First, because what begins to move while this is read must not look as if it were nobody's.
         here = instances.of_host(self._cell_db, message.host)
         disowned = hosted.not_on(self._cell_db, message.host, message.guests)
@@ -70,6 +70,7 @@ class CellConductor:
             instances=here,
             disowned=tuple(uuid for uuid in disowned if uuid not in moving),
             moving=moving,
+            start=hosts.count_start(self._cell_db, message.host) if message.starting else 0,
         )
 
     def report_instances(self, context: RequestContext, message: ReportInstances) -> ReportsTaken:
@@ -110,65 +111,26 @@ class CellConductor:
     def _try_next(
         self, context: RequestContext, report: InstanceReport, failure: BuildFailure
     ) -> None:
-        """Give a failed build to the next alternate that still has room, without scheduling again."""
+        """Give a failed build to the next host that still has room, or up, without scheduling again.
+
+        What cannot be done now is left to the converger.
+        """
         LOG.info("%s: build failed: %s", report.instance_uuid, failure.reason)
         instance = instances.get(self._cell_db, report.instance_uuid)
-        if instance is None:
+        if instance is None or instance.epoch != report.epoch:
             return
-        left = list(failure.alternates) if failure.retry else []
-        tries: list[ActionEvent] = []
-        while left:
-            chosen = left.pop(0)
-            tries.append(self._claim(instance, chosen))
-            if tries[-1].result == plan.SUCCESS:
-                self._move(context, report, chosen, (tuple(left), tuple(tries)))
+        destinations = builds.destinations_of(self._cell_db, instance.uuid)
+        candidates = plan.next_hosts(destinations, failure, instance.epoch)
+        try:
+            waiting = self._rebuild.end(instance)
+            if waiting is None:
                 return
-        self._give_up(instance, report, failure, tuple(tries))
-
-    def _claim(self, instance: Instance, chosen: Destination) -> ActionEvent:
-        """Claim another host for a server; return how that ended."""
-        claim = Claim(
-            consumer=instance.uuid,
-            project_id=instance.project_id,
-            user_id=instance.user_id,
-            allocation=chosen.allocation,
-        )
-        began = utcnow()
-        refused = self._placement.claim([claim])
-        return plan.claimed(chosen, began, utcnow(), refused.get(instance.uuid))
-
-    def _move(
-        self,
-        context: RequestContext,
-        report: InstanceReport,
-        chosen: Destination,
-        rest: tuple[tuple[Destination, ...], tuple[ActionEvent, ...]],
-    ) -> None:
-        """Send a build to another host; ``rest`` are the alternates after that, and what was tried."""
-        now = utcnow()
-        alternates, tries = rest
-        to = (chosen.host, chosen.node, chosen.availability_zone)
-        tried = Tried(request_id=report.request_id, events=tries)
-        if not reports.move(self._cell_db, report.instance_uuid, report.epoch, to, now, tried):
-            return
-        instance = instances.get(self._cell_db, report.instance_uuid)
-        if instance is not None:
-            message = BuildInstance(instance=instance, destination=chosen, alternates=alternates)
-            self._bus.cast(context, message, host=chosen.host)
-
-    def _give_up(
-        self,
-        instance: Instance,
-        report: InstanceReport,
-        failure: BuildFailure,
-        tries: tuple[ActionEvent, ...],
-    ) -> None:
-        """Put a server whose build failed for good into ERROR, with every host's reason; free its claim."""
-        # First, because when Placement is away the host reports again, and this is done again.
-        self._placement.free([report.instance_uuid])
-        action = actions.get_action(self._cell_db, report.instance_uuid, report.request_id)
-        events = (*(action.events if action else ()), *tries)
-        fault = plan.gave_up(failure, events, utcnow())
-        tried = Tried(request_id=report.request_id, events=tries)
-        if reports.fail(self._cell_db, report.instance_uuid, report.epoch, fault, tried):
-            self._notices.tell_given_up(instance, report.request_id, fault)
+            started = self._rebuild.start(context, waiting, candidates)
+            if started.destination is None:
+                action = actions.get_action(self._cell_db, instance.uuid, report.request_id)
+                events = (*(action.events if action else ()), *started.tries)
+                fault = plan.gave_up(failure, events, utcnow())
+                tried = Tried(request_id=report.request_id, events=started.tries)
+                self._rebuild.give_up(waiting, fault, tried)
+        except KilonovaError as error:
+            LOG.warning("%s waits for the converger: %s", instance.uuid, error)

@@ -34,7 +34,7 @@ _SCHEDULING_TIMEOUT = 55.0
 
 
 class MoveStarter:
-    """Handles ``StartMove``, in threads of its own."""
+    """Starts moves, in threads of its own."""
 
     def __init__(
         self, conf: cfg.ConfigOpts, collaborators: tuple[Database, Cells, Buses, Placement]
@@ -60,7 +60,7 @@ class MoveStarter:
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def start_move(self, _context: RequestContext, message: StartMove) -> None:
+    def take_note(self, message: StartMove) -> None:
         """Take note of a server to move."""
         self._arrived.put(message)
 

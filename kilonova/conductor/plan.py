@@ -17,7 +17,6 @@ from kilonova.db.build_requests import Outcome, Pending
 from kilonova.db.instances import Placed
 from kilonova.rpc.messages import Destinations
 
-FIRST_EPOCH = 1
 ACCEPTED = "api_accept_request"
 """From when the API took the request on until a conductor took it up."""
 SCHEDULED = "schedule_instances"
@@ -45,8 +44,12 @@ def place(
             name=CLAIMED, started_at=claim.began_at, finished_at=claim.ended_at, result=SUCCESS
         )
         events.append(claimed)
-    instance = at(pending.instance, decision.destination, FIRST_EPOCH, now)
-    return Placed(instance=instance, action=_created(pending, events, now))
+    instance = at(pending.instance, decision.destination, pending.epoch, now)
+    return Placed(
+        instance=instance,
+        action=_created(pending, events, now),
+        destinations=(decision.destination, *decision.alternates),
+    )
 
 
 def refuse(pending: Pending, fault: Fault, began: datetime) -> Placed:
@@ -174,6 +177,30 @@ def gave_up(failure: BuildFailure, events: Iterable[ActionEvent], now: datetime)
         code=500,
         message=message,
         details="\n".join([failure.details, *lines]),
+        created_at=now,
+    )
+
+
+_MOST_BUILDS = 10
+"""Builds of one server after which one that was interrupted does not stay on its host once more: it may be
+what ends the host's service each time."""
+
+
+def next_hosts(
+    destinations: Sequence[Destination], failure: BuildFailure, epoch: int
+) -> tuple[Destination, ...]:
+    """Return where a build that failed on the first of ``destinations`` may be tried, in order."""
+    if not failure.retry:
+        return ()
+    here, others = tuple(destinations[:1]), tuple(destinations[1:])
+    return others + here if failure.interrupted and epoch < _MOST_BUILDS else others
+
+
+def died(now: datetime) -> Fault:
+    """Return the fault of a server whose host died while it was being built."""
+    return Fault(
+        code=500,
+        message="The host died while the server was being built, and no other host is left to try.",
         created_at=now,
     )
 

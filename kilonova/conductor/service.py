@@ -4,8 +4,9 @@ where ``[database]`` is; one process is usually both."""
 from oslo_config import cfg
 
 from kilonova.conductor.cell_conductor import CellConductor
-from kilonova.conductor.converger import Converger
+from kilonova.conductor.converger import Converger, scene_of
 from kilonova.conductor.notices import Notices
+from kilonova.conductor.repairs import Hands
 from kilonova.conductor.super_conductor import SuperConductor
 from kilonova.core.ids import HostName
 from kilonova.db.cell_database import CellDatabase
@@ -39,7 +40,12 @@ class ConductorService:
             self._databases.append(api_db)
             collaborators = (api_db, cells, buses, placement)
             self._super = SuperConductor(conf, collaborators, notices)
-            self._converger = Converger(conf, collaborators, self._super, notices)
+            hands = Hands(
+                drive=self._super.arrive,
+                move=self._super.moves.take_note,
+                run=self._super.tasks.take_note,
+            )
+            self._converger = Converger(conf, scene_of(conf, collaborators, notices, hands))
         if conf.database.connection:
             cell_db = CellDatabase(conf.database.connection, pool_size=_POOL)
             self._databases.append(cell_db)

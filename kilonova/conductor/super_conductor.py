@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -23,7 +23,7 @@ from kilonova.core.errors import DatabaseUnavailable, KilonovaError
 from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.scheduling import Decision
 from kilonova.db import build_requests, instances
-from kilonova.db.build_requests import Pending
+from kilonova.db.build_requests import Outcome, Pending
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.db.instances import Placed
@@ -65,7 +65,6 @@ class SuperConductor:
         self._api_db, self._cells, self._buses, self._placement = collaborators
         self._alternates = conf.scheduler.max_attempts - 1
         self._build_timeout = conf.instance_build_timeout
-        self._token = str(uuid.uuid4())
         self.moves = MoveStarter(conf, collaborators)
         self._arrived: queue.SimpleQueue[InstanceUuid | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -91,16 +90,20 @@ class SuperConductor:
 
     def build_servers(self, _context: RequestContext, message: BuildServers) -> None:
         """Take note of servers to build."""
-        for instance_uuid in message.instance_uuids:
+        self.arrive(message.instance_uuids)
+
+    def arrive(self, uuids: Sequence[InstanceUuid]) -> None:
+        """Have build requests driven, together with whatever else arrives."""
+        for instance_uuid in uuids:
             self._arrived.put(instance_uuid)
 
     def run_task(self, _context: RequestContext, message: RunTask) -> None:
         """Take note of an operator's task."""
-        self.tasks.take_note(message.task_id, message.queue)
+        self.tasks.take_note(message)
 
-    def start_move(self, context: RequestContext, message: StartMove) -> None:
+    def start_move(self, _context: RequestContext, message: StartMove) -> None:
         """Take note of a server to move."""
-        self.moves.start_move(context, message)
+        self.moves.take_note(message)
 
     def _run(self) -> None:
         while (first := self._arrived.get()) is not None:
@@ -128,7 +131,8 @@ class SuperConductor:
             DatabaseUnavailable: nothing was taken, or what was taken is driven again after its lease.
         """
         now = utcnow()
-        pending = build_requests.take(self._api_db, uuids, self._token, now)
+        # Anew each time: a thread that stood still is as much another driver as another conductor is.
+        pending = build_requests.take(self._api_db, uuids, str(uuid.uuid4()), now)
         withdrawn = [p for p in pending if p.withdrawn]
         if withdrawn:
             self._or_give_back(self._clear_away, withdrawn)
@@ -155,7 +159,7 @@ class SuperConductor:
         except KilonovaError as error:
             LOG.warning("%d build requests are given back: %s", len(group), error)
             given_back = [p.instance.uuid for p in group]
-            build_requests.release(self._api_db, given_back, self._token, str(error))
+            build_requests.release(self._api_db, given_back, group[0].driver, str(error))
 
     def _give_up(self, late: Sequence[Pending]) -> None:
         """Put servers that were not placed in time into cell0, with whatever was claimed for them freed."""
@@ -165,7 +169,8 @@ class SuperConductor:
         fault = plan.timed_out(self._build_timeout, now)
         refused = [plan.refuse(p, fault, now) for p in late]
         instances.insert(self._cells.database(CELL0), refused)
-        settled = build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), self._token)
+        owner = late[0].driver
+        settled = build_requests.settle(self._api_db, dict.fromkeys(uuids, CELL0), owner)
         self._notices.tell_refused(r for r in refused if r.instance.uuid in settled.mapped)
 
     def _finish_earlier(
@@ -183,7 +188,7 @@ class SuperConductor:
         found = gather(self._cells, lambda db: instances.known(db, uuids), hosts_only=False)
         earlier = {uuid: cell for cell, here in found.answers.items() for uuid in here}
         if earlier:
-            build_requests.settle(self._api_db, earlier, self._token)
+            build_requests.settle(self._api_db, earlier, redriven[0].driver)
         return frozenset(earlier), found.silent
 
     def _build_alike(self, group: Sequence[Pending], *, silent: frozenset[CellUuid]) -> None:
@@ -192,46 +197,68 @@ class SuperConductor:
         log_under(context)
         by_uuid = {p.instance.uuid: p for p in group}
         message = SelectDestinations(
-            spec=group[0].spec, instance_uuids=tuple(by_uuid), alternates=self._alternates
+            spec=group[0].spec,
+            instance_uuids=tuple(by_uuid),
+            alternates=self._alternates,
+            epochs=tuple(p.epoch for p in group),
         )
         answer = self._buses.default().call(
             context, message, Destinations, timeout=_SCHEDULING_TIMEOUT
         )
         now = utcnow()
+        # Whoever stood still for too long meanwhile must not write where its successor does not look.
+        mine = build_requests.keep(self._api_db, tuple(by_uuid), group[0].driver, now)
         claim = answer.record.stage(CLAIM) if answer.record else None
         placed: defaultdict[CellUuid, list[tuple[Placed, Decision]]] = defaultdict(list)
         for decision in answer.decisions:
             pending = by_uuid[decision.instance_uuid]
             cell = CellUuid(plan.cell_of(decision))
-            if pending.redriven and cell in silent:
+            if pending.instance.uuid not in mine or (pending.redriven and cell in silent):
                 continue
             one = plan.place(pending, decision, began, now, claim)
             placed[cell].append((one, decision))
-            LOG.info("%s goes to %s", decision.instance_uuid, one.instance.host or "no host")
-        written = {cell: here for cell, here in placed.items() if self._write(cell, here)}
-        chosen = {one.instance.uuid: cell for cell, here in written.items() for one, _ in here}
-        decided = plan.outcome(by_uuid, answer, now)
-        settled = build_requests.settle(self._api_db, chosen, self._token, decided)
-        for cell, here in written.items():
-            sent = [(o, d) for o, d in here if o.instance.uuid in settled.mapped]
+            LOG.info("%s goes to %s", pending.instance.uuid, one.instance.host or "no host")
+        self._settle(by_uuid, placed, plan.outcome(by_uuid, answer, now))
+
+    def _settle(
+        self,
+        by_uuid: dict[InstanceUuid, Pending],
+        placed: Mapping[CellUuid, Sequence[tuple[Placed, Decision]]],
+        decided: Outcome | None,
+    ) -> None:
+        """Write servers into their cells, settle their requests, and send those that are ours to hosts."""
+        driver = next(iter(by_uuid.values())).driver
+        written = {cell: self._write(cell, here) for cell, here in placed.items()}
+        chosen = {
+            one.instance.uuid: cell
+            for cell, here in placed.items()
+            if written[cell] is not None
+            for one, _ in here
+        }
+        settled = build_requests.settle(self._api_db, chosen, driver, decided)
+        for cell, here in placed.items():
+            # One that was there already was placed by another, under an epoch of its own.
+            ours = settled.mapped & (written[cell] or frozenset())
+            sent = [(o, d) for o, d in here if o.instance.uuid in ours]
             if cell != CELL0:
                 self._send(cell, sent, by_uuid)
             else:
                 self._notices.tell_refused(one for one, _ in sent)
-        if len(chosen) < len(group):
-            waiting = by_uuid.keys() - chosen.keys()
-            build_requests.release(self._api_db, waiting, self._token, _AWAY)
+        if len(chosen) < len(by_uuid):
+            build_requests.release(self._api_db, by_uuid.keys() - chosen.keys(), driver, _AWAY)
         if settled.lost:
-            self._clear_away([p for p in group if p.instance.uuid in settled.lost])
+            self._clear_away([by_uuid[uuid] for uuid in sorted(settled.lost)])
 
-    def _write(self, cell: CellUuid, here: Sequence[tuple[Placed, Decision]]) -> bool:
-        """Write servers into their cell; False if it does not answer, which is no other cell's concern."""
+    def _write(
+        self, cell: CellUuid, here: Sequence[tuple[Placed, Decision]]
+    ) -> frozenset[InstanceUuid] | None:
+        """Write servers into their cell; return those that were not there, or None if it does not answer,
+        which is no other cell's concern."""
         try:
-            instances.insert(self._cells.database(cell), [one for one, _ in here])
+            return instances.insert(self._cells.database(cell), [one for one, _ in here])
         except DatabaseUnavailable as error:
             LOG.warning("%d build requests are given back, of cell %s: %s", len(here), cell, error)
-            return False
-        return True
+            return None
 
     def _clear_away(self, withdrawn: Sequence[Pending]) -> None:
         """Remove whatever was placed and claimed for servers that their owners deleted meanwhile."""
@@ -239,7 +266,7 @@ class SuperConductor:
         self._placement.free(uuids)
         for cell in self._cells.all():
             instances.remove(self._cells.database(cell.uuid), uuids)
-        build_requests.forget(self._api_db, uuids, self._token)
+        build_requests.forget(self._api_db, uuids, withdrawn[0].driver)
 
     def _send(
         self,

@@ -8,7 +8,6 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import msgspec
 
@@ -26,14 +25,11 @@ from kilonova.db.engine import Database
 from kilonova.db.scatter import gather
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
+from kilonova.rpc.messages import RunTask
 
 LOG = logging.getLogger(__name__)
 
 _WORKERS = {TaskQueue.NORMAL: 2, TaskQueue.URGENT: 1}
-_UNTAKEN = timedelta(seconds=5)
-"""A task that no conductor took for so long is sent on."""
-_SILENT = timedelta(seconds=60)
-"""A worker that said nothing for so long is no more."""
 _LINES = 1000
 """Lines in a part of a result."""
 
@@ -60,24 +56,11 @@ class TaskWorkers:
         for workers in self._workers.values():
             workers.shutdown(wait=True, cancel_futures=True)
 
-    def take_note(self, task_id: str, queue: TaskQueue) -> None:
+    def take_note(self, message: RunTask) -> None:
         """Do a task as soon as a worker of its queue is free."""
-        if task_id not in self._noted and not self._stopped:
-            self._noted.add(task_id)
-            self._workers[queue].submit(self._take, task_id)
-
-    def mend(self) -> None:
-        """Send on what nobody took, end what nobody does any more, and forget what is a day old.
-
-        Raises:
-            DatabaseUnavailable: the API database does not answer.
-        """
-        now = utcnow()
-        reason = "The conductor that did the task has ended."
-        operator_tasks.abandon(self._api_db, now - _SILENT, now, reason)
-        for task in operator_tasks.waiting(self._api_db, now - _UNTAKEN):
-            self.take_note(task.id, task.queue)
-        operator_tasks.prune(self._api_db, now)
+        if message.task_id not in self._noted and not self._stopped:
+            self._noted.add(message.task_id)
+            self._workers[message.queue].submit(self._take, message.task_id)
 
     def _take(self, task_id: str) -> None:
         try:

@@ -17,6 +17,7 @@
     |   |-- WrongState         409  the server's state does not allow the action
     |   |-- ServerLocked       409
     |   |-- GenerationConflict 409  somebody else changed it since it was read
+    |   |-- Fenced             409  somebody else acts for the server by now
     |   |-- DuplicateName      409
     |   |-- InventoryInUse     409
     |   |-- ProviderInUse      409
@@ -176,6 +177,12 @@ class GenerationConflict(Conflict):
 
     code = "generation_conflict"
     retry_helps = True
+
+
+class Fenced(Conflict):
+    """Somebody else acts for the server by now: nothing was done, and nothing should be."""
+
+    code = "fenced"
 
 
 class DuplicateName(Conflict):

@@ -12,17 +12,21 @@ from kilonova.core.scheduling import Destination
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 
+REPORTS_OF_A_START = 1 << 32
+"""A host's ``n``-th start numbers its reports from so many times ``n``."""
+
 
 class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A build that did not succeed on its host.
 
     ``reason`` is fit for the tenant, ``details`` for the operator. With ``retry`` the next of
-    ``alternates`` is tried.
+    ``alternates`` is tried; one that was only ``interrupted`` may go on where it was.
     """
 
     reason: str
     details: str = ""
     retry: bool = True
+    interrupted: bool = False
     alternates: tuple[Destination, ...] = ()
 
 
@@ -41,6 +45,9 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     ``password`` is the administrator's, sealed for the owner's key.
+
+    ``number`` grows with every report of a host, across its restarts: one that comes after a later one
+    changes nothing any more. 0 is none.
     """
 
     instance_uuid: InstanceUuid
@@ -65,6 +72,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: str = ""
     image_id: ImageId | None = None
     move: MoveReport | None = None
+    number: int = 0
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

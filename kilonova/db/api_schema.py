@@ -76,7 +76,8 @@ class ServerGroup(ApiBase):
 class BuildRequest(ApiBase):
     """A server that was accepted and has no cell yet.
 
-    ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet).
+    ``driver`` is the token of the conductor that works on it since ``driven_at`` (empty: nobody yet);
+    ``epoch`` counts how often it was taken.
     One that is ``withdrawn`` is nobody's server any more: its owner deleted it after a conductor had
     begun, and what that left in a cell and in Placement is still to be removed. ``waits_for`` is what stood
     in the way when it was driven last.
@@ -91,6 +92,7 @@ class BuildRequest(ApiBase):
     created_at: Mapped[datetime] = mapped_column(Moment)
     driver: Mapped[str] = mapped_column(Name, default="")
     driven_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    epoch: Mapped[int] = mapped_column(default=0, server_default="0")
     withdrawn: Mapped[bool] = mapped_column(default=False)
     waits_for: Mapped[str | None] = mapped_column(LongText)
     instance: Mapped[bytes] = mapped_column(Json)

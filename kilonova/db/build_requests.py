@@ -41,6 +41,7 @@ _FREE = (
     sa.select(
         _requests.c.instance_uuid,
         _requests.c.driver,
+        _requests.c.epoch,
         _requests.c.request_id,
         _requests.c.withdrawn,
         _requests.c.instance,
@@ -51,7 +52,11 @@ _FREE = (
     .order_by(_requests.c.instance_uuid)
     .with_for_update()
 )
-_TAKE = sa.update(_requests).where(_these)
+_TAKE = sa.update(_requests).where(_these).values(epoch=_requests.c.epoch + 1)
+_KEEP = sa.update(_requests).where(_these, _requests.c.driver == sa.bindparam("b_driver"))
+_KEPT = sa.select(_requests.c.instance_uuid).where(
+    _these, _requests.c.driver == sa.bindparam("b_driver")
+)
 _OWNERS = (
     sa.select(_requests.c.instance_uuid, _requests.c.driver, _requests.c.withdrawn)
     .where(_these)
@@ -71,12 +76,17 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """A build request that a conductor owns. With ``redriven`` somebody began before and may have
-    written the instance into a cell already; one that is ``withdrawn`` is only to be cleared away."""
+    """A build request that a ``driver`` owns, as the ``epoch``-th who took it.
+
+    With ``redriven`` somebody began before and may have written the instance into a cell already; one that
+    is ``withdrawn`` is only to be cleared away.
+    """
 
     instance: Instance
     spec: RequestSpec
     request_id: RequestId
+    epoch: int
+    driver: str
     redriven: bool
     withdrawn: bool = False
 
@@ -162,14 +172,16 @@ def take(
             connection.execute(_TAKE, mine)
         return rows
 
-    return tuple(_pending(row) for row in api_db.write(work))
+    return tuple(_pending(row, driver) for row in api_db.write(work))
 
 
-def _pending(row: Any) -> Pending:
+def _pending(row: Any, driver: str) -> Pending:
     return Pending(
         instance=_decode_instance(row.instance),
         spec=_decode_spec(row.spec),
         request_id=row.request_id,
+        epoch=row.epoch + 1,
+        driver=driver,
         redriven=bool(row.driver),
         withdrawn=row.withdrawn,
     )
@@ -186,6 +198,24 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Keep the decision for some of the servers."""
         kept = [server for server in self.servers if server.instance_uuid in uuids]
         decisions.insert(connection, self.record, kept, self.decided_at)
+
+
+def keep(
+    api_db: Database, uuids: Collection[InstanceUuid], driver: str, now: datetime
+) -> frozenset[InstanceUuid]:
+    """Begin ``LEASE`` anew for build requests that are still the driver's; return which these are.
+
+    Asked before anything is written that another conductor would not find.
+    """
+    mine = {"uuids": list(uuids), "b_driver": driver}
+
+    def work(connection: sa.Connection) -> frozenset[InstanceUuid]:
+        kept = connection.execute(_KEEP, mine | {"driven_at": now}).rowcount
+        if kept == len(uuids):
+            return frozenset(uuids)
+        return frozenset(connection.execute(_KEPT, mine).scalars())
+
+    return api_db.write(work)
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,6 +282,12 @@ def stale(
         .limit(limit)
     )
     return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def exists(api_db: Database, uuid: InstanceUuid) -> bool:
+    """Whether somebody still has to place a server, or to clear away what is left of it."""
+    query = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == uuid)
+    return api_db.query(lambda c: c.execute(query).first()) is not None
 
 
 def withdraw(api_db: Database, uuid: InstanceUuid) -> bool:

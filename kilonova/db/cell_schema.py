@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index
+from sqlalchemy import BigInteger, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from kilonova.db.types import BigId, Json, LongText, Moment, Name, Uuid
@@ -21,6 +21,8 @@ class StoredInstance(CellBase):
     ``task_request`` is the request whose task is under way, ``task_worker`` the token of who does it.
     ``password`` is the administrator's, sealed for the owner's key.
     ``group_uuid`` is the server group in which it was created, until it is deleted.
+    ``destinations`` are, while it is being built, where it is built and where else it may be;
+    ``reported`` is the number of the last report of its host.
     """
 
     __tablename__ = "instances"
@@ -29,6 +31,7 @@ class StoredInstance(CellBase):
         Index("instances_all", "deleted", "created_at", "uuid"),
         Index("instances_host", "host", "deleted"),
         Index("instances_busy", "task_state", "updated_at"),
+        Index("instances_ended", "terminated_at"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -70,6 +73,8 @@ class StoredInstance(CellBase):
     nics: Mapped[bytes | None] = mapped_column(Json)
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
+    destinations: Mapped[bytes | None] = mapped_column(Json)
+    reported: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class InstanceFault(CellBase):
@@ -133,7 +138,10 @@ class StoredEvent(CellBase):
 
 
 class StoredService(CellBase):
-    """A service of this cell; ``last_seen`` is its last sign of life."""
+    """A service of this cell; ``last_seen`` is its last sign of life.
+
+    ``starts`` is the greatest number that a start of it got, ``started`` that of the start which counts.
+    """
 
     __tablename__ = "services"
     __table_args__ = (Index("services_named", "binary", "host", unique=True),)
@@ -149,6 +157,8 @@ class StoredService(CellBase):
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(Moment)
     last_seen: Mapped[datetime | None] = mapped_column(Moment)
+    starts: Mapped[int] = mapped_column(default=0, server_default="0")
+    started: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class ComputeNode(CellBase):

@@ -122,13 +122,23 @@ def waiting(api_db: Database, wanted: DecisionQuery) -> tuple[Waiting, ...]:
     )
 
 
-def prune(api_db: Database, now: datetime, most: int) -> int:
-    """Forget the oldest decisions beyond ``most`` servers', and all older ones than ``LONGEST_KEPT``.
+def old_before(api_db: Database, now: datetime, most: int) -> datetime | None:
+    """Return before when decisions are to be forgotten, or None if there are no such.
 
-    A decision goes whole or stays whole. Returns how many servers' decisions are forgotten.
+    These are the oldest beyond ``most`` servers', and all older ones than ``LONGEST_KEPT``.
     """
     times = sa.select(_decisions.c.created_at).order_by(_decisions.c.created_at.desc())
     last = api_db.query(lambda c: c.execute(times.offset(most).limit(1)).scalar())
     before = max(last or datetime.min, now - LONGEST_KEPT)
+    older = sa.select(_decisions.c.created_at).where(_decisions.c.created_at < before).limit(1)
+    found = api_db.query(lambda c: c.execute(older).first())
+    return None if found is None else before
+
+
+def forget(api_db: Database, before: datetime) -> int:
+    """Forget the decisions that were made before a time; return how many servers' that were.
+
+    A decision goes whole or stays whole.
+    """
     old = sa.delete(_decisions).where(_decisions.c.created_at < before)
     return api_db.write(lambda c: c.execute(old).rowcount)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from kilonova.core.errors import NotFound
 from kilonova.core.host import NodeReport, Service
-from kilonova.core.ids import HostName, ProviderUuid
+from kilonova.core.ids import HostName, NodeName, ProviderUuid
 from kilonova.core.vitals import HostVitals
 from kilonova.db import vitals
 from kilonova.db.cell_schema import ComputeNode, StoredService
@@ -59,6 +59,8 @@ def beat(
                 "enabled": True,
                 "forced_down": False,
                 "version": 1,
+                "starts": 0,
+                "started": 0,
                 "created_at": now,
                 "last_seen": now,
             }
@@ -204,6 +206,47 @@ def list_nodes(cell_db: Database, wanted: NodeQuery = EVERY_NODE) -> tuple[Store
         )
         for row in cell_db.query(lambda c: c.execute(query).all())
     )
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A compute node by its names: its host's, its own and its resource provider's."""
+
+    host: HostName
+    node: NodeName
+    provider_uuid: ProviderUuid
+
+
+def nodes_of(cell_db: Database, host: HostName | None = None) -> tuple[Node, ...]:
+    """Return the compute nodes of a host, or of all, in order of their providers' UUIDs."""
+    columns = (_nodes.c.host, _nodes.c.node, _nodes.c.provider_uuid)
+    query = sa.select(*columns).order_by(_nodes.c.provider_uuid)
+    if host is not None:
+        query = query.where(_nodes.c.host == host)
+    return tuple(Node(*row) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
+def forced_down(cell_db: Database) -> frozenset[HostName]:
+    """Return the compute hosts of which somebody who knows says that they are dead."""
+    return frozenset(s.host for s in list_services(cell_db, binary=COMPUTE) if s.forced_down)
+
+
+def count_start(cell_db: Database, host: HostName) -> int:
+    """Return a number greater than any that a compute host got before; 0 if the host is not known."""
+    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
+    more = sa.update(_services).where(mine).values(starts=_services.c.starts + 1)
+
+    def work(connection: sa.Connection) -> int:
+        connection.execute(more)
+        return connection.execute(sa.select(_services.c.starts).where(mine)).scalar() or 0
+
+    return cell_db.write(work)
+
+
+def begin_start(cell_db: Database, host: HostName, start: int) -> None:
+    """Let nothing count any more that a compute host began under an earlier number than this."""
+    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
+    change = sa.update(_services).where(mine, _services.c.started < start).values(started=start)
+    cell_db.write(lambda c: c.execute(change))
 
 
 def hosts_of(cell_db: Database) -> tuple[HostName, ...]:

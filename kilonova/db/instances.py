@@ -16,6 +16,7 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, ImageId, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance, InstanceAction, Nic, Wishes
+from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.actions import action_rows, event_rows
 from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
@@ -87,7 +88,7 @@ COLUMNS = (
 """What ``instance_of`` reads."""
 
 
-def row_of(instance: Instance) -> dict[str, Any]:
+def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict[str, Any]:
     """Return the columns' values of an instance."""
     row = {name: getattr(instance, name) for name in _PLAIN}
     key_pair, group = instance.wishes.key_pair, instance.wishes.group
@@ -105,6 +106,8 @@ def row_of(instance: Instance) -> dict[str, Any]:
         "builder": "",
         "nics": encode_nics(instance.nics),
         "group_uuid": group.group_uuid if group else None,
+        "destinations": _encode(destinations) if destinations else None,
+        "reported": 0,
         "tags": joined(instance.tags),
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
@@ -146,34 +149,42 @@ def instance_of(row: Any) -> Instance:
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance that goes into a cell, with the action under which it does and, in cell0, the fault."""
+    """An instance that goes into a cell, with the action under which it does and, in cell0, the fault.
+
+    ``destinations`` are where it is built and, after that, where else it may be.
+    """
 
     instance: Instance
     action: InstanceAction
     fault: Fault | None = None
+    destinations: tuple[Destination, ...] = ()
 
 
-def insert(cell_db: Database, placed: Sequence[Placed]) -> None:
+def insert(cell_db: Database, placed: Sequence[Placed]) -> frozenset[InstanceUuid]:
     """Write instances with their ``create`` actions, events and faults, in one transaction.
 
-    An instance that is there already stays as it is, and nothing is written beside it.
+    An instance that is there already stays as it is, and nothing is written beside it. Returns those that
+    were written: who placed the others acts for them.
     """
     try:
         # Almost always none of them is there: then there is nothing to look for first.
         cell_db.write(lambda connection: _insert(connection, placed))
     except exc.IntegrityError:
-        _insert_the_others(cell_db, placed)
+        return _insert_the_others(cell_db, placed)
+    return frozenset(p.instance.uuid for p in placed)
 
 
-def _insert_the_others(cell_db: Database, placed: Sequence[Placed]) -> None:
-    def work(connection: sa.Connection) -> None:
-        _insert(connection, _absent(connection, placed))
+def _insert_the_others(cell_db: Database, placed: Sequence[Placed]) -> frozenset[InstanceUuid]:
+    def work(connection: sa.Connection) -> frozenset[InstanceUuid]:
+        absent = _absent(connection, placed)
+        _insert(connection, absent)
+        return frozenset(p.instance.uuid for p in absent)
 
     try:
-        cell_db.write(work)
+        return cell_db.write(work)
     except exc.IntegrityError:
         # Another wrote some of them between our look and our insert; now we see which.
-        cell_db.write(work)
+        return cell_db.write(work)
 
 
 def _absent(connection: sa.Connection, placed: Sequence[Placed]) -> list[Placed]:
@@ -191,7 +202,7 @@ def known(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[Insta
 
 def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
     rows = (
-        (_INSERT, [row_of(p.instance) for p in placed]),
+        (_INSERT, [row_of(p.instance, p.destinations) for p in placed]),
         (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
         (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
         (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),

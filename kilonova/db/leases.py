@@ -35,6 +35,13 @@ def hold(api_db: Database, name: str, holder: str, now: datetime, length: timede
     return api_db.write(work)
 
 
+def holder_of(api_db: Database, name: str) -> tuple[str, datetime] | None:
+    """Return who holds a lease (empty: nobody) and until when; None if nobody ever did."""
+    query = sa.select(_leases.c.holder, _leases.c.expires_at).where(_leases.c.name == name)
+    row = api_db.query(lambda c: c.execute(query).first())
+    return None if row is None else (row[0], row[1])
+
+
 def let_go(api_db: Database, name: str, holder: str) -> None:
     """Give a lease back, so that the next holder need not wait for its end."""
     mine = sa.and_(_leases.c.name == name, _leases.c.holder == holder)

@@ -48,6 +48,17 @@ def upgrade(database: Database, schema: Schema) -> bool:
     return True
 
 
+def is_newest(database: Database, schema: Schema) -> bool:
+    """Whether a database is at the newest version of a schema.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+    newest = ScriptDirectory.from_config(alembic_config(schema)).get_current_head()
+    with database.read() as connection:
+        return current_version(connection, schema) == newest
+
+
 def current_version(connection: sa.Connection, schema: Schema) -> str | None:
     """Return the version that a schema is at, or None if it is not there."""
     context = MigrationContext.configure(connection, opts={"version_table": version_table(schema)})

@@ -139,13 +139,27 @@ def waiting(api_db: Database, before: datetime) -> tuple[OperatorTask, ...]:
     return tuple(_task(row) for row in api_db.query(lambda c: c.execute(query).all()))
 
 
-def abandon(api_db: Database, before: datetime, now: datetime, reason: str) -> int:
-    """End the tasks whose worker was not heard of since a time, and say why; return how many."""
-    quiet = sa.select(_tasks.c.id).where(
+def quiet(api_db: Database, before: datetime) -> tuple[str, ...]:
+    """Return the tasks that somebody does who was not heard of since a time."""
+    query = sa.select(_tasks.c.id).where(
         _tasks.c.state == Stage.PROCESSING, _tasks.c.seen_at < before
     )
-    ids = api_db.query(lambda c: c.execute(quiet).scalars().all())
-    return sum(_end(api_db, one, (Stage.PROCESSING,), Stage.ERROR, (now, reason)) for one in ids)
+    return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+def abandon(
+    api_db: Database, task_id: str, before: datetime, when_and_why: tuple[datetime, str]
+) -> bool:
+    """End a task whose worker was not heard of since a time, and say why; False if it is not so."""
+    if task_id not in quiet(api_db, before):
+        return False
+    return _end(api_db, task_id, (Stage.PROCESSING,), Stage.ERROR, when_and_why)
+
+
+def has_old(api_db: Database, now: datetime) -> bool:
+    """Whether there are tasks to be forgotten."""
+    old = sa.select(_tasks.c.id).where(_tasks.c.created_at < now - KEPT).limit(1)
+    return api_db.query(lambda c: c.execute(old).first()) is not None
 
 
 def prune(api_db: Database, now: datetime) -> int:

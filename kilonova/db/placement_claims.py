@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import GenerationConflict, NoCapacity, NoSuchProvider
+from kilonova.core.errors import Fenced, GenerationConflict, NoCapacity, NoSuchProvider
 from kilonova.core.ids import ConsumerUuid
 from kilonova.core.scheduling import Allocation
 from kilonova.db.engine import Database
@@ -46,6 +46,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     ``generation`` is what the caller read the consumer with: None for one that must be new, -1 not to
     compare. A project, user or type of None stays what it was.
+
+    ``fence`` orders those who claim for one consumer: whoever comes with a smaller one than was seen, or
+    with the same and for something else, is refused. 0 is not compared.
     """
 
     consumer: ConsumerUuid
@@ -54,6 +57,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     allocation: Allocation
     generation: int | None = -1
     consumer_type: str | None = None
+    fence: int = 0
 
 
 class _Refused(Exception):
@@ -71,6 +75,7 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     consumer_type: str
     generation: int
+    fence: int = 0
 
 
 _NEW = _Held(project_id=NOBODY, user_id=NOBODY, consumer_type="unknown", generation=0)
@@ -83,6 +88,7 @@ def replace_all(database: Database, claims: Sequence[Claim]) -> None:
         NoCapacity: naming the providers and the classes that have no room.
         NoSuchProvider: naming the providers that do not exist.
         GenerationConflict: a consumer is not as the caller read it.
+        Fenced: somebody else has claimed for a consumer under a greater fence, or otherwise under this.
     """
     # Almost always nobody of them holds anything: then there is nothing to read first.
     fresh = all(claim.allocation and claim.generation in (None, -1) for claim in claims)
@@ -120,12 +126,13 @@ def exchange(connection: sa.Connection, claims: Sequence[Claim], *, fresh: bool 
     Raises:
         IntegrityError: SQLAlchemy's; one does, or was made meanwhile.
         NoSuchProvider: as ``replace_all``.
-        GenerationConflict: as ``replace_all``.
+        GenerationConflict, Fenced: as ``replace_all``.
     """
     held = {} if fresh else _lock(connection, [claim.consumer for claim in claims])
+    given = _amounts(connection, held)
     for claim in claims:
         _compare(claim, held.get(claim.consumer))
-    given = _amounts(connection, held)
+        _check_fence(claim, held.get(claim.consumer), given.get(claim.consumer))
     _rewrite_consumers(connection, claims, held)
     claimed = {uuid for claim in claims for uuid in claim.allocation}
     # Who gives all back changes the generation of what it leaves, too.
@@ -164,6 +171,15 @@ def _compare(claim: Claim, held: _Held | None) -> None:
         raise GenerationConflict(
             f"consumer generation conflict - expected {_shown(now)} but got "
             f"{_shown(claim.generation)}"
+        )
+
+
+def _check_fence(claim: Claim, held: _Held | None, given: Allocation | None) -> None:
+    if not claim.fence or held is None or claim.fence > held.fence:
+        return
+    if claim.fence < held.fence or claim.allocation not in ({}, given):
+        raise Fenced(
+            f"Somebody claimed for consumer {claim.consumer} under fence {held.fence} already."
         )
 
 
@@ -240,6 +256,7 @@ def _row(claim: Claim, before: _Held, now: datetime) -> dict[str, Any]:
         "user_id": claim.user_id or before.user_id,
         "consumer_type": claim.consumer_type or before.consumer_type,
         "generation": before.generation + 1,
+        "fence": max(claim.fence, before.fence),
         "updated_at": now,
     }
 

@@ -9,11 +9,19 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from kilonova.core.errors import DatabaseUnavailable, GenerationConflict, NoCapacity, NoSuchProvider
+from kilonova.core.errors import (
+    DatabaseUnavailable,
+    Fenced,
+    GenerationConflict,
+    KilonovaError,
+    NoCapacity,
+    NoSuchProvider,
+)
 from kilonova.core.ids import ConsumerUuid
 from kilonova.db.engine import Database
 from kilonova.db.placement_claims import Claim, replace_all
 
+_REFUSALS = (NoCapacity, NoSuchProvider, GenerationConflict, Fenced)
 _LARGEST_ROUND = 100
 """Entries: more would hold their rows for long, and save nothing."""
 
@@ -45,7 +53,7 @@ class ClaimRounds:
         """Make every consumer hold what its claim says, or change nothing at all.
 
         Raises:
-            NoCapacity, NoSuchProvider, GenerationConflict: as ``placement_claims.replace_all``.
+            NoCapacity, NoSuchProvider, GenerationConflict, Fenced: as ``placement_claims.replace_all``.
             DatabaseUnavailable: the database does not answer.
         """
         entry = _Entry(claims)
@@ -53,7 +61,7 @@ class ClaimRounds:
         if entry.error:
             raise entry.error
 
-    def claim_each(self, claims: Sequence[Claim]) -> dict[ConsumerUuid, str]:
+    def claim_each(self, claims: Sequence[Claim]) -> dict[ConsumerUuid, KilonovaError]:
         """Claim for each consumer by itself; return why those that were refused were.
 
         Claiming the same again changes nothing.
@@ -63,10 +71,10 @@ class ClaimRounds:
         """
         entries = [_Entry([claim]) for claim in claims]
         self._carry_out(entries)
-        refused = {}
+        refused: dict[ConsumerUuid, KilonovaError] = {}
         for entry in entries:
-            if isinstance(entry.error, NoCapacity | NoSuchProvider | GenerationConflict):
-                refused[entry.claims[0].consumer] = str(entry.error)
+            if isinstance(entry.error, _REFUSALS):
+                refused[entry.claims[0].consumer] = entry.error
             elif entry.error:
                 raise entry.error
         return refused

@@ -83,7 +83,7 @@ class Consumer(PlacementBase):
     """Who holds allocations: one server, or one migration.
 
     ``updated_at`` (UTC) is when its allocations were last replaced. ``consumer_type`` is ``unknown`` where
-    the client named none.
+    the client named none. ``fence`` is the greatest that anybody claimed under.
     """
 
     __tablename__ = "consumers"
@@ -95,6 +95,7 @@ class Consumer(PlacementBase):
     consumer_type: Mapped[str] = mapped_column(Name, default="unknown")
     generation: Mapped[int] = mapped_column(default=1)
     updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
+    fence: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class StoredAllocation(PlacementBase):

@@ -1,9 +1,10 @@
 """What compute hosts report of their servers, applied to the cell's database.
 
 One batch of reports is one transaction. A report is refused when its epoch no longer counts or its server
-is being deleted: so a late, repeated or reordered report changes nothing. What is said of a task is refused
-unless that task is under way, and what a guest did by itself while anything is. A build that would break
-its server group's rule does not begin.
+is being deleted. What is said of a task is refused unless that task is under way, and what a guest did by
+itself while anything is. A build that would break its server group's rule does not begin. A report that
+comes again, or after a later one of its host, counts as taken and changes nothing: so late, repeated and
+reordered reports do no harm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,22 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
-from kilonova.core.ids import HostName, InstanceUuid, NodeName
-from kilonova.core.instance import BUILD_EVENT, ActionEvent, Fault
-from kilonova.core.report import InstanceReport, Tried
-from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.core.ids import HostName
+from kilonova.core.instance import BUILD_EVENT, ActionEvent
+from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
+from kilonova.core.states import FOLLOWS_POWER, TaskState, VmState
 from kilonova.db import moves
 from kilonova.db.actions import event_row
-from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
+from kilonova.db.cell_schema import (
+    InstanceFault,
+    StoredAction,
+    StoredEvent,
+    StoredInstance,
+    StoredService,
+)
 from kilonova.db.engine import Database
 from kilonova.db.grouped import Beginnings
+from kilonova.db.hosts import COMPUTE
 from kilonova.db.instances import encode_nics, fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 from kilonova.db.tasks import end_action
@@ -30,6 +38,7 @@ from kilonova.db.tasks import end_action
 _instances = table_of(StoredInstance)
 _events = table_of(StoredEvent)
 _actions = table_of(StoredAction)
+_services = table_of(StoredService)
 
 _task = _instances.c.task_state
 _stays = sa.or_(_task.is_(None), _task != TaskState.DELETING)
@@ -40,13 +49,24 @@ _current = sa.and_(
     _instances.c.deleted.is_(False),
 )
 _GONE = sa.update(_instances).where(_current)
-_CHANGE = _GONE.where(_stays)
-_CHANGE_IDLE = _GONE.where(_task.is_(None), _instances.c.vm_state.in_(FOLLOWS_POWER))
-_CHANGE_TASK = _CHANGE.where(
+_STAYS = _GONE.where(_stays)
+_number = sa.bindparam("b_number", type_=sa.BigInteger)
+_CHANGE = _STAYS.where(_instances.c.reported < _number)
+_CHANGE_IDLE = _CHANGE.where(_task.is_(None), _instances.c.vm_state.in_(FOLLOWS_POWER))
+_TAKEN_BEFORE = sa.select(_instances.c.uuid).where(
+    _current, _stays, _instances.c.reported >= _number
+)
+_CHANGE_TASK = _STAYS.where(
     _instances.c.task_request == sa.bindparam("b_request"),
     sa.or_(_instances.c.task_worker == "", _instances.c.task_worker == sa.bindparam("b_worker")),
+    # Its number is not compared: whoever asks again whether it may begin is to hear the same again.
+).values(reported=sa.case((_instances.c.reported < _number, _number), else_=_instances.c.reported))
+_started = sa.select(_services.c.started).where(
+    _services.c.binary == COMPUTE, _services.c.host == sa.bindparam("b_host")
 )
-_BEGIN = _CHANGE.where(
+_BEGIN = _STAYS.where(
+    # Not by a service that has been started again since: nobody would go on with it.
+    sa.func.coalesce(_started.scalar_subquery(), 0) <= sa.bindparam("b_start"),
     # Not once it has ended: this question may come again long after it was answered.
     _instances.c.vm_state == VmState.BUILDING,
     # The same builder may ask again, because the answer to its first question was lost.
@@ -61,6 +81,10 @@ _FINISH = sa.update(_events).where(
     _events.c.name == sa.bindparam("b_name"),
     _events.c.finished_at.is_(None),
 )
+
+_NUMBERED = (_CHANGE, _CHANGE_IDLE)
+_LAST = (1 << 63) - 1
+"""What a report without a number is compared as: it counts, as ever, whenever it comes."""
 
 _SIMPLE = ("vm_state", "task_state", "power_state", "launched_at", "root_device_name", "password")
 
@@ -124,22 +148,37 @@ def _apply_one(
     }
     if report.nics is not UNSET:
         values["nics"] = encode_nics(report.nics)
+    if report.vm_state is not UNSET:
+        values["destinations"] = None
     values |= {"updated_at": now, "b_uuid": report.instance_uuid, "b_host": host}
     values |= {"b_epoch": report.epoch}
     if report.builder:
         values |= {"begun_epoch": report.epoch, "builder": report.builder}
         values |= {"b_builder": report.builder}
+        values |= {"b_start": (report.number or _LAST) // REPORTS_OF_A_START}
     if report.worker:
         values |= {"task_worker": report.worker, "b_worker": report.worker}
         values |= {"b_request": report.request_id}
     if report.task_state is None:
         values |= {"task_request": None, "task_worker": ""}
-    if not connection.execute(_change_of(report), values).rowcount:
-        return False
+    change = _change_of(report)
+    if change in _NUMBERED:
+        values |= {"b_number": report.number or _LAST}
+        values |= {"reported": report.number} if report.number else {}
+    elif change is _CHANGE_TASK:
+        values |= {"b_number": report.number}
+    if not connection.execute(change, values).rowcount:
+        return change in _NUMBERED and _taken_before(connection, values)
     if report.fault is not None:
         row = fault_row(report.instance_uuid, report.fault)
         connection.execute(sa.insert(table_of(InstanceFault)), [row])
     return True
+
+
+def _taken_before(connection: sa.Connection, values: Mapping[str, Any]) -> bool:
+    names = ("b_uuid", "b_host", "b_epoch", "b_number")
+    known = {name: values[name] for name in names}
+    return connection.execute(_TAKEN_BEFORE, known).first() is not None
 
 
 def _change_of(report: InstanceReport) -> sa.Update:
@@ -177,101 +216,3 @@ def _end(connection: sa.Connection, report: InstanceReport, now: datetime) -> No
     broken = [event.details or event.name for event in report.events if event.result == "Error"]
     failed = report.interrupted or next(iter(broken), None)
     end_action(connection, (report.instance_uuid, report.request_id), now, failed=failed)
-
-
-def move(
-    cell_db: Database,
-    uuid: InstanceUuid,
-    epoch: int,
-    to: tuple[HostName, NodeName, str],
-    now: datetime,
-    tried: Tried | None = None,
-) -> bool:
-    """Give a build to another host (host, node, zone) under the next epoch, noting what was tried.
-
-    False if ``epoch`` no longer counts or the server is being deleted: then nothing may be sent.
-    """
-    host, node, zone = to
-    change = _raise_epoch(
-        uuid,
-        epoch,
-        {
-            "host": host,
-            "node": node,
-            "availability_zone": zone,
-            "nics": None,
-            "vm_state": VmState.BUILDING,
-            "task_state": TaskState.SCHEDULING,
-            "updated_at": now,
-        },
-    )
-
-    def work(connection: sa.Connection) -> bool:
-        if not connection.execute(change).rowcount:
-            return False
-        _note(connection, uuid, tried)
-        return True
-
-    return cell_db.write(work)
-
-
-def _note(connection: sa.Connection, uuid: InstanceUuid, tried: Tried | None) -> None:
-    if tried is not None:
-        rows = [event_row(uuid, tried.request_id, event) for event in tried.events]
-        insert_if_absent(connection, _events, rows, "name")
-
-
-def _raise_epoch(uuid: InstanceUuid, epoch: int, values: Mapping[str, Any]) -> sa.Update:
-    """Return the UPDATE that ends an epoch, if it still counts and the server is not being deleted."""
-    current = sa.and_(_instances.c.uuid == uuid, _instances.c.epoch == epoch)
-    there = _instances.c.deleted.is_(False)
-    return sa.update(_instances).where(current, there, _stays).values(epoch=epoch + 1, **values)
-
-
-def fail(
-    cell_db: Database, uuid: InstanceUuid, epoch: int, fault: Fault, tried: Tried | None = None
-) -> bool:
-    """Put a build that no host could do into ERROR, with no host; False if ``epoch`` no longer counts.
-
-    The epoch is raised, so that nothing of the failed build can change the server again. What was tried is
-    noted, and that the action failed.
-    """
-    change = _raise_epoch(
-        uuid,
-        epoch,
-        {
-            "host": None,
-            "node": None,
-            "nics": None,
-            "vm_state": VmState.ERROR,
-            "task_state": None,
-            "power_state": PowerState.NOSTATE,
-            "updated_at": fault.created_at,
-        },
-    )
-
-    def work(connection: sa.Connection) -> bool:
-        if not connection.execute(change).rowcount:
-            return False
-        connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, fault)])
-        if tried is not None:
-            _note(connection, uuid, tried)
-            connection.execute(_finished(uuid, tried.request_id, fault.message, fault.created_at))
-        return True
-
-    return cell_db.write(work)
-
-
-def finish_action(
-    cell_db: Database, uuid: InstanceUuid, request_id: str, message: str | None, now: datetime
-) -> None:
-    """Note on an action when it was last heard of and, with ``message``, that it failed."""
-    cell_db.write(lambda c: c.execute(_finished(uuid, request_id, message, now)))
-
-
-def _finished(uuid: InstanceUuid, request_id: str, message: str | None, now: datetime) -> sa.Update:
-    return (
-        sa.update(_actions)
-        .where(_actions.c.instance_uuid == uuid, _actions.c.request_id == request_id)
-        .values(updated_at=now, message=message)
-    )

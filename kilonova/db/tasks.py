@@ -86,6 +86,9 @@ def write_differences(connection: sa.Connection, before: Instance, after: Instan
     """Write the columns in which two states of a server differ."""
     old = row_of(before)
     values = {name: value for name, value in row_of(after).items() if value != old[name]}
+    if "host" in values:
+        # Another host numbers its reports by itself.
+        values["reported"] = 0
     if values:
         mine = _instances.c.uuid == before.uuid
         connection.execute(sa.update(_instances).where(mine).values(values))

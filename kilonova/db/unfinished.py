@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
 from kilonova.core.states import TaskState, VmState
 from kilonova.db.cell_schema import StoredInstance
@@ -14,6 +15,12 @@ from kilonova.db.statements import table_of
 
 _instances = table_of(StoredInstance)
 _AT_ONCE = 500
+_BUILDING = (
+    TaskState.SCHEDULING,
+    TaskState.NETWORKING,
+    TaskState.BLOCK_DEVICE_MAPPING,
+    TaskState.SPAWNING,
+)
 
 
 def _find(cell_db: Database, *conditions: sa.ColumnElement[bool]) -> tuple[Instance, ...]:
@@ -43,17 +50,27 @@ def in_task(
     return _find(cell_db, _instances.c.task_state.in_(tasks), _instances.c.updated_at < before)
 
 
-def building_since(cell_db: Database, before: datetime) -> tuple[Instance, ...]:
-    """Return servers that were created before ``before`` and are still building."""
-    building = (
-        TaskState.SCHEDULING,
-        TaskState.NETWORKING,
-        TaskState.BLOCK_DEVICE_MAPPING,
-        TaskState.SPAWNING,
-    )
+def not_freed(cell_db: Database) -> tuple[Instance, ...]:
+    """Return servers that have no host, and may hold a claim on the node where they were."""
+    return _find(cell_db, _instances.c.host.is_(None), _instances.c.node.is_not(None))
+
+
+def begun_on(cell_db: Database, hosts: Collection[HostName]) -> tuple[Instance, ...]:
+    """Return servers whose build one of these hosts began and did not end."""
     return _find(
         cell_db,
-        _instances.c.task_state.in_(building),
+        _instances.c.host.in_(hosts),
+        _instances.c.task_state.in_(_BUILDING),
+        _instances.c.vm_state == VmState.BUILDING,
+        _instances.c.begun_epoch == _instances.c.epoch,
+    )
+
+
+def building_since(cell_db: Database, before: datetime) -> tuple[Instance, ...]:
+    """Return servers that were created before ``before`` and are still building."""
+    return _find(
+        cell_db,
+        _instances.c.task_state.in_(_BUILDING),
         _instances.c.vm_state == VmState.BUILDING,
         _instances.c.created_at < before,
     )

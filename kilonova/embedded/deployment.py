@@ -21,6 +21,7 @@ from kilonova.embedded import identity, images
 from kilonova.embedded.hypervisor import Hypervisor
 from kilonova.embedded.image_files import ImageFiles
 from kilonova.http import images as image_client
+from kilonova.http.health import Health, WithHealth
 from kilonova.http.identity import NoAuth, Wsgi
 from kilonova.http.server import ThreadedServer, check_free
 from kilonova.placement import client
@@ -222,8 +223,8 @@ class Deployment:
             "identity": lambda: _served(
                 identity.create_app(self.accounts, self.options.urls), identity_port
             ),
-            "compute-api": lambda: _served(compute_api.build(conf), compute_port),
-            "placement": lambda: _served(placement_api.build(conf), placement_port),
+            "compute-api": lambda: _served(_with_health(compute_api.build(conf)), compute_port),
+            "placement": lambda: _served(_with_health(placement_api.build(conf)), placement_port),
             "image": lambda: _served(guarded, image_port),
             "consoles": lambda: ConsoleProxy(conf, api_db, consoles),
             "conductor": lambda: ConductorService(conf, buses, placement),
@@ -247,6 +248,10 @@ class _Hosts:
     def stop(self) -> None:
         for service in self._services:
             service.stop()
+
+
+def _with_health(app: Wsgi) -> Wsgi:
+    return WithHealth(app, Health({}))
 
 
 def _served(app: Wsgi, port: int) -> ThreadedServer:

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -115,6 +116,38 @@ def check_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise AddressInUse(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+
+
+class SocketServer:
+    """An application served on a socket in the file system, which only this user can open."""
+
+    def __init__(self, app: Wsgi, path: Path) -> None:
+        self._app = app
+        self._path = path
+        self._server: Any = None
+
+    def start(self) -> None:
+        """Listen, in place of whoever left the socket behind.
+
+        Raises:
+            AddressInUse: it cannot be made, or somebody else listens on it.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.is_socket():
+                self._remove_stale()
+            self._server = create_server(
+                self._app, unix_socket=str(self._path), unix_socket_perms="600", threads=1
+            )
+        except OSError as error:
+            raise AddressInUse(f"Cannot listen on {self._path}: {error}.") from error
+        threading.Thread(target=self._server.run, name="health", daemon=True).start()
+
+    def _remove_stale(self) -> None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(self._path)) == 0:
+                raise AddressInUse(f"Somebody listens on {self._path}.")
+        self._path.unlink()
 
 
 class ThreadedServer:

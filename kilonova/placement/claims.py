@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kilonova.core.errors import MalformedBody
+from kilonova.core.errors import Fenced, MalformedBody
 from kilonova.core.ids import ConsumerUuid
 from kilonova.db import placement_claims
 from kilonova.db.placement_claims import Claim
@@ -17,9 +17,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Its answer: consumer -> why its claim was refused."""
+    """Its answer: consumer -> why its claim was refused; and which of them for their fence."""
 
     refused: dict[ConsumerUuid, str]
+    fenced: tuple[ConsumerUuid, ...] = ()
 
 
 _decode = msgspec.json.Decoder(Claims).decode
@@ -38,4 +39,9 @@ def claim(asked: Asked) -> Answer:
     if body.free:
         placement_claims.free(asked.database, body.free)
     refused = asked.rounds.claim_each(body.claims) if body.claims else {}
-    return Answer(Refused(refused=refused))
+    return Answer(
+        Refused(
+            refused={consumer: str(error) for consumer, error in refused.items()},
+            fenced=tuple(uuid for uuid, error in refused.items() if isinstance(error, Fenced)),
+        )
+    )

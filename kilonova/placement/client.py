@@ -15,6 +15,7 @@ from oslo_config import cfg
 from kilonova.core.candidates import Request
 from kilonova.core.errors import (
     Conflict,
+    Fenced,
     GenerationConflict,
     Invalid,
     InventoryInUse,
@@ -50,13 +51,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server, or a migration, is to hold."""
+    """What one server, or a migration, is to hold; nothing, to give all back.
+
+    ``fence`` orders those who claim for one server: whoever comes with a smaller one than was seen, or with
+    the same and for something else, is refused. 0 is not compared.
+    """
 
     consumer: InstanceUuid
     project_id: str
     user_id: str
     allocation: Allocation
     consumer_type: str = "INSTANCE"
+    fence: int = 0
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +79,7 @@ class _Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Refused(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[InstanceUuid, str]
+    fenced: tuple[InstanceUuid, ...] = ()
 
 
 class _Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +121,14 @@ class Placement:
 
     def __init__(self, http: adapter.Adapter) -> None:
         self._http = http
+
+    def ping(self) -> None:
+        """Ask for nothing but an answer.
+
+        Raises:
+            PlacementUnavailable: there is none.
+        """
+        self._ask("GET", "/resource_classes/VCPU")
 
     def ensure_provider(
         self,
@@ -198,10 +213,13 @@ class Placement:
 
         Raises:
             PlacementUnavailable: no answer; the claims may or may not stand, so ask again.
+            Fenced: somebody else claimed for some of them by now; the other claims stand.
         """
         body = _encode(_Claims(claims=claims, free=free))
-        answer = self._ask("POST", "/kilonova/v1/claims", body)
-        return _decode_refused(answer.content).refused
+        answer = _decode_refused(self._ask("POST", "/kilonova/v1/claims", body).content)
+        if answer.fenced:
+            raise Fenced(answer.refused[answer.fenced[0]])
+        return answer.refused
 
     def free(self, consumers: Sequence[InstanceUuid]) -> None:
         """Give back all that these servers hold. Safe to repeat.
@@ -211,14 +229,15 @@ class Placement:
         """
         self.claim((), free=consumers)
 
-    def held_by(self, consumer: InstanceUuid) -> Allocation:
-        """Return what a server holds.
+    def consumer_type(self, consumer: InstanceUuid) -> str | None:
+        """Return what kind of consumer this is, None if it holds nothing.
 
         Raises:
             PlacementUnavailable: no answer.
         """
-        found = self._ask("GET", f"/allocations/{consumer}").json()["allocations"]
-        return {uuid: entry["resources"] for uuid, entry in found.items()}
+        answer = self._ask("GET", f"/allocations/{consumer}", version=_CONSUMER_TYPES)
+        found: str | None = answer.json().get("consumer_type")
+        return found
 
     def holding(self, consumer: str) -> Holding:
         """Return what a consumer holds, and its generation, for ``exchange``.

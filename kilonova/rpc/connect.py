@@ -10,6 +10,7 @@ from kilonova.rpc.memory import MemoryBus
 from kilonova.rpc.oslo import OsloBus
 
 MEMORY_SCHEME = "memory://"
+_AMQP = 5672
 
 
 class Buses:
@@ -44,6 +45,15 @@ def transport_url(conf: cfg.ConfigOpts) -> str:
     oslo_messaging.TransportURL.parse(conf)  # registers it
     url: str = conf.transport_url
     return url
+
+
+def brokers(conf: cfg.ConfigOpts) -> list[tuple[str, int]]:
+    """Return where the brokers of ``[DEFAULT] transport_url`` listen, as (host, port)."""
+    url = transport_url(conf)
+    if url.startswith(MEMORY_SCHEME):
+        return []
+    hosts = oslo_messaging.TransportURL.parse(conf, url).hosts
+    return [(host.hostname, host.port or _AMQP) for host in hosts if host.hostname]
 
 
 def _open(conf: cfg.ConfigOpts, url: str) -> Bus:

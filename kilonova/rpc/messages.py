@@ -86,7 +86,8 @@ class SelectDestinations(Message, frozen=True, kw_only=True):
     """Choose and claim a host for each of these servers, which are all alike.
 
     A dry run claims nothing: the API asks for one to plan, and a conductor that exchanges what a server
-    holds that moves.
+    holds that moves. ``epochs`` are, in the same order, the builds that it is for: nobody claims for an
+    earlier one after.
     """
 
     topic: ClassVar[Topic] = Topic.SCHEDULER
@@ -94,6 +95,7 @@ class SelectDestinations(Message, frozen=True, kw_only=True):
     instance_uuids: tuple[InstanceUuid, ...]
     alternates: int = 2
     dry_run: bool = False
+    epochs: tuple[int, ...] = ()
 
 
 class Destinations(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,14 +257,17 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListInstances(Message, frozen=True, kw_only=True):
-    """Which servers should this host have? Asked when it starts, before it does anything else.
+    """Which servers should this host have? Asked when it starts, before it does anything else, and later.
 
-    ``guests`` are those that it has.
+    ``guests`` are those that it has. One that is ``starting`` wants the number of its start, with which it
+    asks again: from then on nothing counts that an earlier start of it began.
     """
 
     topic: ClassVar[Topic] = Topic.CELL_CONDUCTOR
     host: HostName
     guests: tuple[InstanceUuid, ...] = ()
+    starting: bool = False
+    start: int = 0
 
 
 class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,12 +275,14 @@ class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
 
     ``disowned`` are those of the asker's guests whose server is deleted, or another host's. Of a guest that
     is in neither list the cell knows nothing. What there is of those that are ``moving`` is their move's
-    affair, which goes on by itself.
+    affair, which goes on by itself. ``start`` is greater each time one is starting: its reports are
+    numbered from there, above all that came before.
     """
 
     instances: tuple[Instance, ...]
     disowned: tuple[InstanceUuid, ...] = ()
     moving: tuple[InstanceUuid, ...] = ()
+    start: int = 0
 
 
 # ---- kilonova-manage -> cell conductor

@@ -9,7 +9,8 @@ from datetime import datetime
 from kilonova.core.clock import utcnow
 from kilonova.core.decision_record import ClaimRound, DecisionRecord, Scored, Stage
 from kilonova.core.ids import InstanceUuid, ProviderUuid
-from kilonova.core.scheduling import Decision, NoHost, RequestSpec
+from kilonova.core.scheduling import Decision, NoHost
+from kilonova.rpc.messages import SelectDestinations
 from kilonova.scheduler.pipeline import Refusals, Sifted
 
 _TOLD = 5
@@ -19,10 +20,12 @@ _TOLD = 5
 class Course:
     """What a selection has come to."""
 
-    def __init__(self, spec: RequestSpec, instances: Sequence[InstanceUuid]) -> None:
-        self._spec = spec
+    def __init__(self, message: SelectDestinations) -> None:
+        self.spec = message.spec
+        self.epochs = dict(zip(message.instance_uuids, message.epochs, strict=False))
+        """The builds that claims are for, where the conductor told."""
         self.decided: dict[InstanceUuid, Decision] = {}
-        self.waiting = list(instances)
+        self.waiting = list(message.instance_uuids)
         self.rounds = 0
         self.wanted: dict[str, int] = {}
         self._claims: list[ClaimRound] = []
@@ -75,7 +78,7 @@ class Course:
             placed=len(self.decided),
             considered=told.considered,
             passed=len(self.sifted.fits),
-            flavor=self._spec.flavor.name,
+            flavor=self.spec.flavor.name,
             wanted=self.wanted,
             refused=told.reasons,
             best=self.best,

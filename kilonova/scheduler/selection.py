@@ -89,6 +89,7 @@ class Selection:
 
         Raises:
             PlacementUnavailable: nothing was decided; what was claimed is claimed again the next time.
+            Fenced: another was asked the same, or for later builds of these servers; nothing was decided.
             HostsUnavailable: no host gives a sign of life, or a cell's hosts were never read, so the
                 request has to wait.
         """
@@ -98,7 +99,7 @@ class Selection:
     def select(self, message: SelectDestinations) -> Selected:
         """Do the same, and tell how it came about."""
         spec = message.spec
-        course = Course(spec, message.instance_uuids)
+        course = Course(message)
         moment = replace(self._moment, now=utcnow(), host_of=self._neighbours.hosts_named_by(spec))
         group = self._neighbours.group_of(spec)
         while course.rounds < _ROUNDS and course.waiting:
@@ -128,7 +129,7 @@ class Selection:
                 course.settle(picked.decisions, None)
                 break
             with course.stage(CLAIM):
-                refused = self._claim(spec, picked.decisions, group)
+                refused = self._claim(course, picked.decisions, group)
             placed = course.settle(picked.decisions, refused)
             self._hosts.occupy(spec, placed)
             # Another look tells those of a group for whom nothing was left that the others were in the way.
@@ -217,16 +218,17 @@ class Selection:
         return fits, len(found) < limit
 
     def _claim(
-        self, spec: RequestSpec, picked: Sequence[Decision], group: GroupMembers | None
+        self, course: Course, picked: Sequence[Decision], group: GroupMembers | None
     ) -> dict[InstanceUuid, str]:
         """Claim the picks that the group has nothing against; return the refused ones with reasons."""
         late = dict.fromkeys(group.choose(picked), _TAKEN_BY_GROUP) if group else {}
         claims = [
             Claim(
                 consumer=decision.instance_uuid,
-                project_id=spec.project_id,
-                user_id=spec.user_id,
+                project_id=course.spec.project_id,
+                user_id=course.spec.user_id,
                 allocation=decision.destination.allocation,
+                fence=course.epochs.get(decision.instance_uuid, 0),
             )
             for decision in picked
             if decision.destination and decision.instance_uuid not in late

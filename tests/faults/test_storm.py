@@ -1,6 +1,7 @@
 """What can never happen, while parts of a deployment go away and messages are lost or come twice.
 
-``KILONOVA_FAULT_SEED`` replays the faults of one seed; how threads fall between them is new each time.
+``tools/test faults --seed N`` replays the faults of one seed; how threads fall between them is new each
+time. The storms of test_seeds.py are the same each time.
 """
 
 import os
@@ -13,7 +14,7 @@ from datetime import timedelta
 import testscenarios
 from testtools.content import text_content
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from kilonova.db import build_requests
 from tests.faults.storm import Storm
 from tests.functional.pipeline.case import PipelineCase
@@ -39,8 +40,8 @@ class StormTest(PipelineCase):
     more = "[quota]\ninstances = 30\ncores = -1\nram = -1\n"
 
     def setUp(self) -> None:
-        for name in ("_UNTOUCHED", "_NOT_BEGUN", "_NOT_DELETED"):
-            self.patch(converger, name, timedelta(seconds=1))
+        for name in ("UNTOUCHED", "NOT_BEGUN", "NOT_DELETED"):
+            self.patch(patience, name, timedelta(seconds=1))
         self.patch(build_requests, "LEASE", timedelta(seconds=3))
         super().setUp()
         self.wire = Wire(self)

@@ -220,6 +220,7 @@ class Deployment:
             **services.keystone().credentials(SERVICE),
         }
         sections: Sections = {
+            "DEFAULT": {"state_path": self.directory / "state"},
             "api": {"auth_strategy": self.auth_strategy},
             "compute_api": {"bind_port": self.compute_port},
             "placement_api": {"bind_port": self.placement_port},

@@ -1,6 +1,8 @@
 """How services live: what they log, what signals do to them."""
 
+import json
 import signal
+import socket
 import time
 
 import requests
@@ -59,6 +61,7 @@ class ServicesTest(BootTest):
         eventually("the server is ACTIVE", 30, lambda: self.statuses() == {"ACTIVE"})
         for name in ("api", "scheduler", "conductor", "fake"):
             self.assertIn(f"{request_id} ", self.log_of(name), name)
+        self.assert_health()
 
         self.assertEqual(202, self.create_server(image, flavor).status_code)
         eventually("a server is being built", 10, lambda: "BUILD" in self.statuses())
@@ -66,6 +69,37 @@ class ServicesTest(BootTest):
         self.deployment.start_service("compute", "fake")
         self.deployment.wait_ready("fake")
         self.assert_everything_ends()
+
+    def assert_health(self) -> None:
+        """Every service tells how it and its dependencies are, and what it counts."""
+        for name in ("api", "placement", "conductor", "scheduler", "fake"):
+            status, body = self.get(name, "/healthcheck")
+            self.assertEqual(200, status, f"{name}: {body}")
+            self.assertEqual({"ok"}, set(json.loads(body)["dependencies"].values()), name)
+            status, body = self.get(name, "/metrics")
+            self.assertEqual(200, status, name)
+        _, counted = self.get("api", "/metrics")
+        self.assertIn('kilonova_http_requests_total{method="POST",status="202"}', counted)
+        _, counted = self.get("conductor", "/metrics")
+        self.assertIn("kilonova_converger_repairs_total", counted)
+
+    def get(self, name: str, path: str) -> tuple[int, str]:
+        """Ask a service over HTTP, or on its socket if it has none."""
+        directory = self.deployment.directory
+        if name in ("api", "placement"):
+            ports = {
+                "api": self.deployment.compute_port,
+                "placement": self.deployment.placement_port,
+            }
+            answer = requests.get(f"http://127.0.0.1:{ports[name]}{path}", timeout=10)
+            return answer.status_code, answer.text
+        (found,) = directory.glob(f"*state/kilonova-{'compute' if name == 'fake' else name}-*.sock")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(found))
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        head, _, body = text.partition("\r\n\r\n")
+        return int(head.split()[1]), body
 
     def reload(self) -> None:
         """Turn on debugging by SIGHUP in every service, without a restart."""

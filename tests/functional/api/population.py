@@ -24,8 +24,8 @@ from kilonova.core.states import PowerState, VmState
 from kilonova.db import actions, build_requests, instances
 from kilonova.db.api_schema import ApiBase, InstanceMapping
 from kilonova.db.build_requests import Accepted
+from kilonova.db.builds import fail, note_freed
 from kilonova.db.cell_schema import CellBase
-from kilonova.db.reports import fail
 from kilonova.db.statements import table_of
 from tests.functional.api.api_case import CELL, ApiCase
 from tests.functional.db import servers
@@ -76,6 +76,7 @@ class Populated(ApiCase):
         build_requests.queue_for_delete(self.api_db, GONE)
         fault = Fault(code=500, message="No valid host was found.", created_at=now, details="all")
         fail(self.cell_db, FAILED, 0, fault)
+        note_freed(self.cell_db, FAILED, 1)
 
     def _admins_things(self) -> None:
         flavor = {"id": "1", "name": "small", "vcpus": 1, "ram": 512, "disk": 1}
@@ -183,7 +184,7 @@ def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
         "metadata": {"colour": "blue"},
         "tags": ("red",),
         "description": "a server",
-        "vm_state": VmState.ACTIVE,
+        "vm_state": VmState.BUILDING if uuid == FAILED else VmState.ACTIVE,
         "task_state": None,
         "power_state": PowerState.RUNNING,
         "host": HostName("h1"),

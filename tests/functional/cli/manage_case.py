@@ -27,20 +27,21 @@ class ManageCase(testtools.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
-        self.configure(
+        self.databases = (
             f"[api_database]\nconnection = {self.url('api')}\n"
             f"[database]\nconnection = {self.url('cell1')}\n"
             f"[placement_database]\nconnection = {self.url('placement')}\n"
         )
+        self.configure(self.databases)
 
     def url(self, name: str) -> str:
         """Return the URL of a database in the directory."""
         return f"sqlite:///{self.directory / name}.db"
 
-    def configure(self, text: str) -> None:
-        """Write the configuration."""
+    def configure(self, text: str, bus: str = "rabbit://nova:sesame@mq:5672/") -> None:
+        """Write the configuration; no broker answers but ``memory://``."""
         path = self.directory / "kilonova.conf"
-        path.write_text("[DEFAULT]\ntransport_url = rabbit://nova:sesame@mq:5672/\n" + text)
+        path.write_text(f"[DEFAULT]\ntransport_url = {bus}\n{text}")
         self.conf = settings.read_config(["--config-file", str(path)], prog="kilonova-manage")
 
     def run_command(self, *words: str) -> tuple[int, str]:

@@ -1,8 +1,13 @@
 """``kilonova-manage`` on databases in a directory: what it does, prints and returns."""
 
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, KilonovaError, NotFound
 from kilonova.core.ids import CELL0
-from kilonova.db import cells
+from kilonova.db import cells, leases
 from kilonova.db.engine import Database
 from tests.functional.cli.manage_case import CELL, ManageCase
 
@@ -74,7 +79,35 @@ class ManageTest(ManageCase):
         self.assertEqual((0, "h2  one\n"), self.run_command("cell", "discover-hosts"))
         self.assertEqual((0, ""), self.run_command("cell", "discover-hosts"))
 
+    def test_the_check_says_that_no_broker_answers_and_that_a_schema_is_old(self) -> None:
+        self._with_cell()
+        self.beat("h1")
+        code, said = self.run_command("status", "check")
+        self.assertEqual(2, code)
+        self.assertIn("FAIL  message bus: No broker takes connections.", said)
+        self.assertNotIn("sesame", said)
+        self.configure(self.databases, bus="memory://")
+        with closing(sqlite3.connect(self.directory / "cell1.db")) as cell:
+            cell.execute("UPDATE cell_schema_version SET version_num = 'cell_0001'")
+            cell.commit()
+        code, said = self.run_command("status", "check")
+        self.assertEqual(2, code)
+        self.assertIn("FAIL  cell one: its schema is not the newest", said)
+
+    def test_the_check_says_that_no_converger_leads_any_more(self) -> None:
+        self.configure(self.databases, bus="memory://")
+        self._with_cell()
+        self.beat("h1")
+        api_db = Database(self.url("api"))
+        leases.hold(api_db, "converger", "one", utcnow(), timedelta(seconds=30))
+        code, said = self.run_command("status", "check")
+        self.assertEqual((0, True), (code, "ok    a converger leads" in said))
+        leases.let_go(api_db, "converger", "one")
+        code, said = self.run_command("status", "check")
+        self.assertEqual((1, True), (code, "WARN  no converger leads" in said))
+
     def test_the_check_says_what_is_missing_and_how_bad_that_is(self) -> None:
+        self.configure(self.databases, bus="memory://")
         self.run_command("db", "sync")
         code, said = self.run_command("status", "check")
         self.assertEqual(2, code)

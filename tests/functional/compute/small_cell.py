@@ -97,7 +97,7 @@ class SmallCell:
         """Make a host's resource provider, as the host does when it starts."""
         self.placement.ensure_provider(node.provider_uuid, node.node, node.inventory, node.traits)
 
-    def place(self, server: Instance) -> Instance:
+    def place(self, server: Instance, *alternates: HostName) -> Instance:
         """Write and claim a server as the super conductor does, and return it."""
         assert server.host is not None
         waiting = msgspec.structs.replace(
@@ -115,26 +115,25 @@ class SmallCell:
             project_id=server.project_id,
             started_at=waiting.created_at,
         )
+        destinations = tuple(destination(waiting, host) for host in (server.host, *alternates))
         claim = Claim(
             consumer=server.uuid,
             project_id=server.project_id,
             user_id=server.user_id,
-            allocation=destination(waiting, server.host).allocation,
+            allocation=destinations[0].allocation,
+            fence=server.epoch,
         )
         refused = self.placement.claim([claim])
         assert not refused, refused
-        instances.insert(self.database, [Placed(instance=waiting, action=action)])
+        placed = Placed(instance=waiting, action=action, destinations=destinations)
+        instances.insert(self.database, [placed])
         return waiting
 
     def build(self, server: Instance, *alternates: HostName) -> Instance:
         """Place a server and tell its host to build it."""
-        waiting = self.place(server)
+        waiting = self.place(server, *alternates)
         assert server.host is not None
-        message = BuildInstance(
-            instance=waiting,
-            destination=destination(waiting, server.host),
-            alternates=tuple(destination(waiting, host) for host in alternates),
-        )
+        message = BuildInstance(instance=waiting, destination=destination(waiting, server.host))
         self.tell(waiting, message)
         return waiting
 
@@ -201,7 +200,7 @@ class SmallCell:
 
     def held(self, server: Instance) -> dict[str, Any]:
         """Return what a server holds in Placement."""
-        return dict(self.placement.held_by(server.uuid))
+        return dict(self.placement.holding(server.uuid).allocation)
 
 
 def _request(server: Instance) -> RequestId:

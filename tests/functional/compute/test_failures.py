@@ -12,7 +12,7 @@ from kilonova.core.ids import HostName
 from kilonova.core.instance import Fault, Instance, Wishes
 from kilonova.core.orders import HardReboot, SoftReboot, Start, Stop
 from kilonova.core.states import Action, PowerState, TaskState, VmState
-from kilonova.db import instances, reports
+from kilonova.db import builds, instances
 from kilonova.rpc.messages import BuildInstance
 from tests.functional.compute.host_case import HostCase
 from tests.functional.compute.small_cell import destination
@@ -79,8 +79,33 @@ class RestartTest(FakeHostCase):
         self.assertIsNotNone(found.launched_at)
         self.assertEqual(Guest(RUNNING, 1), self.guest(server))
 
-    def test_a_build_that_was_interrupted_ends_with_the_reason(self) -> None:
+    def test_a_build_that_was_interrupted_goes_to_its_next_host(self) -> None:
+        server = self.cell.place(instance(), OTHER)
+        self.begin(server)
+        self.serve(self.driver)
+        self.serve(self.other, OTHER)
+        self.until_active(server)
+        self.assertEqual((OTHER, 2), (self.cell.get(server).host, self.cell.get(server).epoch))
+        self.assertEqual((None, Guest(RUNNING, 2)), (self.guest(server), self._elsewhere(server)))
+        self.assertEqual(destination(server, OTHER).allocation, self.cell.held(server))
+
+    def _elsewhere(self, server: Instance) -> Guest | None:
+        return self.guest(server, self.other)
+
+    def test_a_build_that_was_interrupted_and_has_no_other_host_is_built_anew_on_its_own(
+        self,
+    ) -> None:
         server = self.cell.place(instance())
+        self.driver.spawn(server)
+        self.driver.stop(server.uuid, 0, lambda: True)
+        self.begin(server)
+        self.serve(self.driver)
+        self.until_active(server)
+        self.assertEqual(Guest(RUNNING, 2), self.guest(server))
+        self.assertEqual(destination(server, HOST).allocation, self.cell.held(server))
+
+    def test_a_build_that_is_interrupted_again_and_again_ends_with_the_reason(self) -> None:
+        server = self.cell.place(instance(epoch=10))
         self.begin(server)
         self.serve(self.driver)
         self.until_is(server, VmState.ERROR)
@@ -93,8 +118,8 @@ class RestartTest(FakeHostCase):
         self.driver.spawn(msgspec.structs.replace(server, epoch=1))
         self.begin(server)
         self.serve(self.driver)
-        self.until_is(server, VmState.ERROR)
-        self.assertIsNone(self.guest(server))
+        self.until_active(server)
+        self.assertEqual(Guest(RUNNING, 3), self.guest(server))
 
     def test_a_build_that_waits_takes_the_place_of_an_earlier_builds_guest(self) -> None:
         server = instance(epoch=2)
@@ -110,9 +135,11 @@ class RestartTest(FakeHostCase):
         unknown = instance()
         for server in (elsewhere, nowhere, deleted, unknown):
             self.driver.spawn(server)
-        reports.move(self.cell.database, elsewhere.uuid, 1, (OTHER, OTHER, "nova"), utcnow())
+        builds.raise_epoch(self.cell.database, elsewhere.uuid, 1, utcnow())
+        to = [destination(elsewhere, OTHER)]
+        builds.move(self.cell.database, (elsewhere.uuid, 2), to, utcnow())
         fault = Fault(code=500, message="late", created_at=utcnow())
-        reports.fail(self.cell.database, nowhere.uuid, 1, fault)
+        builds.fail(self.cell.database, nowhere.uuid, 1, fault)
         instances.mark_deleted(self.cell.database, [deleted.uuid], utcnow())
         self.serve(self.driver)
         self.assertEqual({unknown.uuid}, set(self.driver.guests()))
@@ -183,7 +210,7 @@ class OnceTest(FakeHostCase):
         server = self.cell.build(instance("slow"))
         self.until_begun(server)
         fault = Fault(code=500, message="late", created_at=utcnow())
-        self.assertTrue(reports.fail(self.cell.database, server.uuid, 1, fault))
+        self.assertTrue(builds.fail(self.cell.database, server.uuid, 1, fault))
         self.until("it was spawned", lambda: self.guest(server) is not None)
         self.until("it is removed", lambda: self.guest(server) is None)
         self.assertEqual(VmState.ERROR, self.cell.get(server).vm_state)

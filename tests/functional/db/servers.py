@@ -4,15 +4,17 @@ import itertools
 from typing import Any
 
 from kilonova.core.ids import (
+    CellUuid,
     HostName,
     InstanceUuid,
     NodeName,
     ProjectId,
+    ProviderUuid,
     RequestId,
     UserId,
 )
 from kilonova.core.instance import Instance, InstanceAction, Wishes
-from kilonova.core.scheduling import RequestSpec
+from kilonova.core.scheduling import Destination, RequestSpec
 from kilonova.core.states import Action
 from kilonova.db.build_requests import Accepted
 from kilonova.db.instances import Placed
@@ -47,6 +49,18 @@ def accepted(count: int, **changed: Any) -> list[Accepted]:
         project_id=servers[0].project_id, user_id=USER, flavor=servers[0].flavor, image=None
     )
     return [Accepted(instance=one, spec=spec, request_id=REQUEST) for one in servers]
+
+
+def destination(host: HostName, zone: str = "z1") -> Destination:
+    """Return a host, with a claim on it."""
+    return Destination(
+        host=host,
+        node=NodeName(f"{host}.example"),
+        cell_uuid=CellUuid("11111111-1111-4111-8111-111111111111"),
+        provider_uuid=ProviderUuid(f"provider-{host}"),
+        availability_zone=zone,
+        allocation={f"provider-{host}": {"VCPU": 1}},
+    )
 
 
 def placed(**changed: Any) -> Placed:

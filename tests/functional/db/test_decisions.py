@@ -80,11 +80,17 @@ class DecisionsTest(ApiDatabaseTest):
         self.assertEqual([5, 5], [len(s) for s in self.found(request_id="req-1", limit=2)])
         self.assertEqual([5, 5], [len(s) for s in self.found(limit=2)])
 
+    def forget(self, now: datetime, most: int) -> int:
+        """Forget what is not to be kept; return of how many servers that was."""
+        before = decisions.old_before(self.db, now, most)
+        return 0 if before is None else decisions.forget(self.db, before)
+
     def test_old_decisions_are_forgotten(self) -> None:
         old = NOW - decisions.LONGEST_KEPT
         self.keep(decided(1), at=old - timedelta(seconds=1))
         self.keep(decided(2), at=old)
-        self.assertEqual(1, decisions.prune(self.db, NOW, 100))
+        self.assertEqual(1, self.forget(NOW, 100))
+        self.assertEqual(None, decisions.old_before(self.db, NOW, 100))
         self.assertEqual([[decided(2)]], self.found())
 
     def test_the_oldest_are_forgotten_beyond_so_many_servers_and_none_in_part(self) -> None:
@@ -93,6 +99,6 @@ class DecisionsTest(ApiDatabaseTest):
             self.keep(*servers, at=NOW + timedelta(minutes=minute))
         later = NOW + timedelta(hours=1)
         for most, left in ((12, 4), (11, 4), (6, 3), (5, 2), (1, 1)):
-            decisions.prune(self.db, later, most)
+            self.forget(later, most)
             sizes = [len(servers) for servers in self.found()]
             self.assertEqual([3] * left, sizes, most)

@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import testscenarios
 
-from kilonova.core.ids import HostName, InstanceUuid, NodeName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Wishes
 from kilonova.core.report import InstanceReport
 from kilonova.core.server_group import GroupRule, Member
 from kilonova.core.states import TaskState, VmState
-from kilonova.db import grouped, instances, reports
+from kilonova.db import builds, grouped, instances, reports
 from kilonova.db.engine import Database
 from kilonova.db.reports import Applied
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase, statements_of
-from tests.functional.db.servers import H1, H2, REQUEST, placed
+from tests.functional.db.servers import H1, H2, REQUEST, destination, placed
 
 load_tests = testscenarios.load_tests_apply_scenarios
 
@@ -138,7 +138,8 @@ class BeginningsTest(GroupedCase):
         first, second, third = self.place(APART, H1, H1, H2)
         self.begin(H1, APART, first)
         self.begin(H2, APART, third)
-        self.assertTrue(reports.move(self.cell, first, 1, (H2, NodeName("n"), "z"), NOW))
+        self.assertTrue(builds.raise_epoch(self.cell, first, 1, NOW))
+        self.assertTrue(builds.move(self.cell, (first, 2), (destination(H2, "z"),), NOW))
         self.assertEqual(Applied(()), self.begin(H1, APART, second))
         self.assertEqual((0,), self.begin(H2, APART, first, epoch=2).refused)
 

@@ -112,21 +112,25 @@ class OperatorTasksTest(DatabaseCase):
 
     def test_a_task_of_a_dead_worker_is_ended_with_a_reason(self) -> None:
         self.taken()
-        self.assertEqual(0, operator_tasks.abandon(self.api, NOW + SECOND, NOW, "why"))
-        after = NOW + 2 * SECOND
-        self.assertEqual(1, operator_tasks.abandon(self.api, after, after, "why"))
+        one, after = self.task.id, NOW + 2 * SECOND
+        self.assertEqual((), operator_tasks.quiet(self.api, NOW + SECOND))
+        self.assertFalse(operator_tasks.abandon(self.api, one, NOW + SECOND, (NOW, "why")))
+        self.assertEqual((one,), operator_tasks.quiet(self.api, after))
+        self.assertTrue(operator_tasks.abandon(self.api, one, after, (after, "why")))
         stored = self.stored()
         self.assertEqual(
             (Stage.ERROR, "why", after), (stored.state, stored.reason, stored.finished_at)
         )
-        self.assertEqual(0, operator_tasks.abandon(self.api, after, after, "why"))
+        self.assertFalse(operator_tasks.abandon(self.api, one, after, (after, "why")))
 
     def test_a_task_and_its_result_are_kept_for_a_day(self) -> None:
         ended = msgspec.structs.replace(self.taken(), state=Stage.DONE, finished_at=NOW)
         operator_tasks.finish(self.api, ended, "w", [b"{}\n"])
         day = timedelta(days=1)
+        self.assertFalse(operator_tasks.has_old(self.api, NOW + day))
         self.assertEqual(0, operator_tasks.prune(self.api, NOW + day))
         self.assertEqual([b"{}\n"], self.lines())
+        self.assertTrue(operator_tasks.has_old(self.api, NOW + day + SECOND))
         self.assertEqual(1, operator_tasks.prune(self.api, NOW + day + SECOND))
         self.assertEqual([], self.lines())
         self.assertIsNone(operator_tasks.get(self.api, self.task.id))

@@ -8,21 +8,21 @@ from typing import Any
 import msgspec
 import testscenarios
 
-from kilonova.core.ids import HostName, InstanceUuid, NodeName, RequestId
+from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance, Nic
-from kilonova.core.report import BuildFailure, InstanceReport
+from kilonova.core.report import BuildFailure, InstanceReport, Tried
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.db import actions, instances, reports
+from kilonova.db import actions, builds, instances, reports
 from kilonova.db.actions import ActionQuery
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase, statements_of
-from tests.functional.db.servers import H1, H2, REQUEST, placed
+from tests.functional.db.servers import H1, H2, REQUEST, destination, placed
 
 load_tests = testscenarios.load_tests_apply_scenarios
 
 LATER = NOW + timedelta(seconds=5)
 BUILD = "compute__do_build_and_run_instance"
-TO = (H2, NodeName("h2.example"), "z2")
+TO = (destination(H2, "z2"), destination(H1, "z1"))
 FAULT = Fault(code=500, message="no luck", created_at=LATER, details="at h1")
 
 
@@ -145,7 +145,8 @@ class ApplyTest(ReportsCase):
         self.apply(self.report(nics=()))
         self.assertEqual((), self.instance().nics)
         self.apply(self.report(nics=(card,)))
-        self.assertTrue(reports.move(self.cell, self.uuid, 1, TO, LATER))
+        self.assertTrue(builds.raise_epoch(self.cell, self.uuid, 1, LATER))
+        self.assertTrue(builds.move(self.cell, (self.uuid, 2), TO, LATER))
         self.assertEqual((), self.instance().nics)
 
     def test_a_build_begins_once_whoever_else_is_told_to_begin_it(self) -> None:
@@ -170,7 +171,8 @@ class ApplyTest(ReportsCase):
             self.assertEqual(1, sum(threads.map(begin, range(8))))
 
     def test_a_report_under_another_epoch_changes_nothing(self) -> None:
-        self.assertTrue(reports.move(self.cell, self.uuid, 1, TO, NOW))
+        self.assertTrue(builds.raise_epoch(self.cell, self.uuid, 1, NOW))
+        self.assertTrue(builds.move(self.cell, (self.uuid, 2), TO, NOW))
         for epoch in (0, 1, 3):
             self.assert_refused(self.begins(epoch=epoch), self.succeeded(epoch=epoch), host=H2)
             self.assert_refused(self.report(epoch=epoch, fault=FAULT, gone=True), host=H2)
@@ -255,7 +257,9 @@ class MoveAndFailTest(ReportsCase):
 
     def test_a_moved_build_is_on_its_new_host_under_the_next_epoch(self) -> None:
         self.apply(self.begins())
-        self.assertTrue(reports.move(self.cell, self.uuid, 1, TO, LATER))
+        self.assertTrue(builds.raise_epoch(self.cell, self.uuid, 1, LATER))
+        self.assertTrue(builds.move(self.cell, (self.uuid, 2), TO, LATER))
+        self.assertEqual(TO, builds.destinations_of(self.cell, self.uuid))
         moved = self.instance()
         self.assertEqual(
             ("h2", "h2.example", "z2", 2, VmState.BUILDING, TaskState.SCHEDULING, LATER),
@@ -272,20 +276,33 @@ class MoveAndFailTest(ReportsCase):
         self.assert_refused(self.succeeded())
         self.assertEqual((), self.apply(self.begins("new", epoch=2), host=H2))
 
-    def test_a_build_moves_once_from_each_epoch(self) -> None:
-        def move(_number: int) -> bool:
-            return reports.move(self.cell, self.uuid, 1, TO, LATER)
+    def test_each_epoch_ends_once(self) -> None:
+        def end(_number: int) -> bool:
+            return builds.raise_epoch(self.cell, self.uuid, 1, LATER)
 
         with ThreadPoolExecutor(8) as threads:
-            self.assertEqual(1, sum(threads.map(move, range(8))))
+            self.assertEqual(1, sum(threads.map(end, range(8))))
         self.assertEqual(2, self.instance().epoch)
+
+    def test_a_build_that_its_host_began_does_not_end_as_one_that_was_not_begun(self) -> None:
+        self.apply(self.begins())
+        self.assertFalse(builds.raise_epoch(self.cell, self.uuid, 1, LATER, unbegun=True))
+        self.assertTrue(builds.raise_epoch(self.cell, self.uuid, 1, LATER))
+
+    def test_a_build_that_is_done_neither_ends_nor_moves_nor_fails(self) -> None:
+        self.apply(self.begins(), self.succeeded())
+        before = self.picture()
+        self.assertFalse(builds.raise_epoch(self.cell, self.uuid, 1, LATER))
+        self.assertFalse(builds.move(self.cell, (self.uuid, 1), TO, LATER))
+        self.assertFalse(builds.fail(self.cell, self.uuid, 1, FAULT))
+        self.assertEqual(before, self.picture())
 
     def test_a_failed_build_is_in_error_without_a_host_and_hears_nothing_more(self) -> None:
         self.apply(self.begins())
-        self.assertTrue(reports.fail(self.cell, self.uuid, 1, FAULT))
+        self.assertTrue(builds.fail(self.cell, self.uuid, 1, FAULT))
         failed = self.instance()
         self.assertEqual(
-            (VmState.ERROR, None, None, None, PowerState.NOSTATE, 2),
+            (VmState.ERROR, None, None, "h1.example", PowerState.NOSTATE, 2),
             (
                 failed.vm_state,
                 failed.task_state,
@@ -297,12 +314,14 @@ class MoveAndFailTest(ReportsCase):
         )
         self.assertEqual({self.uuid: FAULT}, instances.newest_faults(self.cell, [self.uuid]))
         self.assert_refused(self.begins("late"), self.succeeded())
+        builds.note_freed(self.cell, self.uuid, 2)
+        self.assertEqual(None, self.instance().node)
 
     def test_a_build_fails_once(self) -> None:
-        self.assertTrue(reports.fail(self.cell, self.uuid, 1, FAULT))
+        self.assertTrue(builds.fail(self.cell, self.uuid, 1, FAULT))
         before = self.picture()
         other = msgspec.structs.replace(FAULT, message="again")
-        self.assertFalse(reports.fail(self.cell, self.uuid, 1, other))
+        self.assertFalse(builds.fail(self.cell, self.uuid, 1, other))
         self.assertEqual(before, self.picture())
 
     def test_a_server_that_is_being_deleted_or_is_gone_neither_moves_nor_fails(self) -> None:
@@ -315,14 +334,15 @@ class MoveAndFailTest(ReportsCase):
         for happened in (deleting, deleted):
             happened()
             before = self.picture()
-            self.assertFalse(reports.move(self.cell, self.uuid, 1, TO, LATER))
-            self.assertFalse(reports.fail(self.cell, self.uuid, 1, FAULT))
+            self.assertFalse(builds.raise_epoch(self.cell, self.uuid, 1, LATER))
+            self.assertFalse(builds.move(self.cell, (self.uuid, 1), TO, LATER))
+            self.assertFalse(builds.fail(self.cell, self.uuid, 1, FAULT))
             self.assertEqual(before, self.picture())
 
-    def test_a_move_and_a_failure_at_once_have_one_winner(self) -> None:
+    def test_an_end_and_a_failure_at_once_have_one_winner(self) -> None:
         steps: tuple[Callable[[InstanceUuid], bool], ...] = (
-            lambda uuid: reports.move(self.cell, uuid, 1, TO, LATER),
-            lambda uuid: reports.fail(self.cell, uuid, 1, FAULT),
+            lambda uuid: builds.raise_epoch(self.cell, uuid, 1, LATER),
+            lambda uuid: builds.fail(self.cell, uuid, 1, FAULT),
         )
         uuids = [self.place() for _ in range(6)]
         with ThreadPoolExecutor(8) as threads:
@@ -330,8 +350,9 @@ class MoveAndFailTest(ReportsCase):
         self.assertEqual([1] * 6, [won[2 * n] + won[2 * n + 1] for n in range(6)])
 
     def test_a_failed_action_says_so(self) -> None:
-        reports.finish_action(self.cell, self.uuid, REQUEST, "Error", LATER)
+        tried = Tried(request_id=REQUEST, events=(ActionEvent(name="a try", started_at=NOW),))
+        self.assertTrue(builds.fail(self.cell, self.uuid, 1, FAULT, tried))
         (action,) = actions.list_actions(self.cell, self.uuid, ActionQuery())
         self.assertEqual(
-            ("create", "Error", LATER), (action.action, action.message, action.updated_at)
+            ("create", FAULT.message, LATER), (action.action, action.message, action.updated_at)
         )

@@ -10,7 +10,7 @@ from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
-from kilonova.db import instances, reports, unfinished
+from kilonova.db import builds, instances, reports, unfinished
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase
 from tests.functional.db.servers import H1, REQUEST, placed
@@ -56,7 +56,7 @@ class UnfinishedTest(DatabaseCase):
         moved = self._place()
         self._begin(moved, TaskState.SCHEDULING)
         self.assertEqual([], self._uuids(unfinished.never_begun(self.cell, LIMIT)))
-        reports.move(self.cell, moved, 1, (H1, "h1.example", "nova"), OLD)  # type: ignore[arg-type]
+        builds.raise_epoch(self.cell, moved, 1, OLD)
         (found,) = unfinished.never_begun(self.cell, LIMIT)
         self.assertEqual((moved, 2), (found.uuid, found.epoch))
 

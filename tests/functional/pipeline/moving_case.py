@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from kilonova.conductor import converger, move_repairs
+from kilonova.conductor import patience
 from kilonova.db import build_requests, moves
 from tests.functional.pipeline.case import PipelineCase
 from tests.functional.pipeline.wire import Outage, Wire
@@ -19,9 +19,9 @@ class MovingCase(PipelineCase):
     hosts = 3
 
     def setUp(self) -> None:
-        for name in ("_UNTOUCHED", "_NOT_BEGUN", "_NOT_DELETED"):
-            self.patch(converger, name, timedelta(seconds=0.5))
-        self.patch(move_repairs, "STANDS_STILL", timedelta(seconds=0.5))
+        for name in ("UNTOUCHED", "NOT_BEGUN", "NOT_DELETED"):
+            self.patch(patience, name, timedelta(seconds=0.5))
+        self.patch(patience, "STANDS_STILL", timedelta(seconds=0.5))
         self.patch(build_requests, "LEASE", timedelta(seconds=3))
         self.patch(moves, "LEASE", timedelta(seconds=3))
         super().setUp()

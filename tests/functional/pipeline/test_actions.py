@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from tests.functional.pipeline.case import PipelineCase
 
 
@@ -322,7 +322,7 @@ class DeadHost(ActionCase):
     script = [{"step": "stop", "server": "vm", "seconds": 20.0}]
 
     def test_what_a_dead_host_was_told_is_over_with_a_reason(self) -> None:
-        self.patch(converger, "_NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=1))
         uuid = self.boot()
         self.deployment.stop_part("compute")
         self.do(uuid, {"rebuild": {"imageRef": self.image}})
@@ -333,8 +333,8 @@ class DeadHost(ActionCase):
         self.assertEqual(("rebuild", "Error"), (listed[0]["action"], listed[0]["message"]))
 
     def test_what_a_living_host_says_nothing_of_is_over_after_a_while(self) -> None:
-        self.patch(converger, "_NOT_DONE", timedelta(seconds=2))
-        self.patch(converger, "_NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        self.patch(patience, "NOT_DONE", timedelta(seconds=2))
+        self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=1))
         uuid = self.boot()
         self.do(uuid, {"os-stop": None})
         self.assertEqual("ACTIVE", self.server(uuid)["status"])

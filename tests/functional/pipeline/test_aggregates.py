@@ -1,8 +1,9 @@
 """Host aggregates and zones through every service: Placement has them, and servers go where they say."""
 
+from datetime import timedelta
 from typing import Any
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from tests.functional.pipeline.case import PipelineCase
 
 
@@ -13,7 +14,7 @@ class AggregatesTest(PipelineCase):
     more = "default_schedule_zone = z1\n[scheduler]\nrequest_filters = availability_zone\n"
 
     def setUp(self) -> None:
-        self.patch(converger, "_MIRRORED_EVERY", 0.2)
+        self.patch(patience, "MIRRORED_EVERY", timedelta(seconds=0.2))
         super().setUp()
         nodes = self.get("compute", "/os-hypervisors/detail")["hypervisors"]
         self.provider_of = {node["service"]["host"]: node["id"] for node in nodes}

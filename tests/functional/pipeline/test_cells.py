@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from kilonova.core.ids import InstanceUuid
 from kilonova.db import build_requests, cells
 from tests.functional.pipeline.cells_case import CELL2, CELL3, CELLS, CellsCase
@@ -18,8 +18,8 @@ class ThreeCellsTest(CellsCase):
     more = "[quota]\ninstances = -1\ncores = -1\nram = -1\n[scheduler]\nhost_refresh_interval = 1\n"
 
     def setUp(self) -> None:
-        for name in ("_UNTOUCHED", "_NOT_BEGUN", "_NOT_DELETED"):
-            self.patch(converger, name, timedelta(seconds=0.5))
+        for name in ("UNTOUCHED", "NOT_BEGUN", "NOT_DELETED"):
+            self.patch(patience, name, timedelta(seconds=0.5))
         self.patch(build_requests, "LEASE", timedelta(seconds=3))
         super().setUp()
         self.add_cell("cell2")

@@ -1,8 +1,9 @@
 """Ports of servers that move, or whose end comes when the network service is away."""
 
+from datetime import timedelta
 from typing import Any
 
-from kilonova.conductor import port_repairs
+from kilonova.conductor import patience
 from tests.functional.pipeline.moving_case import MovingCase
 from tests.functional.pipeline.network_case import NetworkCase
 
@@ -111,7 +112,7 @@ class MovingNetworks(NetworkCase, MovingCase):
         self.assertEqual(before, [port["id"] for port in self.neutron.ports_of(uuid)])
 
     def test_ports_that_outlived_their_server_are_removed_and_no_others(self) -> None:
-        self.patch(port_repairs, "_EVERY", 0.2)
+        self.patch(patience, "PORTS_EVERY", timedelta(seconds=0.2))
         uuid, lives = self.boot()["id"], self.boot("other")["id"]
         self.asked_for(uuid, {"shelve": None})
         self.until_idle(uuid, "SHELVED_OFFLOADED")

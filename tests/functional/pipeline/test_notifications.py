@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from kilonova.conductor import converger
+from kilonova.conductor import patience
 from tests.functional.notified import DRIVER, Notified
 from tests.functional.pipeline.case import PipelineCase
 from tests.functional.pipeline.moving_case import MovingCase
@@ -114,7 +114,7 @@ class OneHost(NotifiedCase):
         self.until("the host has done it", lambda: self.events(uuid, "delete") != [])
         time.sleep(1)
         self.assertEqual([], self.notified.types("instance.delete"))
-        self.patch(converger, "_NOT_DELETED", timedelta(seconds=1))
+        self.patch(patience, "NOT_DELETED", timedelta(seconds=1))
         self.deployment.start_part("placement")
         once = ["instance.delete.start", "instance.delete.end"]
         self.until("it is done", lambda: self.notified.types("instance.delete") == once)

@@ -9,11 +9,12 @@ import requests
 
 from kilonova.compute import monitor
 from kilonova.compute.monitor import Monitor
-from kilonova.conductor import sampling, task_workers
+from kilonova.conductor import patience, sampling
 from kilonova.conductor.task_workers import TaskWorkers
 from kilonova.core.vitals import Vitals
 from kilonova.embedded.identity import project_id
 from tests.functional.pipeline.case import PipelineCase
+from tests.functional.pipeline.wire import Wire
 
 
 class VitalsCase(PipelineCase):
@@ -170,23 +171,16 @@ class TasksTest(VitalsCase):
 
     def test_a_task_whose_message_was_lost_is_done_all_the_same(self) -> None:
         self.boot("one")
-        self.patch(task_workers, "_UNTAKEN", timedelta())
-        lost: list[Any] = []
-        takes = TaskWorkers.take_note
-
-        def take_note(workers: TaskWorkers, *task: Any) -> None:
-            lost.append(task)
-            if len(lost) > 1:
-                takes(workers, *task)
-
-        self.patch(TaskWorkers, "take_note", take_note)
+        self.patch(patience, "UNTAKEN", timedelta())
+        wire = Wire(self)
+        wire.lost.add("RunTask")
         place = self.start()
         self.assertEqual("done", self.ended(place)["state"])
-        self.assertLess(1, len(lost))
+        self.assertEqual(1, wire.counts()["RunTask"])
 
     def test_a_task_of_a_conductor_that_died_ends_with_a_reason(self) -> None:
         self.boot("one")
-        self.patch(task_workers, "_SILENT", timedelta(seconds=1))
+        self.patch(patience, "WORKER_SILENT", timedelta(seconds=1))
         # It has begun, and is never heard of again.
         self.patch(TaskWorkers, "_do", lambda *_: None)
         place = self.start()

@@ -157,8 +157,8 @@ class RoundsTest(PlacementCase):
         many = [claim("a", 1), claim("b", 5), claim("c", 1), claim("d", provider=NOWHERE)]
         refused = self.rounds.claim_each(many)
         self.assertEqual({"b", "d"}, set(refused))
-        self.assertIn("asked 5, capacity 12, used", refused["b"])
-        self.assertIn(NOWHERE, refused["d"])
+        self.assertIn("asked 5, capacity 12, used", str(refused["b"]))
+        self.assertIn(NOWHERE, str(refused["d"]))
         self.assertEqual(ROOM, self._used())
 
     def test_a_database_that_is_gone_is_said_to_all_who_wait(self) -> None:

@@ -167,5 +167,5 @@ def answers(url: str) -> bool:
     """Whether an HTTP server answers a GET of this address without an error of its own."""
     try:
         return requests.get(url, timeout=10).status_code < 500
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False

@@ -48,6 +48,8 @@ PENDING = Pending(
     instance=INSTANCE,
     spec=RequestSpec(project_id=ProjectId("p"), user_id=UserId("u"), flavor=FLAVOR, image=None),
     request_id=RequestId("req-1"),
+    epoch=3,
+    driver="one",
     redriven=False,
 )
 CHOSEN = Destination(
@@ -91,8 +93,10 @@ NO_HOST = NoHost(considered=11, reasons=REASONS)
 class PlaceTest(testtools.TestCase):
     """From a decision to what is written."""
 
-    def test_a_placed_server_is_on_its_host_under_the_first_epoch(self) -> None:
-        placed = plan.place(PENDING, Decision(instance_uuid=UUID, destination=CHOSEN), BEGAN, NOW)
+    def test_a_placed_server_is_on_its_host_under_the_epoch_of_who_placed_it(self) -> None:
+        other = msgspec.structs.replace(CHOSEN, host=HostName("h2"))
+        decision = Decision(instance_uuid=UUID, destination=CHOSEN, alternates=(other,))
+        placed = plan.place(PENDING, decision, BEGAN, NOW)
         expected = msgspec.structs.replace(
             INSTANCE,
             host=HostName("h1"),
@@ -100,11 +104,28 @@ class PlaceTest(testtools.TestCase):
             availability_zone="z1",
             vm_state=VmState.BUILDING,
             task_state=TaskState.SCHEDULING,
-            epoch=1,
+            epoch=3,
             updated_at=NOW,
         )
         self.assertEqual(expected, placed.instance)
+        self.assertEqual((CHOSEN, other), placed.destinations)
         self.assertIsNone(placed.fault)
+
+    def test_a_failed_build_goes_to_the_others_and_an_interrupted_one_stays_if_it_must(
+        self,
+    ) -> None:
+        here, there = CHOSEN, msgspec.structs.replace(CHOSEN, host=HostName("h2"))
+        failed = BuildFailure(reason="no luck")
+        interrupted = msgspec.structs.replace(failed, interrupted=True)
+        hopeless = msgspec.structs.replace(failed, retry=False)
+        for failure, epoch, expected in (
+            (failed, 1, (there,)),
+            (interrupted, 1, (there, here)),
+            (interrupted, 10, (there,)),
+            (hopeless, 1, ()),
+        ):
+            self.assertEqual(expected, plan.next_hosts((here, there), failure, epoch))
+        self.assertEqual((), plan.next_hosts((), interrupted, 1))
 
     def test_its_creation_is_on_record_with_how_long_the_scheduling_took(self) -> None:
         placed = plan.place(PENDING, Decision(instance_uuid=UUID, destination=CHOSEN), BEGAN, NOW)

@@ -43,6 +43,7 @@ TABLE = {
     "DuplicateParameter": ("duplicate_parameter", 400, False, "Invalid"),
     "NoSuchProvider": ("no_such_provider", 400, False, "Invalid"),
     "MethodNotAllowed": ("method_not_allowed", 405, False, "KilonovaError"),
+    "Fenced": ("fenced", 409, False, "Conflict"),
     "DuplicateName": ("duplicate_name", 409, False, "Conflict"),
     "InventoryInUse": ("inventory_in_use", 409, False, "Conflict"),
     "ProviderInUse": ("provider_in_use", 409, False, "Conflict"),

@@ -44,7 +44,9 @@ FULL = (
         trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     m.BuildServers(instance_uuids=(UUID, OTHER)),
-    m.SelectDestinations(spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, dry_run=True),
+    m.SelectDestinations(
+        spec=SPEC, instance_uuids=(UUID, OTHER), alternates=5, dry_run=True, epochs=(1, 2)
+    ),
     m.Destinations(
         decisions=(
             Decision(
@@ -78,8 +80,8 @@ FULL = (
     m.ReportsTaken(refused=(0, 2), unfit={2: "too many"}),
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,), vitals=guests.HOST_VITALS),
     m.Taken(),
-    m.ListInstances(host=HOST, guests=(UUID,)),
-    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,)),
+    m.ListInstances(host=HOST, guests=(UUID,), starting=True, start=2),
+    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,), start=3),
     m.Ping(),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""

@@ -309,7 +309,11 @@ REPORT = InstanceReport(
     nics=(NIC,),
     fault=Fault(code=500, message="no luck", created_at=NOON, details="at host1"),
     failure=BuildFailure(
-        reason="no luck", details="at host1", retry=False, alternates=(DESTINATION,)
+        reason="no luck",
+        details="at host1",
+        retry=False,
+        interrupted=True,
+        alternates=(DESTINATION,),
     ),
     if_idle=True,
     gone=True,
@@ -321,6 +325,7 @@ REPORT = InstanceReport(
     interrupted="no luck",
     image_id=ImageId("image"),
     move=MOVE_REPORT,
+    number=7,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
 NODE_REPORT = NodeReport(

@@ -3,6 +3,7 @@
 import testtools
 
 from kilonova.core.scheduling import Decision, NoHost, Reason
+from kilonova.rpc.messages import SelectDestinations
 from kilonova.scheduler.course import Course
 from kilonova.scheduler.pipeline import Refusals, Sifted
 from tests.unit.scheduler.fleet import fit, spec, uuids
@@ -24,7 +25,7 @@ class CourseTest(testtools.TestCase):
         """Begin a selection."""
         super().setUp()
         self.uuids = uuids(3)
-        self.course = Course(spec(), self.uuids)
+        self.course = Course(SelectDestinations(spec=spec(), instance_uuids=tuple(self.uuids)))
         self.course.wanted = {"VCPU": 1, "DISK_GB": 10}
         self.picked = [
             Decision(instance_uuid=uuid, destination=fit("h1").destination()) for uuid in self.uuids
@@ -51,7 +52,7 @@ class CourseTest(testtools.TestCase):
 
     def test_of_many_reasons_of_refused_claims_the_most_frequent_are_told(self) -> None:
         many = uuids(100)
-        course = Course(spec(), many)
+        course = Course(SelectDestinations(spec=spec(), instance_uuids=tuple(many)))
         picked = [Decision(instance_uuid=u, destination=fit("h").destination()) for u in many]
         refused = {uuid: f"no room {min(n, 90)}" for n, uuid in enumerate(many)}
         course.settle(picked, refused)

@@ -1,0 +1,61 @@
+"""Every repair of the converger, by name, in the order in which they are made."""
+
+from collections.abc import Mapping
+
+from kilonova.conductor.repairs import (
+    aggregates,
+    allocations,
+    builds,
+    deletes,
+    hosts,
+    moves,
+    old,
+    operator_tasks,
+    ports,
+    reclaims,
+    strays,
+    tasks,
+)
+from kilonova.conductor.repairs.scene import (
+    Finding,
+    Hands,
+    Limits,
+    OfCell,
+    OfDeployment,
+    Scene,
+)
+
+__all__ = ["OF_CELL", "OF_CELL0", "OF_DEPLOYMENT", "Finding", "Hands", "Limits", "Scene"]
+
+OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
+    "drive": builds.nobody_drives,
+    "mapping": strays.mapped_nowhere,
+    "stray": strays.in_cell0,
+    "operator task": operator_tasks.not_taken,
+    "dead worker": operator_tasks.not_done,
+    "decision": old.decisions_kept,
+    "old task": old.tasks_kept,
+    "aggregate": aggregates.not_mirrored,
+    "port": ports.outlived,
+}
+
+OF_CELL0: Mapping[str, OfCell] = {
+    "delete": deletes.not_finished,
+    "quota": strays.counted,
+}
+"""Of the cell whose servers have no host."""
+
+OF_CELL: Mapping[str, OfCell] = {
+    "map host": hosts.unmapped,
+    "late": builds.late,
+    "claim": builds.not_freed,
+    "build": builds.not_begun,
+    "dead host": builds.on_dead_host,
+    "reclaim": reclaims.kept_for_long,
+    "delete": deletes.not_finished,
+    "quota": strays.counted,
+    "task": tasks.not_answered,
+    "move": moves.standing_still,
+    "moved": moves.not_settled,
+    "allocation": allocations.not_as_held,
+}

@@ -1,0 +1,134 @@
+"""Allocations against servers, both ways: none outlives its server, and no server lacks its own.
+
+Only servers that nothing is under way with are judged, and only consumers that are servers: migrations and
+other tools' consumers are left alone. A round looks at some hosts; the next goes on from there.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from kilonova.conductor.repairs.scene import Finding, Scene
+from kilonova.core import flavor
+from kilonova.core.errors import NotFound
+from kilonova.core.ids import CellUuid, InstanceUuid
+from kilonova.core.instance import Instance
+from kilonova.core.scheduling import Allocation
+from kilonova.core.states import VmState
+from kilonova.db import build_requests, hosts, instances, moves
+from kilonova.db.cells import mapping_of
+from kilonova.db.hosts import Node
+from kilonova.placement.client import Claim
+
+_HOSTS_A_ROUND = 50
+_SETTLED = (
+    VmState.ACTIVE,
+    VmState.STOPPED,
+    VmState.PAUSED,
+    VmState.SUSPENDED,
+    VmState.RESCUED,
+    VmState.ERROR,
+)
+_SERVER = "INSTANCE"
+
+
+def not_as_held(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
+    """Find what is held on a host of this cell for servers that are not there, and servers that hold
+    nothing where they are."""
+    for node in _turn(hosts.nodes_of(scene.database(cell)), scene.turn):
+        # In this order: who is placed between the two looks holds what it should already.
+        held = scene.placement.consumers_on(node.provider_uuid)
+        there = {
+            i.uuid: i
+            for i in instances.of_host(scene.database(cell), node.host)
+            if i.node == node.node
+        }
+        for uuid in sorted(held.keys() - there.keys()):
+            yield from _stray(scene, uuid, node)
+        for uuid in sorted(there.keys() - held.keys()):
+            yield from _lacking(scene, cell, there[uuid], node)
+
+
+def _turn(nodes: Sequence[Node], turn: int | None) -> Sequence[Node]:
+    if turn is None or len(nodes) <= _HOSTS_A_ROUND:
+        return nodes
+    rounds = -(-len(nodes) // _HOSTS_A_ROUND)
+    start = turn % rounds * _HOSTS_A_ROUND
+    return nodes[start : start + _HOSTS_A_ROUND]
+
+
+def _stray(scene: Scene, uuid: InstanceUuid, node: Node) -> Iterator[Finding]:
+    """Judge what is held on a host for a server that is not there."""
+    mapping = mapping_of(scene.api_db, uuid)
+    if mapping is None:
+        driven = build_requests.exists(scene.api_db, uuid)
+        if not driven and scene.placement.consumer_type(uuid) == _SERVER:
+            differs = f"holds on {node.host}, and is no server"
+            yield Finding(uuid, differs, partial(_free, scene, uuid))
+        return
+    if mapping.cell_uuid is None:
+        return
+    database = scene.database(mapping.cell_uuid)
+    instance = instances.get(database, uuid, with_deleted=True)
+    if instance is None:
+        return
+    if instance.deleted:
+        yield Finding(uuid, f"holds on {node.host}, and is deleted", partial(_free, scene, uuid))
+    elif instance.task_state is None and instance.vm_state == VmState.ERROR and not instance.host:
+        free = partial(_release, scene, instance)
+        yield Finding(uuid, f"holds on {node.host}, and is on no host", free)
+    elif _is_settled(instance) and not moves.unfinished(database, [uuid]):
+        claim = partial(_claim, scene, mapping.cell_uuid, instance)
+        yield Finding(uuid, f"holds on {node.host}, and is on {instance.host}", claim)
+
+
+def _lacking(scene: Scene, cell: CellUuid, instance: Instance, node: Node) -> Iterator[Finding]:
+    if _is_settled(instance) and not moves.unfinished(scene.database(cell), [instance.uuid]):
+        claim = partial(_claim, scene, cell, instance)
+        yield Finding(instance.uuid, f"holds nothing on its host {node.host}", claim)
+
+
+def _is_settled(instance: Instance) -> bool:
+    """Whether what a server holds is known: its flavor's plain amounts, on its one host."""
+    special = any(key.startswith("resources") for key in instance.flavor.extra_specs)
+    idle = instance.task_state is None and not instance.deleted
+    return idle and instance.host is not None and instance.vm_state in _SETTLED and not special
+
+
+def _free(scene: Scene, uuid: InstanceUuid) -> str:
+    scene.placement.free([uuid])
+    return "freed"
+
+
+def _release(scene: Scene, instance: Instance) -> str:
+    scene.placement.claim([_as_claim(instance, {}, instance.epoch)])
+    return "freed"
+
+
+def _claim(scene: Scene, cell: CellUuid, read: Instance) -> str | None:
+    """Let a server hold what it should where it is; somebody else may have got the room meanwhile."""
+    database = scene.database(cell)
+    instance = instances.get(database, read.uuid)
+    if instance is None or not _is_settled(instance) or instance.host != read.host:
+        return None
+    if moves.unfinished(database, [instance.uuid]):
+        return None
+    nodes = [n for n in hosts.nodes_of(database, instance.host) if n.node == instance.node]
+    if not nodes:
+        raise NotFound(f"{instance.uuid} is on node {instance.node}, which has no provider.")
+    boots_from_volume = instance.image is None
+    amounts = flavor.resources(instance.flavor, boots_from_volume=boots_from_volume)
+    allocation: Allocation = {nodes[0].provider_uuid: amounts}
+    refused = scene.placement.claim([_as_claim(instance, allocation, 0)])
+    if refused:
+        raise NotFound(f"{instance.host} has no room for {instance.uuid}, which runs there.")
+    return f"claimed on {instance.host}"
+
+
+def _as_claim(instance: Instance, allocation: Allocation, fence: int) -> Claim:
+    return Claim(
+        consumer=instance.uuid,
+        project_id=instance.project_id,
+        user_id=instance.user_id,
+        allocation=allocation,
+        fence=fence,
+    )

@@ -1,0 +1,46 @@
+"""Deletes that stopped half way."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from kilonova.conductor import patience, plan
+from kilonova.conductor.repairs.scene import Finding, Scene
+from kilonova.core.clock import utcnow
+from kilonova.core.ids import CellUuid
+from kilonova.core.instance import Instance
+from kilonova.core.states import Action, TaskState
+from kilonova.db import build_requests, instances, unfinished
+from kilonova.http.network_cards import release
+from kilonova.rpc.messages import DeleteInstance
+
+
+def not_finished(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
+    """Find servers that are being deleted and that no host reported gone."""
+    before = utcnow() - patience.NOT_DELETED
+    for instance in unfinished.in_task(scene.database(cell), [TaskState.DELETING], before):
+        mend = partial(_delete_again, scene, cell, instance)
+        yield Finding(instance.uuid, "its delete was not finished", mend)
+
+
+def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
+    # Again, because the API may have got no further than to begin.
+    build_requests.queue_for_delete(scene.api_db, instance.uuid)
+    if instance.host is None:
+        return _bury(scene, cell, instance, "it is on no host")
+    if instance.host in scene.down(cell):
+        # A host that comes back removes what is deleted, before it does anything else.
+        return _bury(scene, cell, instance, f"{instance.host} is down")
+    context = scene.context(cell, instance, Action.DELETE)
+    scene.bus(cell).cast(context, DeleteInstance(instance=instance), host=instance.host)
+    return f"sent again to {instance.host}"
+
+
+def _bury(scene: Scene, cell: CellUuid, instance: Instance, why: str) -> str:
+    over = scene.moves(cell).leave_behind([instance.uuid], instance.host or "")
+    scene.placement.free([instance.uuid, *(move.consumer for move in over)])
+    if scene.networks is not None:
+        release(scene.networks, instance.uuid)
+    database = scene.database(cell)
+    instances.mark_deleted(database, [instance.uuid], utcnow())
+    scene.notices.tell_one(database, instance, plan.gone(instance))
+    return f"marked deleted: {why}"

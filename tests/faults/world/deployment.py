@@ -1,0 +1,358 @@
+"""The services of a world: two super conductors, a cell conductor in each cell, two schedulers, Placement,
+the Compute API, and two hosts in each of two cells. Each is a process that may be killed and started again.
+"""
+
+import functools
+import random
+import tempfile
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+import testtools
+from oslo_config import cfg
+from oslo_policy import policy
+
+from kilonova.api import app as compute_api
+from kilonova.api import policies as api_policies
+from kilonova.api.fleet import Fleet
+from kilonova.api.host_statuses import HostStatuses
+from kilonova.api.services import Policy, Services
+from kilonova.compute import service
+from kilonova.compute.fake import FakeDriver
+from kilonova.compute.inventory import provider_uuid
+from kilonova.compute.script import Script, Step
+from kilonova.compute.service import ComputeService
+from kilonova.conductor import patience, super_conductor
+from kilonova.conductor.cell_conductor import CellConductor
+from kilonova.conductor.converger import Converger, scene_of
+from kilonova.conductor.notices import Notices
+from kilonova.conductor.repairs import Hands
+from kilonova.conductor.super_conductor import SuperConductor
+from kilonova.core import clock, settings
+from kilonova.core.flavor import Flavor
+from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid, NodeName
+from kilonova.core.image import Image
+from kilonova.core.instance import Instance
+from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.db import build_requests, flavors
+from kilonova.db.cell_schema import StoredInstance
+from kilonova.db.cells import Cell, Cells, create_cell
+from kilonova.db.placement_schema import StoredAllocation
+from kilonova.db.statements import table_of
+from kilonova.http.identity import NoAuth
+from kilonova.placement import app as placement_api
+from kilonova.placement import policies as placement_policies
+from kilonova.placement.client import Placement
+from kilonova.rpc.messages import Topic
+from kilonova.rpc.notifications.notifier import Silent
+from kilonova.scheduler.service import SchedulerService
+from tests.faults.world import threads
+from tests.faults.world.kernel import Kernel, Process
+from tests.faults.world.network import Http, Network, PlacementAdapter, Weather, WorldBuses
+from tests.faults.world.storage import Storage, url_of
+
+CELLS = {
+    "cell1": CellUuid("11111111-1111-4111-8111-111111111111"),
+    "cell2": CellUuid("22222222-2222-4222-8222-222222222222"),
+}
+HOSTS = {"h1": "cell1", "h2": "cell1", "h3": "cell2", "h4": "cell2"}
+SERVICES = (
+    *("api", "placement", "scheduler-1", "scheduler-2", "super-1", "super-2", "cell1", "cell2"),
+    *HOSTS,
+)
+VCPUS = 4
+PROJECT = "project"
+IMAGE = ImageId("33333333-3333-4333-8333-333333333333")
+BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
+_LONGEST_AWAY = 20.0
+_instances = table_of(StoredInstance)
+_allocations = table_of(StoredAllocation)
+
+_CONF = f"""\
+[DEFAULT]
+report_interval = 10
+service_down_time = 25
+converge_interval = 10
+instance_build_timeout = 400
+cpu_allocation_ratio = 1.0
+reserved_host_memory_mb = 0
+[api]
+auth_strategy = noauth2
+[placement_api]
+randomize_allocation_candidates = false
+[scheduler]
+host_refresh_interval = 10
+[quota]
+instances = 14
+cores = -1
+ram = -1
+[fake]
+vcpus = {VCPUS}
+memory_mb = 65536
+disk_gb = 1000
+spawn_seconds = 0.5
+"""
+
+
+@functools.cache
+def _configuration() -> cfg.ConfigOpts:
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+        file.write(_CONF)
+        file.flush()
+        return settings.read_config(["--config-file", file.name], prog="kilonova")
+
+
+@functools.cache
+def _enforcers() -> tuple[policy.Enforcer, policy.Enforcer]:
+    conf = _configuration()
+    return api_policies.enforcer_for(conf), placement_policies.enforcer_for(conf)
+
+
+class _Images:
+    """An image store that is always there, with one image."""
+
+    def get(self, _context: object, image_id: ImageId) -> Image:
+        return Image(image_id=image_id, name="image", disk_format="raw", visibility="public")
+
+
+class Hypervisor(FakeDriver):
+    """A fake hypervisor that outlives its host's service, and notes whatever should never be."""
+
+    def __init__(self, deployment: "Deployment", host: str, script: Script) -> None:
+        super().__init__(_configuration(), HostName(host), script)
+        self._deployment = deployment
+
+    def spawn(self, instance: Instance) -> None:
+        """See ``Driver``."""
+        self._deployment.crash("before a spawn")
+        super().spawn(instance)
+        self._deployment.judge_spawn(self._host, instance)
+        self._deployment.crash("after a spawn")
+
+    def destroy(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        self._deployment.crash("before a destroy")
+        super().destroy(uuid)
+        self._deployment.crash("after a destroy")
+
+
+class Deployment:
+    """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send."""
+
+    def __init__(self, case: testtools.TestCase, seed: int) -> None:
+        self.kernel = Kernel(seed)
+        self.told: list[str] = []
+        self.wrongs: list[str] = []
+        self.crash_odds = 0.0
+        self.weather = Weather()
+        self.weather.crash = self.crash
+        self.conf = _configuration()
+        self._fix_chance_and_clock(case, seed)
+        _hasten(case)
+        threads.install(case, self.kernel)
+        self.storage = Storage(case, self.kernel)
+        self.storage.crash = self.crash
+        self.network = Network(self.kernel, self.weather, self.tell)
+        self._people = Process("people")
+        self._make_cells()
+        self.placement = Http(self.network)
+        self.api = Http(self.network)
+        script = Script(_mishaps(self.kernel.chance))
+        self.hypervisors = {host: Hypervisor(self, host, script) for host in HOSTS}
+        self.processes: dict[str, Process] = {}
+        for name in SERVICES:
+            self.start(name)
+
+    def _fix_chance_and_clock(self, case: testtools.TestCase, seed: int) -> None:
+        kernel = self.kernel
+        now = SimpleNamespace(now=lambda _zone: BEGAN + timedelta(seconds=kernel.now))
+        case.patch(clock, "datetime", now)
+        # Of their own: what a service asks for must not change what the weather does.
+        chance = random.Random(seed)
+        case.patch(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4))
+        random.seed(seed)
+
+    def tell(self, what: str) -> None:
+        """Note what happened, and when."""
+        self.told.append(f"{self.kernel.now:9.3f} {what}")
+
+    def crash(self, where: str) -> None:
+        """Kill whoever is at a point where it may die, if chance wants it."""
+        process = self.kernel.process
+        if process is None or process is self._people or not self.crash_odds:
+            return
+        if self.kernel.chance.random() < self.crash_odds:
+            self.tell(f"{process.name} is killed {where}")
+            self.kernel.kill(process)
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """Let a service stand still for so long, and then go on as if nothing had been."""
+        self.processes[name].frozen_until = self.kernel.now + seconds
+        self.tell(f"{name} stands still for {seconds:.1f} s")
+
+    def start(self, name: str) -> None:
+        """Start a service, and again whenever it has died."""
+        process = Process(name)
+        self.processes[name] = process
+
+        def again() -> None:
+            self.kernel.at(self.kernel.chance.uniform(0.5, _LONGEST_AWAY), lambda: self.start(name))
+
+        process.on_death.append(again)
+        self.kernel.spawn(process, lambda: self._begin(name, process))
+
+    def _begin(self, name: str, process: Process) -> None:
+        kind = name.partition("-")[0]
+        if name in HOSTS:
+            self._begin_host(name, process)
+        elif name in CELLS:
+            self._begin_cell_conductor(name, process)
+        elif kind == "placement":
+            self.placement.serve(process, self._placement_app())
+        elif kind == "api":
+            self.api.serve(process, self._api_app())
+        elif kind == "scheduler":
+            bus = WorldBuses(self.network, process).default()
+            api_db = self.storage["api"]
+            SchedulerService(self.conf, bus, api_db, Cells(api_db), self._client()).start()
+        else:
+            self._begin_super_conductor(process)
+
+    def _begin_host(self, name: str, process: Process) -> None:
+        bus = WorldBuses(self.network, process).at(f"memory://{HOSTS[name]}")
+        driver = self.hypervisors[name]
+        images: Any = _Images()
+        ComputeService(self.conf, HostName(name), bus, driver, (self._client(), images)).start()
+
+    def _begin_cell_conductor(self, name: str, process: Process) -> None:
+        bus = WorldBuses(self.network, process).at(f"memory://{name}")
+        conductor = CellConductor(self.storage[name], bus, self._client())
+        bus.serve(Topic.CELL_CONDUCTOR, name, conductor)
+
+    def _begin_super_conductor(self, process: Process) -> None:
+        buses: Any = WorldBuses(self.network, process)
+        api_db = self.storage["api"]
+        collaborators = (api_db, Cells(api_db), buses, self._client())
+        notices = Notices(Silent(), HostName(process.name))
+        conductor = SuperConductor(self.conf, collaborators, notices)
+        conductor.start()
+        buses.default().serve(Topic.CONDUCTOR, process.name, conductor)
+        hands = Hands(conductor.arrive, conductor.moves.take_note, conductor.tasks.take_note)
+        Converger(self.conf, scene_of(self.conf, collaborators, notices, hands)).start()
+
+    def _client(self) -> Placement:
+        return Placement(PlacementAdapter(self.placement))
+
+    def _placement_app(self) -> Any:
+        enforced = placement_policies.Policy(_enforcers()[1], lambda: self.kernel.now)
+        app: Any = placement_api.create_app(self.storage["placement"], enforced, self.conf)
+        return NoAuth(app, public=placement_api.is_public)
+
+    def _api_app(self) -> Any:
+        api_db = self.storage["api"]
+        cells = Cells(api_db)
+        buses: Any = WorldBuses(self.network, self._people)
+        images: Any = _Images()
+        services = Services(
+            conf=self.conf,
+            api_db=api_db,
+            cells=cells,
+            buses=buses,
+            bus=buses.default(),
+            images=images,
+            policy=Policy(_enforcers()[0]),
+            host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),
+            placement=self._client(),
+            notifier=Silent(),
+        )
+        app: Any = compute_api.create_app(services)
+        return NoAuth(app, public=compute_api.is_public, default_roles=("member", "reader"))
+
+    def _make_cells(self) -> None:
+        api_db = self.storage["api"]
+        for name, cell_uuid in {"cell0": CELL0, **CELLS}.items():
+            cell = Cell(
+                uuid=cell_uuid,
+                name=name,
+                transport_url=f"memory://{name}",
+                database_connection=url_of(name),
+            )
+            create_cell(api_db, cell)
+        flavors.create(
+            api_db, Flavor(flavor_id=FlavorId("1"), name="f", vcpus=1, memory_mb=64, root_gb=1)
+        )
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Begin what people do."""
+        self.kernel.spawn(self._people, work)
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """Ask the Compute API as a user of the project, and wait for the answer.
+
+        Raises:
+            ConnectFailure: there is none.
+        """
+        headers = {
+            "X-Auth-Token": f"admin:{PROJECT}",
+            "OpenStack-API-Version": "compute 2.96",
+            "Content-Type": "application/json",
+        }
+        return self.api.ask(method, f"/v2.1{path}", headers, body)
+
+    def judge_spawn(self, host: str, instance: Instance) -> None:
+        """Note what is wrong about a guest that has just come to run."""
+        running = self.running(instance.uuid)
+        if len(running) > 1:
+            self.wrongs.append(f"{instance.uuid} runs on {', '.join(running)}")
+        there = sa.select(_instances.c.uuid).where(
+            _instances.c.uuid == instance.uuid,
+            _instances.c.host == host,
+            _instances.c.epoch == instance.epoch,
+            _instances.c.vm_state == VmState.BUILDING,
+            _instances.c.task_state != TaskState.DELETING,
+            _instances.c.deleted.is_(False),
+        )
+        claimed = sa.select(_allocations.c.used).where(
+            _allocations.c.consumer_uuid == instance.uuid,
+            _allocations.c.provider_uuid == provider_uuid(HostName(host), NodeName(host)),
+        )
+        counts = self.storage.peek(HOSTS[host], there)
+        if counts and not self.storage.peek("placement", claimed):
+            self.wrongs.append(f"{instance.uuid} is started on {host}, where it holds nothing")
+
+    def running(self, uuid: InstanceUuid) -> list[str]:
+        """Return the hosts on which a server's guest runs."""
+        return [
+            host
+            for host, hypervisor in self.hypervisors.items()
+            if (guest := hypervisor.guests().get(uuid)) and guest.power == PowerState.RUNNING
+        ]
+
+
+def _hasten(case: testtools.TestCase) -> None:
+    """Shorten what is waited for, all in the same measure, so that more happens in a storm."""
+    for name, seconds in (
+        ("UNTOUCHED", 5),
+        ("NOT_BEGUN", 10),
+        ("NOT_DELETED", 10),
+        ("NOT_DONE", 60),
+    ):
+        case.patch(patience, name, timedelta(seconds=seconds))
+    case.patch(service, "_LOOKS_EVERY", 60.0)
+    case.patch(build_requests, "LEASE", timedelta(seconds=20))
+    case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
+
+
+def _mishaps(chance: random.Random) -> list[Step]:
+    """Return what goes wrong on hosts by itself."""
+    return [
+        Step(step="spawn", times=chance.randint(0, 2), seconds=1.0, error="out of luck"),
+        Step(step="disks", times=chance.randint(0, 1), error="no disk", unavailable=True),
+        Step(step="spawn", times=chance.randint(0, 2), seconds=chance.uniform(1, 60)),
+        Step(step="destroy", times=chance.randint(0, 4), error="busy", unavailable=True),
+        Step(step="power-off", times=chance.randint(0, 2), seconds=chance.uniform(1, 30)),
+    ]

@@ -1,0 +1,77 @@
+"""People who create, stop, start and delete servers, and remember what they were promised."""
+
+import json
+import random
+from typing import Any
+
+from keystoneauth1 import exceptions
+
+from tests.faults.world.deployment import IMAGE, Deployment
+
+_HASTY = 0.2
+"""How many servers are deleted as soon as they are asked for."""
+KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
+
+
+class Person:
+    """Somebody with servers.
+
+    ``fates`` says of each that was accepted whether it was deleted, or perhaps (``unsure``). ``refusals``
+    are answers that nobody should ever get.
+    """
+
+    def __init__(self, deployment: Deployment, name: str, seed: int) -> None:
+        self._deployment = deployment
+        self._name = name
+        self._chance = random.Random(seed)
+        self.fates: dict[str, str] = {}
+        self.refusals: list[str] = []
+        self._count = 0
+
+    def live(self, until: float) -> None:
+        """Do this and that until a moment."""
+        while self._deployment.kernel.now < until:
+            if self.fates and self._chance.random() < 0.5:
+                self._change(self._chance.choice(list(self.fates)))
+            else:
+                self.create()
+            self._deployment.kernel.sleep(self._chance.uniform(0.0, 8.0))
+
+    def create(self) -> None:
+        """Ask for a server."""
+        self._count += 1
+        server = {"name": f"{self._name}-{self._count}", "flavorRef": "1", "imageRef": IMAGE}
+        answer = self._ask("POST", "/servers", {"server": server | {"networks": "none"}})
+        if answer is not None and answer.status_code == 202:
+            uuid = answer.json["server"]["id"]
+            self.fates[uuid] = KEPT
+            if self._chance.random() < _HASTY:
+                self._deployment.kernel.sleep(self._chance.expovariate(20.0))
+                self._delete(uuid)
+        elif answer is not None and answer.status_code not in (403, 503):
+            self.refusals.append(f"create: {answer.status_code} {answer.text}")
+
+    def _change(self, uuid: str) -> None:
+        what = self._chance.choice(("delete", "delete", "stop", "start"))
+        if what == "delete":
+            self._delete(uuid)
+            return
+        answer = self._ask("POST", f"/servers/{uuid}/action", {f"os-{what}": None})
+        if answer is not None and answer.status_code not in (202, 404, 409, 503):
+            self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
+
+    def _delete(self, uuid: str) -> None:
+        if self.fates[uuid] == KEPT:
+            self.fates[uuid] = UNSURE
+        answer = self._ask("DELETE", f"/servers/{uuid}")
+        if answer is not None and answer.status_code in (204, 404):
+            self.fates[uuid] = DELETED
+        elif answer is not None and answer.status_code != 503:
+            self.refusals.append(f"delete {uuid}: {answer.status_code} {answer.text}")
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            return self._deployment.ask(method, path, data)
+        except exceptions.ConnectFailure:
+            return None

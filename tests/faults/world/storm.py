@@ -1,0 +1,149 @@
+"""One storm from a seed: people ask for servers while everything breaks; then it is calm, and judged."""
+
+import logging
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import testtools
+
+from kilonova.core.states import VmState
+from tests.faults.world.deployment import SERVICES, Deployment
+from tests.faults.world.people import KEPT, Person
+from tests.faults.world.storage import SCHEMAS
+from tests.faults.world.verdict import Verdict
+
+_STARTS = 5.0
+_BLOWS = 90.0
+_REST = 100.0
+"""Seconds after everything seems settled: what is late still comes, and is refused."""
+_PATIENCE = 1500.0
+"""Seconds after the storm within which everything must be settled, deadlines and all."""
+_PEOPLE = 3
+_CALM_SERVERS = 3
+_TOLD = 400
+
+
+class World(testtools.TestCase):
+    """What is patched for one storm, and taken back after it."""
+
+    def runTest(self) -> None:
+        """Nothing by itself."""
+
+
+def outcome(seed: int, bug: Callable[[testtools.TestCase], None] | None = None) -> "Outcome":
+    """Let a seed's storm blow over, with a bug put in if there is one, and return what came of it."""
+    world = World()
+    world.setUp()
+    try:
+        if bug is not None:
+            bug(world)
+        storm = Storm(world, seed)
+        return Outcome(storm.run(), storm.told)
+    finally:
+        world.doCleanups()
+
+
+class Outcome(NamedTuple):
+    """What came out wrong, and what happened."""
+
+    wrongs: list[str]
+    told: str
+
+
+class Storm:
+    """A seed's storm, and what came of it."""
+
+    def __init__(self, case: testtools.TestCase, seed: int) -> None:
+        logging.disable(logging.CRITICAL)
+        case.addCleanup(logging.disable, logging.NOTSET)
+        self._chance = random.Random(f"storm {seed}")
+        self._deployment = Deployment(case, seed)
+        case.addCleanup(self._deployment.kernel.end)
+        self._people = [
+            Person(self._deployment, f"person-{n}", seed * 100 + n) for n in range(_PEOPLE)
+        ]
+
+    @property
+    def told(self) -> str:
+        """What happened, in order."""
+        return "\n".join(self._deployment.told[-_TOLD:])
+
+    def run(self) -> list[str]:
+        """Let it blow over, and return everything that came out wrong."""
+        kernel = self._deployment.kernel
+        kernel.run(_STARTS)
+        end = kernel.now + _BLOWS
+        for person in self._people:
+            self._deployment.do(lambda p=person: p.live(end))
+        self._blow(end)
+        self._calm()
+        restless = self._settle(end + _PATIENCE)
+        kernel.run(kernel.now + _REST)
+        late = Person(self._deployment, "late", seed=0)
+        for _ in range(_CALM_SERVERS):
+            self._deployment.do(late.create)
+        self._people.append(late)
+        kernel.run(kernel.now + _REST)
+        verdict = self._verdict()
+        wrongs = [f"not settled: {what}" for what in restless or verdict.unrest()]
+        wrongs += [f"{name} failed: {error!r}" for name, error in kernel.failures]
+        wrongs += [refusal for person in self._people for refusal in person.refusals]
+        wrongs += [*self._deployment.network.bugs, *self._deployment.wrongs, *verdict.wrongs()]
+        running = {one.uuid for _, one in verdict.servers if one.vm_state == VmState.ACTIVE}
+        kept = {uuid for uuid, fate in late.fates.items() if fate == KEPT}
+        if kept and not kept & running:
+            wrongs.append("nothing is built in the calm")
+        return wrongs
+
+    def _verdict(self) -> Verdict:
+        fates = {uuid: fate for person in self._people for uuid, fate in person.fates.items()}
+        return Verdict(self._deployment, fates)
+
+    def _blow(self, end: float) -> None:
+        kernel, weather = self._deployment.kernel, self._deployment.weather
+        self._deployment.crash_odds = self._chance.choice((0.0, 0.003, 0.01, 0.03))
+        weather.lost = self._chance.choice((0.0, 0.05, 0.2))
+        weather.twice = self._chance.choice((0.0, 0.1, 0.4))
+        weather.late = self._chance.choice((0.0, 0.1, 0.3))
+        lost_answers = self._chance.choice((0.0, 0.0, 0.02))
+        self._deployment.storage.loses_answer = lambda: kernel.chance.random() < lost_answers
+        while kernel.now < end:
+            self._outage()
+            kernel.run(min(end, kernel.now + self._chance.uniform(0.5, 15.0)))
+            self._clear()
+
+    def _outage(self) -> None:
+        weather, storage = self._deployment.weather, self._deployment.storage
+        which = self._chance.random()
+        if which < 0.25:
+            away = self._chance.choice(list(SCHEMAS))
+            storage.away.add(away)
+            self._deployment.tell(f"the database {away} is away")
+        elif which < 0.4:
+            weather.bus_away = True
+            self._deployment.tell("the bus is away")
+        elif which < 0.5:
+            weather.placement_away = True
+            self._deployment.tell("Placement is away")
+        elif which < 0.8:
+            self._deployment.freeze(self._chance.choice(SERVICES), self._chance.uniform(1.0, 60.0))
+
+    def _clear(self) -> None:
+        self._deployment.weather.bus_away = self._deployment.weather.placement_away = False
+        self._deployment.storage.away.clear()
+
+    def _calm(self) -> None:
+        weather = self._deployment.weather
+        self._deployment.tell("it is calm")
+        self._deployment.crash_odds = weather.lost = weather.twice = weather.late = 0.0
+        self._deployment.storage.loses_answer = lambda: False
+
+    def _settle(self, deadline: float) -> list[str]:
+        """Wait until nothing is under way; return what still is at the deadline."""
+        kernel = self._deployment.kernel
+        while True:
+            kernel.run(kernel.now + 20.0)
+            restless = self._verdict().unrest()
+            if not restless or kernel.now > deadline:
+                return restless

@@ -1,0 +1,154 @@
+"""What must be so in a deployment that has come to rest, whatever happened before."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from kilonova.core import flavor
+from kilonova.core.ids import CELL0
+from kilonova.core.instance import Instance
+from kilonova.core.states import PowerState, VmState
+from kilonova.db import instances
+from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage
+from kilonova.db.cell_schema import StoredInstance
+from kilonova.db.hosts import nodes_of
+from kilonova.db.instances import COLUMNS, instance_of
+from kilonova.db.placement_schema import Consumer, StoredAllocation, StoredInventory
+from kilonova.db.statements import table_of
+from tests.faults.world.deployment import CELLS, Deployment
+from tests.faults.world.people import DELETED, KEPT
+
+_instances = table_of(StoredInstance)
+_mappings = table_of(InstanceMapping)
+_requests = table_of(BuildRequest)
+_usages = table_of(QuotaUsage)
+_allocations = table_of(StoredAllocation)
+_inventories = table_of(StoredInventory)
+_consumers = table_of(Consumer)
+_RESTING = {
+    VmState.ACTIVE: PowerState.RUNNING,
+    VmState.STOPPED: PowerState.SHUTDOWN,
+}
+
+
+class Verdict:
+    """Looks at the databases and the hypervisors themselves."""
+
+    def __init__(self, deployment: Deployment, fates: Mapping[str, str]) -> None:
+        self._deployment = deployment
+        self._fates = fates
+        self.servers: list[tuple[str, Instance]] = []
+        for cell in ("cell0", *CELLS):
+            query = sa.select(*COLUMNS).where(_instances.c.deleted.is_(False))
+            for row in self._rows(cell, query):
+                self.servers.append((cell, instance_of(row)))
+
+    def _rows(self, database: str, query: sa.Select[Any]) -> list[Any]:
+        return list(self._deployment.storage[database].query(lambda c: c.execute(query).all()))
+
+    def unrest(self) -> list[str]:
+        """Return what is still under way."""
+        waiting = [
+            f"{row.instance_uuid} is requested" for row in self._rows("api", sa.select(_requests))
+        ]
+        busy = [
+            f"{one.uuid} is {one.vm_state} {one.task_state}"
+            for _, one in self.servers
+            if one.task_state is not None or one.vm_state == VmState.BUILDING
+        ]
+        return waiting + busy
+
+    def wrongs(self) -> Iterator[str]:
+        """Yield a sentence for everything that can never be."""
+        yield from self._fates_are_kept()
+        yield from self._errors_have_reasons()
+        yield from self._guests_are_servers()
+        yield from self._claims_are_servers()
+        yield from self._nothing_is_overcommitted()
+        yield from self._records_agree()
+
+    def _fates_are_kept(self) -> Iterator[str]:
+        there = Counter(one.uuid for _, one in self.servers)
+        yield from (f"{uuid} stands in {n} cells" for uuid, n in there.items() if n > 1)
+        for uuid, fate in self._fates.items():
+            if fate == KEPT and uuid not in there:
+                yield f"{uuid} was accepted, and is lost"
+            if fate == DELETED and uuid in there:
+                yield f"{uuid} was deleted, and is there"
+
+    def _errors_have_reasons(self) -> Iterator[str]:
+        for cell, one in self.servers:
+            if one.vm_state == VmState.ERROR:
+                database = self._deployment.storage[cell]
+                fault = instances.newest_faults(database, [one.uuid]).get(one.uuid)
+                if fault is None or not fault.message:
+                    yield f"{one.uuid} is in ERROR without a reason"
+                elif "seconds, so the build was given up" in fault.message:
+                    # Everything was back long before the deadline.
+                    yield f"{one.uuid} was given up: {fault.message}"
+
+    def _guests_are_servers(self) -> Iterator[str]:
+        expected = {
+            (one.host, one.uuid): (one.epoch, _RESTING[one.vm_state])
+            for _, one in self.servers
+            if one.vm_state in _RESTING
+        }
+        found = {
+            (host, uuid): (guest.epoch, guest.power)
+            for host, hypervisor in self._deployment.hypervisors.items()
+            for uuid, guest in hypervisor.guests().items()
+        }
+        for where in expected.keys() | found.keys():
+            if expected.get(where) != found.get(where):
+                yield f"{where}: the cell says {expected.get(where)}, the host {found.get(where)}"
+
+    def _claims_are_servers(self) -> Iterator[str]:
+        providers = {
+            (name, node.node): node.provider_uuid
+            for name in CELLS
+            for node in nodes_of(self._deployment.storage[name])
+        }
+        expected = {
+            (one.uuid, providers[cell, one.node], name): amount
+            for cell, one in self.servers
+            if one.host is not None and one.node is not None
+            for name, amount in flavor.resources(one.flavor).items()
+        }
+        found = {
+            (row.consumer_uuid, row.provider_uuid, row.resource_class): row.used
+            for row in self._rows("placement", sa.select(_allocations))
+        }
+        yield from (f"{what} is not claimed" for what in expected.items() - found.items())
+        yield from (f"{what} is claimed" for what in found.items() - expected.items())
+        held = {row.consumer_uuid for row in self._rows("placement", sa.select(_allocations))}
+        for row in self._rows("placement", sa.select(_consumers)):
+            if row.uuid not in held:
+                yield f"consumer {row.uuid} holds nothing"
+
+    def _nothing_is_overcommitted(self) -> Iterator[str]:
+        sums: Counter[tuple[str, str]] = Counter()
+        for row in self._rows("placement", sa.select(_allocations)):
+            sums[row.provider_uuid, row.resource_class] += row.used
+        for row in self._rows("placement", sa.select(_inventories)):
+            where = (row.provider_uuid, row.resource_class)
+            if row.used != sums[where]:
+                yield f"{where}: {row.used} is counted as used, {sums[where]} is"
+            if row.used > (row.total - row.reserved) * row.allocation_ratio:
+                yield f"{where}: {row.used} of {row.total} is used"
+
+    def _records_agree(self) -> Iterator[str]:
+        cells = {"cell0": CELL0, **CELLS}
+        mapped = {
+            row.instance_uuid: row.cell_uuid
+            for row in self._rows("api", sa.select(_mappings))
+            if not row.queued_for_delete
+        }
+        there = {one.uuid: cells[cell] for cell, one in self.servers}
+        for uuid in mapped.keys() | there.keys():
+            if mapped.get(uuid) != there.get(uuid):
+                yield f"{uuid} is mapped to {mapped.get(uuid)} and is in {there.get(uuid)}"
+        used = sum(row.instances for row in self._rows("api", sa.select(_usages)))
+        if used != len(self.servers):
+            yield f"the quota counts {used} servers, and there are {len(self.servers)}"
