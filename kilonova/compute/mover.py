@@ -18,10 +18,23 @@ from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.compute.wiring import Wiring
 from kilonova.core.context import RequestContext, service_context
-from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
+from kilonova.core.errors import (
+    BuildFailed,
+    HypervisorUnavailable,
+    KilonovaError,
+    MoveCancelled,
+)
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Nic
-from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.migration import (
+    Berth,
+    Kind,
+    Migration,
+    Moved,
+    MoveReport,
+    Progress,
+    Stage,
+)
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
 from kilonova.http.images import ImageStore
@@ -34,6 +47,8 @@ _GOES_ON = 10.0
 _TOLD_EVERY = 0.5
 """Seconds between two words of how far a running guest has come."""
 _PAUSE = 1.0
+_PATIENCE = 60.0
+"""Seconds for which a hypervisor that does not answer is waited for, where a server has only this host."""
 
 _EVENTS: dict[Stage, str] = {
     Stage.PREPARING: "compute_prep_resize",
@@ -91,6 +106,10 @@ class _Part:
         self._told_at = time.monotonic() - _TOLD_EVERY
         self.nics: tuple[Nic, ...] | UnsetType = UNSET
         """What the guest is plugged into here, once that is known."""
+        self.berth: Berth | None = None
+        """What is ready for the guest here, once it is."""
+        self.moved: Progress | None = None
+        """What a guest that moved while it ran consisted of."""
         self._plain = InstanceReport(
             instance_uuid=self.instance.uuid,
             epoch=self.instance.epoch,
@@ -124,6 +143,7 @@ class _Part:
             reason=error.message if error else "",
             details=f"{type(error).__name__}: {error.in_full}" if error else "",
             progress=how_far,
+            berth=self.berth,
         )
         return msgspec.structs.replace(self._plain, move=move)
 
@@ -205,15 +225,18 @@ class Mover:
         error: KilonovaError | None = None
         try:
             with stages.stage(event_of(migration)):
-                self._work(part)
+                self._work_patiently(part)
         except KilonovaError as failure:
             error = failure
         except Exception as failure:
             LOG.exception("%s of %s failed", migration.stage, uuid)
             error = BuildFailed("The host failed in an unexpected way.")
             error.__cause__ = failure
+        if isinstance(error, HypervisorUnavailable) and self._stopped.is_set():
+            # Nothing is known of it. Whoever is started next is told again.
+            return
         if error is None:
-            report = part.said(Moved.DONE)
+            report = part.said(Moved.DONE, how_far=part.moved)
         else:
             LOG.warning("%s: %s failed: %s", uuid, migration.stage, error.in_full)
             if not self._clean(part):
@@ -261,6 +284,21 @@ class Mover:
             if self._stopped.wait(_PAUSE):
                 return False
 
+    def _work_patiently(self, part: _Part) -> None:
+        """Do a part. Where nobody else can, a hypervisor that is restarted is no reason to give up."""
+        migration = part.migration
+        alone = migration.stage is Stage.RESTORING
+        alone |= migration.is_live and migration.stage is Stage.FINISHING
+        ends = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._work(part)
+            except HypervisorUnavailable:
+                if not alone or time.monotonic() > ends or self._stopped.wait(_PAUSE):
+                    raise
+            else:
+                return
+
     def _work(self, part: _Part) -> None:
         work: dict[Stage, Callable[[_Part], None]] = {
             Stage.PREPARING: self._prepare,
@@ -276,12 +314,12 @@ class Mover:
     def _prepare(self, part: _Part) -> None:
         if part.migration.is_live:
             self._wiring.reserve(part.instance)
-        self._driver.prepare_move(part.instance, part.migration)
+        part.berth = self._driver.prepare_move(part.instance, part.migration)
 
     def _send(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
-            self._driver.live_migrate(instance, migration, part)
+            part.moved = self._driver.live_migrate(instance, migration, part)
             return
         if migration.vm_state is not VmState.STOPPED:
             # Whatever else it was: what stands still, or is saved, has nothing to wait for.
@@ -328,7 +366,10 @@ class Mover:
         instance = part.instance
         self._driver.destroy(instance.uuid)
         part.nics = self._wiring.bring(instance)
-        self._driver.prepare_disks(instance)
+        if part.migration.kind is Kind.EVACUATION:
+            self._driver.recover_disks(instance)
+        else:
+            self._driver.prepare_disks(instance)
         self._driver.spawn(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
@@ -345,16 +386,14 @@ class Mover:
 
     def _remove(self, part: _Part) -> None:
         # Of a guest that stayed, restoring makes what it was.
-        if part.migration.stays:
-            return
-        self._driver.destroy(part.instance.uuid)
+        if not part.migration.stays:
+            self._driver.destroy(part.instance.uuid)
         if part.migration.is_live:
             self._wiring.drop(part.instance.uuid)
 
     def _restore(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
-        if migration.is_live:
-            # It never stopped.
-            return
-        part.nics = self._wiring.bring(instance)
-        self._driver.restore(instance, migration, power_on=migration.power_on)
+        # One that went live never stopped.
+        if not migration.is_live:
+            part.nics = self._wiring.bring(instance)
+            self._driver.restore(instance, migration, power_on=migration.power_on)

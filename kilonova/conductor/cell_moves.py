@@ -15,7 +15,7 @@ from kilonova.conductor import move_plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import service_context
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Side, Stage
 from kilonova.core.report import InstanceReport
@@ -69,7 +69,8 @@ class CellMoves:
     def _done(self, migration: Migration, report: InstanceReport, seen: Seen) -> None:
         power = PowerState.NOSTATE if report.power_state is UNSET else report.power_state
         nics = None if report.nics is UNSET else report.nics
-        arrived = move_plan.Arrived(power=power, nics=nics)
+        berth = report.move.berth if report.move else None
+        arrived = move_plan.Arrived(power=power, nics=nics, berth=berth)
         if migration.stage is Stage.UNDOING:
             self.claim(migration, (migration.source_allocation, {}), seen)
         elif migration.stage in (Stage.CLEARING, Stage.ABANDONING):
@@ -233,6 +234,13 @@ class CellMoves:
             self.tell(migration, server)
             return True
         return self._without_host(migration, server)
+
+    def resume(self, host: HostName) -> None:
+        """Tell a host that was restarted what it has to do, which it may have been doing."""
+        now = utcnow()
+        for migration in moves.due_at(self._cell_db, host):
+            LOG.info("%s: %s goes on on %s", migration.instance_uuid, migration.stage, host)
+            self.again(migration, acts=True, now=now)
 
     def _without_host(self, migration: Migration, server: Instance) -> bool:
         """Go on without a destination that is dead, where it cannot have a guest of the server's."""

@@ -31,6 +31,7 @@ from kilonova.conductor.repairs import (
 )
 from kilonova.core.errors import KilonovaError, Unavailable
 from kilonova.core.ids import CELL0, CellUuid
+from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
 from kilonova.http import networks
@@ -233,6 +234,7 @@ def scene_of(
             interval=conf.converge_interval,
             deleted_kept=conf.reclaim_instance_interval,
             decisions_kept=conf.scheduler.decisions_kept,
+            quota=limits_in(conf.quota),
         ),
         networks=networks.load(conf),
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from kilonova.core import migration as mig
 from kilonova.core.instance import Fault, Instance, Nic
-from kilonova.core.migration import Kind, Migration, MoveReport, Stage
+from kilonova.core.migration import Berth, Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db.moves import Next
@@ -19,10 +19,14 @@ replace = msgspec.structs.replace
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host found the guest when it had done its part; with ``nics`` None these stay as they are."""
+    """How a host found the guest when it had done its part; with ``nics`` None these stay as they are.
+
+    ``berth`` is what a destination has made ready.
+    """
 
     power: PowerState = PowerState.NOSTATE
     nics: tuple[Nic, ...] | None = None
+    berth: Berth | None = None
 
 
 def begin(
@@ -37,7 +41,11 @@ def begin(
     """
     chosen, alternates = to
     further = replace(
-        migration, destination=chosen, alternates=alternates, attempt=migration.attempt + 1
+        migration,
+        destination=chosen,
+        alternates=alternates,
+        attempt=migration.attempt + 1,
+        berth=None,
     )
     if migration.builds:
         moved = _arriving(instance, further, now)
@@ -51,7 +59,7 @@ def done(migration: Migration, instance: Instance, report: Arrived, now: datetim
     """Return what follows when the acting host has done its part."""
     match migration.stage:
         case Stage.PREPARING:
-            return _prepared(migration, instance, now)
+            return _prepared(replace(migration, berth=report.berth), instance, now)
         case Stage.SENDING:
             return _sent(migration, instance, now)
         case Stage.FINISHING:

@@ -34,3 +34,7 @@ PORTS_EVERY = timedelta(seconds=300)
 
 PRUNED_EVERY = timedelta(seconds=60)
 """From one look at whether something is old enough to be forgotten to the next."""
+
+HOST_LOST = timedelta(seconds=60)
+"""A host that gave no sign of life for so long, and for twice the time after which it is down, is not
+waited for: the desired servers that it has are started elsewhere."""

@@ -141,7 +141,10 @@ IN_PROGRESS = frozenset({"queued", "preparing", "running", "post-migrating"})
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a running guest is moved: bytes of memory and of disks."""
+    """How much of a running guest is moved: bytes of memory and of disks.
+
+    ``downtime`` is for how many milliseconds it stood still, once that is known.
+    """
 
     memory_total: int = 0
     memory_processed: int = 0
@@ -149,6 +152,30 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     disk_total: int = 0
     disk_processed: int = 0
     disk_remaining: int = 0
+    downtime: int = 0
+
+
+class Berth(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a destination awaits one guest, and how its source is let in.
+
+    It listens at ``address`` and ``port``, is known by the SHA-256 ``fingerprint`` of its certificate, and
+    lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
+    ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
+    that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
+    """
+
+    address: str
+    port: int
+    fingerprint: str
+    token: str
+    directory: str = ""
+    hypervisor: str = ""
+    shared: bool = False
+    wants_image: bool = False
+
+    def __repr__(self) -> str:
+        """Show all but the token: logs are read by many."""
+        return f"Berth({self.address}:{self.port})"
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +186,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     the source's guest may be. ``outcome`` is the status with which a move that is undone will end,
     ``reason`` and ``details`` why it failed. ``wish`` is ``abort`` or ``force`` where an operator asked for
     that. ``project_id`` is the server's, ``user_id`` that of who asked. With ``forced`` the destination is
-    claimed and not judged. ``image`` is what a shelved server becomes, and is made of again.
+    claimed and not judged. ``image`` is what a shelved server becomes, and is made of again. ``berth`` is
+    what the destination has ready for the guest, until the move is done.
     """
 
     uuid: str
@@ -196,6 +224,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress = Progress()
     settled: bool = False
     image: Image | None = None
+    berth: Berth | None = None
 
     @property
     def consumer(self) -> InstanceUuid:
@@ -277,7 +306,9 @@ def ended(migration: Migration, now: datetime) -> Migration:
         status = migration.outcome or _CLEARED[migration.kind]
     else:
         status = migration.outcome or FAILED
-    return msgspec.structs.replace(migration, stage=Stage.ENDED, status=status, updated_at=now)
+    return msgspec.structs.replace(
+        migration, stage=Stage.ENDED, status=status, updated_at=now, berth=None
+    )
 
 
 class Moved(StrEnum):
@@ -294,7 +325,8 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a host did at one stage of a move, and of which attempt.
 
     ``reason`` is fit for the tenant, ``details`` for the operator. A report that is refused says that the
-    stage is over, or that an operator wants the move to be aborted.
+    stage is over, or that an operator wants the move to be aborted. ``berth`` is what a destination that
+    is prepared has made ready.
     """
 
     migration: str
@@ -304,3 +336,4 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     details: str = ""
     progress: Progress | None = None
+    berth: Berth | None = None

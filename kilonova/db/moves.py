@@ -134,6 +134,19 @@ def stuck(cell_db: Database, before: datetime) -> tuple[Migration, ...]:
     return find(cell_db, acting, _migrations.c.updated_at < before)
 
 
+def due_at(cell_db: Database, host: HostName) -> tuple[Migration, ...]:
+    """Return migrations in which a host has something to do."""
+    c = _migrations.c
+    sides = ((c.source_host, Side.SOURCE), (c.destination_host, Side.DESTINATION))
+    due = (
+        sa.and_(
+            column == host, c.stage.in_([stage for stage, acts in ACTS.items() if acts is side])
+        )
+        for column, side in sides
+    )
+    return find(cell_db, sa.or_(*due))
+
+
 def unsettled(cell_db: Database) -> tuple[Migration, ...]:
     """Return migrations that have ended and of which the top level does not know yet."""
     return find(cell_db, _migrations.c.settled.is_(False), _migrations.c.stage == Stage.ENDED)

@@ -12,6 +12,7 @@ from oslo_policy import policy
 from kilonova.api.policies import (
     accounts,
     decisions,
+    desired,
     flavors,
     hosts,
     moves,
@@ -29,6 +30,7 @@ _TABLES: tuple[tuple[Rule, ...], ...] = (
     hosts.RULES,
     accounts.RULES,
     decisions.RULES,
+    desired.RULES,
     vitals.RULES,
 )
 

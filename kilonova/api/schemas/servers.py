@@ -155,7 +155,7 @@ _KEYS: tuple[tuple[str, Span, Schema], ...] = (
 """(key of ``server``, when, schema), for ``POST /servers``. The last that holds counts."""
 
 _ONE_OR_MANY: Schema = {"oneOf": [UUID, {"type": "array", "items": UUID}]}
-_HINTS: Schema = closed(
+HINTS: Schema = closed(
     {
         "group": _ONE_OR_MANY,
         "different_host": _ONE_OR_MANY,
@@ -175,8 +175,8 @@ def _create(version: Version, *required: str) -> Schema:
     return closed(
         {
             "server": closed(keys, *required),
-            "os:scheduler_hints": _HINTS,
-            "OS-SCH-HNT:scheduler_hints": _HINTS,
+            "os:scheduler_hints": HINTS,
+            "OS-SCH-HNT:scheduler_hints": HINTS,
         },
         "server",
     )
@@ -190,6 +190,23 @@ def _complete(version: Version) -> Schema:
 CREATE = Schemas.changing(_complete, (when for _, when, _ in _KEYS))
 PLAN = Schemas({ALWAYS: _create(MAXIMUM, "flavorRef")})
 """The same without what has nothing to do with whether there is a host."""
+
+_OF_ONE = frozenset(
+    {
+        "name",
+        "hostname",
+        "adminPass",
+        "min_count",
+        "max_count",
+        "return_reservation_id",
+        "host",
+        "hypervisor_hostname",
+    }
+)
+MANY: Schema = {
+    key: schema for key, when, schema in _KEYS if MAXIMUM in when and key not in _OF_ONE
+}
+"""The keys of ``server`` that mean the same of each of many servers that are made one after another."""
 
 _CHANGEABLE: tuple[tuple[Span, Schema], ...] = (
     (

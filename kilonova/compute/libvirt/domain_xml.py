@@ -87,18 +87,22 @@ def interface_xml(instance: Instance, nic: Nic, place: Place) -> str:
 def _add_metadata(domain: ET.Element, instance: Instance) -> None:
     parent = add(domain, "metadata")
     ours = add(parent, "kilonova:instance", {"xmlns:kilonova": NAMESPACE})
-    add(ours, "kilonova:epoch", text=str(instance.epoch))
+    _describe(ours, instance, "kilonova:")
+
+
+def _describe(ours: ET.Element, instance: Instance, prefix: str) -> None:
+    add(ours, f"{prefix}epoch", text=str(instance.epoch))
     for name, amount in flavor.resources(instance.flavor).items():
-        add(ours, "kilonova:resource", {"name": name}, str(amount))
-    add(ours, "kilonova:project", text=instance.project_id)
-    add(ours, "kilonova:created", text=instance.created_at.isoformat())
+        add(ours, f"{prefix}resource", {"name": name}, str(amount))
+    add(ours, f"{prefix}project", text=instance.project_id)
+    add(ours, f"{prefix}created", text=instance.created_at.isoformat())
 
 
-def vnc_port(xml: str) -> int | None:
-    """Return the port on which the guest of a live domain shows its screen, or None if it does not run."""
-    graphics = ET.fromstring(xml).find("devices/graphics[@type='vnc']")  # noqa: S314 - libvirt wrote it
-    port = -1 if graphics is None else int(graphics.get("port", "-1"))
-    return port if port > 0 else None
+def metadata_of(instance: Instance) -> str:
+    """Return what is noted of a guest, as the element by which libvirt replaces what was."""
+    ours = ET.Element("instance")
+    _describe(ours, instance, "")
+    return ET.tostring(ours, encoding="unicode")
 
 
 def record_of(metadata: str) -> Record:

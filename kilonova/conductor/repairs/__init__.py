@@ -7,6 +7,7 @@ from kilonova.conductor.repairs import (
     allocations,
     builds,
     deletes,
+    desired,
     hosts,
     moves,
     old,
@@ -37,6 +38,7 @@ OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
     "old task": old.tasks_kept,
     "aggregate": aggregates.not_mirrored,
     "port": ports.outlived,
+    "desired": desired.not_as_desired,
 }
 
 OF_CELL0: Mapping[str, OfCell] = {

@@ -7,6 +7,7 @@ from datetime import timedelta
 from kilonova.conductor.cell_moves import CellMoves
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.rebuild import Rebuild
+from kilonova.core import quota
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
@@ -35,7 +36,8 @@ class Hands:
 class Limits:
     """What a configuration says of repairs: seconds, and how many servers' decisions are kept.
 
-    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored.
+    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored. ``quota`` are the
+    limits of those for whom there are no others.
     """
 
     build_timeout: float
@@ -43,6 +45,7 @@ class Limits:
     interval: float
     deleted_kept: int
     decisions_kept: int
+    quota: quota.Limits
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ BODIES: dict[str, Any] = {
             "tag": "t",
         }
     },
+    f"POST {_SERVER}/shares": {"share": {"share_id": IMAGE.image_id, "tag": "t"}},
     f"POST {_SERVER}/remote-consoles": {"remote_console": {"protocol": "vnc", "type": "novnc"}},
     "POST /os-server-external-events": {
         "events": [
@@ -161,5 +162,6 @@ OLD_ACTIONS: tuple[dict[str, Any], ...] = (
     {"removeFixedIp": {"address": "192.0.2.9"}},
     {"addFloatingIp": {"address": "198.51.100.9"}},
     {"removeFloatingIp": {"address": "198.51.100.9"}},
+    {"os-getRDPConsole": {"type": "rdp-html5"}},
 )
 """Actions of servers that end at 2.5 or, those of addresses, at 2.43."""

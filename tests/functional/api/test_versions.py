@@ -10,7 +10,7 @@ from kilonova.api.routing import Route
 from tests.functional.api.answers import ANSWERS
 from tests.functional.api.answers.shapes import Version, steps_of
 from tests.functional.api.api_case import ADMIN, ANN
-from tests.functional.api.population import PROVIDER, REQUEST, SERVERS, Populated
+from tests.functional.api.population import IMAGE, PROVIDER, REQUEST, SERVERS, Populated
 
 _NAMES = {
     "flavor_id": ("1", "2"),
@@ -24,6 +24,8 @@ _NAMES = {
     "tag": ("red",),
     "host": ("h1",),
     "token": ("nobody's",),
+    "before": ("2026-01-21 00:00:00",),
+    "share_id": (IMAGE.image_id,),
 }
 
 _NOT_DONE = ("/startup", "/shutdown", "/reboot")

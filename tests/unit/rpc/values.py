@@ -29,7 +29,7 @@ from kilonova.core.instance import (
     RequestedNetwork,
     Wishes,
 )
-from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Destination,
@@ -42,6 +42,7 @@ from kilonova.core.scheduling import (
 )
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
+from tests.unit.rpc.move_values import BERTH, PROGRESS
 from tests.unit.rpc.network_values import NIC
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
@@ -225,14 +226,6 @@ EVENT = ActionEvent(
     traceback="Traceback",
     host=HOST,
 )
-PROGRESS = Progress(
-    memory_total=6,
-    memory_processed=5,
-    memory_remaining=4,
-    disk_total=3,
-    disk_processed=2,
-    disk_remaining=1,
-)
 MIGRATION = Migration(
     uuid=OTHER,
     instance_uuid=UUID,
@@ -268,6 +261,7 @@ MIGRATION = Migration(
     progress=PROGRESS,
     settled=True,
     image=IMAGE,
+    berth=BERTH,
 )
 LEAST_MIGRATION = Migration(
     uuid=OTHER,
@@ -295,6 +289,7 @@ MOVE_REPORT = MoveReport(
     reason="no luck",
     details="at host1",
     progress=PROGRESS,
+    berth=BERTH,
 )
 REPORT = InstanceReport(
     instance_uuid=UUID,
