@@ -2,6 +2,7 @@
 
 from kilonova.api.find import find_server
 from kilonova.api.routing import Answer, Asked, Route
+from kilonova.api.views.servers import addresses
 from kilonova.core.errors import NotFound
 from kilonova.core.instance import Instance
 
@@ -20,10 +21,10 @@ def show(asked: Asked, server_id: str, network: str) -> Answer:
 
 
 def _addresses(instance: Instance) -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = {}
-    for nic in instance.nics:
-        found.setdefault(nic.network, []).append({"addr": nic.address, "version": 4})
-    return found
+    return {
+        network: [{"addr": one["addr"], "version": one["version"]} for one in several]
+        for network, several in addresses(instance).items()
+    }
 
 
 _RULE = "os_compute_api:ips"

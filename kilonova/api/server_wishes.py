@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_devices, server_volumes
+from kilonova.api import network_wishes, server_devices, server_volumes
 from kilonova.api.compute_services import fleet_of
 from kilonova.api.routing import Asked
 from kilonova.core.block_devices import on_volume, requested, root_of
@@ -31,7 +31,6 @@ Body = Mapping[str, Any]
 
 _CREATE = "os_compute_api:servers:create"
 _DESTINATION = "compute:servers:create:requested_destination"
-_NO_NETWORKS = "no network service is configured"
 
 
 def flavor_of(asked: Asked, body: Body) -> Flavor:
@@ -165,8 +164,11 @@ def wishes_of(asked: Asked, body: Body, image: Image) -> Wishes:
     refuse_what_is_not_done(body)
     zone, host, node = _destination(asked, body)
     drive = server_devices.wants_drive(body, image)
+    plugs = network_wishes.wanted_by(asked, body)
     return Wishes(
-        networks=_networks(body),
+        networks=plugs.networks,
+        security_groups=plugs.groups,
+        security_group_ids=plugs.group_ids,
         user_data=user_data_of(body),
         key_pair=key_pair_of(asked, body, asked.context.user_id),
         hints=_hints(asked.body),
@@ -197,17 +199,6 @@ def refuse_what_is_not_done(body: Body) -> None:
     """
     if body.get("trusted_image_certificates"):
         raise Invalid("trusted_image_certificates: signatures of images are not verified here")
-    if any(group.get("name", "default") != "default" for group in body.get("security_groups", ())):
-        raise Invalid(f"security_groups: {_NO_NETWORKS}, so only 'default' can be asked for")
-
-
-def _networks(body: Body) -> str:
-    wanted = body.get("networks", "auto")
-    if isinstance(wanted, str):
-        return wanted
-    if wanted:
-        raise Invalid(f"networks: {_NO_NETWORKS}, so only 'none' and 'auto' can be asked for")
-    return "auto"
 
 
 def user_data_of(body: Body) -> str | None:

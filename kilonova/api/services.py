@@ -12,6 +12,7 @@ from kilonova.core.ids import CellUuid
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.images import ImageStore
+from kilonova.http.networks import Networks
 from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -55,7 +56,8 @@ class Policy:
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The collaborators of a running API. ``bus`` is the top level's."""
+    """The collaborators of a running API. ``bus`` is the top level's, ``networks`` None without a
+    network service."""
 
     conf: cfg.ConfigOpts
     api_db: Database
@@ -68,6 +70,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     host_statuses: HostStatuses
     placement: Placement
     notifier: Notifier
+    networks: Networks | None = None
 
     def cell_bus(self, cell_uuid: CellUuid) -> Bus:
         """Return the bus of a cell.

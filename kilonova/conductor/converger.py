@@ -34,6 +34,7 @@ from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
+from kilonova.http import networks
 from kilonova.placement.client import Placement
 from kilonova.rpc.connect import Buses
 
@@ -235,4 +236,5 @@ def scene_of(
             decisions_kept=conf.scheduler.decisions_kept,
             quota=limits_in(conf.quota),
         ),
+        networks=networks.load(conf),
     )

@@ -175,6 +175,8 @@ class Action(StrEnum):
     EXTEND_VOLUME = "extend_volume"
     SNAPSHOT_VOLUME = "volume_snapshot_create"
     MERGE_SNAPSHOT = "volume_snapshot_delete"
+    ATTACH_INTERFACE = "attach_interface"
+    DETACH_INTERFACE = "detach_interface"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -287,6 +289,8 @@ RULES: dict[str, Rule] = {
     Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
     Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
+    Action.ATTACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
+    Action.DETACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     SOFT_DELETE: Rule(
         (*_ON_DISK, VmState.RESCUED, VmState.ERROR),
         TaskState.SOFT_DELETING,

@@ -16,6 +16,7 @@ from kilonova.api.policies import (
     flavors,
     hosts,
     moves,
+    networks,
     servers,
     vitals,
     volumes,
@@ -25,6 +26,7 @@ from kilonova.api.policies.base import Rule
 _TABLES: tuple[tuple[Rule, ...], ...] = (
     servers.RULES,
     moves.RULES,
+    networks.RULES,
     flavors.RULES,
     hosts.RULES,
     accounts.RULES,

@@ -87,6 +87,14 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
         ANY_TASK,
     ),
     Action.RESIZE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
+    Action.ATTACH_INTERFACE: (
+        frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        IDLE,
+    ),
+    Action.DETACH_INTERFACE: (
+        frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        IDLE,
+    ),
     Action.MIGRATE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
     Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.REVERT_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
@@ -185,6 +193,8 @@ class TransitionsTest(testtools.TestCase):
                 "extend_volume": "None",
                 "volume_snapshot_create": "None",
                 "volume_snapshot_delete": "None",
+                "attach_interface": "None",
+                "detach_interface": "None",
                 "resize": "resize_prep",
                 "migrate": "resize_prep",
                 "confirmResize": "None",

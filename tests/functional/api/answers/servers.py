@@ -333,9 +333,6 @@ ANSWERS = {
     f"POST {_SERVER}/action os-getSPICEConsole": _OLD_CONSOLE,
     f"POST {_SERVER}/action os-getSerialConsole": _OLD_CONSOLE,
     f"POST {_SERVER}/action os-getRDPConsole": _OLD_CONSOLE,
-    f"GET {_SERVER}/os-security-groups": Told(
-        200, Shape(Field("security_groups", {"type": "array", "maxItems": 0}))
-    ),
     f"GET {_SERVER}/shares": Told(200, Shape(Field("shares", {"type": "array", "maxItems": 0}))),
     f"POST {_SERVER}/shares": Told(201),
     f"GET {_SERVER}/shares/{{share_id}}": Told(200),
