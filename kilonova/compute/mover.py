@@ -16,6 +16,8 @@ from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.compute.volumes import HostVolumes
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import (
     BuildFailed,
@@ -24,7 +26,7 @@ from kilonova.core.errors import (
     MoveCancelled,
 )
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.instance import Nic
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.migration import (
     Berth,
     Kind,
@@ -98,6 +100,7 @@ class _Part:
     ) -> None:
         self.migration = message.migration
         self.instance = message.instance
+        self.request_id = request.request_id
         self.forced = self.migration.wish == "force"
         self._unwanted = False
         self._is_going = is_going
@@ -169,12 +172,12 @@ class Mover:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore],
+        collaborators: tuple[Driver, ImageStore, HostVolumes],
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images = collaborators
+        self._driver, self._images, self._volumes = collaborators
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -279,6 +282,8 @@ class Mover:
                 if not runs:
                     return True
             else:
+                if part.instance.volumes:
+                    self._volumes.try_to_let_go(part.instance, part.request_id)
                 return True
             if self._stopped.wait(_PAUSE):
                 return False
@@ -311,18 +316,24 @@ class Mover:
         work[part.migration.stage](part)
 
     def _prepare(self, part: _Part) -> None:
-        part.berth = self._driver.prepare_move(part.instance, part.migration)
+        # A guest that comes while it runs has its volumes here before it comes.
+        instance = self._connected(part) if part.migration.is_live else part.instance
+        part.berth = self._driver.prepare_move(instance, part.migration)
+
+    def _connected(self, part: _Part) -> Instance:
+        return self._volumes.connect(part.instance, part.request_id, lambda: part.aborted)
 
     def _send(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
-            part.moved = self._driver.live_migrate(instance, migration, part)
+            part.moved = self._driver.live_migrate(self._connected(part), migration, part)
             return
         if migration.vm_state is not VmState.STOPPED:
             # Whatever else it was: what stands still, or is saved, has nothing to wait for.
             self._driver.stop(instance.uuid, CLEAN_SECONDS, lambda: part.aborted)
         if migration.kind is Kind.SHELVE:
-            self._save(part)
+            if not boots_from_volume(instance.wishes):
+                self._save(part)
         else:
             self._driver.send(instance, migration)
 
@@ -353,10 +364,12 @@ class Mover:
             self._rebuild(part)
             return
         part.nics = self._driver.prepare_networks(instance)
+        instance = self._connected(part)
         if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
             self._driver.receive(instance, migration, power_on=migration.power_on)
+        self._volumes.complete(instance)
 
     def _rebuild(self, part: _Part) -> None:
         """Make the guest of a server of an image, as there is nothing else."""
@@ -367,7 +380,9 @@ class Mover:
             self._driver.recover_disks(instance)
         else:
             self._driver.prepare_disks(instance)
+        instance = self._connected(part)
         self._driver.spawn(instance)
+        self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
 
@@ -376,11 +391,15 @@ class Mover:
             self._driver.forget(part.instance.uuid)
         else:
             self._driver.destroy(part.instance.uuid)
+            # A server that is shelved has no host, and keeps its volumes.
+            shelved = part.migration.kind is Kind.SHELVE
+            self._volumes.let_go(part.instance, part.request_id, keep=shelved)
 
     def _remove(self, part: _Part) -> None:
         # Of a guest that stayed, restoring makes what it was.
         if not part.migration.stays:
             self._driver.destroy(part.instance.uuid)
+            self._volumes.let_go(part.instance, part.request_id)
 
     def _restore(self, part: _Part) -> None:
         instance, migration = part.instance, part.migration
@@ -388,4 +407,6 @@ class Mover:
             # It never stopped.
             return
         part.nics = self._driver.prepare_networks(instance)
+        instance = self._connected(part)
         self._driver.restore(instance, migration, power_on=migration.power_on)
+        self._volumes.complete(instance)

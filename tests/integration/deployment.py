@@ -129,7 +129,7 @@ class Deployment:
         )
         self.wait_ready(name)
 
-    def wait_ready(self, name: str, seconds: float = 30) -> None:
+    def wait_ready(self, name: str, seconds: float = 120) -> None:
         """Wait until a service answers, or says that it runs."""
         process = self.processes[name]
         if name == "placement":
@@ -176,12 +176,12 @@ class Deployment:
         """Return the end of every service's log, by the service's name."""
         return {name: process.tail(60) for name, process in self.processes.items()}
 
-    def _wait_for_hosts(self, seconds: float = 30) -> None:
+    def _wait_for_hosts(self, seconds: float = 120) -> None:
         expected = sum(int(str(host.plays.get("hosts", 1))) for host in self.hosts)
         headers = {"X-Auth-Token": self.token()}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            answer = requests.get(f"{self.compute_url}/os-services", headers=headers, timeout=10)
+            answer = requests.get(f"{self.compute_url}/os-services", headers=headers, timeout=60)
             states = [service["state"] for service in answer.json().get("services", [])]
             if states.count("up") >= expected:
                 return

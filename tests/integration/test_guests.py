@@ -170,7 +170,7 @@ class RealGuestsTest(testtools.TestCase):
             "it is off", 60, lambda: self.states()[second["id"]] == libvirt.VIR_DOMAIN_SHUTOFF
         )
         eventually(
-            "it is idle", 20, lambda: "SHUTOFF" in self.openstack("server", "list", "-f", "csv")
+            "it is idle", 120, lambda: "SHUTOFF" in self.openstack("server", "list", "-f", "csv")
         )
         self.openstack("server", "start", "second")
         self.until_console_says("second", "STARTS 2")

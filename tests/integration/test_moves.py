@@ -1,5 +1,6 @@
 """Servers change hosts through the unmodified ``openstack`` client, on two hosts with real guests."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -56,9 +57,10 @@ class MovesTest(BootTest):
 
         self.hold_up(second)
         self.admin("server", "migrate", "--live-migration", self.uuid)
-        eventually("it is on its way", 30, lambda: bool(self.in_progress()))
+        eventually("it is on its way", 120, lambda: bool(self.in_progress()))
         self.restart_in_the_middle(second)
-        eventually("it is elsewhere", 120, lambda: self.shown()["status"] == "ACTIVE")
+        eventually("it is elsewhere", 120, lambda: self.hurried_away(second))
+        self.assertEqual(first, self.host())
         self.assert_ticks_went_on()
         self.resize_and_move()
         self.evacuate()
@@ -101,9 +103,9 @@ class MovesTest(BootTest):
         self.admin("server", "migrate", "--wait", self.uuid)
         self.assertNotEqual(before, self.host())
         self.demo("server", "resize", "confirm", self.uuid)
-        eventually("it is confirmed", 30, lambda: self.shown()["status"] == "ACTIVE")
+        eventually("it is confirmed", 120, lambda: self.shown()["status"] == "ACTIVE")
         left = self.deployment.directory / f"{before}-state" / "instances" / self.uuid
-        eventually("its old host forgot it", 30, lambda: not left.exists())
+        eventually("its old host forgot it", 120, lambda: not left.exists())
         starts = 3 if before == self.host() else 4
         self.until_said(f"STARTS {starts}")
 
@@ -152,10 +154,10 @@ class MovesTest(BootTest):
 
     def abort_when_it_runs(self) -> None:
         """Abort the live migration that is in progress."""
-        eventually("it is on its way", 30, lambda: bool(self.in_progress()))
+        eventually("it is on its way", 120, lambda: bool(self.in_progress()))
         (number,) = self.in_progress()
         self.admin("server", "migration", "abort", self.uuid, str(number))
-        eventually("it stays", 30, lambda: self.shown()["status"] == "ACTIVE")
+        eventually("it stays", 120, lambda: self.shown()["status"] == "ACTIVE")
 
     def in_progress(self) -> list[int]:
         """Return the numbers of the guest's live migrations that can be aborted."""
@@ -170,9 +172,15 @@ class MovesTest(BootTest):
         time.sleep(1)
         (domain,) = services.libvirtd(host).domains()
         self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, domain.state()[0])
-        domain.migrateSetMaxSpeed(1000)
         self.deployment.start_service("compute", host)
         self.deployment.wait_ready(host)
+
+    def hurried_away(self, host: str) -> bool:
+        """Hold the guest up no more, wherever its next attempt is; whether it is done."""
+        for domain in services.libvirtd(host).domains():
+            with contextlib.suppress(libvirt.libvirtError):
+                domain.migrateSetMaxSpeed(1000)
+        return bool(self.shown()["status"] == "ACTIVE")
 
     # ---- what is seen
 
@@ -183,7 +191,7 @@ class MovesTest(BootTest):
             "OpenStack-API-Version": "compute 2.80",
         }
         url = f"{self.deployment.compute_url}/servers/{self.uuid}/{below}".rstrip("/")
-        answer = requests.get(url, headers=headers, timeout=10)
+        answer = requests.get(url, headers=headers, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -201,7 +209,7 @@ class MovesTest(BootTest):
         headers = {"X-Auth-Token": self.deployment.token()}
         url = f"{self.deployment.compute_url}/servers/{self.uuid}/action"
         body: dict[str, Any] = {"os-getConsoleOutput": {}}
-        answer = requests.post(url, json=body, headers=headers, timeout=20)
+        answer = requests.post(url, json=body, headers=headers, timeout=60)
         answer.raise_for_status()
         return str(answer.json()["output"])
 

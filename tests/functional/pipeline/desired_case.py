@@ -60,7 +60,7 @@ class DesiredCase(PipelineCase):
         """Return the servers by index."""
         return [one["id"] for one in self.shown(name)["servers"]]
 
-    def until_running(self, count: int, name: str = "web", seconds: float = 60) -> list[str]:
+    def until_running(self, count: int, name: str = "web", seconds: float = 120) -> list[str]:
         """Wait until exactly one server runs at each index, and return them."""
 
         def runs() -> bool:

@@ -103,7 +103,7 @@ class TwoHosts(testtools.TestCase):
         said = driver.console_output(self.server.uuid, None)
         return [int(line, 16) for line in re.findall(r"^([0-9A-F]{4})\r*$", said, re.MULTILINE)]
 
-    def until_counted(self, driver: Driver, more: int, seconds: float = 20) -> list[int]:
+    def until_counted(self, driver: Driver, more: int, seconds: float = 120) -> list[int]:
         """Wait until the guest counted so far beyond what it did, and return all that it said."""
         deadline, before = time.monotonic() + seconds, len(self.counted(driver))
         while len(now := self.counted(driver)) < before + more:
