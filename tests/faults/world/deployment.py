@@ -43,6 +43,7 @@ from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.placement_schema import StoredAllocation
 from kilonova.db.statements import table_of
 from kilonova.http.identity import NoAuth
+from kilonova.http.volumes import Volumes
 from kilonova.placement import app as placement_api
 from kilonova.placement import policies as placement_policies
 from kilonova.placement.client import Placement
@@ -259,6 +260,7 @@ class Deployment:
             host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),
             placement=self._client(),
             notifier=Silent(),
+            volumes=Volumes(None),
         )
         app: Any = compute_api.create_app(services)
         return NoAuth(app, public=compute_api.is_public, default_roles=("member", "reader"))
