@@ -283,7 +283,8 @@ RULES: dict[str, Rule] = {
     Action.EVACUATE: Rule(
         (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR),
         TaskState.REBUILDING,
-        any_task=True,
+        # Whatever its dead host was to do; but what is being deleted is not brought back.
+        during=frozenset(TaskState) - {TaskState.DELETING},
         heeds_lock=False,
     ),
     Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),

@@ -22,9 +22,8 @@ from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
 from kilonova.compute import service
-from kilonova.compute.fake import FakeDriver
 from kilonova.compute.inventory import provider_uuid
-from kilonova.compute.script import Script, Step
+from kilonova.compute.script import Script
 from kilonova.compute.service import ComputeService
 from kilonova.conductor import move_starter, patience, super_conductor
 from kilonova.conductor.cell_conductor import CellConductor
@@ -37,7 +36,6 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Migration
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.db import build_requests, flavors, moves
 from kilonova.db.cell_schema import StoredInstance
@@ -45,6 +43,7 @@ from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.placement_schema import StoredAllocation
 from kilonova.db.statements import table_of
 from kilonova.http.identity import NoAuth
+from kilonova.http.volumes import Volumes
 from kilonova.placement import app as placement_api
 from kilonova.placement import policies as placement_policies
 from kilonova.placement.client import Placement
@@ -52,6 +51,7 @@ from kilonova.rpc.messages import Topic
 from kilonova.rpc.notifications.notifier import Silent
 from kilonova.scheduler.service import SchedulerService
 from tests.faults.world import threads
+from tests.faults.world.hypervisor import Hypervisor, mishaps
 from tests.faults.world.kernel import Kernel, Process
 from tests.faults.world.network import Http, Network, PlacementAdapter, Weather, WorldBuses
 from tests.faults.world.storage import Storage, url_of
@@ -120,62 +120,6 @@ class _Images:
         return Image(image_id=image_id, name="image", disk_format="raw", visibility="public")
 
 
-class Hypervisor(FakeDriver):
-    """A fake hypervisor that outlives its host's service, and notes whatever should never be."""
-
-    def __init__(self, deployment: "Deployment", host: str, script: Script) -> None:
-        super().__init__(_configuration(), HostName(host), script)
-        self._deployment = deployment
-
-    def spawn(self, instance: Instance) -> None:
-        """See ``Driver``."""
-        self._deployment.crash("before a spawn")
-        super().spawn(instance)
-        self._deployment.judge_spawn(self._host, instance)
-        self._deployment.crash("after a spawn")
-
-    def power_off(self) -> None:
-        """End every guest, without a word to anybody."""
-        for guest in self._guests.values():
-            guest.power = PowerState.SHUTDOWN
-
-    def arrive(self, instance: Instance, migration: Migration) -> None:
-        """See ``MovingDriver``."""
-        super().arrive(instance, migration)
-        self._deployment.judge_guest(instance)
-        self._deployment.crash("after a guest has arrived")
-
-    def send(self, instance: Instance, migration: Migration) -> None:
-        """See ``MovingDriver``."""
-        self._deployment.crash("before a guest is sent")
-        super().send(instance, migration)
-
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``MovingDriver``."""
-        self._deployment.crash("before a guest is received")
-        super().receive(instance, migration, power_on=power_on)
-        self._deployment.judge_guest(instance)
-        self._deployment.crash("after a guest is received")
-
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``MovingDriver``."""
-        self._deployment.crash("before a guest is restored")
-        super().restore(instance, migration, power_on=power_on)
-        self._deployment.judge_guest(instance)
-
-    def start(self, uuid: InstanceUuid) -> None:
-        """See ``Driver``."""
-        super().start(uuid)
-        self._deployment.judge_guest(self._guest(uuid).instance)
-        self._deployment.crash("after a start")
-
-    def destroy(self, uuid: InstanceUuid) -> None:
-        """See ``Driver``."""
-        self._deployment.crash("before a destroy")
-        super().destroy(uuid)
-        self._deployment.crash("after a destroy")
-
-
 class Deployment:
     """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send."""
 
@@ -197,8 +141,8 @@ class Deployment:
         self._make_cells()
         self.placement = Http(self.network)
         self.api = Http(self.network)
-        script = Script(_mishaps(self.kernel.chance))
-        self.hypervisors = {host: Hypervisor(self, host, script) for host in HOSTS}
+        script = Script(mishaps(self.kernel.chance))
+        self.hypervisors = {host: Hypervisor(self, HostName(host), script) for host in HOSTS}
         self.processes: dict[str, Process] = {}
         for name in SERVICES:
             self.start(name)
@@ -316,6 +260,7 @@ class Deployment:
             host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),
             placement=self._client(),
             notifier=Silent(),
+            volumes=Volumes(None),
         )
         app: Any = compute_api.create_app(services)
         return NoAuth(app, public=compute_api.is_public, default_roles=("member", "reader"))
@@ -404,14 +349,3 @@ def _hasten(case: testtools.TestCase) -> None:
     case.patch(moves, "LEASE", timedelta(seconds=20))
     case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
     case.patch(move_starter, "_SCHEDULING_TIMEOUT", 18.0)
-
-
-def _mishaps(chance: random.Random) -> list[Step]:
-    """Return what goes wrong on hosts by itself."""
-    return [
-        Step(step="spawn", times=chance.randint(0, 2), seconds=1.0, error="out of luck"),
-        Step(step="disks", times=chance.randint(0, 1), error="no disk", unavailable=True),
-        Step(step="spawn", times=chance.randint(0, 2), seconds=chance.uniform(1, 60)),
-        Step(step="destroy", times=chance.randint(0, 4), error="busy", unavailable=True),
-        Step(step="power-off", times=chance.randint(0, 2), seconds=chance.uniform(1, 30)),
-    ]

@@ -99,7 +99,10 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
     Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.REVERT_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.LIVE_MIGRATE: (frozenset({VmState.ACTIVE, VmState.PAUSED}), IDLE),
-    Action.EVACUATE: (frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}), ANY_TASK),
+    Action.EVACUATE: (
+        frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}),
+        ANY_TASK - {TaskState.DELETING},
+    ),
     Action.SHELVE: (ON_DISK, IDLE),
     Action.SHELVE_OFFLOAD: (frozenset({VmState.SHELVED}), IDLE),
     Action.UNSHELVE: (frozenset({VmState.SHELVED, VmState.SHELVED_OFFLOADED}), IDLE),
