@@ -143,6 +143,7 @@ class _Resource:
         _check_project(request, context)
         asked = Asked(self._services, context, version, request.prefix)
         asked.lenient = request.context.legacy
+        asked.token = request.get_header("X-Auth-Token") or ""
         if route.rule is not None:
             asked.authorize(route.rule)
         asked.query = _query(request, route, version)

@@ -21,6 +21,7 @@ from kilonova.api.parameters import BOOLEAN, SHORT, closed, is_true, values, who
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.schemas.desired import CHANGE, CREATE
 from kilonova.api.views import desired as views
+from kilonova.core.block_devices import on_volume
 from kilonova.core.clock import utcnow
 from kilonova.core.desired import Desired, Template
 from kilonova.core.errors import Invalid, NotFound
@@ -91,6 +92,9 @@ def _template(asked: Asked, name: str, body: Mapping[str, Any], rule: GroupRule 
     lasting = {key: body[key] for key in ("server", "os:scheduler_hints") if key in body}
     asked.body = lasting | {"server": body["server"] | {"name": name}}
     wanted = server_create.wanted(asked)
+    if any(on_volume(device) for device in wanted.template.wishes.block_devices):
+        # They are made by nobody's request, and only a user's token has volumes.
+        raise Invalid("block_device_mapping_v2: desired servers have no volumes")
     group = rule or wanted.spec.group
     # A password that nobody was told is of no use, and would be kept for as long as this.
     wishes = msgspec.structs.replace(wanted.template.wishes, group=group, admin_pass="")

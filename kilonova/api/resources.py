@@ -2,6 +2,7 @@
 
 from kilonova.api import (
     aggregates,
+    assisted_snapshots,
     audit_logs,
     availability_zones,
     compute_services,
@@ -35,12 +36,14 @@ from kilonova.api import (
     servers,
     usages,
     vitals,
+    volume_attachments,
 )
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *aggregates.ROUTES,
+    *assisted_snapshots.ROUTES,
     *audit_logs.ROUTES,
     *availability_zones.ROUTES,
     *compute_services.ROUTES,
@@ -68,6 +71,7 @@ ROUTES: tuple[Route, ...] = (
     *server_topology.ROUTES,
     *servers.ROUTES,
     *usages.ROUTES,
+    *volume_attachments.ROUTES,
 )
 
 _VOLUMES_BOOT = tuple(

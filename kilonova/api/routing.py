@@ -33,6 +33,7 @@ from kilonova.api.microversions import ALWAYS, Since, Span, Version, edges
 from kilonova.api.services import Services
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import Forbidden, Invalid
+from kilonova.http.volumes import Asker
 
 _FORMATS = FormatChecker()
 
@@ -148,11 +149,20 @@ class Asked:
     """One request, as a handler sees it.
 
     ``body`` is the checked JSON body (None without one); ``query`` maps each parameter to all its values;
-    ``host_url`` is scheme and host as the client knows them; ``lenient`` is set for the legacy root, which
-    ignores keys that it does not know.
+    ``host_url`` is scheme and host as the client knows them; ``token`` is the asker's, as it came;
+    ``lenient`` is set for the legacy root, which ignores keys that it does not know.
     """
 
-    __slots__ = ("body", "context", "host_url", "lenient", "query", "services", "version")
+    __slots__ = (
+        "body",
+        "context",
+        "host_url",
+        "lenient",
+        "query",
+        "services",
+        "token",
+        "version",
+    )
 
     def __init__(
         self, services: Services, context: RequestContext, version: Version, host_url: str
@@ -164,6 +174,12 @@ class Asked:
         self.body: Any = None
         self.query: dict[str, list[str]] = {}
         self.lenient = False
+        self.token = ""
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks, as services have to know that say themselves what he may do with what is theirs."""
+        return Asker(self.token, self.context.project_id)
 
     def one(self, name: str) -> str | None:
         """Return the last value of a query parameter, or None."""

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import notices, server_devices, server_wishes
+from kilonova.api import notices, server_devices, server_volumes, server_wishes
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
+from kilonova.core.block_devices import boots_from_volume, on_volume
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid, KilonovaError, QuotaExceeded
 from kilonova.core.flavor import Flavor
@@ -68,8 +69,9 @@ def wanted(asked: Asked) -> Wanted:
     limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
     server_wishes.check_metadata(body, limits)
     flavor = server_wishes.flavor_of(asked, body)
-    image = server_wishes.image_of(asked, body, flavor)
+    devices, image = server_wishes.disks_of(asked, body, flavor, counts[1])
     wishes = server_wishes.wishes_of(asked, body, image)
+    wishes = msgspec.structs.replace(wishes, block_devices=devices)
     server_devices.check(flavor, image, wishes)
     spec = RequestSpec(
         project_id=asked.context.project_id,
@@ -81,6 +83,7 @@ def wanted(asked: Asked) -> Wanted:
         forced_host=wishes.forced_host,
         forced_node=wishes.forced_node,
         group=wishes.group,
+        boots_from_volume=boots_from_volume(wishes),
     )
     template = _template(asked, body, flavor, image, wishes)
     return Wanted(template=template, spec=spec, counts=counts, limits=limits)
@@ -157,23 +160,50 @@ def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
         # So that nothing is written in vain for a maximum far beyond the quota.
         count = max(low, min(count, room_for(api_db, template, limits, MOST_AT_ONCE)))
     while True:
-        accepted = [
-            Accepted(
-                instance=of_template(template, n, f"-{n + 1}" if several else ""),
-                spec=request.spec,
-                request_id=asked.context.request_id,
-            )
-            for n in range(count)
-        ]
+        accepted = _with_volumes(
+            asked,
+            [
+                Accepted(
+                    instance=of_template(template, n, f"-{n + 1}" if several else ""),
+                    spec=request.spec,
+                    request_id=asked.context.request_id,
+                )
+                for n in range(count)
+            ],
+        )
         try:
             build_requests.accept(api_db, accepted, limits)
         except QuotaExceeded:
+            _give_back(asked, accepted)
             room = room_for(api_db, template, limits, MOST_AT_ONCE)
             if count == low or room < low:
                 raise
             count = max(low, min(room, count - 1))
+        except BaseException:
+            _give_back(asked, accepted)
+            raise
         else:
             return accepted
+
+
+def _with_volumes(asked: Asked, accepted: list[Accepted]) -> list[Accepted]:
+    """Have the volumes of servers that are to be accepted: for all of them, or for none."""
+    if not any(on_volume(device) for device in accepted[0].instance.wishes.block_devices):
+        return accepted
+    done: list[Accepted] = []
+    try:
+        for one in accepted:
+            server = server_volumes.with_volumes(asked, one.instance)
+            done.append(msgspec.structs.replace(one, instance=server))
+    except BaseException:
+        _give_back(asked, done)
+        raise
+    return done
+
+
+def _give_back(asked: Asked, accepted: list[Accepted]) -> None:
+    for one in accepted:
+        server_volumes.give_back(asked.services.volumes, one.instance, created=True)
 
 
 def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:

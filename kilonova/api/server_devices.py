@@ -1,7 +1,4 @@
-"""What ``POST /servers`` says of disks and files: block devices, ``personality``, the config drive.
-
-Disks are local here: one from an image, to boot, and blank ones within what the flavor has.
-"""
+"""What ``POST /servers`` says of disks and files: block devices, ``personality``, the config drive."""
 
 import base64
 import binascii
@@ -9,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kilonova.api.parameters import is_true
+from kilonova.core.block_devices import check as check_together
+from kilonova.core.block_devices import is_root, of_image, on_volume, over, requested
 from kilonova.core.errors import Forbidden, Invalid
 from kilonova.core.flavor import Flavor
 from kilonova.core.hardware import hardware_of
 from kilonova.core.image import Image
 from kilonova.core.instance import BlockDevice, InjectedFile, Wishes
-from kilonova.core.local_disks import is_local, local_disks
+from kilonova.core.local_disks import local_disks
 
 Body = Mapping[str, Any]
 
@@ -26,48 +25,25 @@ _NO_VOLUMES = (
 )
 
 
-def block_devices(body: Body) -> tuple[BlockDevice, ...]:
-    """Return the disks that a request names.
+def block_devices(body: Body, image: Image | None, *, volumes: bool) -> tuple[BlockDevice, ...]:
+    """Return the disks that a request, and the ``image`` in it, names; ``volumes``: they may be such.
 
     Raises:
-        Invalid: this deployment cannot make them.
+        Invalid: they mean nothing together, or this deployment cannot make them.
     """
-    if body.get("block_device_mapping"):
-        raise Invalid(
-            "block_device_mapping: no block storage service is configured, so there are no volumes"
-        )
-    devices = tuple(_device(one) for one in body.get("block_device_mapping_v2", ()))
-    for device in devices:
-        if not is_local(device) and not _boots(device):
-            raise Invalid(f"block_device_mapping_v2: {_NO_VOLUMES}")
-    if sum(_boots(device) for device in devices) > 1:
-        raise Invalid("block_device_mapping_v2: more than one device has boot_index 0")
+    devices = requested(body)
+    of_the_image = of_image(image) if image is not None else ()
+    if of_the_image:
+        devices = over(of_the_image, devices)
+    if not volumes and any(on_volume(device) for device in devices):
+        raise Invalid(f"block_device_mapping_v2: {_NO_VOLUMES}")
+    check_together(devices, has_image=bool(body.get("imageRef")) and not of_the_image)
     return devices
 
 
 def named_images(devices: tuple[BlockDevice, ...]) -> set[str]:
     """Return the images that boot disks name."""
-    return {device.uuid for device in devices if _boots(device) and device.uuid}
-
-
-def _boots(device: BlockDevice) -> bool:
-    kind = (device.source_type, device.destination_type, device.boot_index)
-    return kind == ("image", "local", 0)
-
-
-def _device(device: Body) -> BlockDevice:
-    index, size = device.get("boot_index"), device.get("volume_size")
-    return BlockDevice(
-        source_type=device.get("source_type", ""),
-        destination_type=device.get("destination_type", "local"),
-        boot_index=None if index is None else int(index),
-        uuid=device.get("uuid"),
-        volume_size=None if size is None else int(size),
-        delete_on_termination=is_true(device.get("delete_on_termination")),
-        disk_bus=device.get("disk_bus"),
-        guest_format=device.get("guest_format"),
-        tag=device.get("tag"),
-    )
+    return {d.uuid for d in devices if d.source_type == "image" and is_root(d) and d.uuid}
 
 
 def files(body: Body) -> tuple[InjectedFile, ...]:

@@ -12,6 +12,7 @@ from kilonova.core.ids import CellUuid
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.images import ImageStore
+from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -62,6 +63,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     buses: Buses
     bus: Bus
     images: ImageStore
+    volumes: Volumes
     policy: Policy
     host_statuses: HostStatuses
     placement: Placement

@@ -179,6 +179,8 @@ class Adoption:
 
     def _end_build(self, context: RequestContext, instance: Instance) -> None:
         self._driver.destroy(instance.uuid)
+        if instance.volumes:
+            self._handlers.volumes.try_to_let_go(instance, context.request_id)
         failure = BuildFailure(reason="the host was restarted during the build", interrupted=True)
         self._reporter.send(
             InstanceReport(

@@ -6,6 +6,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from kilonova.compute.attaching import Attaching
 from kilonova.compute.moving import Moving
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
@@ -45,7 +46,7 @@ class Watcher(Protocol):
         """Guests may have changed while nobody watched."""
 
 
-class Driver(Moving, Protocol):
+class Driver(Moving, Attaching, Protocol):
     """A hypervisor.
 
     Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not

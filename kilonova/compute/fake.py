@@ -16,6 +16,7 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.fake_guests import FakeGuest, FakeMoves
+from kilonova.compute.fake_volumes import FakeVolumes
 from kilonova.compute.inventory import (
     Capacity,
     count_properties,
@@ -25,7 +26,7 @@ from kilonova.compute.inventory import (
 )
 from kilonova.compute.machine import booted_at
 from kilonova.compute.script import FakeHosts, Script, StepName
-from kilonova.core import flavor
+from kilonova.core.block_devices import amounts
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.devices import cpus_by_class, numa_left, pci_left
 from kilonova.core.diagnostics import Diagnostics
@@ -49,7 +50,7 @@ _PORTS = {
 _USUAL = FakeHosts()
 
 
-class FakeDriver(FakeMoves):
+class FakeDriver(FakeMoves, FakeVolumes):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
     def __init__(
@@ -73,6 +74,7 @@ class FakeDriver(FakeMoves):
         self._lock = threading.Lock()
         self._guests: dict[InstanceUuid, FakeGuest] = {}
         self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        self._here: set[str] = set()
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
         plugs = conf.network.provider == "libvirt"
@@ -153,7 +155,7 @@ class FakeDriver(FakeMoves):
             self._watcher.power_changed(uuid, power)
 
     def _count(self, instance: Instance, sign: int) -> None:
-        for name, amount in cpus_by_class(instance, flavor.resources(instance.flavor)).items():
+        for name, amount in cpus_by_class(instance, amounts(instance)).items():
             self._used[name] += sign * amount
 
     def destroy(self, uuid: InstanceUuid) -> None:

@@ -22,6 +22,7 @@ class FakeGuest:
         self.power = PowerState.RUNNING
         self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
         self._started = time.monotonic()
+        self.volumes = {volume.volume_id: volume for volume in instance.volumes}
 
     def _up(self, how: str) -> str:
         return f"BOOT-OK {self.instance.hostname}{how}"
@@ -119,6 +120,7 @@ class FakeMoves(ABC):
                 self._count(before.instance, -1)
             guest = before or FakeGuest(instance)
             guest.instance = instance
+            guest.volumes = {volume.volume_id: volume for volume in instance.volumes}
             self._guests[instance.uuid] = guest
             self._count(instance, 1)
         if power_on and not runs:

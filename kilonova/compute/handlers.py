@@ -18,6 +18,7 @@ from kilonova.compute.mover import Mover
 from kilonova.compute.precache import Precache
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.compute.volumes import HostVolumes
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext, log_under
 from kilonova.core.diagnostics import Diagnostics
@@ -27,6 +28,7 @@ from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.http.images import ImageStore
+from kilonova.http.volumes import Volumes
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
@@ -52,22 +54,24 @@ class ComputeHandlers:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore],
+        collaborators: tuple[Driver, ImageStore, Volumes],
         reporter: Reporter,
         *,
         looks: Callable[[InstanceUuid], None],
         concurrent_builds: int,
     ) -> None:
         self._host = host
-        self._driver, _ = collaborators
+        self._driver, images, storage = collaborators
         self._reporter = reporter
+        self.volumes = HostVolumes(host, (self._driver, storage), reporter)
+        parts = (self._driver, images, self.volumes)
         self.turns = Turns()
         self.monitor = Monitor(host, self._driver)
         self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
-        self._builder = Builder(host, self._driver, reporter, self.turns)
-        self._actor = Actions(host, collaborators, reporter, self.turns)
-        self._mover = Mover(host, collaborators, reporter, self.turns)
+        self._builder = Builder(host, (self._driver, self.volumes), reporter, self.turns)
+        self._actor = Actions(host, parts, reporter, self.turns)
+        self._mover = Mover(host, parts, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
@@ -118,6 +122,7 @@ class ComputeHandlers:
                 try:
                     with stages.stage("compute_terminate_instance"):
                         self._driver.destroy(instance.uuid)
+                        self.volumes.remove(instance, context.request_id)
                 except KilonovaError as error:
                     LOG.warning("%s could not be removed: %s", instance.uuid, error.in_full)
                 gone = stages.events[-1].result == "Success"
@@ -193,6 +198,7 @@ class ComputeHandlers:
         """Finish what is in hand, for at most ``seconds``; what waits is sent again by the converger."""
         self._stopped.set()
         self._builder.stop()
+        self.volumes.stop()
         self._actor.stop()
         self._mover.stop()
         self._precache.stop()

@@ -18,6 +18,7 @@ from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.http import volumes
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -53,7 +54,7 @@ class ComputeService:
         self._reporter = Reporter(bus, host)
         self._handlers = ComputeHandlers(
             host,
-            (driver, images),
+            (driver, images, volumes.load(conf)),
             self._reporter,
             looks=self._look_at,
             concurrent_builds=conf.max_concurrent_builds,

@@ -169,7 +169,7 @@ class CellMoves:
             project_id=migration.project_id,
         )
         sized = msgspec.structs.replace(server, flavor=migration.acting_flavor)
-        if migration.kind is Kind.UNSHELVE:
+        if migration.kind is Kind.UNSHELVE and migration.image is not None:
             sized = msgspec.structs.replace(sized, image=migration.image)
         message = MoveInstance(migration=migration, instance=sized)
         try:

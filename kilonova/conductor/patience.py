@@ -20,6 +20,9 @@ NOT_DONE_BY_SILENT = timedelta(seconds=60)
 STANDS_STILL = timedelta(seconds=30)
 """A move of which nothing was heard for so long is sent on. Hosts say every ten that one is in hand."""
 
+NOT_ATTACHED = timedelta(seconds=60)
+"""A volume of which nothing was heard for so long on its way: its host is told again."""
+
 UNTAKEN = timedelta(seconds=5)
 """An operator's task that no conductor took for so long is sent on."""
 

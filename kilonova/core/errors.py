@@ -37,6 +37,7 @@
         |   `-- NoAnswer         the bus took the message, and nobody replied in time
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
+        |-- VolumesUnavailable   the block storage service
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
 
@@ -304,6 +305,12 @@ class ImageStoreUnavailable(Unavailable):
     """The image store does not answer."""
 
     code = "image_store_unavailable"
+
+
+class VolumesUnavailable(Unavailable):
+    """The block storage service does not answer."""
+
+    code = "volumes_unavailable"
 
 
 class HypervisorUnavailable(Unavailable):

@@ -18,6 +18,7 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.volume import Volume
 
 
 class BlockDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class BlockDevice(msgspec.Struct, frozen=True, kw_only=True):
     device_type: str | None = None
     guest_format: str | None = None
     tag: str | None = None
+    volume_type: str | None = None
 
 
 class RequestedNetwork(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +117,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     ``task_worker`` whoever on the host has begun it. ``shelved_image`` is what a shelved server has become.
     database holds. ``host`` and ``node`` are None until a destination is chosen. ``nics`` are the network
     cards as its host last reported them. ``task_request`` is the request that asked for the task under way,
-    and ``task_worker`` whoever on the host has begun it.
+    and ``task_worker`` whoever on the host has begun it. ``volumes`` are its disks that are not its host's.
+    A server that boots from a volume has an ``image`` without an id, which says what the volume's does.
     """
 
     uuid: InstanceUuid
@@ -152,6 +155,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     begun_epoch: int = 0
     shelved_image: ImageId | None = None
     nics: tuple[Nic, ...] = ()
+    volumes: tuple[Volume, ...] = ()
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

@@ -169,6 +169,12 @@ class Action(StrEnum):
     SHELVE = "shelve"
     SHELVE_OFFLOAD = "shelveOffload"
     UNSHELVE = "unshelve"
+    ATTACH_VOLUME = "attach_volume"
+    DETACH_VOLUME = "detach_volume"
+    SWAP_VOLUME = "swap_volume"
+    EXTEND_VOLUME = "extend_volume"
+    SNAPSHOT_VOLUME = "volume_snapshot_create"
+    MERGE_SNAPSHOT = "volume_snapshot_delete"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -219,6 +225,17 @@ SOFT_DELETE = "delete-soft"
 _ON_DISK = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED)
 """What a server is whose disk can be copied."""
 
+_WITH_VOLUMES = (
+    VmState.ACTIVE,
+    VmState.PAUSED,
+    VmState.STOPPED,
+    VmState.RESIZED,
+    VmState.SOFT_DELETED,
+    VmState.SHELVED,
+    VmState.SHELVED_OFFLOADED,
+)
+"""What a server is that volumes come to and go from."""
+
 RULES: dict[str, Rule] = {
     Action.STOP: Rule((VmState.ACTIVE, VmState.ERROR), TaskState.POWERING_OFF),
     Action.START: Rule((VmState.STOPPED,), TaskState.POWERING_ON),
@@ -244,6 +261,18 @@ RULES: dict[str, Rule] = {
         None,
         any_task=True,
     ),
+    Action.ATTACH_VOLUME: Rule(_WITH_VOLUMES, None),
+    Action.DETACH_VOLUME: Rule(_WITH_VOLUMES, None),
+    Action.SWAP_VOLUME: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.RESIZED), None),
+    **{
+        action: Rule(
+            (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED),
+            None,
+            any_task=True,
+            heeds_lock=False,
+        )
+        for action in (Action.EXTEND_VOLUME, Action.SNAPSHOT_VOLUME, Action.MERGE_SNAPSHOT)
+    },
     Action.RESIZE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.MIGRATE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.CONFIRM_RESIZE: Rule((VmState.RESIZED,), None),

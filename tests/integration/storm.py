@@ -336,7 +336,7 @@ def describe() -> Deployment:
     """Return the deployment that storms are for: two compute services, each of some fake hosts."""
     hosts = [fake_hosts(name, HOSTS) for name in ("fake-a", "fake-b")]
     for host in hosts:
-        host.sections["fake"]["spawn_seconds"] = 0.2
+        host.plays["spawn_seconds"] = 0.2
     return Deployment("storm", services.mariadb(), hosts)
 
 

@@ -18,6 +18,7 @@ from kilonova.api.policies import (
     moves,
     servers,
     vitals,
+    volumes,
 )
 from kilonova.api.policies.base import Rule
 
@@ -30,6 +31,7 @@ _TABLES: tuple[tuple[Rule, ...], ...] = (
     decisions.RULES,
     desired.RULES,
     vitals.RULES,
+    volumes.RULES,
 )
 
 

@@ -88,7 +88,7 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         "OS-EXT-STS:task_state": instance.task_state,
         "OS-EXT-STS:vm_state": instance.vm_state,
         "OS-EXT-STS:power_state": int(instance.power_state),
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": _volumes(instance, sight),
     }
     if status in _WITH_PROGRESS:
         view["progress"] = instance.progress
@@ -102,6 +102,15 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         if sight.version in when and allowed(sight):
             view |= fields(instance)
     return view
+
+
+def _volumes(instance: Instance, sight: Sight) -> list[dict[str, Any]]:
+    if sight.version not in Since.MORE_FOR_ADMINS:
+        return [{"id": volume.volume_id} for volume in instance.volumes]
+    return [
+        {"id": volume.volume_id, "delete_on_termination": volume.delete_on_termination}
+        for volume in instance.volumes
+    ]
 
 
 def addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
@@ -152,7 +161,7 @@ def unknown_full(mapped: Mapped, spec: RequestSpec, sight: Sight) -> dict[str, A
     view = unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight) | {
         "user_id": mapped.user_id,
         "flavor": flavor(spec.flavor, sight),
-        "image": _image_link(spec.image, sight) if spec.image else "",
+        "image": _image_link(spec.image, sight) if spec.image and spec.image.image_id else "",
         "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
         "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
     }
@@ -169,7 +178,7 @@ def _image_link(shown: Image, sight: Sight) -> dict[str, Any]:
 
 def image(shown: Image | None, sight: Sight) -> Any:
     """Return a server's image: an object, or an empty text if there is none."""
-    if shown is None:
+    if shown is None or not shown.image_id:
         return ""
     view = _image_link(shown, sight)
     return (

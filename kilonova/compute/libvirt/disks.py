@@ -18,6 +18,7 @@ from kilonova.compute.libvirt.elements.place import LocalFile, Place
 from kilonova.compute.libvirt.image_cache import Base, ImageCache
 from kilonova.compute.libvirt.owners import Owners
 from kilonova.compute.libvirt.tool import ToolFailed, run
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import BuildAborted, BuildFailed, Invalid
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.image import Image
@@ -105,8 +106,9 @@ class Disks:
         Raises:
             BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
         """
-        with self._base(instance):
-            pass
+        if not boots_from_volume(instance.wishes):
+            with self._base(instance):
+                pass
 
     def cache(self, image: Image) -> None:
         """Have an image in the cache, for as long as there is room.
@@ -130,7 +132,7 @@ class Disks:
         """Give the image that a guest starts from, and how large its root disk is (bytes)."""
         image = instance.image
         if image is None:
-            raise BuildAborted("A server without image needs a volume, which is not supported.")
+            raise BuildAborted("A server without image needs a volume to boot from.")
         with self.cached.use(image) as base:
             size = instance.flavor.root_gb << 30 or base.virtual_size
             if base.virtual_size > size:
@@ -148,9 +150,9 @@ class Disks:
             BuildFailed: a disk could not be made here.
             ImageStoreUnavailable: the image cannot be fetched now.
         """
-        with self._base(instance) as (base, size):
-            self.make_directory(instance.uuid)
-            with _written():
+        self.make_directory(instance.uuid)
+        if not boots_from_volume(instance.wishes):
+            with self._base(instance) as (base, size), _written():
                 overlay(base, self.disk(instance.uuid), size)
         with _written():
             for file, label in self._local(instance):
@@ -192,7 +194,7 @@ class Disks:
         drive, socket = self.config_drive(uuid), self.console_socket(uuid)
         return msgspec.structs.replace(
             place,
-            disk=str(self.disk(uuid)),
+            disk=None if boots_from_volume(instance.wishes) else str(self.disk(uuid)),
             local=self.local(instance),
             config_drive=str(drive) if drive.exists() else None,
             console_socket=str(socket) if socket else None,

@@ -10,7 +10,7 @@ import msgspec
 from kilonova.compute.libvirt.elements import boot, cpu, devices, disks, memory, nics
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
-from kilonova.core import flavor
+from kilonova.core.block_devices import amounts
 from kilonova.core.errors import BuildFailed
 from kilonova.core.hardware import hardware_of
 from kilonova.core.ids import domain_name
@@ -29,7 +29,7 @@ class Record(msgspec.Struct, frozen=True):
 
 def record_for(instance: Instance) -> Record:
     """Return what the metadata of a server's domain will tell."""
-    return Record(instance.epoch, flavor.resources(instance.flavor))
+    return Record(instance.epoch, amounts(instance))
 
 
 def domain_xml(instance: Instance, place: Place) -> str:
@@ -81,7 +81,7 @@ def _add_metadata(domain: ET.Element, instance: Instance) -> None:
 
 def _describe(ours: ET.Element, instance: Instance, prefix: str) -> None:
     add(ours, f"{prefix}epoch", text=str(instance.epoch))
-    for name, amount in flavor.resources(instance.flavor).items():
+    for name, amount in amounts(instance).items():
         add(ours, f"{prefix}resource", {"name": name}, str(amount))
     add(ours, f"{prefix}project", text=instance.project_id)
     add(ours, f"{prefix}created", text=instance.created_at.isoformat())

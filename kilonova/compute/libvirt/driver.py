@@ -36,6 +36,7 @@ from kilonova.compute.libvirt.figures import WANTED, figures, with_told
 from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
+from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
@@ -59,7 +60,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Moves):
+class LibvirtDriver(Moves, VolumesHere):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:

@@ -15,6 +15,7 @@ from kilonova.conductor.repairs import (
     reclaims,
     strays,
     tasks,
+    volumes,
 )
 from kilonova.conductor.repairs.scene import (
     Finding,
@@ -57,5 +58,6 @@ OF_CELL: Mapping[str, OfCell] = {
     "task": tasks.not_answered,
     "move": moves.standing_still,
     "moved": moves.not_settled,
+    "volume": volumes.standing_still,
     "allocation": allocations.not_as_held,
 }

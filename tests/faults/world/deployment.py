@@ -26,7 +26,7 @@ from kilonova.compute.fake import FakeDriver
 from kilonova.compute.inventory import provider_uuid
 from kilonova.compute.script import Script, Step
 from kilonova.compute.service import ComputeService
-from kilonova.conductor import patience, super_conductor
+from kilonova.conductor import move_starter, patience, super_conductor
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
 from kilonova.conductor.notices import Notices
@@ -37,8 +37,9 @@ from kilonova.core.flavor import Flavor
 from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
+from kilonova.core.migration import Migration
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.db import build_requests, flavors
+from kilonova.db import build_requests, flavors, moves
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.placement_schema import StoredAllocation
@@ -133,6 +134,41 @@ class Hypervisor(FakeDriver):
         self._deployment.judge_spawn(self._host, instance)
         self._deployment.crash("after a spawn")
 
+    def power_off(self) -> None:
+        """End every guest, without a word to anybody."""
+        for guest in self._guests.values():
+            guest.power = PowerState.SHUTDOWN
+
+    def arrive(self, instance: Instance, migration: Migration) -> None:
+        """See ``MovingDriver``."""
+        super().arrive(instance, migration)
+        self._deployment.judge_guest(instance)
+        self._deployment.crash("after a guest has arrived")
+
+    def send(self, instance: Instance, migration: Migration) -> None:
+        """See ``MovingDriver``."""
+        self._deployment.crash("before a guest is sent")
+        super().send(instance, migration)
+
+    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+        """See ``MovingDriver``."""
+        self._deployment.crash("before a guest is received")
+        super().receive(instance, migration, power_on=power_on)
+        self._deployment.judge_guest(instance)
+        self._deployment.crash("after a guest is received")
+
+    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+        """See ``MovingDriver``."""
+        self._deployment.crash("before a guest is restored")
+        super().restore(instance, migration, power_on=power_on)
+        self._deployment.judge_guest(instance)
+
+    def start(self, uuid: InstanceUuid) -> None:
+        """See ``Driver``."""
+        super().start(uuid)
+        self._deployment.judge_guest(self._guest(uuid).instance)
+        self._deployment.crash("after a start")
+
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
         self._deployment.crash("before a destroy")
@@ -194,13 +230,25 @@ class Deployment:
         self.processes[name].frozen_until = self.kernel.now + seconds
         self.tell(f"{name} stands still for {seconds:.1f} s")
 
+    def power_off(self, host: str, seconds: float) -> None:
+        """Let a host be off for so long, and its guests with it."""
+        self.tell(f"{host} is off for {seconds:.1f} s")
+        self.processes[host].away = seconds
+        self.hypervisors[host].power_off()
+        self.kernel.kill(self.processes[host])
+
+    def is_off(self, host: str) -> bool:
+        """Whether a host is off, or only its service."""
+        return not self.processes[host].alive
+
     def start(self, name: str) -> None:
         """Start a service, and again whenever it has died."""
         process = Process(name)
         self.processes[name] = process
 
         def again() -> None:
-            self.kernel.at(self.kernel.chance.uniform(0.5, _LONGEST_AWAY), lambda: self.start(name))
+            away = process.away or self.kernel.chance.uniform(0.5, _LONGEST_AWAY)
+            self.kernel.at(away, lambda: self.start(name))
 
         process.on_death.append(again)
         self.kernel.spawn(process, lambda: self._begin(name, process))
@@ -282,9 +330,12 @@ class Deployment:
                 database_connection=url_of(name),
             )
             create_cell(api_db, cell)
-        flavors.create(
-            api_db, Flavor(flavor_id=FlavorId("1"), name="f", vcpus=1, memory_mb=64, root_gb=1)
-        )
+        for size in (1, 2):
+            flavor_id = FlavorId(str(size))
+            sized = Flavor(
+                flavor_id=flavor_id, name=f"f{size}", vcpus=size, memory_mb=64 * size, root_gb=1
+            )
+            flavors.create(api_db, sized)
 
     def do(self, work: Callable[[], object]) -> None:
         """Begin what people do."""
@@ -304,10 +355,8 @@ class Deployment:
         return self.api.ask(method, f"/v2.1{path}", headers, body)
 
     def judge_spawn(self, host: str, instance: Instance) -> None:
-        """Note what is wrong about a guest that has just come to run."""
-        running = self.running(instance.uuid)
-        if len(running) > 1:
-            self.wrongs.append(f"{instance.uuid} runs on {', '.join(running)}")
+        """Note what is wrong about a guest that has just been built."""
+        self.judge_guest(instance)
         there = sa.select(_instances.c.uuid).where(
             _instances.c.uuid == instance.uuid,
             _instances.c.host == host,
@@ -323,6 +372,12 @@ class Deployment:
         counts = self.storage.peek(HOSTS[host], there)
         if counts and not self.storage.peek("placement", claimed):
             self.wrongs.append(f"{instance.uuid} is started on {host}, where it holds nothing")
+
+    def judge_guest(self, instance: Instance) -> None:
+        """Note if a guest that has just come to run is not the only one."""
+        running = self.running(instance.uuid)
+        if len(running) > 1:
+            self.wrongs.append(f"{instance.uuid} runs on {', '.join(running)}")
 
     def running(self, uuid: InstanceUuid) -> list[str]:
         """Return the hosts on which a server's guest runs."""
@@ -340,11 +395,15 @@ def _hasten(case: testtools.TestCase) -> None:
         ("NOT_BEGUN", 10),
         ("NOT_DELETED", 10),
         ("NOT_DONE", 60),
+        ("NOT_DONE_BY_SILENT", 30),
+        ("STANDS_STILL", 20),
     ):
         case.patch(patience, name, timedelta(seconds=seconds))
     case.patch(service, "_LOOKS_EVERY", 60.0)
     case.patch(build_requests, "LEASE", timedelta(seconds=20))
+    case.patch(moves, "LEASE", timedelta(seconds=20))
     case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
+    case.patch(move_starter, "_SCHEDULING_TIMEOUT", 18.0)
 
 
 def _mishaps(chance: random.Random) -> list[Step]:

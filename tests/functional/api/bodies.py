@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY
+from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY, VOLUME
 
 _FLAVOR = {"name": "new", "id": "new", "ram": 1, "vcpus": 1, "disk": 1, "description": "d"}
 _SERVER = "/servers/{server_id}"
@@ -70,6 +70,23 @@ BODIES: dict[str, Any] = {
         "events": [
             {"name": "network-changed", "server_uuid": ACTIVE, "tag": "t", "status": "completed"}
         ]
+    },
+    "POST /os-assisted-volume-snapshots": {
+        "snapshot": {
+            "volume_id": VOLUME,
+            "create_info": {
+                "snapshot_id": IMAGE.image_id,
+                "type": "qcow2",
+                "new_file": "f",
+                "id": "i",
+            },
+        }
+    },
+    f"POST {_SERVER}/os-volume_attachments": {
+        "volumeAttachment": {"volumeId": IMAGE.image_id, "device": "/dev/vdz", "tag": "t"}
+    },
+    f"PUT {_SERVER}/os-volume_attachments/{{volume_id}}": {
+        "volumeAttachment": {"volumeId": VOLUME, "delete_on_termination": True}
     },
     "PUT /os-hosts/{host}": {"status": "enable"},
     "PUT /os-services/{service_id}": {"status": "disabled", "disabled_reason": "r"},

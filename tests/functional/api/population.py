@@ -21,6 +21,7 @@ from kilonova.core.instance import ActionEvent, Fault, Instance, KeyPair, Wishes
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import PowerState, VmState
+from kilonova.core.volume import Volume
 from kilonova.db import actions, build_requests, instances
 from kilonova.db.api_schema import ApiBase, InstanceMapping
 from kilonova.db.build_requests import Accepted
@@ -40,6 +41,8 @@ SERVERS = (ACTIVE, FAILED, WAITING, GONE)
 """An ACTIVE server with everything, one in ERROR, one that has no cell yet, and one that was deleted."""
 
 PROVIDER = "aaaaaaaa-0000-4000-8000-000000000001"
+ATTACHMENT = "eeeeeeee-0000-4000-8000-000000000002"
+VOLUME = "eeeeeeee-0000-4000-8000-000000000001"
 REQUEST = RequestId("req-cccccccc-0000-4000-8000-000000000001")
 IMAGE = Image(
     image_id=ImageId("dddddddd-0000-4000-8000-000000000001"),
@@ -194,6 +197,9 @@ def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
         "locked_reason": "maintenance",
         "root_device_name": "/dev/vda",
         "access_ipv4": "192.0.2.7",
+        "volumes": (
+            Volume(volume_id=VOLUME, device="/dev/vdc", attachments={HostName("h1"): ATTACHMENT}),
+        ),
     }
     return servers.instance(**fields | changed)
 

@@ -49,7 +49,7 @@ class FirmwareTest(testtools.TestCase):
             return words in said
 
         try:
-            eventually(f"the console says {words}", 60, says)
+            eventually(f"the console says {words}", 180, says)
         except AssertionError as error:
             raise AssertionError(f"{error}; it says {said}") from error
         return said

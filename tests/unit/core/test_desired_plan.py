@@ -272,8 +272,9 @@ class World:
         return plan(self.wanted, self.slots.values(), self.actual, self.now)
 
     def is_quiet(self) -> bool:
-        """Whether every server runs, or is gone."""
-        return {one.life for one in self.actual.values()} <= {Life.RUNNING, Life.GONE}
+        """Whether every server runs, or is gone, and no index waits for its next one."""
+        ended = {one.life for one in self.actual.values()} <= {Life.RUNNING, Life.GONE}
+        return ended and all(one.server for one in self.slots.values())
 
     def live(self) -> list[InstanceUuid]:
         """Return the servers that may run."""

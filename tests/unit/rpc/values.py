@@ -21,7 +21,6 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 from kilonova.core.instance import (
     ActionEvent,
-    BlockDevice,
     Fault,
     InjectedFile,
     Instance,
@@ -44,6 +43,7 @@ from kilonova.core.scheduling import (
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 from tests.unit.rpc.move_values import BERTH, PROGRESS
+from tests.unit.rpc.volume_samples import DEVICE, VOLUME, VOLUME_ORDERS, VOLUME_REPORT
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -85,19 +85,6 @@ IMAGE = Image(
     owner="project",
     visibility="shared",
     properties={"hw_architecture": "x86_64"},
-)
-DEVICE = BlockDevice(
-    source_type="image",
-    destination_type="volume",
-    boot_index=0,
-    uuid="77777777-7777-4777-8777-777777777777",
-    volume_size=10,
-    delete_on_termination=True,
-    device_name="/dev/vda",
-    disk_bus="virtio",
-    device_type="disk",
-    guest_format="ext4",
-    tag="root",
 )
 NETWORK = RequestedNetwork(
     network_id="net", port_id="port", fixed_ip="192.0.2.7", tag="front"
@@ -168,6 +155,7 @@ INSTANCE = Instance(
     begun_epoch=2,
     shelved_image=IMAGE.image_id,
     nics=(NIC,),
+    volumes=(VOLUME,),
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -330,6 +318,7 @@ REPORT = InstanceReport(
     interrupted="no luck",
     image_id=ImageId("image"),
     move=MOVE_REPORT,
+    volume=VOLUME_REPORT,
     number=7,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
@@ -390,4 +379,5 @@ ORDERS = (
     orders.Snapshot(image_id=IMAGE.image_id),
     orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
     orders.ChangePassword(password="secret"),
+    *VOLUME_ORDERS,
 )
