@@ -2,9 +2,7 @@
 the Compute API, and two hosts in each of two cells. Each is a process that may be killed and started again.
 """
 
-import functools
 import random
-import tempfile
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,31 +11,26 @@ from typing import Any
 
 import sqlalchemy as sa
 import testtools
-from oslo_config import cfg
-from oslo_policy import policy
 
 from kilonova.api import app as compute_api
-from kilonova.api import policies as api_policies
 from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
-from kilonova.compute import service
 from kilonova.compute.inventory import provider_uuid
 from kilonova.compute.script import Script
 from kilonova.compute.service import ComputeService
-from kilonova.conductor import move_starter, patience, super_conductor
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.repairs import Hands
 from kilonova.conductor.super_conductor import SuperConductor
-from kilonova.core import clock, settings
+from kilonova.core import clock
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.db import build_requests, flavors, moves
+from kilonova.db import flavors
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.placement_schema import StoredAllocation
@@ -51,6 +44,7 @@ from kilonova.rpc.messages import Topic
 from kilonova.rpc.notifications.notifier import Silent
 from kilonova.scheduler.service import SchedulerService
 from tests.faults.world import threads
+from tests.faults.world.configuration import configuration, enforcers, hasten
 from tests.faults.world.hypervisor import Hypervisor, mishaps
 from tests.faults.world.kernel import Kernel, Process
 from tests.faults.world.network import Http, Network, PlacementAdapter, Weather, WorldBuses
@@ -65,52 +59,12 @@ SERVICES = (
     *("api", "placement", "scheduler-1", "scheduler-2", "super-1", "super-2", "cell1", "cell2"),
     *HOSTS,
 )
-VCPUS = 4
 PROJECT = "project"
 IMAGE = ImageId("33333333-3333-4333-8333-333333333333")
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 _LONGEST_AWAY = 20.0
 _instances = table_of(StoredInstance)
 _allocations = table_of(StoredAllocation)
-
-_CONF = f"""\
-[DEFAULT]
-report_interval = 10
-service_down_time = 25
-converge_interval = 10
-instance_build_timeout = 400
-cpu_allocation_ratio = 1.0
-reserved_host_memory_mb = 0
-[api]
-auth_strategy = noauth2
-[placement_api]
-randomize_allocation_candidates = false
-[scheduler]
-host_refresh_interval = 10
-[quota]
-instances = 14
-cores = -1
-ram = -1
-[fake]
-vcpus = {VCPUS}
-memory_mb = 65536
-disk_gb = 1000
-spawn_seconds = 0.5
-"""
-
-
-@functools.cache
-def _configuration() -> cfg.ConfigOpts:
-    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(_CONF)
-        file.flush()
-        return settings.read_config(["--config-file", file.name], prog="kilonova")
-
-
-@functools.cache
-def _enforcers() -> tuple[policy.Enforcer, policy.Enforcer]:
-    conf = _configuration()
-    return api_policies.enforcer_for(conf), placement_policies.enforcer_for(conf)
 
 
 class _Images:
@@ -130,9 +84,9 @@ class Deployment:
         self.crash_odds = 0.0
         self.weather = Weather()
         self.weather.crash = self.crash
-        self.conf = _configuration()
+        self.conf = configuration()
         self._fix_chance_and_clock(case, seed)
-        _hasten(case)
+        hasten(case)
         threads.install(case, self.kernel)
         self.storage = Storage(case, self.kernel)
         self.storage.crash = self.crash
@@ -240,7 +194,7 @@ class Deployment:
         return Placement(PlacementAdapter(self.placement))
 
     def _placement_app(self) -> Any:
-        enforced = placement_policies.Policy(_enforcers()[1], lambda: self.kernel.now)
+        enforced = placement_policies.Policy(enforcers()[1], lambda: self.kernel.now)
         app: Any = placement_api.create_app(self.storage["placement"], enforced, self.conf)
         return NoAuth(app, public=placement_api.is_public)
 
@@ -256,7 +210,7 @@ class Deployment:
             buses=buses,
             bus=buses.default(),
             images=images,
-            policy=Policy(_enforcers()[0]),
+            policy=Policy(enforcers()[0]),
             host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),
             placement=self._client(),
             notifier=Silent(),
@@ -331,21 +285,3 @@ class Deployment:
             for host, hypervisor in self.hypervisors.items()
             if (guest := hypervisor.guests().get(uuid)) and guest.power == PowerState.RUNNING
         ]
-
-
-def _hasten(case: testtools.TestCase) -> None:
-    """Shorten what is waited for, all in the same measure, so that more happens in a storm."""
-    for name, seconds in (
-        ("UNTOUCHED", 5),
-        ("NOT_BEGUN", 10),
-        ("NOT_DELETED", 10),
-        ("NOT_DONE", 60),
-        ("NOT_DONE_BY_SILENT", 30),
-        ("STANDS_STILL", 20),
-    ):
-        case.patch(patience, name, timedelta(seconds=seconds))
-    case.patch(service, "_LOOKS_EVERY", 60.0)
-    case.patch(build_requests, "LEASE", timedelta(seconds=20))
-    case.patch(moves, "LEASE", timedelta(seconds=20))
-    case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
-    case.patch(move_starter, "_SCHEDULING_TIMEOUT", 18.0)

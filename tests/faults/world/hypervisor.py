@@ -1,6 +1,7 @@
 """The hypervisors of a world: fake ones that outlive their hosts' services, and lose their power."""
 
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 from oslo_config import cfg
@@ -35,10 +36,10 @@ class Hypervisor(FakeDriver):
         super().__init__(world.conf, host, script)
         self._world = world
 
-    def spawn(self, instance: Instance) -> None:
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """See ``Driver``."""
         self._world.crash("before a spawn")
-        super().spawn(instance)
+        super().spawn(instance, until)
         self._world.judge_spawn(self._host, instance)
         self._world.crash("after a spawn")
 
