@@ -18,7 +18,9 @@ from tests.integration.compute.containers import EMULATOR, LINE, ContainerWorld
 from tests.integration.compute.test_libvirt_driver import LibvirtCase, Outlives
 
 
-@unittest.skipUnless(os.geteuid() == 0 and EMULATOR.exists(), "takes root, and libvirt's containers")
+@unittest.skipUnless(
+    os.geteuid() == 0 and EMULATOR.exists(), "takes root, and libvirt's containers"
+)
 class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     """Real containers."""
 
@@ -82,7 +84,7 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
         server = self.spawned(self.at.polite("vm"))
         self.until("it is up", lambda: self.said(server).endswith(LINE))
         began = time.monotonic()
-        self.driver.stop(server.uuid, 600, never)
+        self.driver.stop(server.uuid, 60, never)
         self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(PowerState.SHUTDOWN, self.power(server))
 
@@ -106,8 +108,8 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     def test_a_config_drive_is_a_directory_where_cloud_init_looks(self) -> None:
         where = "/var/lib/cloud/seed/config_drive/openstack/latest"
         script = f"cat {where}/meta_data.json {where}/user_data; echo a container; sleep 600"
-        server = self.at.of_script("named", script, wishes=Wishes(config_drive=True))
-        server = self.spawned(msgspec.structs.replace(server, user_data="bWFya2VyCg=="))
+        server = self.at.of_script("named", script, wishes=Wishes(config_drive=True, user_data="bWFya2VyCg=="))
+        server = self.spawned(server)
         self.until("it is up", lambda: self.said(server).endswith(LINE))
         self.assertIn(server.uuid, self.said(server))
         self.assertIn("marker", self.said(server))
@@ -174,9 +176,7 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     def test_a_server_with_what_containers_have_not_is_refused(self) -> None:
         plain = self.server()
         swap = msgspec.structs.replace(plain.flavor, swap_mb=64)
-        self.assertRaises(
-            BuildAborted, self.spawned, msgspec.structs.replace(plain, flavor=swap)
-        )
+        self.assertRaises(BuildAborted, self.spawned, msgspec.structs.replace(plain, flavor=swap))
         pinned = msgspec.structs.replace(plain.flavor, extra_specs={"hw:cpu_policy": "dedicated"})
         self.assertRaises(BuildFailed, self.spawned, msgspec.structs.replace(plain, flavor=pinned))
         self.driver.destroy(plain.uuid)
