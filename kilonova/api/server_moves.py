@@ -7,7 +7,6 @@ the converger.
 
 import logging
 import secrets
-import uuid
 from typing import Any
 
 import msgspec
@@ -33,7 +32,7 @@ from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, NodeName
+from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
@@ -86,23 +85,9 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
 def _migration(asked: Asked, server: Instance, wanted: Wanted) -> Migration:
     now = utcnow()
-    accepted = Migration(
-        uuid=str(uuid.uuid4()),
-        instance_uuid=server.uuid,
-        kind=wanted.kind,
-        source_host=server.host or HostName(""),
-        source_node=server.node or NodeName(""),
-        source_zone=server.availability_zone or "",
-        old_flavor=server.flavor,
+    accepted = replace(
+        mig.of_server(server, wanted.kind, asked.context, now),
         new_flavor=wanted.flavor or server.flavor,
-        vm_state=server.vm_state,
-        epoch=server.epoch,
-        guest_epoch=server.begun_epoch,
-        request_id=asked.context.request_id,
-        user_id=asked.context.user_id,
-        project_id=server.project_id,
-        created_at=now,
-        updated_at=now,
         requested_host=wanted.host,
         forced=wanted.forced,
         stays_off=wanted.stays_off,
