@@ -71,11 +71,14 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     """Write a migration with its server's task.
 
     Raises:
-        WrongState, NotFound: as ``server_tasks.begin``.
+        WrongState, NotFound: as ``server_tasks.begin``; an evacuation also where the server moves already.
     """
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
+        if wanted.kind is Kind.EVACUATION and moves.is_moving(connection, server.uuid):
+            # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once.
+            raise WrongState(f"Cannot 'evacuate' instance {server.uuid} while it is being migrated")
         made[:] = [_migration(asked, server, wanted)]
         moves.insert(connection, made[0])
 
@@ -215,7 +218,6 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
     if _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
-    _check_nothing_moves(asked, located, Action.EVACUATE)
     wanted = Wanted(
         kind=Kind.EVACUATION,
         host=host,
@@ -230,18 +232,6 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     ):
         return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
     return Answer()
-
-
-def _check_nothing_moves(asked: Asked, located: Located, action: str) -> None:
-    """Refuse to begin a move beside another.
-
-    Raises:
-        WrongState: another is under way.
-    """
-    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
-    uuid_ = located.instance.uuid
-    if any(move.stage is not Stage.CLEARING for move in moves.unfinished(database, [uuid_])):
-        raise WrongState(f"Cannot '{action}' instance {uuid_} while it is being migrated")
 
 
 def _host_is_up(asked: Asked, located: Located) -> bool:

@@ -114,8 +114,8 @@ def room(cell_db: Database) -> int:
     return max(0, AT_ONCE - moves.evacuations_under_way(cell_db))
 
 
-class _Back(Exception):
-    """The host gave a sign of life: rolls the transaction back."""
+class _Passed(Exception):
+    """It moves already, or its host gave a sign of life: rolls the transaction back."""
 
 
 def begin(cell_db: Database, fence: Fence, server: Instance, now: datetime) -> Migration | None:
@@ -125,15 +125,15 @@ def begin(cell_db: Database, fence: Fence, server: Instance, now: datetime) -> M
 
     def write(connection: sa.Connection, begun: Instance) -> None:
         if begun.host != fence.host or begun.vm_state != server.vm_state:
-            raise _Back
-        if not host_fences.holds(connection, fence):
-            raise _Back
+            raise _Passed
+        if moves.is_moving(connection, begun.uuid) or not host_fences.holds(connection, fence):
+            raise _Passed
         made[:] = [mig.of_server(begun, Kind.EVACUATION, _owner(server, record.request_id), now)]
         moves.insert(connection, made[0])
 
     try:
         begun = tasks.begin(cell_db, server, Action.EVACUATE, record, beside=write)
-    except _Back:
+    except _Passed:
         return None
     return made[0] if begun is not None else None
 

@@ -122,6 +122,14 @@ def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migr
     return find(cell_db, mine, _migrations.c.stage != Stage.ENDED)
 
 
+def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
+    """Whether a server is on the move. Nothing changes that while its row is held."""
+    c = _migrations.c
+    over = (Stage.CLEARING, Stage.ENDED)
+    query = sa.select(c.id).where(c.instance_uuid == server, c.stage.not_in(over)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def evacuations_from(cell_db: Database, host: HostName, since: datetime) -> tuple[Migration, ...]:
     """Return the evacuations from a host that began since it was heard last."""
     c = _migrations.c

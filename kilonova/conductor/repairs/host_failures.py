@@ -14,7 +14,7 @@ from kilonova.core import host_failure
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import HostsUnavailable
 from kilonova.core.host_failure import Ask, Fence, Forget, Suspect, Verdict
-from kilonova.core.ids import CellUuid, HostName
+from kilonova.core.ids import CellUuid
 from kilonova.db import host_fences, hosted, hosts
 from kilonova.rpc.messages import StartMove
 
