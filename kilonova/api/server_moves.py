@@ -39,7 +39,7 @@ from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount, exceeded
 from kilonova.core.states import Action, PowerState, TaskState, VmState
-from kilonova.db import hosts, moves, quotas, resizes
+from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
 
@@ -159,6 +159,9 @@ def resize(asked: Asked, server_id: str) -> Answer:
     except QuotaExceeded as error:
         _refuse(asked, located, migration, error)
         raise
+    if "OS-DCF:diskConfig" in body:
+        database = asked.services.cells.database(placed(located, Action.RESIZE)[1])
+        instances.wish(database, server.uuid, {"disk_config": body["OS-DCF:diskConfig"]})
     start(asked, located, migration)
     return Answer(status=202)
 
