@@ -40,7 +40,7 @@ def flavor_of(asked: Asked, body: Body) -> Flavor:
         Invalid: there is none that the asker may use.
     """
     wanted = str(body["flavorRef"]).rstrip("/").rpartition("/")[2]
-    project = None if asked.context.is_admin else asked.context.project_id
+    project = None if asked.is_admin else asked.context.project_id
     missing = Invalid(f"flavorRef: Flavor {wanted} could not be found.")
     try:
         flavor = flavors.get(asked.services.api_db, wanted, project)

@@ -14,7 +14,7 @@ from kilonova.api.server_sight import sight_of
 from kilonova.api.server_tasks import placed
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid
+from kilonova.core.errors import Conflict, DatabaseUnavailable
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance, Located
 from kilonova.core.states import VmState
@@ -46,7 +46,7 @@ def _unknown(asked: Asked, server_id: str) -> dict[str, Any]:
         NotFound: there is none that the asker may know of.
     """
     mapped, spec = instance_lists.outline(asked.services.api_db, str(UUID(server_id)))
-    if mapped.project_id != asked.context.project_id and not asked.context.is_admin:
+    if mapped.project_id != asked.context.project_id and not asked.is_admin:
         raise missing(server_id)
     return views.unknown_full(mapped, spec, sight_of(asked))
 
