@@ -93,7 +93,7 @@ def _wishes(
     if "user_data" in body:
         wishes["user_data"] = server_wishes.user_data_of(body)
     if "personality" in body:
-        wishes["files"] = server_devices.files(body)
+        wishes["files"] = server_wishes.files_of(asked, body)
     return wishes
 
 
