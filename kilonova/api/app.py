@@ -143,6 +143,7 @@ class _Resource:
         _check_project(request, context)
         asked = Asked(self._services, context, version, request.prefix)
         asked.lenient = request.context.legacy
+        asked.token = request.get_header("X-Auth-Token") or ""
         if route.rule is not None:
             asked.authorize(route.rule)
         asked.query = _query(request, route, version)
@@ -275,10 +276,11 @@ def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     """Return the application. Authentication stands before it (``kilonova.http.identity``)."""
     mounts = {_MOUNT: resources.ROUTES, f"/{_OWN}": resources.OWN_ROUTES}
     by_path: defaultdict[str, list[Route]] = defaultdict(list)
-    for mount, routes in mounts.items():
+    for mount, routes in (*mounts.items(), (_MOUNT, resources.OLD_ROUTES)):
         for route in routes:
             by_path[mount + route.path].append(route)
-    known = frozenset(route.path.split("/")[1] for route in resources.ROUTES)
+    served = (*resources.ROUTES, *resources.OLD_ROUTES)
+    known = frozenset(route.path.split("/")[1] for route in served)
     app = falcon.App(middleware=[_Conversation(known)])
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, _unexpected)

@@ -4,6 +4,7 @@ import uuid as uuids
 from collections import defaultdict
 from typing import Any
 
+from kilonova.api import volume_events
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.server_actions import EXTERNAL_EVENTS
 from kilonova.core.errors import NotFound
@@ -12,6 +13,7 @@ from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.db import cells, hosted
 from kilonova.rpc.messages import TakeExternalEvents
 
+_GROWN = "volume-extended"
 _Place = tuple[CellUuid, HostName | None]
 
 
@@ -68,6 +70,9 @@ def _pass_on(asked: Asked, events: list[ExternalEvent], places: dict[InstanceUui
     by_host: defaultdict[_Place, list[ExternalEvent]] = defaultdict(list)
     for event in events:
         by_host[places[event.server_uuid]].append(event)
+    for event in events:
+        if event.name == _GROWN:
+            volume_events.extended(asked, event, places[event.server_uuid])
     for (cell, host), its in by_host.items():
         message = TakeExternalEvents(events=tuple(its))
         asked.services.cell_bus(cell).cast(asked.context, message, host=host)

@@ -1,30 +1,21 @@
 """Limits: ``/limits``, and the limits that other resources hold their requests against."""
 
-from oslo_config import cfg
-
 from kilonova.api import parameters
 from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import TEXT, values
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.views import quotas as views
 from kilonova.core.ids import ProjectId, UserId
-from kilonova.core.quota import Limits
+from kilonova.core.quota import Limits, limits_in
 from kilonova.db import quotas
 
 _QUERY = parameters.queries({ALWAYS: {"tenant_id": values(TEXT)}}, strict=Since.STRICT_LISTS)
 
 
-def configured(conf: cfg.ConfigOpts) -> Limits:
-    """Return the limits of ``[quota]``."""
-    return Limits(
-        **{name: conf.quota[name] for name in Limits.__struct_fields__ if name in conf.quota}
-    )
-
-
 def limits_of(asked: Asked, project: ProjectId, user: UserId | None = None) -> Limits:
     """Return the limits of a project, or of a user in it, in one SELECT."""
     services = asked.services
-    return quotas.limits_of(services.api_db, configured(services.conf), project, user)
+    return quotas.limits_of(services.api_db, limits_in(services.conf.quota), project, user)
 
 
 def show(asked: Asked) -> Answer:

@@ -2,7 +2,7 @@
 
 import heapq
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,11 +16,11 @@ from kilonova.api.schemas.moves import FORCE_COMPLETE
 from kilonova.api.server_tasks import check_unlocked, record_of
 from kilonova.api.views import migrations as views
 from kilonova.core.errors import Invalid, KilonovaError, NotFound, WrongState
-from kilonova.core.ids import CellUuid
+from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.states import Action, TaskState
-from kilonova.db import actions, flavors, migration_lists, moves
+from kilonova.db import actions, flavors, hosts, migration_lists, moves
 from kilonova.db.migration_lists import MigrationQuery
 from kilonova.db.scatter import gather
 from kilonova.rpc.messages import GuideMove
@@ -63,7 +63,9 @@ def list_migrations(asked: Asked) -> Answer:
     if asked.one("hidden") not in ("1", "true", "True") and wanted.limit:
         cells = gather(asked.services.cells, lambda db: migration_lists.list_migrations(db, wanted))
         found = list(islice(_merged(cells.answers.values()), wanted.limit))
-    body: dict[str, Any] = {"migrations": [_listed(asked, one) for one in _numbered(asked, found)]}
+    addresses = _addresses(asked, found)
+    shown = [_listed(asked, one, addresses) for one in _numbered(asked, found)]
+    body: dict[str, Any] = {"migrations": shown}
     if asked.version in Since.MIGRATION_PAGES:
         links = next_links(asked, "/os-migrations", wanted.limit, [one.uuid for one in found])
         body |= {"migrations_links": links} if links else {}
@@ -87,9 +89,20 @@ def _numbered(asked: Asked, found: list[Migration]) -> list[_Numbered]:
     ]
 
 
-def _listed(asked: Asked, numbered: _Numbered) -> dict[str, Any]:
+def _addresses(asked: Asked, found: list[Migration]) -> dict[HostName, str]:
+    """Return the addresses of the hosts that servers are moved to, but for live ones."""
+    names = {one.destination.host for one in found if one.destination and one.kind is not Kind.LIVE}
+    if not names:
+        return {}
+    parts = gather(asked.services.cells, lambda db: hosts.addresses_of(db, names))
+    return {host: ip for part in parts.answers.values() for host, ip in part.items()}
+
+
+def _listed(asked: Asked, numbered: _Numbered, addresses: Mapping[HostName, str]) -> dict[str, Any]:
     migration, old, new = numbered
-    view = views.listed(migration, asked.version)
+    to = migration.destination.host if migration.destination else HostName("")
+    address = None if migration.kind is Kind.LIVE else addresses.get(to)
+    view = views.listed(migration, asked.version, address)
     view |= {"old_instance_type_id": old, "new_instance_type_id": new}
     if asked.version in Since.SERVER_MIGRATIONS and views.is_in_progress(migration):
         path = f"/servers/{migration.instance_uuid}/migrations/{migration.number}"

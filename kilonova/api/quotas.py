@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from kilonova.api import parameters
-from kilonova.api.limits import configured, limits_of
+from kilonova.api.limits import limits_of
 from kilonova.api.microversions import ALWAYS, Since, Version
 from kilonova.api.parameters import BOOLEAN, NUMBER, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import quotas as views
 from kilonova.core.errors import Invalid
 from kilonova.core.ids import ProjectId, UserId
-from kilonova.core.quota import UNLIMITED, Amount, Limits
+from kilonova.core.quota import UNLIMITED, Amount, Limits, limits_in
 from kilonova.db import quotas
 
 _RULE = "os_compute_api:os-quota-sets"
@@ -70,7 +70,7 @@ def show_defaults(asked: Asked, project_id: str) -> Answer:
 
 def _class_limits(asked: Asked, name: str) -> Limits:
     services = asked.services
-    return quotas.limits_of_class(services.api_db, configured(services.conf), name)
+    return quotas.limits_of_class(services.api_db, limits_in(services.conf.quota), name)
 
 
 def update(asked: Asked, project_id: str) -> Answer:

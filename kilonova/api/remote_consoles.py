@@ -12,10 +12,11 @@ from kilonova.api.find import find_server
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Act, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as schemas
+from kilonova.api.schemas.servers import NO_ARGUMENTS
 from kilonova.api.server_tasks import ask_host
 from kilonova.core.clock import utcnow
 from kilonova.core.console import KINDS, ConsoleAddress
-from kilonova.core.errors import Invalid, NotFound
+from kilonova.core.errors import Gone, Invalid, NotFound
 from kilonova.db import console_tokens
 from kilonova.db.console_tokens import Console
 from kilonova.rpc.messages import FindConsole
@@ -65,6 +66,15 @@ _OLD = {
     "os-getSerialConsole": schemas.SERIAL_CONSOLE,
 }
 ACTS = {action: _get(action) for action in _OLD}
+
+
+def _no_rdp(asked: Asked, server_id: str) -> Answer:
+    """``os-getRDPConsole``: no hypervisor that had one is left."""
+    find_server(asked, server_id)
+    raise Gone("os-getRDPConsole: this action is gone from the API.")
+
+
+ACTS["os-getRDPConsole"] = Act(_RULE, _no_rdp, NO_ARGUMENTS, when=Since.REMOTE_CONSOLES.before)
 
 
 def _url(asked: Asked, server_id: str, kind: str) -> str:

@@ -2,13 +2,17 @@
 
 from kilonova.api import (
     aggregates,
+    assisted_snapshots,
+    audit_logs,
     availability_zones,
     compute_services,
     decisions,
+    desired,
     extensions,
     external_events,
     flavor_details,
     flavors,
+    gone,
     hypervisors,
     image_caching,
     instance_actions,
@@ -23,18 +27,25 @@ from kilonova.api import (
     server_addresses,
     server_diagnostics,
     server_groups,
+    server_interfaces,
     server_metadata,
+    server_networks,
     server_passwords,
+    server_shares,
     server_tags,
     server_topology,
     servers,
     usages,
     vitals,
+    volume_attachments,
 )
+from kilonova.api.microversions import Since
 from kilonova.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *aggregates.ROUTES,
+    *assisted_snapshots.ROUTES,
+    *audit_logs.ROUTES,
     *availability_zones.ROUTES,
     *compute_services.ROUTES,
     *extensions.ROUTES,
@@ -53,16 +64,39 @@ ROUTES: tuple[Route, ...] = (
     *server_addresses.ROUTES,
     *server_diagnostics.ROUTES,
     *server_groups.ROUTES,
+    *server_interfaces.ROUTES,
     *server_metadata.ROUTES,
+    *server_networks.ROUTES,
     *server_passwords.ROUTES,
+    *server_shares.ROUTES,
     *server_tags.ROUTES,
     *server_topology.ROUTES,
     *servers.ROUTES,
     *usages.ROUTES,
+    *volume_attachments.ROUTES,
 )
+
+_VOLUMES_BOOT = tuple(
+    Route(
+        route.method,
+        route.path.replace("/servers", "/os-volumes_boot"),
+        route.rule,
+        route.handler,
+        body=route.body,
+        query=route.query,
+        when=route.when & Since.NO_VOLUMES_BOOT.before,
+    )
+    for route in servers.ROUTES
+    if not route.path.endswith("/action")
+)
+"""Another name that servers once had."""
+
+OLD_ROUTES: tuple[Route, ...] = (*gone.ROUTES, *_VOLUMES_BOOT)
+"""What only old clients ask for: it stands in no document."""
 
 OWN_ROUTES: tuple[Route, ...] = (
     *decisions.ROUTES,
+    *desired.ROUTES,
     *operator_tasks.ROUTES,
     *plans.ROUTES,
     *vitals.ROUTES,

@@ -30,9 +30,11 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 from kilonova.api.microversions import ALWAYS, Since, Span, Version, edges
+from kilonova.api.policies.base import CONTEXT_IS_ADMIN
 from kilonova.api.services import Services
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import Forbidden, Invalid
+from kilonova.http.volumes import Asker
 
 _FORMATS = FormatChecker()
 
@@ -148,11 +150,20 @@ class Asked:
     """One request, as a handler sees it.
 
     ``body`` is the checked JSON body (None without one); ``query`` maps each parameter to all its values;
-    ``host_url`` is scheme and host as the client knows them; ``lenient`` is set for the legacy root, which
-    ignores keys that it does not know.
+    ``host_url`` is scheme and host as the client knows them; ``token`` is the asker's, as it came;
+    ``lenient`` is set for the legacy root, which ignores keys that it does not know.
     """
 
-    __slots__ = ("body", "context", "host_url", "lenient", "query", "services", "version")
+    __slots__ = (
+        "body",
+        "context",
+        "host_url",
+        "lenient",
+        "query",
+        "services",
+        "token",
+        "version",
+    )
 
     def __init__(
         self, services: Services, context: RequestContext, version: Version, host_url: str
@@ -164,11 +175,22 @@ class Asked:
         self.body: Any = None
         self.query: dict[str, list[str]] = {}
         self.lenient = False
+        self.token = ""
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks, as services have to know that say themselves what he may do with what is theirs."""
+        return Asker(self.token, self.context.project_id)
 
     def one(self, name: str) -> str | None:
         """Return the last value of a query parameter, or None."""
         values = self.query.get(name)
         return values[-1] if values else None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the asker is an administrator, to whom nothing is another project's."""
+        return self.allows(CONTEXT_IS_ADMIN)
 
     def allows(self, rule: str, project_id: str | None = None, user_id: str | None = None) -> bool:
         """Whether policy allows a rule for what belongs to a project and user (the asker's own)."""

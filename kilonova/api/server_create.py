@@ -4,30 +4,31 @@ Everything that can refuse the request comes before the one transaction that acc
 """
 
 import logging
-import re
 import secrets
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from kilonova.api import notices, server_devices, server_wishes
+from kilonova.api import notices, server_devices, server_volumes, server_wishes
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
+from kilonova.core.block_devices import boots_from_volume, on_volume
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid, KilonovaError, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Wishes
-from kilonova.core.quota import UNLIMITED, Amount, Limits, crowded, exceeded
+from kilonova.core.new_server import of_template
+from kilonova.core.quota import Amount, Limits, crowded, exceeded
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.server_group import GroupRule
 from kilonova.db import build_requests, quotas, server_groups
 from kilonova.db.build_requests import Accepted
+from kilonova.db.room import room_for
 from kilonova.rpc.messages import BuildServers
 from kilonova.rpc.notifications.notification import Payload
 from kilonova.rpc.notifications.server_groups import of_group
@@ -68,8 +69,9 @@ def wanted(asked: Asked) -> Wanted:
     limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
     server_wishes.check_metadata(body, limits)
     flavor = server_wishes.flavor_of(asked, body)
-    image = server_wishes.image_of(asked, body, flavor)
+    devices, image = server_wishes.disks_of(asked, body, flavor, counts[1])
     wishes = server_wishes.wishes_of(asked, body, image)
+    wishes = msgspec.structs.replace(wishes, block_devices=devices)
     server_devices.check(flavor, image, wishes)
     spec = RequestSpec(
         project_id=asked.context.project_id,
@@ -81,6 +83,7 @@ def wanted(asked: Asked) -> Wanted:
         forced_host=wishes.forced_host,
         forced_node=wishes.forced_node,
         group=wishes.group,
+        boots_from_volume=boots_from_volume(wishes),
     )
     template = _template(asked, body, flavor, image, wishes)
     return Wanted(template=template, spec=spec, counts=counts, limits=limits)
@@ -93,7 +96,7 @@ def admitted(asked: Asked, request: Wanted) -> int:
         QuotaExceeded: not even so many as must be.
     """
     low, high = request.counts
-    room = _room(asked, request.template, request.limits)
+    room = room_for(asked.services.api_db, request.template, request.limits, MOST_AT_ONCE)
     if room < low:
         api_db, flavor, group = asked.services.api_db, request.spec.flavor, request.spec.group
         used = quotas.used_by(api_db, asked.context.project_id)
@@ -144,77 +147,63 @@ def _template(
     )
 
 
-def host_name(name: str, suffix: str, fallback: str) -> str:
-    """Return a host name made of a server's name: letters, digits and hyphens, at most 63 in all."""
-    text = re.sub(r"[ _.]", "-", name.lower())
-    label = re.sub(r"[^a-z0-9-]", "", text).strip("-")[: 63 - len(suffix)].rstrip("-")
-    return label + suffix if label else fallback
-
-
 def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
     """Write as many servers as the quota holds between min_count and max_count, in one transaction.
 
     Raises:
         QuotaExceeded: it does not hold min_count of them.
     """
-    template, limits = request.template, request.limits
+    api_db, template, limits = asked.services.api_db, request.template, request.limits
     low, count = request.counts
     several = count > 1
     if count > low:
         # So that nothing is written in vain for a maximum far beyond the quota.
-        count = max(low, min(count, _room(asked, template, limits)))
+        count = max(low, min(count, room_for(api_db, template, limits, MOST_AT_ONCE)))
     while True:
-        accepted = [
-            Accepted(
-                instance=_numbered(template, n, several=several),
-                spec=request.spec,
-                request_id=asked.context.request_id,
-            )
-            for n in range(count)
-        ]
+        accepted = _with_volumes(
+            asked,
+            [
+                Accepted(
+                    instance=of_template(template, n, f"-{n + 1}" if several else ""),
+                    spec=request.spec,
+                    request_id=asked.context.request_id,
+                )
+                for n in range(count)
+            ],
+        )
         try:
-            build_requests.accept(asked.services.api_db, accepted, limits)
+            build_requests.accept(api_db, accepted, limits)
         except QuotaExceeded:
-            room = _room(asked, template, limits)
+            _give_back(asked, accepted)
+            room = room_for(api_db, template, limits, MOST_AT_ONCE)
             if count == low or room < low:
                 raise
             count = max(low, min(room, count - 1))
+        except BaseException:
+            _give_back(asked, accepted)
+            raise
         else:
             return accepted
 
 
-def _room(asked: Asked, template: Instance, limits: Limits) -> int:
-    """Return how many such servers the quota, and that of their group, has room for."""
-    api_db, flavor, group = asked.services.api_db, template.flavor, template.wishes.group
-    used = quotas.used_by(api_db, asked.context.project_id)
-    each = Amount(instances=1, cores=flavor.vcpus, ram=flavor.memory_mb)
-    rooms: list[int] = [
-        (getattr(limits, name) - getattr(used, name)) // getattr(each, name)
-        for name in Amount.__struct_fields__
-        if getattr(limits, name) != UNLIMITED and getattr(each, name)
-    ]
-    if group is not None and limits.server_group_members != UNLIMITED:
-        members = server_groups.count_members(api_db, group.group_uuid)
-        rooms.append(limits.server_group_members - members)
-    return min(rooms, default=MOST_AT_ONCE)
+def _with_volumes(asked: Asked, accepted: list[Accepted]) -> list[Accepted]:
+    """Have the volumes of servers that are to be accepted: for all of them, or for none."""
+    if not any(on_volume(device) for device in accepted[0].instance.wishes.block_devices):
+        return accepted
+    done: list[Accepted] = []
+    try:
+        for one in accepted:
+            server = server_volumes.with_volumes(asked, one.instance)
+            done.append(msgspec.structs.replace(one, instance=server))
+    except BaseException:
+        _give_back(asked, done)
+        raise
+    return done
 
 
-def _numbered(template: Instance, number: int, *, several: bool) -> Instance:
-    """Return one server of a request; those of several have their numbers behind their names."""
-    suffix = f"-{number + 1}" if several else ""
-    new = InstanceUuid(str(uuid.uuid4()))
-    if template.hostname:
-        hostname = template.hostname[: 255 - len(suffix)] + suffix
-    else:
-        hostname = host_name(template.name, suffix, f"server-{new}")
-    wishes = template.wishes
-    return msgspec.structs.replace(
-        template,
-        uuid=new,
-        name=template.name + suffix,
-        hostname=hostname,
-        wishes=msgspec.structs.replace(wishes, launch_index=number) if number else wishes,
-    )
+def _give_back(asked: Asked, accepted: list[Accepted]) -> None:
+    for one in accepted:
+        server_volumes.give_back(asked.services.volumes, one.instance, created=True)
 
 
 def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:

@@ -13,13 +13,16 @@ from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import begin, check_unlocked, find_free, order, tell
+from kilonova.api.server_volumes import give_back
 from kilonova.core import states
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError, WrongState
+from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance
 from kilonova.core.orders import Restore, SoftDelete
 from kilonova.core.states import Action, TaskState, VmState
-from kilonova.db import build_requests, instances, soft_deletions
+from kilonova.db import build_requests, instances, soft_deletions, volumes
+from kilonova.http.network_cards import release
 from kilonova.rpc.messages import ActOnInstance, DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -89,6 +92,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     uuid = located.instance.uuid
     if located.cell_uuid is None:
         if build_requests.withdraw(asked.services.api_db, uuid):
+            give_back(asked.services.volumes, located.instance)
             notices.tell_deleted(asked, located.instance)
             return
         # Placed between the look and the withdrawal: then it is in a cell by now.
@@ -97,6 +101,8 @@ def _delete(asked: Asked, server_id: str) -> None:
     begun = begin(asked, located, Action.DELETE)
     host, cell = begun.now.host, begun.cell_uuid
     build_requests.queue_for_delete(asked.services.api_db, uuid)
+    if host is None:
+        _give_volumes_back(asked, begun.now, cell)
     if host is None and (begun.now.node or begun.before.task_state == TaskState.UNSHELVING):
         # It may hold a claim, or somebody finds a host for it and makes one: the converger frees it first.
         LOG.info("%s: deleting waits for the converger, which frees what it claimed", uuid)
@@ -104,6 +110,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     if host is None:
         # No host has anything of it.
         _remove_image(asked, begun.now)
+        _release_ports(asked, begun.now)
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         notices.tell_deleted(asked, begun.now)
         return
@@ -112,6 +119,21 @@ def _delete(asked: Asked, server_id: str) -> None:
         asked.services.cell_bus(cell).cast(asked.context, message, host=host)
     except KilonovaError as error:
         LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
+
+
+def _give_volumes_back(asked: Asked, server: Instance, cell: CellUuid) -> None:
+    if server.volumes:
+        give_back(asked.services.volumes, server)
+        volumes.change(asked.services.cells.database(cell), server.uuid, lambda _: (), utcnow())
+
+
+def _release_ports(asked: Asked, server: Instance) -> None:
+    """Let go of the ports of a server that is on no host. The converger finds those that are left."""
+    if asked.services.networks is not None:
+        try:
+            release(asked.services.networks, server.uuid)
+        except KilonovaError as error:
+            LOG.warning("%s: its ports are left: %s", server.uuid, error)
 
 
 def _remove_image(asked: Asked, server: Instance) -> None:

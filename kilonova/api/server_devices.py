@@ -1,7 +1,4 @@
-"""What ``POST /servers`` says of disks and files: block devices, ``personality``, the config drive.
-
-Disks are local here: one from an image, to boot, and blank ones within what the flavor has.
-"""
+"""What ``POST /servers`` says of disks and files: block devices, ``personality``, the config drive."""
 
 import base64
 import binascii
@@ -9,88 +6,70 @@ from collections.abc import Mapping
 from typing import Any
 
 from kilonova.api.parameters import is_true
-from kilonova.core.errors import Forbidden, Invalid
+from kilonova.core.block_devices import check as check_together
+from kilonova.core.block_devices import is_root, of_image, on_volume, over, requested
+from kilonova.core.errors import Invalid, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.hardware import hardware_of
 from kilonova.core.image import Image
 from kilonova.core.instance import BlockDevice, InjectedFile, Wishes
-from kilonova.core.local_disks import is_local, local_disks
+from kilonova.core.local_disks import local_disks
+from kilonova.core.quota import UNLIMITED, Limits
 
 Body = Mapping[str, Any]
 
-_MOST_FILES = 5
-_LARGEST_FILE = 10 << 10
 _NO_VOLUMES = (
     "no block storage service is configured, so there can only be a local boot disk (boot_index 0) "
     "from an image, and blank local disks"
 )
 
 
-def block_devices(body: Body) -> tuple[BlockDevice, ...]:
-    """Return the disks that a request names.
+def block_devices(body: Body, image: Image | None, *, volumes: bool) -> tuple[BlockDevice, ...]:
+    """Return the disks that a request, and the ``image`` in it, names; ``volumes``: they may be such.
 
     Raises:
-        Invalid: this deployment cannot make them.
+        Invalid: they mean nothing together, or this deployment cannot make them.
     """
-    if body.get("block_device_mapping"):
-        raise Invalid(
-            "block_device_mapping: no block storage service is configured, so there are no volumes"
-        )
-    devices = tuple(_device(one) for one in body.get("block_device_mapping_v2", ()))
-    for device in devices:
-        if not is_local(device) and not _boots(device):
-            raise Invalid(f"block_device_mapping_v2: {_NO_VOLUMES}")
-    if sum(_boots(device) for device in devices) > 1:
-        raise Invalid("block_device_mapping_v2: more than one device has boot_index 0")
+    devices = requested(body)
+    of_the_image = of_image(image) if image is not None else ()
+    if of_the_image:
+        devices = over(of_the_image, devices)
+    if not volumes and any(on_volume(device) for device in devices):
+        raise Invalid(f"block_device_mapping_v2: {_NO_VOLUMES}")
+    check_together(devices, has_image=bool(body.get("imageRef")) and not of_the_image)
     return devices
 
 
 def named_images(devices: tuple[BlockDevice, ...]) -> set[str]:
     """Return the images that boot disks name."""
-    return {device.uuid for device in devices if _boots(device) and device.uuid}
+    return {d.uuid for d in devices if d.source_type == "image" and is_root(d) and d.uuid}
 
 
-def _boots(device: BlockDevice) -> bool:
-    kind = (device.source_type, device.destination_type, device.boot_index)
-    return kind == ("image", "local", 0)
-
-
-def _device(device: Body) -> BlockDevice:
-    index, size = device.get("boot_index"), device.get("volume_size")
-    return BlockDevice(
-        source_type=device.get("source_type", ""),
-        destination_type=device.get("destination_type", "local"),
-        boot_index=None if index is None else int(index),
-        uuid=device.get("uuid"),
-        volume_size=None if size is None else int(size),
-        delete_on_termination=is_true(device.get("delete_on_termination")),
-        disk_bus=device.get("disk_bus"),
-        guest_format=device.get("guest_format"),
-        tag=device.get("tag"),
-    )
-
-
-def files(body: Body) -> tuple[InjectedFile, ...]:
+def files(body: Body, limits: Limits) -> tuple[InjectedFile, ...]:
     """Return the files that go into the guest, through its config drive.
 
     Raises:
-        Forbidden: they are more, or larger, than any server may have.
+        QuotaExceeded: they are more, larger, or of longer paths than a server of the project may have.
         Invalid: one is no base64.
     """
     found = tuple(
         InjectedFile(path=one["path"], contents="".join(one["contents"].split()))
         for one in body.get("personality", ())
     )
-    if len(found) > _MOST_FILES:
-        raise Forbidden(f"personality: at most {_MOST_FILES} files are injected")
+    _check_file("files are injected", len(found), limits.injected_files)
     for file in found:
         try:
             contents = base64.b64decode(file.contents, validate=True)
         except (binascii.Error, ValueError) as error:
             raise Invalid("personality: contents must be base64 encoded.") from error
-        if len(contents) > _LARGEST_FILE:
-            raise Forbidden(f"personality: a file has at most {_LARGEST_FILE} bytes")
+        _check_file("bytes in a file", len(contents), limits.injected_file_content_bytes)
+        _check_file("bytes in a path", len(file.path.encode()), limits.injected_file_path_bytes)
     return found
+
+
+def _check_file(what: str, count: int, limit: int) -> None:
+    if limit != UNLIMITED and count > limit:
+        raise QuotaExceeded(f"personality: Quota exceeded: at most {limit} {what}")
 
 
 def wants_drive(body: Body, image: Image | None) -> bool:

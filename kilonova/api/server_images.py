@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kilonova.api import server_wishes
+from kilonova.api import server_wishes, volume_images
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_tasks import find_free, order
-from kilonova.core.errors import KilonovaError
+from kilonova.core.block_devices import boots_from_volume
+from kilonova.core.errors import Invalid, KilonovaError
 from kilonova.core.ids import ImageId
 from kilonova.core.instance import Instance, Located
 from kilonova.core.orders import Backup, Snapshot
@@ -24,7 +25,13 @@ def create_image(asked: Asked, server_id: str) -> Answer:
     """``createImage``."""
     wanted = asked.body["createImage"]
     located = find_free(asked, server_id, Action.CREATE_IMAGE)
-    image_id = make_image(asked, located.instance, wanted, {"image_type": "snapshot"})
+    server = located.instance
+    if boots_from_volume(server.wishes):
+        copies = volume_images.properties_of(asked, server, wanted["name"])
+        image_id = make_image(asked, server, wanted, {"image_type": "snapshot", **copies})
+        volume_images.finish(asked, located, image_id)
+        return _answer(asked, image_id)
+    image_id = make_image(asked, server, wanted, {"image_type": "snapshot"})
     _order(asked, located, Snapshot(image_id=image_id))
     return _answer(asked, image_id)
 
@@ -34,6 +41,8 @@ def create_backup(asked: Asked, server_id: str) -> Answer:
     wanted = asked.body["createBackup"]
     rotation, kind = int(wanted["rotation"]), wanted["backup_type"]
     located = find_free(asked, server_id, Action.CREATE_BACKUP)
+    if boots_from_volume(located.instance.wishes):
+        raise Invalid("Backup is not supported for volume-backed instances.")
     properties = {"image_type": "backup", "backup_type": kind}
     image_id = make_image(asked, located.instance, wanted, properties)
     _order(asked, located, Backup(image_id=image_id, backup_type=kind, rotation=rotation))

@@ -127,7 +127,7 @@ def _meets(instance: Instance, wanted: ServerQuery) -> bool:
         and (wanted.name is None or wanted.name.matches(instance.name))
         and (wanted.states is None or (instance.vm_state, None) in wanted.states)
         and wanted.locked is not True
-        and wanted.config_drive in (None, instance.wishes.config_drive)
+        and instance_lists.meets_unsaid(instance, wanted)
         and all(
             must == (tags.issuperset(named) if all_of_them else not tags.isdisjoint(named))
             for named, all_of_them, must in wanted.tags

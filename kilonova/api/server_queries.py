@@ -148,12 +148,13 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
             asked, "config_drive", when=ALWAYS if privileged else Since.MORE_FILTERS
         ),
         "tags": tuple(_tags(asked)),
+        "addresses": tuple(_addresses(asked, privileged=privileged)),
         "sort": _sort(asked, privileged=privileged),
         "limit": page(asked)[0],
     }
     wanted |= _times(asked)
     possible = _read_status(asked, wanted, privileged=privileged)
-    if wanted["limit"] == 0 or not possible or _names_an_address(asked):
+    if wanted["limit"] == 0 or not possible:
         return None
     marker = asked.one("marker")
     if marker is not None:
@@ -250,9 +251,12 @@ def _times(asked: Asked) -> dict[str, datetime | None]:
     return times
 
 
-def _names_an_address(asked: Asked) -> bool:
-    """Whether only servers with an address are wanted: without a network service none has one."""
-    return bool(asked.one("ip") or (asked.version in Since.FILTER_BY_IPV6 and asked.one("ip6")))
+def _addresses(asked: Asked, *, privileged: bool) -> Iterable[tuple[int, NamePattern]]:
+    everybodys = {"ip": (4, ALWAYS), "ip6": (6, ALWAYS if privileged else Since.FILTER_BY_IPV6)}
+    for name, (family, when) in everybodys.items():
+        text = asked.one(name)
+        if text and asked.version in when:
+            yield family, NamePattern(text)
 
 
 def _read_status(asked: Asked, wanted: dict[str, Any], *, privileged: bool) -> bool:

@@ -13,7 +13,9 @@ from kilonova.api.routing import Answer, Asked
 from kilonova.api.server_sight import sight_of
 from kilonova.api.server_tasks import find_free, order
 from kilonova.api.views import servers as views
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import Invalid
+from kilonova.core.ids import ImageId
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.orders import Rebuild
@@ -37,20 +39,38 @@ def rebuild(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.REBUILD)
     instance = located.instance
     server_wishes.refuse_what_is_not_done(body)
-    if body.get("OS-DCF:diskConfig", instance.wishes.disk_config) != instance.wishes.disk_config:
-        raise Invalid("OS-DCF:diskConfig: it cannot be changed")
     if is_true(body.get("preserve_ephemeral")) and instance.flavor.ephemeral_gb:
         raise Invalid("preserve_ephemeral: the server's disks are all made anew")
     limits = limits_of(asked, instance.project_id, instance.user_id)
     server_wishes.check_metadata(body, limits)
-    image = server_wishes.image_of(asked, {"imageRef": body["imageRef"]}, instance.flavor)
+    from_volume = boots_from_volume(instance.wishes)
+    image = server_wishes.image_of(
+        asked, {"imageRef": body["imageRef"]}, instance.flavor, to_volume=from_volume
+    )
+    onto = _onto_volume(asked, instance, image) if from_volume else None
+    if from_volume:
+        image = msgspec.structs.replace(image, image_id=ImageId(""))
     server_devices.check(instance.flavor, image, instance.wishes)
     password = _password(asked, body)
     change = _change(body, image, _wishes(asked, body, instance, password))
-    begun = order(asked, server_id, Rebuild(), located=located, change=change)
+    begun = order(asked, server_id, Rebuild(onto_volume=onto), located=located, change=change)
     # What a later move of the server is scheduled by.
     build_requests.change_image(asked.services.api_db, begun.uuid, image)
     return _answer(asked, password, begun)
+
+
+def _onto_volume(asked: Asked, server: Instance, image: Image) -> ImageId | None:
+    """Return the image to be written over the root volume, or None if it is of that image already.
+
+    Raises:
+        Invalid: it is of another, and that can be changed only from 2.93.
+    """
+    root = next(volume for volume in server.volumes if volume.boot_index == 0)
+    if asked.services.volumes.get(root.volume_id).image.get("image_id") == image.image_id:
+        return None
+    if asked.version not in Since.REBUILD_OF_VOLUMES:
+        raise Invalid("Unable to rebuild with a different image for a volume-backed server.")
+    return image.image_id
 
 
 def _password(asked: Asked, body: dict[str, Any]) -> str:
@@ -66,12 +86,14 @@ def _wishes(
     drive = instance.wishes.config_drive or bool(body.get("personality"))
     # Nothing but a config drive would tell the guest of the password.
     wishes: dict[str, Any] = {"config_drive": drive, "admin_pass": password if drive else ""}
+    if "OS-DCF:diskConfig" in body:
+        wishes["disk_config"] = body["OS-DCF:diskConfig"]
     if "key_name" in body:
         wishes["key_pair"] = server_wishes.key_pair_of(asked, body, instance.user_id)
     if "user_data" in body:
         wishes["user_data"] = server_wishes.user_data_of(body)
     if "personality" in body:
-        wishes["files"] = server_devices.files(body)
+        wishes["files"] = server_wishes.files_of(asked, body)
     return wishes
 
 

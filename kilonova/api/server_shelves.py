@@ -23,6 +23,7 @@ from kilonova.api.server_tasks import (
     placed,
     refused,
 )
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.context import service_context
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, NotFound
 from kilonova.core.ids import HostName
@@ -41,6 +42,10 @@ def shelve(asked: Asked, server_id: str) -> Answer:
     """``shelve``: an image is made at once, without data, and the host fills it and lets go."""
     located = find_free(asked, server_id, Action.SHELVE)
     server = located.instance
+    if boots_from_volume(server.wishes):
+        # Its volume is all that there is of it.
+        tell(asked, located, begin_move(asked, located, Wanted(kind=Kind.SHELVE)))
+        return Answer(status=202)
     wanted = {"name": f"{server.name}-shelved"}
     image_id = make_image(asked, server, wanted, {"image_type": "snapshot"})
     try:
@@ -74,7 +79,9 @@ def unshelve(asked: Asked, server_id: str) -> Answer:
     body = (asked.body["unshelve"] or {}) if asked.version in Since.UNSHELVE_TO_ZONE else {}
     host = _host(asked, located, body.get("host"))
     _pin(asked, located, body)
-    wanted = Wanted(kind=Kind.UNSHELVE, host=host, image=_shelved(asked, located))
+    from_volume = boots_from_volume(located.instance.wishes)
+    image = None if from_volume else _shelved(asked, located)
+    wanted = Wanted(kind=Kind.UNSHELVE, host=host, image=image)
     migration = begin_move(asked, located, wanted)
     start(asked, located, migration)
     return Answer(status=202)
@@ -100,7 +107,7 @@ def _pin(asked: Asked, located: Located, body: dict[str, Any]) -> None:
     if zone is not None:
         server_wishes.check_zone(asked, zone)
     build_requests.pin(asked.services.api_db, server.uuid, zone)
-    instances.pin(asked.services.cells.database(cell), server.uuid, zone)
+    instances.wish(asked.services.cells.database(cell), server.uuid, {"pinned_zone": zone})
 
 
 def _shelved(asked: Asked, located: Located) -> Image:

@@ -31,7 +31,11 @@ def _add_shown(commands: Any, what: str, command: "CloudCommand | CloudList") ->
     description = (type(command).__doc__ or "").strip()
     parents = [command.get_parser("")]
     parser = commands.add_parser(
-        command.name, help=what, description=description, parents=parents, add_help=False
+        command.name.rpartition(" ")[2],
+        help=what,
+        description=description,
+        parents=parents,
+        add_help=False,
     )
     parser.set_defaults(run=command.run)
 
@@ -45,6 +49,7 @@ def main() -> None:
     from kilonova.cli import (  # noqa: PLC0415
         bench,
         converge,
+        desired,
         explain,
         instances,
         plan,
@@ -61,6 +66,10 @@ def main() -> None:
     _add_shown(commands, "whether servers would find a host, and where", plan.Plan())
     _add_shown(commands, "the servers on hosts, and how they are", instances.Instances())
     _add(commands, "converge", "compare what should be with what is, and mend it", converge)
+    desired_parser = commands.add_parser("desired", help="servers that are kept running")
+    verbs = desired_parser.add_subparsers(required=True, metavar="COMMAND")
+    for made, words in desired.COMMANDS:
+        _add_shown(verbs, words, made())
     options = parser.parse_args()
     try:
         code = options.run(options)

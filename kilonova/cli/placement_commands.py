@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
-from kilonova.core import flavor
+from kilonova.core import block_devices
 from kilonova.core.aggregate import HostAggregate
 from kilonova.core.errors import KilonovaError, NotFound
 from kilonova.core.host import NodeReport
@@ -209,7 +209,7 @@ def _holding_changes(
 
 
 def _claim(report: NodeReport, instance: Instance) -> placement_claims.Claim:
-    amounts = flavor.resources(instance.flavor, boots_from_volume=instance.image is None)
+    amounts = block_devices.amounts(instance)
     return placement_claims.Claim(
         consumer=ConsumerUuid(instance.uuid),
         project_id=instance.project_id,

@@ -1,15 +1,13 @@
 """``kilonova plan``: would these servers boot, where, and if not, why not. Nothing is made or claimed."""
 
 import argparse
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from kilonova.cli import decision_texts
 from kilonova.cli.cloud import Cloud
+from kilonova.cli.named import flavor_id, image_id, pairs
 from kilonova.cli.shown import CloudCommand
-from kilonova.core.errors import Invalid
 
 _SOME_DO_NOT_FIT = 1
 
@@ -52,10 +50,10 @@ class Plan(CloudCommand):
 
 def _request(where: Cloud, options: argparse.Namespace) -> dict[str, Any]:
     server: dict[str, Any] = {
-        "flavorRef": _flavor(where, options.flavor),
-        "imageRef": _image(where, options.image),
+        "flavorRef": flavor_id(where, options.flavor),
+        "imageRef": image_id(where, options.image),
         "min_count": options.count,
-        "metadata": dict(_pairs(options.property, "--property")),
+        "metadata": dict(pairs(options.property, "--property")),
     }
     for name in ("availability_zone", "host", "hypervisor_hostname"):
         if (value := getattr(options, name)) is not None:
@@ -63,45 +61,11 @@ def _request(where: Cloud, options: argparse.Namespace) -> dict[str, Any]:
     return {"server": server, "os:scheduler_hints": _hints(options.hint)}
 
 
-def _pairs(words: Iterable[str], option: str) -> Iterable[tuple[str, str]]:
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise Invalid(f"{option} {word}: it must be KEY=VALUE")
-        yield name, value
-
-
 def _hints(words: Iterable[str]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
-    for name, value in _pairs(words, "--hint"):
+    for name, value in pairs(words, "--hint"):
         known = hints.get(name)
         hints[name] = (
             value if known is None else [*(known if isinstance(known, list) else [known]), value]
         )
     return hints
-
-
-def _flavor(where: Cloud, wanted: str) -> str:
-    """Return the id of a flavor that has this id or, if none has, this name."""
-    flavors = where.ask("GET", f"{where.compute}/flavors")["flavors"]
-    for key in ("id", "name"):
-        for flavor in flavors:
-            if flavor[key] == wanted:
-                return str(flavor["id"])
-    # A private flavor is not in the list; the API says whether there is one.
-    return wanted
-
-
-def _image(where: Cloud, wanted: str) -> str:
-    try:
-        return str(uuid.UUID(wanted))
-    except ValueError:
-        listed = where.ask("GET", f"{where.image()}/images?name={quote(wanted)}")
-    ids = [str(image["id"]) for image in listed["images"]]
-    if not ids:
-        raise Invalid(f"There is no image called {wanted}.")
-    if len(ids) > 1:
-        raise Invalid(
-            f"{len(ids)} images are called {wanted}; give the id of one: {', '.join(ids)}"
-        )
-    return ids[0]

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from kilonova.compute.acts import ACTS, Act
-from kilonova.compute.driver import Driver
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
 from kilonova.compute.jobs import Job, Outcome
 from kilonova.compute.reporter import Reporter
@@ -24,7 +24,6 @@ from kilonova.core.instance import ActionEvent, Fault, Instance
 from kilonova.core.orders import Order, image_of, rule_of
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
-from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import ActOnInstance
 
 LOG = logging.getLogger(__name__)
@@ -113,12 +112,13 @@ class Actions:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore],
+        collaborators: Collaborators,
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images = collaborators
+        self._driver, self._images = collaborators.driver, collaborators.images
+        self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -133,11 +133,14 @@ class Actions:
         words = _Words(context, instance, order, self._reporter)
         act = ACTS[type(order)]
         stages = Stages(self._host)
-        if words.task is None:
+        if words.task is None and act.due is None:
             if self._is_new(context.request_id):
                 self._do(words, order, act, stages, stages.begin(act.event))
             return
         with self._turns.turn(instance.uuid):
+            if act.due is not None:
+                self._do_if_due(words, order, act, stages)
+                return
             whole = stages.begin(act.event)
             if not words.begin(whole, self._stopped):
                 LOG.info("%s: %s no longer counts", instance.uuid, act.event)
@@ -148,18 +151,31 @@ class Actions:
             finally:
                 del self._in_hand[instance.uuid]
 
-    def _do(
-        self, words: _Words, order: Order, act: Act, stages: Stages, whole: ActionEvent
-    ) -> None:
+    def _do_if_due(self, words: _Words, order: Order, act: Act, stages: Stages) -> None:
+        if act.due is not None and act.due(self._job(words, order)):
+            self._do(words, order, act, stages, stages.begin(act.event))
+        else:
+            LOG.info("%s: %s no longer counts", words.instance.uuid, act.event)
+
+    def _job(self, words: _Words, order: Order) -> Job:
         uuid_ = words.instance.uuid
-        job = Job(
+        return Job(
             driver=self._driver,
             images=self._images,
+            wiring=self._wiring,
             instance=words.instance,
             order=order,
             hurry=lambda: self._turns.is_going(uuid_),
             say=words.go_on,
+            volumes=self._volumes,
+            request_id=words.request_id,
         )
+
+    def _do(
+        self, words: _Words, order: Order, act: Act, stages: Stages, whole: ActionEvent
+    ) -> None:
+        uuid_ = words.instance.uuid
+        job = self._job(words, order)
         outcome = _attempt(act, job)
         if isinstance(outcome, Outcome):
             stages.finish(whole)

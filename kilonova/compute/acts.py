@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from kilonova.compute import image_acts
+from kilonova.compute import image_acts, volume_acts
 from kilonova.compute.driver import Driver
 from kilonova.compute.jobs import (
     IS_KEPT,
@@ -28,6 +28,7 @@ from kilonova.core.errors import NotFound
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.orders import Order
 from kilonova.core.states import TaskState, VmState
+from kilonova.core.volume import VolumeStage
 
 CLEAN_SECONDS = 60.0
 """What a guest gets to shut down by itself (as Nova's ``shutdown_timeout``)."""
@@ -36,12 +37,14 @@ CLEAN_SECONDS = 60.0
 class Act(msgspec.Struct, frozen=True):
     """How an order is done: the name of its event, the work, and what the server is when that is done.
 
-    Work that alone knows what came of it returns that.
+    Work that alone knows what came of it returns that. An order without a task is done beside any other,
+    unless it has ``due``, which says in the server's turn whether it is still to be done.
     """
 
     event: str
     work: Callable[[Job], Outcome | None]
     after: Outcome
+    due: Callable[[Job], bool] | None = None
 
 
 def _call(method: Callable[[Driver, InstanceUuid], None]) -> Callable[[Job], None]:
@@ -60,15 +63,15 @@ def _soft_reboot(job: Job) -> None:
 
 
 def _hard_reboot(job: Job) -> None:
-    job.driver.reboot(job.instance)
+    job.driver.reboot(job.connected())
 
 
 def _rescue(job: Job) -> None:
-    job.driver.rescue(job.instance, job.order.image)
+    job.driver.rescue(job.connected(), job.order.image)
 
 
 def _unrescue(job: Job) -> None:
-    job.driver.unrescue(job.instance)
+    job.driver.unrescue(job.connected())
 
 
 def _rebuild(job: Job) -> Outcome:
@@ -77,10 +80,14 @@ def _rebuild(job: Job) -> Outcome:
     driver.fetch_image(instance)
     driver.destroy(instance.uuid)
     job.say(TaskState.REBUILD_BLOCK_DEVICE_MAPPING)
-    nics = driver.prepare_networks(instance)
+    if job.order.onto_volume is not None:
+        instance = job.volumes.rewrite(instance, job.order.onto_volume, job.request_id)
+    instance = job.volumes.connect(instance, job.request_id, job.hurry)
+    nics = job.wiring.bring(instance)
     driver.prepare_disks(instance)
     job.say(TaskState.REBUILD_SPAWNING)
     driver.spawn(instance)
+    job.volumes.complete(instance)
     after = RUNS
     if instance.vm_state == VmState.STOPPED:
         _shut_down(job)
@@ -99,6 +106,21 @@ def _change_password(job: Job) -> Outcome:
     job.driver.set_password(job.instance, password)
     secret = sealed(password, job.instance.wishes.key_pair)
     return SAME if secret is None else Outcome(password=secret)
+
+
+def _has_card(job: Job) -> bool:
+    """Whether the guest has the card that is to be attached: the order came twice."""
+    guest = job.driver.guests().get(job.instance.uuid)
+    return guest is not None and any(nic.port_id == job.order.port_id for nic in guest.nics)
+
+
+def _attach_interface(job: Job) -> Outcome:
+    order = job.order
+    return Outcome(nics=job.wiring.attach(job.instance, order.port_id, order.tag))
+
+
+def _detach_interface(job: Job) -> Outcome:
+    return Outcome(nics=job.wiring.detach(job.instance, job.order.port_id))
 
 
 ACTS: dict[type[Order], Act] = {
@@ -120,6 +142,36 @@ ACTS: dict[type[Order], Act] = {
     orders.ChangePassword: Act("compute_set_admin_password", _change_password, SAME),
     orders.TriggerCrashDump: Act(
         "compute_trigger_crash_dump", _call(lambda d, uuid: d.crash_dump(uuid)), SAME
+    ),
+    orders.AttachVolume: Act(
+        "compute_attach_volume", volume_acts.attach, SAME, volume_acts.due(VolumeStage.ATTACHING)
+    ),
+    orders.DetachVolume: Act(
+        "compute_detach_volume", volume_acts.detach, SAME, volume_acts.due(VolumeStage.DETACHING)
+    ),
+    orders.SwapVolume: Act(
+        "compute_swap_volume", volume_acts.swap, SAME, volume_acts.due(VolumeStage.SWAPPING)
+    ),
+    orders.ExtendVolume: Act(
+        "compute_extend_volume", volume_acts.extend, SAME, volume_acts.is_attached
+    ),
+    orders.SnapshotVolume: Act(
+        "compute_volume_snapshot_create",
+        volume_acts.snapshot,
+        SAME,
+        volume_acts.is_attached,
+    ),
+    orders.MergeSnapshot: Act(
+        "compute_volume_snapshot_delete",
+        volume_acts.merge,
+        SAME,
+        volume_acts.is_attached,
+    ),
+    orders.AttachInterface: Act(
+        "compute_attach_interface", _attach_interface, SAME, lambda job: not _has_card(job)
+    ),
+    orders.DetachInterface: Act(
+        "compute_detach_interface", _detach_interface, SAME, lambda _: True
     ),
     orders.SoftDelete: Act("compute_soft_delete_instance", _soft_delete, IS_KEPT),
     orders.Restore: Act("compute_restore_instance", _hard_reboot, RUNS),

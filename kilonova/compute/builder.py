@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
-from kilonova.compute.driver import Driver
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.core.block_devices import root_device
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable, KilonovaError
-from kilonova.core.hardware import root_device
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import BUILD_EVENT, ActionEvent, Instance, Nic
 from kilonova.core.report import BuildFailure, InstanceReport
@@ -47,7 +47,7 @@ def built(
         task_state=None,
         power_state=PowerState.RUNNING,
         launched_at=utcnow(),
-        root_device_name=root_device(instance.flavor, instance.image),
+        root_device_name=root_device(instance),
         nics=nics,
         events=tuple(events),
     )
@@ -60,9 +60,12 @@ class Builder:
     reported only once nothing of it runs here: the next host may begin at once.
     """
 
-    def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
+    def __init__(
+        self, host: HostName, collaborators: Collaborators, reporter: Reporter, turns: Turns
+    ) -> None:
         self._host = host
-        self._driver = driver
+        self._driver = collaborators.driver
+        self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -80,7 +83,7 @@ class Builder:
             try:
                 if not self._begins(context, instance, whole):
                     return
-                made = self._attempt(instance, stages)
+                made = self._attempt(context, instance, stages)
             except BuildFailed as unfit:
                 LOG.info("%s must not be built here: %s", instance.uuid, unfit)
                 made = unfit
@@ -122,14 +125,16 @@ class Builder:
             LOG.info("%s: epoch %d no longer counts", instance.uuid, instance.epoch)
         return taken
 
-    def _attempt(self, instance: Instance, stages: Stages) -> tuple[Nic, ...] | KilonovaError:
+    def _attempt(
+        self, context: RequestContext, instance: Instance, stages: Stages
+    ) -> tuple[Nic, ...] | KilonovaError:
         """Make the guest and return its network cards, or return why there is none.
 
         Raises:
             _Abandoned: the service ended before that was sure; nothing may be reported.
         """
         try:
-            return self._make(instance, stages)
+            return self._make(context, instance, stages)
         except KilonovaError as error:
             LOG.warning("%s could not be built: %s", instance.uuid, error.in_full)
             return error
@@ -141,7 +146,7 @@ class Builder:
             unexpected.__cause__ = error
             return unexpected
 
-    def _make(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
+    def _make(self, context: RequestContext, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         """Make the guest and return its network cards.
 
         After an error nothing of it runs, and nothing is left if that can be had.
@@ -150,37 +155,56 @@ class Builder:
             if instance.epoch > FIRST_EPOCH:
                 # An earlier build of it may have been here, and its guest is nobody's any more.
                 self._driver.destroy(instance.uuid)
+            if instance.volumes:
+                # After the guest that had them is gone.
+                undo.callback(self._volumes.try_to_let_go, instance, context.request_id)
+            # Last of all: a port is let go of when no guest has it.
+            undo.callback(self._let_go, instance.uuid)
             undo.callback(self._remove, instance.uuid)
-            nics = self._prepare(instance, stages)
+            nics, whole = self._prepare(context, instance, stages)
             self._end_if_going(instance)
             undo.callback(self._insist, instance.uuid, self._driver.destroy)
-            with stages.stage("compute_spawn"):
-                self._driver.spawn(instance)
+            with (
+                stages.stage("compute_spawn"),
+                self._wiring.plugging(instance, nics) as until_plugged,
+            ):
+                self._driver.spawn(whole, until_plugged)
+                self._volumes.complete(whole)
             self._end_if_going(instance)
             undo.pop_all()
         LOG.info("%s runs", instance.uuid)
         return nics
 
-    def _prepare(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
-        """Prepare networks beside disks; in turn where there is no network, and nothing to wait for."""
+    def _prepare(
+        self, context: RequestContext, instance: Instance, stages: Stages
+    ) -> tuple[tuple[Nic, ...], Instance]:
+        """Prepare networks beside disks; in turn where there is no network, and nothing to wait for.
+
+        Returns the network cards, and the server with its volumes as this host has them.
+        """
         if instance.wishes.networks == "none":
             nics = self._prepare_networks(instance, stages)
-            self._prepare_disks(instance, stages)
-            return nics
+            return nics, self._prepare_disks(context, instance, stages)
         plugged = self._beside.submit(self._prepare_networks, instance, stages)
         try:
-            self._prepare_disks(instance, stages)
+            whole = self._prepare_disks(context, instance, stages)
         finally:
             plugged.exception()
-        return plugged.result()
+        return plugged.result(), whole
 
     def _prepare_networks(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         with stages.stage("compute_networks"):
-            return self._driver.prepare_networks(instance)
+            return self._wiring.plug(instance)
 
-    def _prepare_disks(self, instance: Instance, stages: Stages) -> None:
+    def _prepare_disks(
+        self, context: RequestContext, instance: Instance, stages: Stages
+    ) -> Instance:
         with stages.stage("compute_block_devices"):
             self._await_disks(instance)
+            uuid_ = instance.uuid
+            return self._volumes.connect(
+                instance, context.request_id, lambda: self._turns.is_going(uuid_)
+            )
 
     def _await_disks(self, instance: Instance) -> None:
         """Make the disks; an image store that is away may come back."""
@@ -208,6 +232,14 @@ class Builder:
             self._driver.destroy(uuid)
         except KilonovaError as error:
             LOG.warning("Files of %s are left: %s", uuid, error.in_full)
+
+    def _let_go(self, uuid: InstanceUuid) -> None:
+        """Let go of the network cards. What is left then is taken up by the next build, or goes with the
+        server."""
+        try:
+            self._wiring.release(uuid)
+        except KilonovaError as error:
+            LOG.warning("Network cards of %s are left: %s", uuid, error.in_full)
 
     def _insist(self, uuid: InstanceUuid, remove: Callable[[InstanceUuid], None]) -> None:
         """Remove what may run, however long that takes: before, nobody may hear that it does not run."""

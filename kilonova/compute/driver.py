@@ -6,6 +6,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from kilonova.compute.attaching import Attaching
 from kilonova.compute.moving import Moving
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
@@ -45,7 +46,7 @@ class Watcher(Protocol):
         """Guests may have changed while nobody watched."""
 
 
-class Driver(Moving, Protocol):
+class Driver(Moving, Attaching, Protocol):
     """A hypervisor.
 
     Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not
@@ -57,7 +58,8 @@ class Driver(Moving, Protocol):
         """Return the compute nodes with what they have and what is used."""
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
-        """Make ready what the guest is plugged into, and return its network cards.
+        """Make ready what the guest is plugged into, and return its network cards: those that it has
+        already, where they are ports of a network service.
 
         Raises:
             BuildFailed: it cannot be made on this host.
@@ -73,8 +75,10 @@ class Driver(Moving, Protocol):
             ImageStoreUnavailable: the image cannot be fetched now.
         """
 
-    def spawn(self, instance: Instance) -> None:
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """Define and start the guest; it runs when this returns. ``destroy`` removes what an error left.
+
+        It is there, and stands still, while ``until`` is called, whose errors are passed on.
 
         Raises:
             BuildFailed: it does not start, or there is such a guest already.
@@ -83,6 +87,22 @@ class Driver(Moving, Protocol):
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """Remove the guest and all that belongs to it. What is not there is no error."""
+
+    def attach_interface(self, instance: Instance, nic: Nic) -> None:
+        """Give the guest a further card, for good. One that it has is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+            BuildFailed: it cannot be plugged in on this host.
+        """
+
+    def detach_interface(self, uuid: InstanceUuid, port_id: str) -> None:
+        """Take a card away from the guest, for good. One that it has not is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+            BuildFailed: the guest does not let go of it.
+        """
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """Ask the guest to shut down; force it after ``clean_seconds``, or as soon as ``hurry()``.

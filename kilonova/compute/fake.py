@@ -16,6 +16,7 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.fake_guests import FakeGuest, FakeMoves
+from kilonova.compute.fake_volumes import FakeVolumes
 from kilonova.compute.inventory import (
     Capacity,
     count_properties,
@@ -25,7 +26,7 @@ from kilonova.compute.inventory import (
 )
 from kilonova.compute.machine import booted_at
 from kilonova.compute.script import FakeHosts, Script, StepName
-from kilonova.core import flavor
+from kilonova.core.block_devices import amounts
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.devices import cpus_by_class, numa_left, pci_left
 from kilonova.core.diagnostics import Diagnostics
@@ -49,7 +50,7 @@ _PORTS = {
 _USUAL = FakeHosts()
 
 
-class FakeDriver(FakeMoves):
+class FakeDriver(FakeMoves, FakeVolumes):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
     def __init__(
@@ -73,10 +74,15 @@ class FakeDriver(FakeMoves):
         self._lock = threading.Lock()
         self._guests: dict[InstanceUuid, FakeGuest] = {}
         self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        self._here: set[str] = set()
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
         plugs = conf.network.provider == "libvirt"
         self._book = AddressBook(range_of(conf.network.fixed_range)) if plugs else None
+        self._ports: dict[InstanceUuid, tuple[Nic, ...]] | None = (
+            {} if conf.network.provider == "neutron" else None
+        )
+        """The ports that guests are plugged into, if there is a network service."""
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
@@ -115,6 +121,9 @@ class FakeDriver(FakeMoves):
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``. A fake card is an address in a book."""
         self._script.play("networks", self._host, instance.name)
+        if self._ports is not None:
+            self._ports[instance.uuid] = instance.nics
+            return instance.nics
         if self._book is None or instance.wishes.networks == "none":
             return ()
         return (self._book.take(instance.uuid, instance.nics),)
@@ -123,7 +132,22 @@ class FakeDriver(FakeMoves):
         """See ``Driver``."""
         self._script.play("disks", self._host, instance.name)
 
-    def spawn(self, instance: Instance) -> None:
+    def attach_interface(self, instance: Instance, nic: Nic) -> None:
+        """See ``Driver``."""
+        self._guest(instance.uuid)
+        self._script.play("attach-interface", self._host, instance.name)
+        if self._ports is not None:
+            others = [one for one in self._cards(instance.uuid) if one.port_id != nic.port_id]
+            self._ports[instance.uuid] = (*others, nic)
+
+    def detach_interface(self, uuid: InstanceUuid, port_id: str) -> None:
+        """See ``Driver``."""
+        self._script.play("detach-interface", self._host, self._guest(uuid).instance.name)
+        if self._ports is not None:
+            left = (one for one in self._cards(uuid) if one.port_id != port_id)
+            self._ports[uuid] = tuple(left)
+
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """See ``Driver``."""
         self._script.play("spawn", self._host, instance.name)
         if self._spawn_seconds:
@@ -131,8 +155,12 @@ class FakeDriver(FakeMoves):
         with self._lock:
             if instance.uuid in self._guests:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
-            self._guests[instance.uuid] = FakeGuest(instance)
+            guest = self._guests[instance.uuid] = FakeGuest(instance)
             self._count(instance, 1)
+        if until is not None:
+            guest.power = PowerState.PAUSED
+            until()
+            guest.power = PowerState.RUNNING
         self._power_off_later(instance)
 
     def _power_off_later(self, instance: Instance) -> None:
@@ -153,7 +181,7 @@ class FakeDriver(FakeMoves):
             self._watcher.power_changed(uuid, power)
 
     def _count(self, instance: Instance, sign: int) -> None:
-        for name, amount in cpus_by_class(instance, flavor.resources(instance.flavor)).items():
+        for name, amount in cpus_by_class(instance, amounts(instance)).items():
             self._used[name] += sign * amount
 
     def destroy(self, uuid: InstanceUuid) -> None:
@@ -170,11 +198,15 @@ class FakeDriver(FakeMoves):
         self._tell(uuid, PowerState.SHUTDOWN)
 
     def _cards(self, uuid: InstanceUuid) -> tuple[Nic, ...]:
+        if self._ports is not None:
+            return self._ports.get(uuid, ())
         return self._book.cards(uuid) if self._book else ()
 
     def _unplug(self, uuid: InstanceUuid) -> None:
         if self._book is not None:
             self._book.give_back(uuid)
+        if self._ports is not None:
+            self._ports.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``. A fake guest obeys at once."""

@@ -10,7 +10,7 @@ from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRo
 from kilonova.core.errors import MoveCancelled
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Migration, Progress
+from kilonova.core.migration import Berth, Migration, Progress
 from kilonova.core.states import PowerState, VmState
 
 
@@ -22,6 +22,7 @@ class FakeGuest:
         self.power = PowerState.RUNNING
         self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
         self._started = time.monotonic()
+        self.volumes = {volume.volume_id: volume for volume in instance.volumes}
 
     def _up(self, how: str) -> str:
         return f"BOOT-OK {self.instance.hostname}{how}"
@@ -85,9 +86,14 @@ class FakeMoves(ABC):
     @abstractmethod
     def _tell(self, uuid: InstanceUuid, power: PowerState) -> None: ...
 
-    def prepare_move(self, instance: Instance, migration: Migration) -> None:
-        """See ``Moving``."""
+    def prepare_move(self, instance: Instance, migration: Migration) -> Berth | None:
+        """See ``Moving``. Nothing is sent, so there is no berth."""
         self._script.play("prepare-move", self._host, instance.name)
+        return None
+
+    def recover_disks(self, instance: Instance) -> None:
+        """See ``Moving``."""
+        self._script.play("disks", self._host, instance.name)
 
     def send(self, instance: Instance, migration: Migration) -> None:
         """See ``Moving``. What a fake guest consists of needs no sending."""
@@ -114,6 +120,7 @@ class FakeMoves(ABC):
                 self._count(before.instance, -1)
             guest = before or FakeGuest(instance)
             guest.instance = instance
+            guest.volumes = {volume.volume_id: volume for volume in instance.volumes}
             self._guests[instance.uuid] = guest
             self._count(instance, 1)
         if power_on and not runs:
@@ -128,10 +135,12 @@ class FakeMoves(ABC):
         if guest is not None:
             self._script.play("forget", self._host, guest.instance.name)
 
-    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> None:
+    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> Progress:
         """See ``Moving``. It takes as long as the script says, or until it is forced."""
+        total = instance.flavor.memory_mb << 20
+        moved = Progress(memory_total=total, memory_processed=total)
         if instance.uuid not in self._guests:
-            return
+            return moved
         for step in self._script.take("live-migrate", self._host, instance.name):
             _sail(instance, step.seconds, voyage)
             if step.error:
@@ -139,6 +148,7 @@ class FakeMoves(ABC):
         with self._lock:
             if self._guests.pop(instance.uuid, None) is not None:
                 self._count(instance, -1)
+        return moved
 
     def arrive(self, instance: Instance, migration: Migration) -> None:
         """See ``Moving``. The guest comes to be here, as the hosts of one process share nothing."""

@@ -8,6 +8,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kilonova.compute.driver import Driver
+from kilonova.compute.volumes import HostVolumes
+from kilonova.compute.wiring import Wiring
+from kilonova.core.ids import RequestId
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.http.images import ImageStore
@@ -21,10 +24,17 @@ class Job(msgspec.Struct, frozen=True):
 
     driver: Driver
     images: ImageStore
+    wiring: Wiring
     instance: Instance
     order: Any
     hurry: Callable[[], bool]
     say: Callable[[TaskState], None]
+    volumes: HostVolumes
+    request_id: RequestId
+
+    def connected(self) -> Instance:
+        """Return the server with its volumes as this host reaches them."""
+        return self.volumes.connect(self.instance, self.request_id)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,138 +9,41 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from kilonova.compute.acts import CLEAN_SECONDS
-from kilonova.compute.driver import Driver
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
+from kilonova.compute.move_events import event_of
+from kilonova.compute.move_part import Part
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.context import RequestContext, service_context
-from kilonova.core.errors import BuildFailed, KilonovaError, MoveCancelled
-from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.instance import Nic
-from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.errors import (
+    BuildFailed,
+    HypervisorUnavailable,
+    KilonovaError,
+    MoveCancelled,
+)
+from kilonova.core.ids import HostName
+from kilonova.core.instance import Instance
+from kilonova.core.migration import (
+    Kind,
+    Migration,
+    Moved,
+    Stage,
+)
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
-from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import GuideMove, MoveInstance
 
 LOG = logging.getLogger(__name__)
 
 _GOES_ON = 10.0
 """Seconds between two words that a part is still in hand."""
-_TOLD_EVERY = 0.5
-"""Seconds between two words of how far a running guest has come."""
 _PAUSE = 1.0
-
-_EVENTS: dict[Stage, str] = {
-    Stage.PREPARING: "compute_prep_resize",
-    Stage.SENDING: "compute_resize_instance",
-    Stage.FINISHING: "compute_finish_resize",
-    Stage.CLEARING: "compute_confirm_resize",
-    Stage.UNDOING: "compute_revert_resize",
-    Stage.RESTORING: "compute_finish_revert_resize",
-    Stage.ABANDONING: "compute_revert_resize",
-}
-_LIVE_EVENTS: dict[Stage, str] = {
-    Stage.PREPARING: "compute_pre_live_migration",
-    Stage.SENDING: "compute_live_migration",
-    Stage.FINISHING: "compute_post_live_migration_at_destination",
-    Stage.CLEARING: "compute_post_live_migration",
-    Stage.UNDOING: "compute_rollback_live_migration_at_destination",
-    Stage.RESTORING: "compute_rollback_live_migration",
-    Stage.ABANDONING: "compute_rollback_live_migration_at_destination",
-}
-
-_OTHER_EVENTS: dict[Kind, dict[Stage, str]] = {
-    Kind.EVACUATION: {Stage.FINISHING: "compute_rebuild_instance"},
-    Kind.SHELVE: {
-        Stage.SENDING: "compute_shelve_instance",
-        Stage.CLEARING: "compute_shelve_offload_instance",
-        Stage.RESTORING: "compute_shelve_instance_failed",
-    },
-    Kind.UNSHELVE: {Stage.FINISHING: "compute_unshelve_instance"},
-}
-
-
-def event_of(migration: Migration) -> str:
-    """Return the name of the event that a host's part is."""
-    if migration.kind in _OTHER_EVENTS:
-        return _OTHER_EVENTS[migration.kind].get(migration.stage, _EVENTS[migration.stage])
-    return (_LIVE_EVENTS if migration.is_live else _EVENTS)[migration.stage]
-
-
-class _Part:
-    """One host's part of one move, in hand. It is the ``Voyage`` of a running guest, too."""
-
-    def __init__(
-        self,
-        request: RequestContext,
-        message: MoveInstance,
-        reporter: Reporter,
-        is_going: Callable[[InstanceUuid], bool],
-    ) -> None:
-        self.migration = message.migration
-        self.instance = message.instance
-        self.forced = self.migration.wish == "force"
-        self._unwanted = False
-        self._is_going = is_going
-        self._reporter = reporter
-        self._told_at = time.monotonic() - _TOLD_EVERY
-        self.nics: tuple[Nic, ...] | UnsetType = UNSET
-        """What the guest is plugged into here, once that is known."""
-        self._plain = InstanceReport(
-            instance_uuid=self.instance.uuid,
-            epoch=self.instance.epoch,
-            request_id=request.request_id,
-        )
-
-    @property
-    def key(self) -> tuple[str, Stage, int]:
-        """What a repeated message has in common with the first."""
-        return self.migration.uuid, self.migration.stage, self.migration.attempt
-
-    @property
-    def aborted(self) -> bool:
-        """See ``Voyage``."""
-        return self._unwanted or self._is_going(self.instance.uuid)
-
-    def abort(self) -> None:
-        """Note that it is wanted no more."""
-        self._unwanted = True
-
-    def said(
-        self, moved: Moved, *, error: KilonovaError | None = None, how_far: Progress | None = None
-    ) -> InstanceReport:
-        """Return what there is to say."""
-        migration = self.migration
-        move = MoveReport(
-            migration=migration.uuid,
-            stage=migration.stage,
-            attempt=migration.attempt,
-            moved=moved,
-            reason=error.message if error else "",
-            details=f"{type(error).__name__}: {error.in_full}" if error else "",
-            progress=how_far,
-        )
-        return msgspec.structs.replace(self._plain, move=move)
-
-    def goes_on(self, how_far: Progress | None = None) -> None:
-        """Say that it is in hand. If the cell wants it no more, it is aborted."""
-        answer = self._reporter.send(self.said(Moved.GOES_ON, how_far=how_far))
-
-        def heed() -> None:
-            if not answer.cancelled() and not answer.result():
-                self.abort()
-
-        answer.add_done_callback(lambda _: heed())
-
-    def progress(self, how_far: Progress) -> None:
-        """See ``Voyage``."""
-        if time.monotonic() - self._told_at >= _TOLD_EVERY:
-            self._told_at = time.monotonic()
-            self.goes_on(how_far)
+_PATIENCE = 60.0
+"""Seconds for which a hypervisor that does not answer is waited for, where a server has only this host."""
 
 
 class Mover:
@@ -149,22 +52,23 @@ class Mover:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore],
+        collaborators: Collaborators,
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images = collaborators
+        self._driver, self._images = collaborators.driver, collaborators.images
+        self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._in_hand: dict[tuple[str, Stage, int], _Part] = {}
+        self._in_hand: dict[tuple[str, Stage, int], Part] = {}
         self._renewed = time.monotonic()
 
     def move(self, context: RequestContext, message: MoveInstance) -> None:
         """Do this host's part of a move, or nothing if it is done, over, or in hand."""
-        part = _Part(context, message, self._reporter, self._turns.is_going)
+        part = Part(context, message, self._reporter, self._turns.is_going)
         with self._lock:
             if part.key in self._in_hand:
                 return
@@ -195,7 +99,7 @@ class Mover:
         """Begin nothing any more."""
         self._stopped.set()
 
-    def _do(self, part: _Part) -> None:
+    def _do(self, part: Part) -> None:
         migration, uuid = part.migration, part.instance.uuid
         if not self._reporter.ask(part.said(Moved.BEGUN), self._stopped):
             LOG.info("%s: %s of its move is over", uuid, migration.stage)
@@ -204,15 +108,18 @@ class Mover:
         error: KilonovaError | None = None
         try:
             with stages.stage(event_of(migration)):
-                self._work(part)
+                self._work_patiently(part)
         except KilonovaError as failure:
             error = failure
         except Exception as failure:
             LOG.exception("%s of %s failed", migration.stage, uuid)
             error = BuildFailed("The host failed in an unexpected way.")
             error.__cause__ = failure
+        if isinstance(error, HypervisorUnavailable) and self._stopped.is_set():
+            # Nothing is known of it. Whoever is started next is told again.
+            return
         if error is None:
-            report = part.said(Moved.DONE)
+            report = part.said(Moved.DONE, how_far=part.moved)
         else:
             LOG.warning("%s: %s failed: %s", uuid, migration.stage, error.in_full)
             if not self._clean(part):
@@ -227,7 +134,7 @@ class Mover:
         elif self._reporter.ask(report, self._stopped):
             self._remove_image(migration)
 
-    def _with_power(self, part: _Part, report: InstanceReport, stages: Stages) -> InstanceReport:
+    def _with_power(self, part: Part, report: InstanceReport, stages: Stages) -> InstanceReport:
         """Add how the guest is now, where it is this host's server."""
         report = msgspec.structs.replace(report, events=tuple(stages.events))
         if part.migration.stage not in (Stage.FINISHING, Stage.RESTORING):
@@ -239,7 +146,7 @@ class Mover:
         power = guest.power if guest is not None else PowerState.NOSTATE
         return msgspec.structs.replace(report, power_state=power, nics=part.nics)
 
-    def _clean(self, part: _Part) -> bool:
+    def _clean(self, part: Part) -> bool:
         """Remove what a failed part left, where another host is told next; False if that is not sure.
 
         A guest that may run must be gone before anybody hears that it does not.
@@ -256,12 +163,29 @@ class Mover:
                 if not runs:
                     return True
             else:
+                if part.instance.volumes:
+                    self._volumes.try_to_let_go(part.instance, part.request_id)
                 return True
             if self._stopped.wait(_PAUSE):
                 return False
 
-    def _work(self, part: _Part) -> None:
-        work: dict[Stage, Callable[[_Part], None]] = {
+    def _work_patiently(self, part: Part) -> None:
+        """Do a part. Where nobody else can, a hypervisor that is restarted is no reason to give up."""
+        migration = part.migration
+        alone = migration.stage is Stage.RESTORING
+        alone |= migration.is_live and migration.stage is Stage.FINISHING
+        ends = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._work(part)
+            except HypervisorUnavailable:
+                if not alone or time.monotonic() > ends or self._stopped.wait(_PAUSE):
+                    raise
+            else:
+                return
+
+    def _work(self, part: Part) -> None:
+        work: dict[Stage, Callable[[Part], None]] = {
             Stage.PREPARING: self._prepare,
             Stage.SENDING: self._send,
             Stage.FINISHING: self._finish,
@@ -272,23 +196,32 @@ class Mover:
         }
         work[part.migration.stage](part)
 
-    def _prepare(self, part: _Part) -> None:
-        self._driver.prepare_move(part.instance, part.migration)
+    def _prepare(self, part: Part) -> None:
+        # A guest that comes while it runs has its ports and volumes here before it comes.
+        instance = part.instance
+        if part.migration.is_live:
+            self._wiring.reserve(instance)
+            instance = self._connected(part)
+        part.berth = self._driver.prepare_move(instance, part.migration)
 
-    def _send(self, part: _Part) -> None:
+    def _connected(self, part: Part) -> Instance:
+        return self._volumes.connect(part.instance, part.request_id, lambda: part.aborted)
+
+    def _send(self, part: Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
-            self._driver.live_migrate(instance, migration, part)
+            part.moved = self._driver.live_migrate(self._connected(part), migration, part)
             return
         if migration.vm_state is not VmState.STOPPED:
             # Whatever else it was: what stands still, or is saved, has nothing to wait for.
             self._driver.stop(instance.uuid, CLEAN_SECONDS, lambda: part.aborted)
         if migration.kind is Kind.SHELVE:
-            self._save(part)
+            if not boots_from_volume(instance.wishes):
+                self._save(part)
         else:
             self._driver.send(instance, migration)
 
-    def _save(self, part: _Part) -> None:
+    def _save(self, part: Part) -> None:
         """Make of a guest the image that it is shelved as. Done before, it stays done."""
         image = part.migration.image
         if image is None:
@@ -309,42 +242,61 @@ class Mover:
         except KilonovaError as error:
             LOG.warning("Image %s is left: %s", migration.image.image_id, error.in_full)
 
-    def _finish(self, part: _Part) -> None:
+    def _finish(self, part: Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.builds:
             self._rebuild(part)
             return
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance, live=migration.is_live)
+        instance = self._connected(part)
         if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
             self._driver.receive(instance, migration, power_on=migration.power_on)
+        self._volumes.complete(instance)
 
-    def _rebuild(self, part: _Part) -> None:
+    def _rebuild(self, part: Part) -> None:
         """Make the guest of a server of an image, as there is nothing else."""
         instance = part.instance
         self._driver.destroy(instance.uuid)
-        part.nics = self._driver.prepare_networks(instance)
-        self._driver.prepare_disks(instance)
+        part.nics = self._wiring.bring(instance)
+        if part.migration.kind is Kind.EVACUATION:
+            self._driver.recover_disks(instance)
+        else:
+            self._driver.prepare_disks(instance)
+        instance = self._connected(part)
         self._driver.spawn(instance)
+        self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
 
-    def _clear(self, part: _Part) -> None:
+    def _clear(self, part: Part) -> None:
         if part.migration.stays:
             self._driver.forget(part.instance.uuid)
-        else:
-            self._driver.destroy(part.instance.uuid)
+            return
+        self._driver.destroy(part.instance.uuid)
+        # A server that is shelved has no host, and keeps its ports and volumes.
+        shelved = part.migration.kind is Kind.SHELVE
+        if shelved:
+            self._wiring.unbind(part.instance.uuid)
+        elif part.migration.is_live:
+            self._wiring.drop(part.instance.uuid)
+        self._volumes.let_go(part.instance, part.request_id, keep=shelved)
 
-    def _remove(self, part: _Part) -> None:
+    def _remove(self, part: Part) -> None:
         # Of a guest that stayed, restoring makes what it was.
         if not part.migration.stays:
             self._driver.destroy(part.instance.uuid)
+            self._volumes.let_go(part.instance, part.request_id)
+        if part.migration.is_live:
+            self._wiring.drop(part.instance.uuid)
 
-    def _restore(self, part: _Part) -> None:
+    def _restore(self, part: Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
             # It never stopped.
             return
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance)
+        instance = self._connected(part)
         self._driver.restore(instance, migration, power_on=migration.power_on)
+        self._volumes.complete(instance)

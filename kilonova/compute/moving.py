@@ -5,7 +5,7 @@ from typing import Protocol
 
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Migration, Progress
+from kilonova.core.migration import Berth, Migration, Progress
 
 
 class Voyage(Protocol):
@@ -31,10 +31,11 @@ class Moving(Protocol):
     changes its size stays on its host: then both sides of the move are the same one (``Migration.stays``).
     """
 
-    def prepare_move(self, instance: Instance, migration: Migration) -> None:
-        """At the destination: see that the guest can come, and make ready for it.
+    def prepare_move(self, instance: Instance, migration: Migration) -> Berth | None:
+        """At the destination: see that the guest can come, make ready for it, and say where it is awaited.
 
-        ``instance`` is the server as it will be. ``destroy`` removes what this made.
+        ``instance`` is the server as it will be. ``destroy`` removes what this made. The source finds what
+        this returns in ``migration``. None says that it needs to know nothing.
         """
 
     def send(self, instance: Instance, migration: Migration) -> None:
@@ -53,11 +54,20 @@ class Moving(Protocol):
             NotFound: there is nothing to make it of.
         """
 
+    def recover_disks(self, instance: Instance) -> None:
+        """At the destination of an evacuation: have the guest's disks, those of the source where they are
+        shared, or new ones.
+
+        Raises:
+            BuildFailed, BuildAborted, ImageStoreUnavailable: as ``Driver.prepare_disks``.
+        """
+
     def forget(self, uuid: InstanceUuid) -> None:
         """Remove what was kept of a guest that stayed on its host and changed its size."""
 
-    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> None:
-        """At the source: move a guest to the destination while it runs; it is there when this returns.
+    def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> Progress:
+        """At the source: move a guest to the destination while it runs; it is there when this returns what
+        was moved.
 
         A guest that is here no more was moved before, and is no error.
 

@@ -66,6 +66,7 @@ class CellConductor:
         here = instances.of_host(self._cell_db, message.host)
         disowned = hosted.not_on(self._cell_db, message.host, message.guests)
         moving = moves.moving(self._cell_db, message.host)
+        self._moves.resume(message.host)
         return HostInstances(
             instances=here,
             disowned=tuple(uuid for uuid in disowned if uuid not in moving),

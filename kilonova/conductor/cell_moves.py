@@ -15,7 +15,7 @@ from kilonova.conductor import move_plan
 from kilonova.core.clock import utcnow
 from kilonova.core.context import service_context
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Side, Stage
 from kilonova.core.report import InstanceReport
@@ -69,7 +69,8 @@ class CellMoves:
     def _done(self, migration: Migration, report: InstanceReport, seen: Seen) -> None:
         power = PowerState.NOSTATE if report.power_state is UNSET else report.power_state
         nics = None if report.nics is UNSET else report.nics
-        arrived = move_plan.Arrived(power=power, nics=nics)
+        berth = report.move.berth if report.move else None
+        arrived = move_plan.Arrived(power=power, nics=nics, berth=berth)
         if migration.stage is Stage.UNDOING:
             self.claim(migration, (migration.source_allocation, {}), seen)
         elif migration.stage in (Stage.CLEARING, Stage.ABANDONING):
@@ -168,7 +169,7 @@ class CellMoves:
             project_id=migration.project_id,
         )
         sized = msgspec.structs.replace(server, flavor=migration.acting_flavor)
-        if migration.kind is Kind.UNSHELVE:
+        if migration.kind is Kind.UNSHELVE and migration.image is not None:
             sized = msgspec.structs.replace(sized, image=migration.image)
         message = MoveInstance(migration=migration, instance=sized)
         try:
@@ -220,27 +221,34 @@ class CellMoves:
 
     # ---- what stands still
 
-    def again(self, migration: Migration, *, acts: bool, now: datetime) -> bool:
-        """Send on a move of which nothing was heard; ``acts`` tells whether its host gives signs of life.
+    def again(self, migration: Migration, now: datetime) -> bool:
+        """Tell the host that has to act again; False if there is nothing to be done."""
+        server = instances.get(self._cell_db, migration.instance_uuid, with_deleted=True)
+        if server is None:
+            return False
+        moves.touch(self._cell_db, migration, now)
+        self.tell(migration, server)
+        return True
 
-        Returns whether there was anything to be done.
+    def resume(self, host: HostName) -> None:
+        """Tell a host that was restarted what it has to do, which it may have been doing."""
+        now = utcnow()
+        for migration in moves.due_at(self._cell_db, host):
+            LOG.info("%s: %s goes on on %s", migration.instance_uuid, migration.stage, host)
+            self.again(migration, now)
+
+    def without_host(self, migration: Migration, *, dead: bool) -> bool:
+        """Go on without a destination that is silent, where it cannot have a guest of the server's.
+
+        ``dead`` says that it is surely off. False if nothing can be done.
         """
         server = instances.get(self._cell_db, migration.instance_uuid, with_deleted=True)
         if server is None:
             return False
-        if acts:
-            moves.touch(self._cell_db, migration, now)
-            self.tell(migration, server)
-            return True
-        return self._without_host(migration, server)
-
-    def _without_host(self, migration: Migration, server: Instance) -> bool:
-        """Go on without a destination that is dead, where it cannot have a guest of the server's."""
         if ACTS[migration.stage] is not Side.DESTINATION or migration.stage is Stage.ABANDONING:
             return False
-        if server.epoch != migration.epoch:
-            # It was told to make the guest, and may have done so. (An evacuation goes on elsewhere only
-            # when it is sure.)
+        if server.epoch != migration.epoch and not dead:
+            # It was told to make the guest, and may have done so.
             return False
         seen = self.seen(migration.uuid, migration.instance_uuid)
         said = MoveReport(

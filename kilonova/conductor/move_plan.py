@@ -10,19 +10,23 @@ import msgspec
 
 from kilonova.core import migration as mig
 from kilonova.core.instance import Fault, Instance, Nic
-from kilonova.core.migration import Kind, Migration, MoveReport, Stage
+from kilonova.core.migration import Berth, Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
-from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
 from kilonova.db.moves import Next
 
 replace = msgspec.structs.replace
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host found the guest when it had done its part; with ``nics`` None these stay as they are."""
+    """How a host found the guest when it had done its part; with ``nics`` None these stay as they are.
+
+    ``berth`` is what a destination has made ready.
+    """
 
     power: PowerState = PowerState.NOSTATE
     nics: tuple[Nic, ...] | None = None
+    berth: Berth | None = None
 
 
 def begin(
@@ -37,7 +41,11 @@ def begin(
     """
     chosen, alternates = to
     further = replace(
-        migration, destination=chosen, alternates=alternates, attempt=migration.attempt + 1
+        migration,
+        destination=chosen,
+        alternates=alternates,
+        attempt=migration.attempt + 1,
+        berth=None,
     )
     if migration.builds:
         moved = _arriving(instance, further, now)
@@ -51,7 +59,7 @@ def done(migration: Migration, instance: Instance, report: Arrived, now: datetim
     """Return what follows when the acting host has done its part."""
     match migration.stage:
         case Stage.PREPARING:
-            return _prepared(migration, instance, now)
+            return _prepared(replace(migration, berth=report.berth), instance, now)
         case Stage.SENDING:
             return _sent(migration, instance, now)
         case Stage.FINISHING:
@@ -244,6 +252,9 @@ def _given_back(migration: Migration, instance: Instance, now: datetime) -> Next
         # Its memory is lost, if it was kept.
         runs = instance.power_state is PowerState.RUNNING
         state = VmState.ACTIVE if runs else VmState.STOPPED
+    elif state in FOLLOWS_POWER and instance.power_state is not PowerState.NOSTATE:
+        # Its guest may have ended by itself meanwhile.
+        state = state_of(instance.power_state)
     back = replace(_idle(instance, instance.power_state, now), vm_state=state)
     was_wanted = migration.outcome == mig.REVERTED
     return Next(

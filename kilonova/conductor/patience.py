@@ -20,6 +20,9 @@ NOT_DONE_BY_SILENT = timedelta(seconds=60)
 STANDS_STILL = timedelta(seconds=30)
 """A move of which nothing was heard for so long is sent on. Hosts say every ten that one is in hand."""
 
+NOT_ATTACHED = timedelta(seconds=60)
+"""A volume of which nothing was heard for so long on its way: its host is told again."""
+
 UNTAKEN = timedelta(seconds=5)
 """An operator's task that no conductor took for so long is sent on."""
 
@@ -29,5 +32,12 @@ WORKER_SILENT = timedelta(seconds=60)
 MIRRORED_EVERY = timedelta(seconds=60)
 """From one comparison of the aggregates with Placement's to the next."""
 
+PORTS_EVERY = timedelta(seconds=300)
+"""From one look at all ports of the network service's to the next."""
+
 PRUNED_EVERY = timedelta(seconds=60)
 """From one look at whether something is old enough to be forgotten to the next."""
+
+HOST_LOST = timedelta(seconds=60)
+"""A host that gave no sign of life for so long, and for twice the time after which it is down, is not
+waited for where there are no fences: the desired servers that it has are started elsewhere."""

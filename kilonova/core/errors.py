@@ -37,6 +37,8 @@
         |   `-- NoAnswer         the bus took the message, and nobody replied in time
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
+        |-- VolumesUnavailable   the block storage service
+        |-- NetworkUnavailable
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
 
@@ -304,6 +306,18 @@ class ImageStoreUnavailable(Unavailable):
     """The image store does not answer."""
 
     code = "image_store_unavailable"
+
+
+class VolumesUnavailable(Unavailable):
+    """The block storage service does not answer."""
+
+    code = "volumes_unavailable"
+
+
+class NetworkUnavailable(Unavailable):
+    """The network service does not answer."""
+
+    code = "network_unavailable"
 
 
 class HypervisorUnavailable(Unavailable):

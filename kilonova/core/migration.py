@@ -20,11 +20,13 @@ gives, and the migration what the source gives, until one of both sides has noth
 Source of the statuses: Compute API reference, "Migrations".
 """
 
+import uuid
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
+from kilonova.core.context import RequestContext
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import (
     HostName,
@@ -35,6 +37,7 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
+from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Allocation, Destination
 from kilonova.core.states import VmState
 
@@ -141,7 +144,10 @@ IN_PROGRESS = frozenset({"queued", "preparing", "running", "post-migrating"})
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a running guest is moved: bytes of memory and of disks."""
+    """How much of a running guest is moved: bytes of memory and of disks.
+
+    ``downtime`` is for how many milliseconds it stood still, once that is known.
+    """
 
     memory_total: int = 0
     memory_processed: int = 0
@@ -149,6 +155,30 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     disk_total: int = 0
     disk_processed: int = 0
     disk_remaining: int = 0
+    downtime: int = 0
+
+
+class Berth(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a destination awaits one guest, and how its source is let in.
+
+    It listens at ``address`` and ``port``, is known by the SHA-256 ``fingerprint`` of its certificate, and
+    lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
+    ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
+    that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
+    """
+
+    address: str
+    port: int
+    fingerprint: str
+    token: str
+    directory: str = ""
+    hypervisor: str = ""
+    shared: bool = False
+    wants_image: bool = False
+
+    def __repr__(self) -> str:
+        """Show all but the token: logs are read by many."""
+        return f"Berth({self.address}:{self.port})"
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +189,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     the source's guest may be. ``outcome`` is the status with which a move that is undone will end,
     ``reason`` and ``details`` why it failed. ``wish`` is ``abort`` or ``force`` where an operator asked for
     that. ``project_id`` is the server's, ``user_id`` that of who asked. With ``forced`` the destination is
-    claimed and not judged. ``image`` is what a shelved server becomes, and is made of again.
+    claimed and not judged. ``image`` is what a shelved server becomes, and is made of again. ``berth`` is
+    what the destination has ready for the guest, until the move is done.
     """
 
     uuid: str
@@ -196,6 +227,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress = Progress()
     settled: bool = False
     image: Image | None = None
+    berth: Berth | None = None
 
     @property
     def consumer(self) -> InstanceUuid:
@@ -265,6 +297,28 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
         return {}
 
 
+def of_server(server: Instance, kind: Kind, context: RequestContext, now: datetime) -> Migration:
+    """Return a move that was accepted of who asks for it, of a server as it is then."""
+    return Migration(
+        uuid=str(uuid.uuid4()),
+        instance_uuid=server.uuid,
+        kind=kind,
+        source_host=server.host or HostName(""),
+        source_node=server.node or NodeName(""),
+        source_zone=server.availability_zone or "",
+        old_flavor=server.flavor,
+        new_flavor=server.flavor,
+        vm_state=server.vm_state,
+        epoch=server.epoch,
+        guest_epoch=server.begun_epoch,
+        request_id=context.request_id,
+        user_id=context.user_id,
+        project_id=server.project_id,
+        created_at=now,
+        updated_at=now,
+    )
+
+
 def at(migration: Migration, stage: Stage, now: datetime) -> Migration:
     """Return a migration at another stage, under the name that outsiders give to that."""
     status = _STATUS[migration.kind][stage]
@@ -277,7 +331,9 @@ def ended(migration: Migration, now: datetime) -> Migration:
         status = migration.outcome or _CLEARED[migration.kind]
     else:
         status = migration.outcome or FAILED
-    return msgspec.structs.replace(migration, stage=Stage.ENDED, status=status, updated_at=now)
+    return msgspec.structs.replace(
+        migration, stage=Stage.ENDED, status=status, updated_at=now, berth=None
+    )
 
 
 class Moved(StrEnum):
@@ -294,7 +350,8 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a host did at one stage of a move, and of which attempt.
 
     ``reason`` is fit for the tenant, ``details`` for the operator. A report that is refused says that the
-    stage is over, or that an operator wants the move to be aborted.
+    stage is over, or that an operator wants the move to be aborted. ``berth`` is what a destination that
+    is prepared has made ready.
     """
 
     migration: str
@@ -304,3 +361,4 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     details: str = ""
     progress: Progress | None = None
+    berth: Berth | None = None

@@ -58,7 +58,12 @@ class Unrescue(Order, frozen=True, kw_only=True, tag=str(Action.UNRESCUE)):
 
 
 class Rebuild(Order, frozen=True, kw_only=True, tag=str(Action.REBUILD)):
-    """Make the guest anew, from the image that the server has now."""
+    """Make the guest anew, from the image that the server has now.
+
+    ``onto_volume`` is an image that is written over the volume that it boots from.
+    """
+
+    onto_volume: ImageId | None = None
 
 
 class Snapshot(Order, frozen=True, kw_only=True, tag=str(Action.CREATE_IMAGE)):
@@ -85,6 +90,60 @@ class TriggerCrashDump(Order, frozen=True, kw_only=True, tag=str(Action.TRIGGER_
     """Interrupt the guest's kernel, so that it dumps its memory."""
 
 
+class AttachVolume(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_VOLUME)):
+    """Give the guest a volume that the server has got."""
+
+    volume_id: str
+
+
+class DetachVolume(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_VOLUME)):
+    """Take a volume from the guest."""
+
+    volume_id: str
+
+
+class SwapVolume(Order, frozen=True, kw_only=True, tag=str(Action.SWAP_VOLUME)):
+    """Copy a volume of the guest to its replacement, and put that in its place."""
+
+    volume_id: str
+
+
+class ExtendVolume(Order, frozen=True, kw_only=True, tag=str(Action.EXTEND_VOLUME)):
+    """Let the guest see that a volume has grown."""
+
+    volume_id: str
+
+
+class SnapshotVolume(Order, frozen=True, kw_only=True, tag=str(Action.SNAPSHOT_VOLUME)):
+    """Let the guest go on with another file of a volume, in front of the one that it has."""
+
+    volume_id: str
+    snapshot_id: str
+    new_file: str
+
+
+class MergeSnapshot(Order, frozen=True, kw_only=True, tag=str(Action.MERGE_SNAPSHOT)):
+    """Merge a file of a volume into the one behind it, or (no target) all behind it into the one in use."""
+
+    volume_id: str
+    snapshot_id: str
+    file_to_merge: str | None = None
+    target_file: str | None = None
+
+
+class AttachInterface(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_INTERFACE)):
+    """Give the guest a card: a port of the network service, which is the server's already."""
+
+    port_id: str
+    tag: str | None = None
+
+
+class DetachInterface(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_INTERFACE)):
+    """Take a card away from the guest, and let go of its port."""
+
+    port_id: str
+
+
 class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
     """Shut the guest down, and keep it."""
 
@@ -109,6 +168,14 @@ AnyOrder = (
     | Backup
     | ChangePassword
     | TriggerCrashDump
+    | AttachVolume
+    | DetachVolume
+    | SwapVolume
+    | ExtendVolume
+    | SnapshotVolume
+    | MergeSnapshot
+    | AttachInterface
+    | DetachInterface
     | SoftDelete
     | Restore
 )

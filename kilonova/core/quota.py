@@ -1,5 +1,7 @@
 """Quotas: how much a project may use, and what a request over it is told."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 UNLIMITED = -1
@@ -27,6 +29,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     injected_files: int = 5
     injected_file_content_bytes: int = 10240
     injected_file_path_bytes: int = 255
+
+
+def limits_in(section: Mapping[str, int]) -> Limits:
+    """Return the limits of a configuration's section ``quota``."""
+    return Limits(**{name: section[name] for name in Limits.__struct_fields__ if name in section})
 
 
 def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:

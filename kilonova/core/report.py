@@ -11,6 +11,7 @@ from kilonova.core.migration import MoveReport
 from kilonova.core.scheduling import Destination
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.volume import VolumeReport
 
 REPORTS_OF_A_START = 1 << 32
 """A host's ``n``-th start numbers its reports from so many times ``n``."""
@@ -43,6 +44,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
     ``image_id`` is the image that the action is about: it is made, or the guest is rescued from it.
     ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
+    ``volume`` is about a volume, and of the rest only the request and the events count beside it.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     ``password`` is the administrator's, sealed for the owner's key.
 
@@ -72,6 +74,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: str = ""
     image_id: ImageId | None = None
     move: MoveReport | None = None
+    volume: VolumeReport | None = None
     number: int = 0
 
 

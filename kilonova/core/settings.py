@@ -71,12 +71,6 @@ _DEFAULT = [
     cfg.FloatOpt("cpu_allocation_ratio", default=4.0, min=0.1, help="VCPUs sold per host CPU."),
     cfg.FloatOpt("ram_allocation_ratio", default=1.0, min=0.1, help="MiB sold per MiB."),
     cfg.FloatOpt("disk_allocation_ratio", default=1.0, min=0.1, help="GiB sold per GiB."),
-    cfg.IntOpt(
-        "graceful_shutdown_timeout",
-        default=8,
-        min=1,
-        help="Seconds that SIGTERM gives to what is in flight.",
-    ),
     cfg.BoolOpt(
         "allow_noauth_on_any_address",
         default=False,
@@ -260,9 +254,7 @@ _FILTER_SCHEDULER = [
 
 _METRICS = [
     cfg.ListOpt(
-        "weight_setting",
-        default=[],
-        help="What MetricsWeigher counts: metrics that hosts report, as NAME=MULTIPLIER.",
+        "weight_setting", default=[], help="What MetricsWeigher counts, as NAME=MULTIPLIER."
     ),
 ]
 
@@ -295,13 +287,28 @@ _VNC = [
     ),
 ]
 
+_HA = [
+    cfg.StrOpt(
+        "evacuate_on_host_failure",
+        default="never",
+        choices=("never", "asked", "always"),
+        help="Which servers of a dead host are started elsewhere: asked are those whose metadata, or whose "
+        "flavor's extra specs, say kilonova:evacuate=true; always are all that do not say false.",
+    ),
+    cfg.StrOpt(
+        "fence_command",
+        help="A program that switches a host off, given its name and address, and exits 0 once it is.",
+    ),
+]
+
 _NETWORK = [
     cfg.StrOpt(
         "provider",
         default="none",
-        choices=("none", "libvirt"),
+        choices=("none", "libvirt", "neutron"),
         help="Where servers' network cards come from. none gives them none; libvirt gives each one in "
-        "a network of its host's own, with a fixed address and the metadata service.",
+        "a network of its host's own, with a fixed address and the metadata service; neutron plugs them "
+        "into ports of the network service that [neutron] says how to reach.",
     ),
     cfg.StrOpt(
         "fixed_range",
@@ -335,6 +342,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "libvirt": _LIBVIRT,
     "vnc": _VNC,
     "network": _NETWORK,
+    "ha": _HA,
     "fake": _FAKE,
 }
 """Group -> options. ``[placement]``, ``[glance]`` and other peers have keystoneauth1's own options, too."""

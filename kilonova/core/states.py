@@ -169,6 +169,14 @@ class Action(StrEnum):
     SHELVE = "shelve"
     SHELVE_OFFLOAD = "shelveOffload"
     UNSHELVE = "unshelve"
+    ATTACH_VOLUME = "attach_volume"
+    DETACH_VOLUME = "detach_volume"
+    SWAP_VOLUME = "swap_volume"
+    EXTEND_VOLUME = "extend_volume"
+    SNAPSHOT_VOLUME = "volume_snapshot_create"
+    MERGE_SNAPSHOT = "volume_snapshot_delete"
+    ATTACH_INTERFACE = "attach_interface"
+    DETACH_INTERFACE = "detach_interface"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -219,6 +227,17 @@ SOFT_DELETE = "delete-soft"
 _ON_DISK = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED)
 """What a server is whose disk can be copied."""
 
+_WITH_VOLUMES = (
+    VmState.ACTIVE,
+    VmState.PAUSED,
+    VmState.STOPPED,
+    VmState.RESIZED,
+    VmState.SOFT_DELETED,
+    VmState.SHELVED,
+    VmState.SHELVED_OFFLOADED,
+)
+"""What a server is that volumes come to and go from."""
+
 RULES: dict[str, Rule] = {
     Action.STOP: Rule((VmState.ACTIVE, VmState.ERROR), TaskState.POWERING_OFF),
     Action.START: Rule((VmState.STOPPED,), TaskState.POWERING_ON),
@@ -244,6 +263,18 @@ RULES: dict[str, Rule] = {
         None,
         any_task=True,
     ),
+    Action.ATTACH_VOLUME: Rule(_WITH_VOLUMES, None),
+    Action.DETACH_VOLUME: Rule(_WITH_VOLUMES, None),
+    Action.SWAP_VOLUME: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.RESIZED), None),
+    **{
+        action: Rule(
+            (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED),
+            None,
+            any_task=True,
+            heeds_lock=False,
+        )
+        for action in (Action.EXTEND_VOLUME, Action.SNAPSHOT_VOLUME, Action.MERGE_SNAPSHOT)
+    },
     Action.RESIZE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.MIGRATE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
     Action.CONFIRM_RESIZE: Rule((VmState.RESIZED,), None),
@@ -252,12 +283,15 @@ RULES: dict[str, Rule] = {
     Action.EVACUATE: Rule(
         (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR),
         TaskState.REBUILDING,
-        any_task=True,
+        # Whatever its dead host was to do; but what is being deleted is not brought back.
+        during=frozenset(TaskState) - {TaskState.DELETING},
         heeds_lock=False,
     ),
     Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
     Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
+    Action.ATTACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
+    Action.DETACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     SOFT_DELETE: Rule(
         (*_ON_DISK, VmState.RESCUED, VmState.ERROR),
         TaskState.SOFT_DELETING,
@@ -303,6 +337,17 @@ HOST_TASKS = frozenset(
 
 FOLLOWS_POWER = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
 """What a server is by its guest's power alone; the others stay what they are, whatever the guest does."""
+
+_STATE_OF = {
+    PowerState.RUNNING: VmState.ACTIVE,
+    PowerState.PAUSED: VmState.PAUSED,
+    PowerState.SUSPENDED: VmState.SUSPENDED,
+}
+
+
+def state_of(power: PowerState) -> VmState:
+    """Return what a server is when its guest's power is this and nothing is under way."""
+    return _STATE_OF.get(power, VmState.STOPPED)
 
 
 def refusal(action: str, vm_state: VmState, task_state: TaskState | None) -> str | None:

@@ -280,6 +280,54 @@ class TaskResult(ApiBase):
     lines: Mapped[bytes] = mapped_column(Json)
 
 
+class DesiredServers(ApiBase):
+    """So many servers of one kind, which are to run. ``generation`` is the newest of its generations."""
+
+    __tablename__ = "desired_servers"
+    __table_args__ = (Index("desired_servers_name", "project_id", "name", unique=True),)
+
+    uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Name)
+    user_id: Mapped[str] = mapped_column(Name)
+    name: Mapped[str] = mapped_column(Name)
+    count: Mapped[int]
+    generation: Mapped[int]
+    deleting: Mapped[bool] = mapped_column(default=False)
+    group_uuid: Mapped[str | None] = mapped_column(Uuid)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class DesiredGeneration(ApiBase):
+    """What the servers of a generation are made of."""
+
+    __tablename__ = "desired_generations"
+
+    desired_uuid: Mapped[str] = mapped_column(
+        ForeignKey("desired_servers.uuid", ondelete="CASCADE"), primary_key=True
+    )
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    template: Mapped[bytes] = mapped_column(Json)
+
+
+class DesiredSlot(ApiBase):
+    """An index, and the server at it. It alone says that a server is a desired one."""
+
+    __tablename__ = "desired_slots"
+    __table_args__ = (Index("desired_slots_server", "server", unique=True),)
+
+    desired_uuid: Mapped[str] = mapped_column(
+        ForeignKey("desired_servers.uuid", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int]
+    server: Mapped[str | None] = mapped_column(Uuid)
+    ending: Mapped[str | None] = mapped_column(Name)
+    failures: Mapped[int]
+    failed_at: Mapped[datetime | None] = mapped_column(Moment)
+    reason: Mapped[str | None] = mapped_column(LongText)
+
+
 class Lease(ApiBase):
     """Who leads. ``token`` grows with each change of holder, so a late holder is known by its own."""
 

@@ -102,6 +102,11 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
         Invalid: the server group is gone.
         DatabaseUnavailable: the database does not answer.
     """
+    api_db.write(writing(accepted, limits))
+
+
+def writing(accepted: Sequence[Accepted], limits: Limits) -> Callable[[sa.Connection], None]:
+    """Return what ``accept`` does within its transaction, for those who do more in it."""
     project = accepted[0].instance.project_id
     asked = Amount(
         instances=len(accepted),
@@ -139,7 +144,7 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
         # Last, because it locks the project's row until the commit.
         quotas.count(connection, project, asked, limits)
 
-    api_db.write(work)
+    return work
 
 
 def _mapping(instance: Instance) -> dict[str, Any]:

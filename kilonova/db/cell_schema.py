@@ -71,10 +71,26 @@ class StoredInstance(CellBase):
     group_uuid: Mapped[str | None] = mapped_column(Uuid, index=True)
     tags: Mapped[str] = mapped_column(LongText, default="")
     nics: Mapped[bytes | None] = mapped_column(Json)
+    volumes: Mapped[bytes | None] = mapped_column(Json)
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
     destinations: Mapped[bytes | None] = mapped_column(Json)
     reported: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+
+
+class VolumeAttachment(CellBase):
+    """A volume of a server, and what is under way with it; the rest stands in the server's row."""
+
+    __tablename__ = "volume_attachments"
+    __table_args__ = (
+        Index("volume_attachments_of", "volume_id"),
+        Index("volume_attachments_at", "stage", "changed_at"),
+    )
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    volume_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    stage: Mapped[str] = mapped_column(Name)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class InstanceFault(CellBase):
@@ -231,3 +247,17 @@ class SoftDeletion(CellBase):
 
     instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     deleted_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class HostFence(CellBase):
+    """What is known of a silent host: see ``core.host_failure.Fence``."""
+
+    __tablename__ = "host_fences"
+
+    host: Mapped[str] = mapped_column(Name, primary_key=True)
+    since: Mapped[datetime] = mapped_column(Moment)
+    verdict: Mapped[str] = mapped_column(Name)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+    tries: Mapped[int]
+    token: Mapped[str] = mapped_column(Name)
+    words: Mapped[str] = mapped_column(LongText)

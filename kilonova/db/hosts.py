@@ -1,7 +1,7 @@
 """A cell's services and compute nodes: signs of life, and what each host says it has."""
 
 import uuid as uuids
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -206,6 +206,14 @@ def list_nodes(cell_db: Database, wanted: NodeQuery = EVERY_NODE) -> tuple[Store
         )
         for row in cell_db.query(lambda c: c.execute(query).all())
     )
+
+
+def addresses_of(cell_db: Database, names: Collection[HostName]) -> dict[HostName, str]:
+    """Return the addresses of those of the hosts that have compute nodes in this cell."""
+    query = sa.select(_nodes.c.host, _nodes.c.report).where(_nodes.c.host.in_(names))
+    return {
+        row[0]: _decode(row[1]).host_ip for row in cell_db.query(lambda c: c.execute(query).all())
+    }
 
 
 class Node(msgspec.Struct, frozen=True):

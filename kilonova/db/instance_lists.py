@@ -85,7 +85,8 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     ``equal`` maps columns to the values that they may have; ``states`` are (vm_state, task_state) pairs, a
     None task state standing for any that is not in ``busy``, the pairs with a status of their own. ``tags``
-    are (which tags, whether all of them are needed or any will do, whether that must hold or must not).
+    are (which tags, whether all of them are needed or any will do, whether that must hold or must not),
+    ``addresses`` (IP version, pattern), of which each meets an address of the server.
     ``sort`` is (key, descending) pairs, the last of them ``uuid``; ``after`` is the server behind which the
     page begins, of which the API database's part is enough if ``sort`` asks for no more.
     """
@@ -100,6 +101,7 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     locked: bool | None = None
     config_drive: bool | None = None
     tags: Sequence[tuple[Collection[str], bool, bool]] = ()
+    addresses: Sequence[tuple[int, NamePattern]] = ()
     changed_since: datetime | None = None
     changed_before: datetime | None = None
     sort: tuple[tuple[str, bool], ...] = NEWEST_FIRST
@@ -110,19 +112,30 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
 def list_instances(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
     """Return a page of a cell's servers, in one query.
 
-    ``config_drive``, which no column says, may take several: what does not fit is left out, and the page
-    filled up from behind.
+    ``config_drive`` and ``addresses``, which no column says, may take several: what does not fit is left
+    out, and the page filled up from behind.
     """
-    if wanted.config_drive is None:
+    if wanted.config_drive is None and not wanted.addresses:
         return _page(cell_db, wanted)
     fit: list[Instance] = []
     chunk = msgspec.structs.replace(wanted, limit=max(wanted.limit, _CHUNK))
     while True:
         found = _page(cell_db, chunk)
-        fit += [i for i in found if i.wishes.config_drive == wanted.config_drive]
+        fit += [instance for instance in found if meets_unsaid(instance, wanted)]
         if len(found) < chunk.limit or len(fit) >= wanted.limit:
             return fit[: wanted.limit]
         chunk = msgspec.structs.replace(chunk, after=found[-1])
+
+
+def meets_unsaid(instance: Instance, wanted: ServerQuery) -> bool:
+    """Whether a server meets the conditions on what no column says."""
+    return wanted.config_drive in (None, instance.wishes.config_drive) and all(
+        any(
+            (":" in nic.address) == (version == 6) and pattern.matches(nic.address)
+            for nic in instance.nics
+        )
+        for version, pattern in wanted.addresses
+    )
 
 
 def _page(cell_db: Database, wanted: ServerQuery) -> list[Instance]:
@@ -159,6 +172,8 @@ def _conditions(wanted: ServerQuery) -> Iterator[sa.ColumnElement[bool]]:
         has = [sa.func.replace(columns.tags, f",{tag},", "") != columns.tags for tag in tags]
         met = sa.and_(sa.true(), *has) if all_of_them else sa.or_(sa.false(), *has)
         yield met if must else sa.not_(met)
+    if wanted.addresses:
+        yield columns.nics.is_not(None)
     if wanted.changed_since is not None:
         yield columns.updated_at >= wanted.changed_since
     if wanted.changed_before is not None:

@@ -18,13 +18,21 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance, InstanceAction, Nic, Wishes
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.volume import Volume
 from kilonova.db.actions import action_rows, event_rows
-from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
+from kilonova.db.cell_schema import (
+    InstanceFault,
+    StoredAction,
+    StoredEvent,
+    StoredInstance,
+    VolumeAttachment,
+)
 from kilonova.db.engine import Database
 from kilonova.db.statements import among, table_of
 
 _instances = table_of(StoredInstance)
 _faults = table_of(InstanceFault)
+_attachments = table_of(VolumeAttachment)
 
 
 class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +47,7 @@ class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder().encode
 _decode_fixed = msgspec.json.Decoder(_Fixed).decode
 _decode_nics = msgspec.json.Decoder(tuple[Nic, ...]).decode
+_decode_volumes = msgspec.json.Decoder(tuple[Volume, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 _PLAIN = (
@@ -80,6 +89,7 @@ _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (
     *(_instances.c[name] for name in _PLAIN),
+    _instances.c.volumes,
     _instances.c.nics,
     _instances.c.tags,
     _instances.c.metadata,
@@ -100,11 +110,12 @@ def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict
     )
     return row | {
         "flavor_id": instance.flavor.flavor_id,
-        "image_id": instance.image.image_id if instance.image else None,
+        "image_id": (instance.image.image_id or None) if instance.image else None,
         "key_name": key_pair.name if key_pair else None,
         "reservation_id": instance.wishes.reservation_id,
         "builder": "",
         "nics": encode_nics(instance.nics),
+        "volumes": encode_volumes(instance.volumes),
         "group_uuid": group.group_uuid if group else None,
         "destinations": _encode(destinations) if destinations else None,
         "reported": 0,
@@ -117,6 +128,26 @@ def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict
 def encode_nics(nics: Sequence[Nic]) -> bytes | None:
     """Return network cards as their column holds them."""
     return _encode(nics) if nics else None
+
+
+def encode_volumes(volumes: Sequence[Volume]) -> bytes | None:
+    """Return volumes as their column holds them: without what tells how to reach them."""
+    kept = [msgspec.structs.replace(v, connection=None) if v.connection else v for v in volumes]
+    return _encode(kept) if kept else None
+
+
+def volume_rows(instances: Sequence[Instance]) -> list[dict[str, Any]]:
+    """Return the rows of servers' volumes, by which they are found."""
+    return [
+        {
+            "instance_uuid": instance.uuid,
+            "volume_id": volume.volume_id,
+            "stage": volume.stage,
+            "changed_at": instance.updated_at or instance.created_at,
+        }
+        for instance in instances
+        for volume in instance.volumes
+    ]
 
 
 def joined(tags: Collection[str]) -> str:
@@ -138,6 +169,7 @@ def instance_of(row: Any) -> Instance:
     fixed = _decode_fixed(row[-1])
     return Instance(
         **plain,
+        volumes=_decode_volumes(row[-5]) if row[-5] else (),
         nics=_decode_nics(row[-4]) if row[-4] else (),
         tags=_split(row[-3]),
         metadata=_decode_metadata(row[-2]),
@@ -205,6 +237,7 @@ def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
         (_INSERT, [row_of(p.instance, p.destinations) for p in placed]),
         (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
         (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
+        (sa.insert(_attachments), volume_rows([p.instance for p in placed])),
         (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
     )
     for statement, values in rows:
@@ -292,14 +325,14 @@ def change_tags(
     return _change(cell_db, uuid, _instances.c.tags, (_split, change, joined))
 
 
-def pin(cell_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
-    """Note the zone that a server is pinned to, or that it is pinned to none."""
+def wish(cell_db: Database, uuid: InstanceUuid, wishes: Mapping[str, Any]) -> None:
+    """Note what is wished of a server from now on. ``wishes`` maps field names of ``Wishes``."""
 
-    def pinned(fixed: _Fixed) -> _Fixed:
-        wishes = msgspec.structs.replace(fixed.wishes, pinned_zone=zone)
-        return msgspec.structs.replace(fixed, wishes=wishes)
+    def wished(fixed: _Fixed) -> _Fixed:
+        all_ = msgspec.structs.replace(fixed.wishes, **wishes)
+        return msgspec.structs.replace(fixed, wishes=all_)
 
-    _change(cell_db, uuid, _instances.c.fixed, (_decode_fixed, pinned, _encode))
+    _change(cell_db, uuid, _instances.c.fixed, (_decode_fixed, wished, _encode))
 
 
 def _change(
@@ -351,7 +384,7 @@ def remove(cell_db: Database, uuids: Collection[InstanceUuid]) -> None:
     """Remove every trace of servers that were deleted before they were anybody's."""
 
     def work(connection: sa.Connection) -> None:
-        for table in (table_of(StoredEvent), table_of(StoredAction), _faults):
+        for table in (table_of(StoredEvent), table_of(StoredAction), _faults, _attachments):
             connection.execute(sa.delete(table).where(table.c.instance_uuid.in_(uuids)))
         connection.execute(sa.delete(_instances).where(_instances.c.uuid.in_(uuids)))
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Fault, Instance, InstanceAction
-from kilonova.core.migration import ACTS, Migration, Moved, MoveReport, Progress, Side, Stage
+from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Progress, Side, Stage
 from kilonova.core.states import TaskState
 from kilonova.db.actions import action_rows
 from kilonova.db.cell_schema import (
@@ -122,6 +122,28 @@ def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migr
     return find(cell_db, mine, _migrations.c.stage != Stage.ENDED)
 
 
+def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
+    """Whether a server is on the move. Nothing changes that while its row is held."""
+    c = _migrations.c
+    over = (Stage.CLEARING, Stage.ENDED)
+    query = sa.select(c.id).where(c.instance_uuid == server, c.stage.not_in(over)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def evacuations_from(cell_db: Database, host: HostName, since: datetime) -> tuple[Migration, ...]:
+    """Return the evacuations from a host that began since it was heard last."""
+    c = _migrations.c
+    return find(cell_db, c.source_host == host, c.kind == Kind.EVACUATION, c.created_at >= since)
+
+
+def evacuations_under_way(cell_db: Database) -> int:
+    """Return how many evacuations have not come to a host yet."""
+    c = _migrations.c
+    going = c.stage.in_((Stage.ACCEPTED, Stage.FINISHING))
+    query = sa.select(sa.func.count()).where(going, c.kind == Kind.EVACUATION)
+    return cell_db.query(lambda connection: connection.execute(query).scalar() or 0)
+
+
 def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
     """Return those of these servers that are on the move."""
     found = unfinished(cell_db, uuids)
@@ -132,6 +154,19 @@ def stuck(cell_db: Database, before: datetime) -> tuple[Migration, ...]:
     """Return migrations in which somebody has had something to do since before ``before``."""
     acting = _migrations.c.stage.in_((Stage.ACCEPTED, *ACTS))
     return find(cell_db, acting, _migrations.c.updated_at < before)
+
+
+def due_at(cell_db: Database, host: HostName) -> tuple[Migration, ...]:
+    """Return migrations in which a host has something to do."""
+    c = _migrations.c
+    sides = ((c.source_host, Side.SOURCE), (c.destination_host, Side.DESTINATION))
+    due = (
+        sa.and_(
+            column == host, c.stage.in_([stage for stage, acts in ACTS.items() if acts is side])
+        )
+        for column, side in sides
+    )
+    return find(cell_db, sa.or_(*due))
 
 
 def unsettled(cell_db: Database) -> tuple[Migration, ...]:

@@ -19,7 +19,7 @@ from kilonova.core.ids import HostName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent
 from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
 from kilonova.core.states import FOLLOWS_POWER, TaskState, VmState
-from kilonova.db import moves
+from kilonova.db import moves, volumes
 from kilonova.db.actions import event_row
 from kilonova.db.cell_schema import (
     InstanceFault,
@@ -137,6 +137,8 @@ def _take(connection: sa.Connection, host: HostName, report: InstanceReport, now
     """Apply one report; False if it is refused."""
     if report.move is not None:
         return moves.hear(connection, host, report.move, now)
+    if report.volume is not None:
+        return volumes.hear(connection, host, (report, report.volume), now)
     return _apply_one(connection, host, report, now)
 
 

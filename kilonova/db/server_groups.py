@@ -54,13 +54,14 @@ def create(api_db: Database, group: ServerGroup, limits: Limits) -> None:
     Raises:
         QuotaExceeded: the project has as many as it may have.
     """
+    api_db.write(lambda connection: insert(connection, group, limits))
+
+
+def insert(connection: sa.Connection, group: ServerGroup, limits: Limits) -> None:
+    """Do what ``create`` does, within a transaction."""
     row = {name: getattr(group, name) for name in _PLAIN}
-
-    def work(connection: sa.Connection) -> None:
-        connection.execute(sa.insert(_groups), [row])
-        quotas.count(connection, group.project_id, Amount(server_groups=1), limits)
-
-    api_db.write(work)
+    connection.execute(sa.insert(_groups), [row])
+    quotas.count(connection, group.project_id, Amount(server_groups=1), limits)
 
 
 def get(api_db: Database, uuid: str) -> ServerGroup:
@@ -127,17 +128,24 @@ def delete(api_db: Database, group: ServerGroup) -> None:
     Raises:
         NotFound: it is gone.
     """
-    gone = sa.delete(_groups).where(_groups.c.uuid == group.uuid)
-    free = sa.update(_mappings).where(_mappings.c.group_uuid == group.uuid).values(group_uuid=None)
-    less = sa.update(_usages).where(_usages.c.project_id == group.project_id)
 
     def work(connection: sa.Connection) -> None:
-        if not connection.execute(gone).rowcount:
+        if not remove(connection, group.uuid, group.project_id):
             raise NotFound(missing(group.uuid))
-        connection.execute(free)
-        connection.execute(less.values(server_groups=_usages.c.server_groups - 1))
 
     api_db.write(work)
+
+
+def remove(connection: sa.Connection, uuid: str, project: ProjectId) -> bool:
+    """Do what ``delete`` does, within a transaction; False if the group is gone."""
+    gone = sa.delete(_groups).where(_groups.c.uuid == uuid)
+    free = sa.update(_mappings).where(_mappings.c.group_uuid == uuid).values(group_uuid=None)
+    less = sa.update(_usages).where(_usages.c.project_id == project)
+    if not connection.execute(gone).rowcount:
+        return False
+    connection.execute(free)
+    connection.execute(less.values(server_groups=_usages.c.server_groups - 1))
+    return True
 
 
 def admit(connection: sa.Connection, rule: GroupRule, count: int, limit: int) -> None:

@@ -40,7 +40,7 @@ class Notified:
         types = [message["event_type"] for message in self.messages(about)]
         return [one for one in types if one != without]
 
-    def await_count(self, count: int, seconds: float = 5) -> list[dict[str, Any]]:
+    def await_count(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
         """Return the messages once there are as many, or those that there are in the end."""
         deadline = time.monotonic() + seconds
         while len(self.messages()) < count and time.monotonic() < deadline:

@@ -34,7 +34,7 @@ class CellsDeployment(Deployment):
         for name in ("two", "three"):
             self.wait_ready(f"{name}-conductor")
             self.wait_ready(name)
-        eventually("all hosts are up", 30, lambda: self._up() == HOSTS * len(CELLS))
+        eventually("all hosts are up", 120, lambda: self._up() == HOSTS * len(CELLS))
 
     def stop(self) -> dict[str, int]:
         """Stop every service at once, and what stands before PostgreSQL."""

@@ -58,6 +58,8 @@ class Deployment:
     auth_strategy: str = "keystone"
     settings: Sections = field(default_factory=dict)
     """Options for every service, over the deployment's own."""
+    has_neutron: bool = False
+    """Whether servers are plugged into ports of a real Neutron's."""
 
     def __post_init__(self) -> None:
         self.directory = services.scratch() / self.name
@@ -83,6 +85,8 @@ class Deployment:
         """
         self.directory.mkdir()
         endpoints = {"image": services.glance().url, "placement": self.placement_url}
+        if self.has_neutron:
+            endpoints["network"] = services.neutron(self.name).url
         services.keystone().register(self.name, endpoints | {"compute": self.compute_url})
         write_sections(self.directory / "kilonova.conf", self._controller_sections())
         (self.directory / "clouds.yaml").write_text(json.dumps({"clouds": self._clouds()}))
@@ -129,7 +133,7 @@ class Deployment:
         )
         self.wait_ready(name)
 
-    def wait_ready(self, name: str, seconds: float = 30) -> None:
+    def wait_ready(self, name: str, seconds: float = 120) -> None:
         """Wait until a service answers, or says that it runs."""
         process = self.processes[name]
         if name == "placement":
@@ -176,12 +180,12 @@ class Deployment:
         """Return the end of every service's log, by the service's name."""
         return {name: process.tail(60) for name, process in self.processes.items()}
 
-    def _wait_for_hosts(self, seconds: float = 30) -> None:
+    def _wait_for_hosts(self, seconds: float = 120) -> None:
         expected = sum(int(str(host.plays.get("hosts", 1))) for host in self.hosts)
         headers = {"X-Auth-Token": self.token()}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            answer = requests.get(f"{self.compute_url}/os-services", headers=headers, timeout=10)
+            answer = requests.get(f"{self.compute_url}/os-services", headers=headers, timeout=60)
             states = [service["state"] for service in answer.json().get("services", [])]
             if states.count("up") >= expected:
                 return
@@ -197,6 +201,7 @@ class Deployment:
         if self.auth_strategy == "noauth2":
             endpoint = self.placement_url
             placement = {"auth_type": "admin_token", "endpoint": endpoint, "token": ADMIN}
+        provider = "neutron" if self.has_neutron else "none"
         return {
             "DEFAULT": {
                 "transport_url": services.rabbitmq().transport_url(self.name),
@@ -204,6 +209,8 @@ class Deployment:
             },
             "placement": placement,
             "glance": {**service_auth, **identity},
+            "neutron": {**service_auth, **identity},
+            "network": {"provider": provider},
         }
 
     def _controller_sections(self) -> Sections:

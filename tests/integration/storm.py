@@ -299,7 +299,7 @@ class Storm:
         url = f"{self._deployment.compute_url}/os-hypervisors/statistics"
         deadline = time.monotonic() + 15
         while True:
-            answer = requests.get(url, headers=headers, timeout=30).json()
+            answer = requests.get(url, headers=headers, timeout=60).json()
             running = int(answer["hypervisor_statistics"]["running_vms"])
             # Hosts tell with their next sign of life.
             if running == self.report.statuses["ACTIVE"] or time.monotonic() > deadline:
@@ -314,10 +314,10 @@ class Storm:
         }
         base = self._deployment.placement_url
         used = 0
-        providers = requests.get(f"{base}/resource_providers", headers=headers, timeout=30).json()
+        providers = requests.get(f"{base}/resource_providers", headers=headers, timeout=60).json()
         for provider in providers["resource_providers"]:
             path = f"{base}/resource_providers/{provider['uuid']}/usages"
-            used += requests.get(path, headers=headers, timeout=30).json()["usages"].get("VCPU", 0)
+            used += requests.get(path, headers=headers, timeout=60).json()["usages"].get("VCPU", 0)
         here = sum(bool(server.get("OS-EXT-SRV-ATTR:host")) for server in servers.values())
         return {"VCPU": used - here}
 
@@ -336,7 +336,7 @@ def describe() -> Deployment:
     """Return the deployment that storms are for: two compute services, each of some fake hosts."""
     hosts = [fake_hosts(name, HOSTS) for name in ("fake-a", "fake-b")]
     for host in hosts:
-        host.sections["fake"]["spawn_seconds"] = 0.2
+        host.plays["spawn_seconds"] = 0.2
     return Deployment("storm", services.mariadb(), hosts)
 
 

@@ -88,7 +88,7 @@ class CommandsTest(testtools.TestCase):
         argv = [str(COMMANDS / f"kilonova-{name}"), "--config-file", str(self.configuration)]
         process = Process(name, argv, log=self.directory / f"{name}.log")
         try:
-            process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.ports[name]}/"), 30)
+            process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.ports[name]}/"), 120)
         finally:
             self.assertEqual(0, process.stop())
 
@@ -114,7 +114,7 @@ class CommandsTest(testtools.TestCase):
         argv = [str(COMMANDS / "kilonova-placement"), "--config-file", str(self.configuration)]
         process = Process("placement", argv, log=self.directory / "placement.log")
         self.addCleanup(process.stop)
-        process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.ports['placement']}/"), 30)
+        process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.ports['placement']}/"), 120)
         self.assertIn(f"127.0.0.1:{self.ports['placement']}", self.refused("api"))
 
     def test_any_wsgi_server_can_serve_both_applications(self) -> None:
@@ -128,10 +128,10 @@ class CommandsTest(testtools.TestCase):
                 env=os.environ | {"KILONOVA_CONFIG": str(self.configuration)},
             )
             self.addCleanup(process.stop)
-            process.wait_ready(lambda url=f"http://127.0.0.1:{port}/": answers(url), 30)  # type: ignore[misc]
+            process.wait_ready(lambda url=f"http://127.0.0.1:{port}/": answers(url), 120)  # type: ignore[misc]
             path = "/v2.1/flavors" if name == "api" else "/resource_providers"
             answer = requests.get(
-                f"http://127.0.0.1:{port}{path}", headers={"X-Auth-Token": "admin"}, timeout=10
+                f"http://127.0.0.1:{port}{path}", headers={"X-Auth-Token": "admin"}, timeout=60
             )
             self.assertEqual(200, answer.status_code, answer.text)
 
@@ -140,8 +140,8 @@ class CommandsTest(testtools.TestCase):
         process = Process("placement", argv, log=self.directory / "placement.log")
         self.addCleanup(process.stop)
         url = f"http://127.0.0.1:{self.ports['placement']}/"
-        process.wait_ready(lambda: answers(url), 30)
+        process.wait_ready(lambda: answers(url), 120)
         self.write({"placement_api": {"workers": "many"}})
         process.send(signal.SIGHUP)
-        eventually("it is told", 20, lambda: "[placement_api] workers" in process.log.read_text())
-        process.wait_ready(lambda: answers(url), 30)
+        eventually("it is told", 120, lambda: "[placement_api] workers" in process.log.read_text())
+        process.wait_ready(lambda: answers(url), 120)

@@ -61,7 +61,7 @@ class NotificationsTest(BootTest):
         server = cloud.openstack_json("server", "create", *arguments, user=DEMO)
         cloud.openstack("server", "stop", "vm", user=DEMO)
         eventually(
-            "it has stopped", 20, lambda: "instance.power_off.end" in self.received("instance.")
+            "it has stopped", 120, lambda: "instance.power_off.end" in self.received("instance.")
         )
         cloud.openstack("server", "delete", "--wait", "vm", user=DEMO)
         expected = [

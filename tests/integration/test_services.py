@@ -40,7 +40,7 @@ class ServicesTest(BootTest):
             "OpenStack-API-Version": "compute 2.96",
         }
         url = f"{self.deployment.compute_url}/servers"
-        return requests.post(url, json={"server": wanted}, headers=headers, timeout=30)
+        return requests.post(url, json={"server": wanted}, headers=headers, timeout=60)
 
     def log_of(self, name: str) -> str:
         """Return what a service has logged."""
@@ -58,13 +58,13 @@ class ServicesTest(BootTest):
         answer = self.create_server(image, flavor)
         self.assertEqual(202, answer.status_code, answer.text)
         request_id = answer.headers["x-openstack-request-id"]
-        eventually("the server is ACTIVE", 30, lambda: self.statuses() == {"ACTIVE"})
+        eventually("the server is ACTIVE", 120, lambda: self.statuses() == {"ACTIVE"})
         for name in ("api", "scheduler", "conductor", "fake"):
             self.assertIn(f"{request_id} ", self.log_of(name), name)
         self.assert_health()
 
         self.assertEqual(202, self.create_server(image, flavor).status_code)
-        eventually("a server is being built", 10, lambda: "BUILD" in self.statuses())
+        eventually("a server is being built", 120, lambda: "BUILD" in self.statuses())
         self.assert_second_sigterm_ends_at_once("fake")
         self.deployment.start_service("compute", "fake")
         self.deployment.wait_ready("fake")
@@ -91,7 +91,7 @@ class ServicesTest(BootTest):
                 "api": self.deployment.compute_port,
                 "placement": self.deployment.placement_port,
             }
-            answer = requests.get(f"http://127.0.0.1:{ports[name]}{path}", timeout=10)
+            answer = requests.get(f"http://127.0.0.1:{ports[name]}{path}", timeout=60)
             return answer.status_code, answer.text
         (found,) = directory.glob(f"*state/kilonova-{'compute' if name == 'fake' else name}-*.sock")
         with socket.socket(socket.AF_UNIX) as connection:

@@ -12,7 +12,21 @@ _GROUP = "/os-server-groups/{group_id}"
 _QUOTA = "/os-quota-sets/{project_id}"
 _CLASS = "/os-quota-class-sets/{name}"
 
+_AUDIT = "os_compute_api:os-instance-usage-audit-log"
+
 RULES = (
+    Rule(
+        f"{_AUDIT}:list",
+        ADMIN,
+        "Show how the audit of the last period stands.",
+        (("GET", "/os-instance_usage_audit_log"),),
+    ),
+    Rule(
+        f"{_AUDIT}:show",
+        ADMIN,
+        "Show how the audit of a period stands.",
+        (("GET", "/os-instance_usage_audit_log/{before}"),),
+    ),
     Rule(f"{_KEYS}:index", OWNER_READER, "List key pairs.", (("GET", "/os-keypairs"),)),
     Rule(f"{_KEYS}:show", OWNER_READER, "Show a key pair.", (("GET", _KEY),)),
     Rule(f"{_KEYS}:create", OWNER_READER, "Create a key pair.", (("POST", "/os-keypairs"),)),

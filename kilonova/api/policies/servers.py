@@ -8,6 +8,7 @@ _META = "/servers/{server_id}/metadata"
 _ACTIONS = "/servers/{server_id}/os-instance-actions"
 _TAG = "os_compute_api:os-server-tags"
 _TAGS = "/servers/{server_id}/tags"
+_SHARES = "/servers/{server_id}/shares"
 
 RULES = (
     Rule(f"{_S}:index", READER, "List servers.", (("GET", "/servers"),)),
@@ -238,5 +239,24 @@ RULES = (
         READER,
         "Show the NUMA topology of a server.",
         (("GET", "/servers/{server_id}/topology"),),
+    ),
+    Rule(
+        "os_compute_api:os-server-shares:index",
+        READER,
+        "List a server's shares.",
+        (("GET", _SHARES),),
+    ),
+    Rule("os_compute_api:os-server-shares:create", MEMBER, "Attach a share.", (("POST", _SHARES),)),
+    Rule(
+        "os_compute_api:os-server-shares:show",
+        READER,
+        "Show a share of a server.",
+        (("GET", f"{_SHARES}/{{share_id}}"),),
+    ),
+    Rule(
+        "os_compute_api:os-server-shares:delete",
+        MEMBER,
+        "Detach a share.",
+        (("DELETE", f"{_SHARES}/{{share_id}}"),),
     ),
 )

@@ -11,7 +11,7 @@ def _moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-def _common(migration: Migration, version: Version) -> dict[str, Any]:
+def _common(migration: Migration, version: Version, address: str | None = None) -> dict[str, Any]:
     chosen = migration.destination
     view: dict[str, Any] = {
         "id": migration.number,
@@ -20,7 +20,7 @@ def _common(migration: Migration, version: Version) -> dict[str, Any]:
         "source_node": migration.source_node,
         "dest_compute": chosen.host if chosen else None,
         "dest_node": chosen.node if chosen else None,
-        "dest_host": None,
+        "dest_host": address,
         "created_at": _moment(migration.created_at),
         "updated_at": _moment(migration.updated_at),
     }
@@ -31,9 +31,9 @@ def _common(migration: Migration, version: Version) -> dict[str, Any]:
     return view
 
 
-def listed(migration: Migration, version: Version) -> dict[str, Any]:
-    """Return a migration of ``/os-migrations``."""
-    view = _common(migration, version) | {"instance_uuid": migration.instance_uuid}
+def listed(migration: Migration, version: Version, address: str | None) -> dict[str, Any]:
+    """Return a migration of ``/os-migrations``; ``address`` is that of the host it goes to."""
+    view = _common(migration, version, address) | {"instance_uuid": migration.instance_uuid}
     if version in Since.SERVER_MIGRATIONS:
         view["migration_type"] = migration.kind
     return view

@@ -88,8 +88,11 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         "OS-EXT-STS:task_state": instance.task_state,
         "OS-EXT-STS:vm_state": instance.vm_state,
         "OS-EXT-STS:power_state": int(instance.power_state),
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": _volumes(instance, sight),
     }
+    groups = security_groups(instance)
+    if groups:
+        view["security_groups"] = groups
     if status in _WITH_PROGRESS:
         view["progress"] = instance.progress
     if fault is not None and status in ("ERROR", "DELETED"):
@@ -104,19 +107,47 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
     return view
 
 
+def _volumes(instance: Instance, sight: Sight) -> list[dict[str, Any]]:
+    if sight.version not in Since.MORE_FOR_ADMINS:
+        return [{"id": volume.volume_id} for volume in instance.volumes]
+    return [
+        {"id": volume.volume_id, "delete_on_termination": volume.delete_on_termination}
+        for volume in instance.volumes
+    ]
+
+
 def addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
     """Return a server's addresses by network, as they stand in the server."""
     found: dict[str, list[dict[str, Any]]] = {}
     for nic in instance.nics:
-        found.setdefault(nic.network, []).append(
-            {
-                "addr": nic.address,
-                "version": 4,
-                "OS-EXT-IPS:type": "fixed",
-                "OS-EXT-IPS-MAC:mac_addr": nic.mac,
-            }
-        )
+        for fixed in nic.addresses:
+            kinds = (("fixed", (fixed.address,)), ("floating", fixed.floating))
+            found.setdefault(nic.network, []).extend(
+                {
+                    "addr": address,
+                    "version": 6 if ":" in address else 4,
+                    "OS-EXT-IPS:type": kind,
+                    "OS-EXT-IPS-MAC:mac_addr": nic.mac,
+                }
+                for kind, several in kinds
+                for address in several
+            )
     return found
+
+
+def short_addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
+    """Return the same with nothing but the addresses themselves."""
+    return {
+        network: [{"addr": one["addr"], "version": one["version"]} for one in several]
+        for network, several in addresses(instance).items()
+    }
+
+
+def security_groups(instance: Instance) -> list[dict[str, str]]:
+    """Return the security groups that a server's cards are in; until it has any, those asked for."""
+    names = {name for nic in instance.nics for name in nic.groups}
+    asked = () if instance.nics else instance.wishes.security_groups
+    return [{"name": name} for name in sorted(names) or asked]
 
 
 _LATE_IN_CHANGES = (
@@ -126,6 +157,7 @@ _LATE_IN_CHANGES = (
     "config_drive",
     "key_name",
     "host_status",
+    "security_groups",
 )
 
 
@@ -134,7 +166,8 @@ def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, 
     view = full(instance, fault, sight)
     if sight.version in Since.WHOLE_CHANGED_SERVER:
         return view
-    return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+    early = {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+    return early | {"addresses": short_addresses(instance)}
 
 
 def unknown_brief(uuid: str, sight: Sight) -> dict[str, Any]:
@@ -152,7 +185,7 @@ def unknown_full(mapped: Mapped, spec: RequestSpec, sight: Sight) -> dict[str, A
     view = unknown(mapped.uuid, mapped.project_id, mapped.created_at, sight) | {
         "user_id": mapped.user_id,
         "flavor": flavor(spec.flavor, sight),
-        "image": _image_link(spec.image, sight) if spec.image else "",
+        "image": _image_link(spec.image, sight) if spec.image and spec.image.image_id else "",
         "OS-EXT-AZ:availability_zone": spec.availability_zone or "UNKNOWN",
         "OS-EXT-STS:power_state": int(PowerState.NOSTATE),
     }
@@ -169,7 +202,7 @@ def _image_link(shown: Image, sight: Sight) -> dict[str, Any]:
 
 def image(shown: Image | None, sight: Sight) -> Any:
     """Return a server's image: an object, or an empty text if there is none."""
-    if shown is None:
+    if shown is None or not shown.image_id:
         return ""
     view = _image_link(shown, sight)
     return (

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
-import msgspec
-
 from kilonova.core.console import ConsoleAddress
+from kilonova.core.errors import KilonovaError
 
 LOG = logging.getLogger(__name__)
 
@@ -31,24 +30,20 @@ _MOST = 500
 _CHUNK = 1 << 16
 
 
-class Inside(msgspec.Struct, frozen=True):
-    """Where a console is inside the host: at a port of the loopback, or a socket's path."""
+Inside = Callable[[], socket.socket]
+"""Connects to a console inside the host. Raises OSError or KilonovaError."""
 
-    port: int = 0
-    path: Path | None = None
 
-    def connect(self) -> socket.socket:
-        """Return a connection to it. Raises OSError."""
-        if self.path is None:
-            return socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
-        found = socket.socket(socket.AF_UNIX)
-        try:
-            found.settimeout(_PATIENCE)
-            found.connect(str(self.path))
-        except OSError:
-            found.close()
-            raise
-        return found
+def line(path: Path) -> socket.socket:
+    """Connect to a serial line at its socket."""
+    found = socket.socket(socket.AF_UNIX)
+    try:
+        found.settimeout(_PATIENCE)
+        found.connect(str(path))
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 class ConsoleDoor:
@@ -89,7 +84,7 @@ class ConsoleDoor:
             return
         try:
             self._pass(visitor)
-        except OSError as error:
+        except (OSError, KilonovaError) as error:
             LOG.debug("A console broke off: %s", error)
         finally:
             self._places.release()
@@ -101,8 +96,8 @@ class ConsoleDoor:
             visitor.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
             return
         try:
-            guest = inside.connect()
-        except OSError:
+            guest = inside()
+        except (OSError, KilonovaError):
             visitor.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
             raise
         with guest:
@@ -125,7 +120,7 @@ class ConsoleDoor:
         if len(words) < 3 or words[0] != "CONNECT":
             return None
         with self._lock:
-            until, inside = self._known.get(words[1], (0.0, Inside()))
+            until, inside = self._known.get(words[1], (0.0, None))
         return inside if until > time.monotonic() else None
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -17,9 +16,11 @@ from kilonova.compute.libvirt import formatting
 from kilonova.compute.libvirt.config_drive import config_drive
 from kilonova.compute.libvirt.elements.place import LocalFile, Place
 from kilonova.compute.libvirt.image_cache import Base, ImageCache
+from kilonova.compute.libvirt.owners import Owners
 from kilonova.compute.libvirt.tool import ToolFailed, run
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import BuildAborted, BuildFailed, Invalid
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.local_disks import local_disks
@@ -28,9 +29,11 @@ from kilonova.http.images import ImageStore
 LOG = logging.getLogger(__name__)
 
 ROOT_DISK = "disk.qcow2"
-_CONFIG_DRIVE, _RESCUE_DISK = "config-drive.iso", "rescue.qcow2"
+_CONFIG_DRIVE, _RESCUE_DISK, _COPY = "config-drive.iso", "rescue.qcow2", "copy.part"
 NO_DISKS = (_CONFIG_DRIVE, _RESCUE_DISK)
 """Files that guests have as disks, and that are no disk of their servers."""
+EARLIER_LOG = "earlier.log"
+"""What a guest said on the host from which it came while it ran."""
 _CONSOLE_BYTES = 100 << 10
 """What is shown of a console log at most: a guest may write as much as it likes."""
 
@@ -44,52 +47,58 @@ class Disks:
     ``direct`` tells whether disks there can do without the host's page cache.
     """
 
-    def __init__(self, root: Path, images: ImageStore) -> None:
+    def __init__(self, root: Path, images: ImageStore, host: HostName) -> None:
         self.root = root
+        self._host = host
+        self.owners = Owners(root, host)
         root.mkdir(parents=True, exist_ok=True)
         self.direct = _takes_direct_io(root)
-        self._cache = ImageCache(root, images)
+        self.cached = ImageCache(root, images)
 
     def console_log(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's serial console is written."""
-        return self._directory(uuid) / "console.log"
+        return self.directory(uuid) / "console.log"
 
     def console_socket(self, uuid: InstanceUuid) -> Path | None:
         """Return where a guest's serial console can be spoken to, None where the path is too long."""
-        path = self._directory(uuid) / "console.sock"
+        path = self.directory(uuid) / "console.sock"
         return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
     def disk(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's root disk is."""
-        return self._directory(uuid) / ROOT_DISK
+        return self.directory(uuid) / ROOT_DISK
 
     def config_drive(self, uuid: InstanceUuid) -> Path:
         """Return where a guest's config drive is."""
-        return self._directory(uuid) / _CONFIG_DRIVE
+        return self.directory(uuid) / _CONFIG_DRIVE
 
-    def _directory(self, uuid: InstanceUuid) -> Path:
+    def directory(self, uuid: InstanceUuid) -> Path:
+        """Return where a guest's files are."""
         return self.root / uuid
 
     def uuids(self) -> tuple[InstanceUuid, ...]:
-        """Return whose files there are."""
-        return tuple(InstanceUuid(path.name) for path in self.root.iterdir() if _is_uuid(path.name))
+        """Return the guests of this host of which there are files."""
+        found = (InstanceUuid(path.name) for path in self.root.iterdir() if _is_uuid(path.name))
+        return tuple(uuid for uuid in found if self.owners.is_mine(uuid))
 
     def has(self, uuid: InstanceUuid) -> bool:
         """Whether there are files of a guest."""
-        return self._directory(uuid).is_dir()
+        return self.directory(uuid).is_dir()
 
     def make_directory(self, uuid: InstanceUuid) -> None:
-        """Make room for a guest's files.
+        """Make room for a guest's files, which are this host's then.
 
         Raises:
             BuildFailed: it cannot be made.
         """
         with _written():
-            self._directory(uuid).mkdir(parents=True, exist_ok=True)
+            self.directory(uuid).mkdir(parents=True, exist_ok=True)
+        if self.owners.of(uuid) is None or not self.owners.is_mine(uuid):
+            self.owners.take(uuid)
 
     def rescue_disk(self, uuid: InstanceUuid) -> Path:
         """Return where the disk is that a rescued guest starts from."""
-        return self._directory(uuid) / _RESCUE_DISK
+        return self.directory(uuid) / _RESCUE_DISK
 
     def fetch(self, instance: Instance) -> None:
         """Have the server's image in the cache.
@@ -97,8 +106,9 @@ class Disks:
         Raises:
             BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
         """
-        with self._base(instance):
-            pass
+        if not boots_from_volume(instance.wishes):
+            with self._base(instance):
+                pass
 
     def cache(self, image: Image) -> None:
         """Have an image in the cache, for as long as there is room.
@@ -106,7 +116,7 @@ class Disks:
         Raises:
             BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
         """
-        with self._cache.use(image):
+        with self.cached.use(image):
             pass
 
     def bases(self) -> set[str]:
@@ -115,15 +125,15 @@ class Disks:
         Raises:
             OSError: a disk cannot be read, so that nobody knows.
         """
-        return self._cache.in_use()
+        return self.cached.in_use()
 
     @contextmanager
     def _base(self, instance: Instance) -> Iterator[tuple[Base, int]]:
         """Give the image that a guest starts from, and how large its root disk is (bytes)."""
         image = instance.image
         if image is None:
-            raise BuildAborted("A server without image needs a volume, which is not supported.")
-        with self._cache.use(image) as base:
+            raise BuildAborted("A server without image needs a volume to boot from.")
+        with self.cached.use(image) as base:
             size = instance.flavor.root_gb << 30 or base.virtual_size
             if base.virtual_size > size:
                 raise BuildAborted(
@@ -140,10 +150,12 @@ class Disks:
             BuildFailed: a disk could not be made here.
             ImageStoreUnavailable: the image cannot be fetched now.
         """
-        with self._base(instance) as (base, size):
+        if boots_from_volume(instance.wishes):
             self.make_directory(instance.uuid)
-            with _written():
-                _overlay(base, self.disk(instance.uuid), size)
+        else:
+            with self._base(instance) as (base, size), _written():
+                self.make_directory(instance.uuid)
+                overlay(base, self.disk(instance.uuid), size)
         with _written():
             for file, label in self._local(instance):
                 formatting.make(Path(file.path), file.disk, label)
@@ -165,7 +177,7 @@ class Disks:
         for number, disk in enumerate(disks):
             # Swap comes last, so ephemeral disks count from 0.
             name = disk.name(number)
-            path = self._directory(instance.uuid) / f"{name}.raw"
+            path = self.directory(instance.uuid) / f"{name}.raw"
             yield LocalFile(disk=disk, path=str(path)), name
 
     def write_config_drive(self, instance: Instance, nics: Sequence[Nic]) -> None:
@@ -184,7 +196,7 @@ class Disks:
         drive, socket = self.config_drive(uuid), self.console_socket(uuid)
         return msgspec.structs.replace(
             place,
-            disk=str(self.disk(uuid)),
+            disk=None if boots_from_volume(instance.wishes) else str(self.disk(uuid)),
             local=self.local(instance),
             config_drive=str(drive) if drive.exists() else None,
             console_socket=str(socket) if socket else None,
@@ -198,10 +210,15 @@ class Disks:
             BuildAborted: it would have to become smaller.
         """
         disk = self.disk(instance.uuid)
-        if disk.exists() and instance.flavor.root_gb << 30 < self._size_of(disk):
+        if disk.exists() and instance.flavor.root_gb << 30 < self.size_of(disk):
             raise BuildAborted("The disk of the server cannot become smaller.")
 
-    def _size_of(self, disk: Path) -> int:
+    def size_of(self, disk: Path) -> int:
+        """Return how many bytes a disk has.
+
+        Raises:
+            BuildFailed: it cannot be read.
+        """
         with _written():
             told = run("qemu-img", "info", "--output=json", "-U", str(disk))
         return int(json.loads(told)["virtual-size"])
@@ -228,9 +245,21 @@ class Disks:
         """
         disk = self.disk(instance.uuid)
         size = instance.flavor.root_gb << 30
-        if disk.exists() and size > self._size_of(disk):
+        if disk.exists() and size > self.size_of(disk):
             with _written():
                 run("qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size))
+
+    def rebase(self, instance: Instance) -> None:
+        """Let a guest's disk, which came from elsewhere, be an overlay on its image here.
+
+        Raises:
+            BuildAborted, BuildFailed, ImageStoreUnavailable: as ``prepare``.
+        """
+        disk = self.disk(instance.uuid)
+        if instance.image is not None and disk.exists():
+            with self.cached.use(instance.image) as base, _written():
+                what = ("-b", str(base.path), "-F", base.disk_format)
+                run("qemu-img", "rebase", "-q", "-u", "-f", "qcow2", *what, str(disk))
 
     def is_kept(self, uuid: InstanceUuid) -> bool:
         """Whether a guest's disk is kept as it was."""
@@ -250,7 +279,7 @@ class Disks:
         self._kept(uuid).unlink(missing_ok=True)
 
     def _kept(self, uuid: InstanceUuid) -> Path:
-        return self._directory(uuid) / "kept.qcow2"
+        return self.directory(uuid) / f"kept-{self._host}.qcow2"
 
     def prepare_rescue(self, uuid: InstanceUuid, image: Image) -> None:
         """Make the disk from which a guest is rescued.
@@ -258,9 +287,9 @@ class Disks:
         Raises:
             BuildAborted, BuildFailed, ImageStoreUnavailable: as ``fetch``.
         """
-        with self._cache.use(image) as base, _written():
+        with self.cached.use(image) as base, _written():
             self.rescue_disk(uuid).unlink(missing_ok=True)
-            _overlay(base, self.rescue_disk(uuid), base.virtual_size)
+            overlay(base, self.rescue_disk(uuid), base.virtual_size)
 
     def end_rescue(self, uuid: InstanceUuid) -> None:
         """Remove that disk. What is not there is no error."""
@@ -268,30 +297,35 @@ class Disks:
             self.rescue_disk(uuid).unlink(missing_ok=True)
 
     @contextmanager
-    def copied(self, uuid: InstanceUuid) -> Iterator[BinaryIO]:
-        """Give a whole copy (qcow2) of the root disk of a guest that does not run.
+    def room_for_copy(self, uuid: InstanceUuid) -> Iterator[Path]:
+        """Give where a copy of a guest's root disk can be, until it is not needed any more."""
+        copy = self.directory(uuid) / _COPY
+        try:
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def copy(self, uuid: InstanceUuid, into: Path) -> None:
+        """Make a whole copy (qcow2) of the root disk of a guest that does not run.
 
         Raises:
             BuildFailed: there is no room for it.
         """
-        copy = self._directory(uuid) / "snapshot.qcow2"
-        try:
-            with _written():
-                # At most what the disk holds, however often it is copied.
-                run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(copy))
-            with copy.open("rb") as data:
-                yield data
-        finally:
-            copy.unlink(missing_ok=True)
+        with _written():
+            # At most what the disk holds, however often it is copied.
+            run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(into))
 
     def remove(self, uuid: InstanceUuid) -> None:
-        """Remove a guest's files. What is not there is no error.
+        """Remove a guest's files, unless they are another host's. What is not there is no error.
 
         Raises:
             BuildFailed: something stays.
         """
         try:
-            shutil.rmtree(self._directory(uuid))
+            if self.owners.part_with(uuid):
+                shutil.rmtree(self.directory(uuid))
+            else:
+                self.forget(uuid)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -299,18 +333,28 @@ class Disks:
 
     def console_tail(self, uuid: InstanceUuid, lines: int | None) -> str:
         """Return the last lines of a guest's console log, or as many of them as are kept."""
-        try:
-            with self.console_log(uuid).open("rb") as log:
-                end = log.seek(0, 2)
-                log.seek(max(0, end - _CONSOLE_BYTES))
-                kept = BytesIO(log.read(_CONSOLE_BYTES)).readlines()
-        except FileNotFoundError:
-            return ""
+        kept = BytesIO(self.console_end(uuid)).readlines()
         first = 0 if lines is None else max(0, len(kept) - lines)
         return b"".join(kept[first:]).decode(errors="replace")
 
+    def console_end(self, uuid: InstanceUuid) -> bytes:
+        """Return the end of a guest's console log, before which goes what it said on another host."""
+        found = (self.directory(uuid) / EARLIER_LOG, self.console_log(uuid))
+        return b"".join(_end_of(path) for path in found)[-_CONSOLE_BYTES:]
 
-def _overlay(base: Base, path: Path, size: int) -> None:
+
+def _end_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as log:
+            end = log.seek(0, 2)
+            log.seek(max(0, end - _CONSOLE_BYTES))
+            return log.read(_CONSOLE_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def overlay(base: Base, path: Path, size: int) -> None:
+    """Make a disk that is an image until it is written. Raises ``ToolFailed``."""
     run(
         *("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.path)),
         *("-F", base.disk_format, str(path), str(size)),

@@ -10,11 +10,11 @@ import msgspec
 from kilonova.compute.libvirt.elements import boot, cpu, devices, disks, memory, nics
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
-from kilonova.core import flavor
+from kilonova.core.block_devices import amounts
 from kilonova.core.errors import BuildFailed
 from kilonova.core.hardware import hardware_of
 from kilonova.core.ids import domain_name
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 
 NAMESPACE = "https://kilonova.invalid/xmlns/instance/1"
 """Marks what we say of a domain; it names nothing on any network."""
@@ -29,7 +29,7 @@ class Record(msgspec.Struct, frozen=True):
 
 def record_for(instance: Instance) -> Record:
     """Return what the metadata of a server's domain will tell."""
-    return Record(instance.epoch, flavor.resources(instance.flavor))
+    return Record(instance.epoch, amounts(instance))
 
 
 def domain_xml(instance: Instance, place: Place) -> str:
@@ -73,21 +73,36 @@ def domain_xml(instance: Instance, place: Place) -> str:
     return ET.tostring(domain, encoding="unicode")
 
 
+def interface_xml(instance: Instance, nic: Nic, place: Place) -> str:
+    """Return the XML of a card that a guest gets while it is there.
+
+    Raises:
+        Malformed: its flavor or its image asks for hardware that cannot be.
+    """
+    hardware = hardware_of(instance.flavor, instance.image)
+    card = nics.add_nic(ET.Element("devices"), nic, place, hardware)
+    return ET.tostring(card, encoding="unicode")
+
+
 def _add_metadata(domain: ET.Element, instance: Instance) -> None:
     parent = add(domain, "metadata")
     ours = add(parent, "kilonova:instance", {"xmlns:kilonova": NAMESPACE})
-    add(ours, "kilonova:epoch", text=str(instance.epoch))
-    for name, amount in flavor.resources(instance.flavor).items():
-        add(ours, "kilonova:resource", {"name": name}, str(amount))
-    add(ours, "kilonova:project", text=instance.project_id)
-    add(ours, "kilonova:created", text=instance.created_at.isoformat())
+    _describe(ours, instance, "kilonova:")
 
 
-def vnc_port(xml: str) -> int | None:
-    """Return the port on which the guest of a live domain shows its screen, or None if it does not run."""
-    graphics = ET.fromstring(xml).find("devices/graphics[@type='vnc']")  # noqa: S314 - libvirt wrote it
-    port = -1 if graphics is None else int(graphics.get("port", "-1"))
-    return port if port > 0 else None
+def _describe(ours: ET.Element, instance: Instance, prefix: str) -> None:
+    add(ours, f"{prefix}epoch", text=str(instance.epoch))
+    for name, amount in amounts(instance).items():
+        add(ours, f"{prefix}resource", {"name": name}, str(amount))
+    add(ours, f"{prefix}project", text=instance.project_id)
+    add(ours, f"{prefix}created", text=instance.created_at.isoformat())
+
+
+def metadata_of(instance: Instance) -> str:
+    """Return what is noted of a guest, as the element by which libvirt replaces what was."""
+    ours = ET.Element("instance")
+    _describe(ours, instance, "")
+    return ET.tostring(ours, encoding="unicode")
 
 
 def record_of(metadata: str) -> Record:

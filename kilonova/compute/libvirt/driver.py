@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -12,12 +13,15 @@ from typing import Any, TypeVar
 import libvirt
 from oslo_config import cfg
 
+from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import agent, domains, live_copy
+from kilonova.compute.libvirt.agent import Agents
 from kilonova.compute.libvirt.cards import cards
+from kilonova.compute.libvirt.carried import Carried
 from kilonova.compute.libvirt.connection import Connection
-from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside
+from kilonova.compute.libvirt.consoles import Consoles
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.compute.libvirt.domain_xml import (
     NAMESPACE,
@@ -25,13 +29,15 @@ from kilonova.compute.libvirt.domain_xml import (
     domain_xml,
     record_for,
     record_of,
-    vnc_port,
 )
 from kilonova.compute.libvirt.elements.place import Place
-from kilonova.compute.libvirt.figures import WANTED, figures
+from kilonova.compute.libvirt.events import Events
+from kilonova.compute.libvirt.figures import WANTED, figures, with_told
+from kilonova.compute.libvirt.interfaces import Interfaces
+from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
-from kilonova.compute.libvirt.resizes import Resizes
+from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
@@ -42,7 +48,6 @@ from kilonova.core.errors import (
     HypervisorUnavailable,
     Invalid,
     NotFound,
-    WrongState,
 )
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
@@ -56,20 +61,26 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Resizes):
+class LibvirtDriver(Moves, Interfaces, VolumesHere):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
         self._conf = conf
         self._host = host
         self._virt_type: str = conf.libvirt.virt_type
-        self._disks = Disks(Path(conf.instances_path).absolute(), images)
-        self._libvirt = Connection(conf.libvirt.connection_uri)
+        self._disks = Disks(Path(conf.instances_path).absolute(), images, host)
+        self._uri: str = conf.libvirt.connection_uri
+        self._libvirt = Connection(self._uri)
+        self._closing = threading.Event()
+        self._carried = Carried(self._disks, self._uri)
+        berths = self._disks.root / "_berths" / host
+        self._harbour = Harbour(berths, conf.my_ip, self._carried)
         self._cards = cards(conf, self._disks.root)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
         self._load = Load()
-        self._door = ConsoleDoor(conf.my_ip)
+        self._consoles = Consoles(self._libvirt, conf.my_ip)
+        self._agents = Agents(self._libvirt.use)
         self._parts = GuestParts(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
@@ -135,12 +146,15 @@ class LibvirtDriver(Resizes):
     def prepare_disks(self, instance: Instance) -> None:
         """See ``Driver``. No image is fetched for a hypervisor that does not answer."""
         self._libvirt.use(lambda connection: None)
+        self._prepare_disks(instance)
+
+    def _prepare_disks(self, instance: Instance) -> None:
         if self._is_test:
             self._disks.make_directory(instance.uuid)
         else:
             self._disks.prepare(instance)
 
-    def spawn(self, instance: Instance) -> None:
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """See ``Driver``."""
 
         def make(connection: Any) -> None:
@@ -148,9 +162,13 @@ class LibvirtDriver(Resizes):
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
             if not self._is_test:
                 self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
-            connection.defineXML(self._xml(connection, instance)).create()
+            domain = connection.defineXML(self._xml(connection, instance))
+            domain.createWithFlags(0 if until is None else libvirt.VIR_DOMAIN_START_PAUSED)
 
         self._libvirt.use(make)
+        if until is not None:
+            until()
+            self._on(instance.uuid, domains.unpause)
         self._records[instance.uuid] = record_for(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
@@ -169,6 +187,7 @@ class LibvirtDriver(Resizes):
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
+        self._harbour.close(uuid)
         try:
             self._on(uuid, lambda domain: domains.remove(domain, has_nvram=not self._is_test))
         except NotFound:
@@ -230,25 +249,30 @@ class LibvirtDriver(Resizes):
 
     @contextmanager
     def snapshot(self, instance: Instance) -> Iterator[DiskCopy]:
-        """See ``Driver``. A guest that runs is suspended while its disk is copied: then all that it wrote
-        is there, and nothing is lost whatever ends this process. libvirt's test driver has no disks."""
+        """See ``Driver``. A guest that runs goes on. Where QEMU cannot copy its disk like that, it is
+        suspended: then all that it wrote is there, and nothing is lost whatever ends this process. The test
+        driver has no disks."""
         uuid = instance.uuid
         with ExitStack() as opened, ExitStack() as saved:
             if self._is_test:
                 self._on(uuid, lambda domain: None)
                 yield DiskCopy(BytesIO(), "raw")
                 return
-            if self._on(uuid, domains.save):
-                saved.callback(self._on, uuid, domains.power_on)
-            copy = opened.enter_context(self._disks.copied(uuid))
-            saved.close()
-            yield DiskCopy(copy, "qcow2")
+            copy = opened.enter_context(self._disks.room_for_copy(uuid))
+            disk = self._disks.disk(uuid)
+            if not self._on(uuid, lambda domain: live_copy.copy(domain, disk, copy)):
+                if self._on(uuid, domains.save):
+                    saved.callback(self._on, uuid, domains.power_on)
+                self._disks.copy(uuid, copy)
+                saved.close()
+            yield DiskCopy(opened.enter_context(copy.open("rb")), "qcow2")
 
     def set_password(self, instance: Instance, password: str) -> None:
         """See ``Driver``. It is the agent in the guest that does it."""
         properties = instance.image.properties if instance.image else {}
-        user = properties.get("os_admin_user", "root")
-        self._on(instance.uuid, lambda domain: domain.setUserPassword(user, password, 0))
+        usual = "Administrator" if properties.get("os_type") == "windows" else "root"
+        user = properties.get("os_admin_user", usual)
+        self._on(instance.uuid, lambda domain: agent.set_password(domain, user, password))
 
     def crash_dump(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -271,29 +295,20 @@ class LibvirtDriver(Resizes):
             kind = connection.getType().lower()
             found = connection.getAllDomainStats(WANTED, _NOWAIT)
             named = ((uuid_of_domain(domain.name()), values) for domain, values in found)
-            return {uuid: figures(values, kind) for uuid, values in named if uuid is not None}
+            return {
+                uuid: with_told(figures(values, kind), self._agents.told(uuid))
+                for uuid, values in named
+                if uuid is not None
+            }
 
         return self._libvirt.use(measure)
 
     def console(self, uuid: InstanceUuid, kind: str) -> ConsoleAddress:
-        """See ``Driver``. Guests have a screen over VNC, and a serial line at a socket."""
-        socket = self._disks.console_socket(uuid)
-        kinds = {"novnc"} | ({"serial"} if socket else set())
-        if kind not in kinds or self._is_test:
+        """See ``Driver``."""
+        if self._is_test:
             self._on(uuid, lambda domain: None)
             raise Invalid(f"Unavailable console type {kind}.")
-
-        def find(connection: Any) -> int | None:
-            domain = connection.lookupByUUIDString(uuid)
-            return vnc_port(domain.XMLDesc(0))
-
-        port = self._libvirt.use(find)
-        if port is None:
-            raise WrongState(f"Instance {uuid} does not run, so it has no console.")
-        try:
-            return self._door.tell(Inside(port=port) if kind == "novnc" else Inside(path=socket))
-        except OSError as error:
-            raise BuildFailed("This host cannot open its door to consoles.") from error
+        return self._consoles.find(uuid, kind, self._disks.console_socket(uuid))
 
     def pause(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
@@ -339,34 +354,19 @@ class LibvirtDriver(Resizes):
 
     def watch(self, watcher: Watcher) -> None:
         """See ``Driver``."""
-        self._libvirt.listen(_Listener(watcher))
+        self._libvirt.listen(Events(watcher))
 
     def close(self) -> None:
         """See ``Driver``."""
-        self._door.close()
+        self._closing.set()
+        self._harbour.shut()
+        self._agents.close()
+        self._consoles.close()
         self._cards.close()
         self._libvirt.close()
 
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], T]) -> T:
         return self._libvirt.use(lambda connection: work(connection.lookupByUUIDString(uuid)))
-
-
-class _Listener:
-    """Tells a watcher what libvirt's events mean."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-
-    def opened(self) -> None:
-        """See ``connection.Listener``."""
-        self._watcher.changes_missed()
-
-    def happened(self, domain: Any, event: int, _detail: int) -> None:
-        """See ``connection.Listener``."""
-        uuid = uuid_of_domain(domain.name())
-        power = domains.POWER_AFTER.get(event)
-        if uuid is not None and power is not None:
-            self._watcher.power_changed(uuid, power)
 
 
 def _read_record(domain: Any) -> Record:

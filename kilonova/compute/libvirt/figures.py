@@ -5,7 +5,9 @@ from pathlib import PurePath
 from typing import Any
 
 import libvirt
+import msgspec
 
+from kilonova.compute.libvirt.agent import Told
 from kilonova.compute.libvirt.disks import NO_DISKS, ROOT_DISK
 from kilonova.compute.libvirt.domains import POWER
 from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole, NicFigures
@@ -40,6 +42,13 @@ def figures(found: Mapping[str, Any], hypervisor: str) -> Diagnostics:
         nics=tuple(_nic(found, f"net.{n}.") for n in range(found.get("net.count", 0))),
         disks=tuple(_disk(found, f"block.{n}.") for n in range(found.get("block.count", 0))),
     )
+
+
+def with_told(measured: Diagnostics, told: Told | None) -> Diagnostics:
+    """Return figures with what the agent in the guest told beside."""
+    if told is None:
+        return measured
+    return msgspec.structs.replace(measured, load=told.load, swap=told.swap)
 
 
 def _cpu_time(found: Mapping[str, Any], cpus: Iterable[int]) -> CpuTimes | None:

@@ -69,13 +69,41 @@ class ImageCache:
                 f"Image {image.image_id} has disk format {image.disk_format}; "
                 f"{' and '.join(sorted(image_files.FORMATS))} can be run."
             )
-        path = self._directory / f"{image.image_id}-{(image.hash_value or image.checksum)[:16]}"
+        path = self._path(image)
         with contextlib.ExitStack() as held:
             try:
                 base = self._hold(image, path, held)
             except OSError as error:
                 raise BuildFailed(f"Image {image.image_id} cannot be kept on this host.") from error
             yield base
+
+    def _path(self, image: Image) -> Path:
+        return self._directory / f"{image.image_id}-{(image.hash_value or image.checksum)[:16]}"
+
+    @contextmanager
+    def adopt(self, image: Image) -> Iterator[Path]:
+        """Give where to write an image that another host has; it is in the cache as the context ends.
+
+        Raises:
+            BuildAborted, BuildFailed: as ``use``.
+            OSError: it cannot be written.
+        """
+        path = self._path(image)
+        partial = path.with_suffix(_PARTIAL)
+        with _locked(_lock_of(path), fcntl.LOCK_EX):
+            self._make_room(image)
+            try:
+                yield partial
+                self._keep(image, partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _keep(self, image: Image, partial: Path, path: Path) -> None:
+        """Let what was written be an image of the cache, if it is that image."""
+        _compare(image, partial)
+        size = image_files.check(partial, image)
+        partial.rename(path)
+        self._known[path] = Base(path, image.disk_format, size)
 
     def _hold(self, image: Image, path: Path, held: contextlib.ExitStack) -> Base:
         """Return an image that is there and, as long as ``held`` lasts, stays."""
@@ -99,9 +127,7 @@ class ImageCache:
         partial = path.with_suffix(_PARTIAL)
         try:
             self._download(image, partial)
-            size = image_files.check(partial, image)
-            partial.rename(path)
-            self._known[path] = Base(path, image.disk_format, size)
+            self._keep(image, partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -112,11 +138,6 @@ class ImageCache:
                 self._images.download(image.image_id, _Bounded(file, image))
         except NotFound as error:
             raise BuildAborted(error.message) from error
-        expected = image.hash_value if image.hash_algo in hashlib.algorithms_available else ""
-        algorithm = image.hash_algo if expected else "md5"
-        expected = expected or image.checksum
-        if expected and _digest(path, algorithm) != expected:
-            raise BuildFailed(f"Image {image.image_id} arrived broken: its checksum differs.")
 
     def _remove_interrupted(self) -> None:
         """Remove what a process was downloading when it was killed."""
@@ -193,6 +214,19 @@ class _Bounded:
 
 def _lock_of(path: Path) -> Path:
     return path.with_suffix(_LOCK)
+
+
+def _compare(image: Image, path: Path) -> None:
+    """Compare a file with an image's checksum.
+
+    Raises:
+        BuildFailed: they differ.
+    """
+    expected = image.hash_value if image.hash_algo in hashlib.algorithms_available else ""
+    algorithm = image.hash_algo if expected else "md5"
+    expected = expected or image.checksum
+    if expected and _digest(path, algorithm) != expected:
+        raise BuildFailed(f"Image {image.image_id} arrived broken: its checksum differs.")
 
 
 def _digest(path: Path, algorithm: str) -> str:

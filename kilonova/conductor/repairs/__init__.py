@@ -7,13 +7,17 @@ from kilonova.conductor.repairs import (
     allocations,
     builds,
     deletes,
+    desired,
+    host_failures,
     hosts,
     moves,
     old,
     operator_tasks,
+    ports,
     reclaims,
     strays,
     tasks,
+    volumes,
 )
 from kilonova.conductor.repairs.scene import (
     Finding,
@@ -35,6 +39,8 @@ OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
     "decision": old.decisions_kept,
     "old task": old.tasks_kept,
     "aggregate": aggregates.not_mirrored,
+    "port": ports.outlived,
+    "desired": desired.not_as_desired,
 }
 
 OF_CELL0: Mapping[str, OfCell] = {
@@ -45,6 +51,8 @@ OF_CELL0: Mapping[str, OfCell] = {
 
 OF_CELL: Mapping[str, OfCell] = {
     "map host": hosts.unmapped,
+    "silent host": host_failures.silent,
+    "left behind": host_failures.left_behind,
     "late": builds.late,
     "claim": builds.not_freed,
     "build": builds.not_begun,
@@ -55,5 +63,6 @@ OF_CELL: Mapping[str, OfCell] = {
     "task": tasks.not_answered,
     "move": moves.standing_still,
     "moved": moves.not_settled,
+    "volume": volumes.standing_still,
     "allocation": allocations.not_as_held,
 }

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from kilonova.conductor.cell_moves import CellMoves
+from kilonova.conductor.fencing import Asked
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.rebuild import Rebuild
+from kilonova.core import quota
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
+from kilonova.core.host_failure import Policy
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action
 from kilonova.db import actions, hosts
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
+from kilonova.http.networks import Networks
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -23,18 +27,21 @@ from kilonova.rpc.messages import RunTask, StartMove
 
 @dataclass(frozen=True)
 class Hands:
-    """Who does what repairs only set going: drives build requests, starts moves, does operators' tasks."""
+    """Who does what repairs only set going: drives build requests, starts moves, does operators' tasks,
+    asks fences."""
 
     drive: Callable[[tuple[InstanceUuid, ...]], None]
     move: Callable[[StartMove], None]
     run: Callable[[RunTask], None]
+    fence: Callable[[Asked], object]
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a configuration says of repairs: seconds, and how many servers' decisions are kept.
 
-    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored.
+    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored. ``quota`` are the
+    limits of those for whom there are no others, ``ha`` what is done about dead hosts.
     """
 
     build_timeout: float
@@ -42,6 +49,8 @@ class Limits:
     interval: float
     deleted_kept: int
     decisions_kept: int
+    quota: quota.Limits
+    ha: Policy
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Scene:
     """What repairs look at and act on.
 
     ``turn`` counts the rounds, so that what is too much for one is spread over several; None looks at
-    everything at once.
+    everything at once. ``networks`` is None without a network service.
     """
 
     api_db: Database
@@ -59,6 +68,7 @@ class Scene:
     notices: Notices
     hands: Hands
     limits: Limits
+    networks: Networks | None = None
     turn: int | None = None
 
     def database(self, cell: CellUuid) -> Database:

@@ -14,7 +14,7 @@ from kilonova.core.context import RequestContext
 from kilonova.core.instance import BUILD_EVENT, Instance, InstanceAction
 from kilonova.core.migration import Moved, MoveReport, Stage
 from kilonova.core.report import InstanceReport
-from kilonova.core.states import Action, PowerState, VmState
+from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.rpc.notifications import faults, instances
 from kilonova.rpc.notifications.notification import (
     END,
@@ -39,6 +39,9 @@ NAMES: dict[str, str] = {
     Action.CREATE_IMAGE: "snapshot",
     Action.CREATE_BACKUP: "snapshot",
     Action.TRIGGER_CRASH_DUMP: "trigger_crash_dump",
+    Action.ATTACH_INTERFACE: "interface_attach",
+    Action.DETACH_INTERFACE: "interface_detach",
+    Action.RESTORE: "restore",
 }
 """What actions on servers are called in notifications. Of a changed password nobody is told."""
 
@@ -153,9 +156,12 @@ def _phases(
         return steps, steps[::-1]
     if before.vm_state == VmState.BUILDING and report.vm_state == VmState.ACTIVE:
         return [], [(*create, None)]
-    if action is None or action.action not in NAMES:
+    name = None if action is None else NAMES.get(action.action)
+    if before.task_state == TaskState.SOFT_DELETING:
+        name = "soft_delete"
+    if action is None or name is None:
         return [], []
-    done = (NAMES[action.action], _maker(action.action, report))
+    done = (name, _maker(action.action, report))
     # What holds no task says nothing when it begins.
     begins = report.over and not report.worker
     begins = begins or any(event.finished_at is None for event in report.events)

@@ -19,6 +19,8 @@ class Process:
         self.alive = True
         self.frozen_until = 0.0
         """Nothing of it happens before that moment."""
+        self.away = 0.0
+        """Seconds after its death that it is away for; 0 leaves that to chance."""
         self.on_death: list[Callable[[], None]] = []
 
 

@@ -1,16 +1,34 @@
-"""People who create, stop, start and delete servers, and remember what they were promised."""
+"""People who create, stop, start, reboot, resize, move and delete servers, and remember what they were
+promised."""
 
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from keystoneauth1 import exceptions
 
 from tests.faults.world.deployment import IMAGE, Deployment
 
+_BUSY = 0.65
+"""How often somebody does something with a server that is there, and does not ask for one more."""
 _HASTY = 0.2
 """How many servers are deleted as soon as they are asked for."""
 KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
+ACTIONS: Mapping[str, Any] = {
+    "stop": {"os-stop": None},
+    "start": {"os-start": None},
+    "reboot": {"reboot": {"type": "HARD"}},
+    "grow": {"resize": {"flavorRef": "2"}},
+    "shrink": {"resize": {"flavorRef": "1"}},
+    "migrate": {"migrate": None},
+    "live": {"os-migrateLive": {"host": None, "block_migration": "auto"}},
+    "confirm": {"confirmResize": None},
+    "revert": {"revertResize": None},
+}
+"""What is asked of servers, and how."""
+_ALSO = {"grow": (400, 403), "shrink": (400, 403), "live": (400,)}
+"""What is refused for good reasons: a size that it has or that is too much; a host that is down."""
 
 
 class Person:
@@ -31,7 +49,7 @@ class Person:
     def live(self, until: float) -> None:
         """Do this and that until a moment."""
         while self._deployment.kernel.now < until:
-            if self.fates and self._chance.random() < 0.5:
+            if self.fates and self._chance.random() < _BUSY:
                 self._change(self._chance.choice(list(self.fates)))
             else:
                 self.create()
@@ -52,13 +70,30 @@ class Person:
             self.refusals.append(f"create: {answer.status_code} {answer.text}")
 
     def _change(self, uuid: str) -> None:
-        what = self._chance.choice(("delete", "delete", "stop", "start"))
+        what = self._chance.choice(("delete", "delete", "grow", "migrate", *ACTIONS))
         if what == "delete":
             self._delete(uuid)
-            return
-        answer = self._ask("POST", f"/servers/{uuid}/action", {f"os-{what}": None})
-        if answer is not None and answer.status_code not in (202, 404, 409, 503):
+        else:
+            self.act(uuid, what)
+
+    def act(self, uuid: str, what: str) -> None:
+        """Ask for an action on a server."""
+        answer = self._ask("POST", f"/servers/{uuid}/action", ACTIONS[what])
+        usual = (202, 204, 404, 409, 503, *_ALSO.get(what, ()))
+        if answer is not None and answer.status_code not in usual:
             self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
+
+    def rescue_from(self, host: str, after: float) -> None:
+        """Evacuate the servers of a host that is off, once that is known."""
+        self._deployment.kernel.sleep(after)
+        answer = self._ask("GET", f"/servers/detail?host={host}&all_tenants=1")
+        servers = answer.json["servers"] if answer is not None and answer.status_code == 200 else ()
+        for server in servers:
+            if self._deployment.is_off(host):
+                path = f"/servers/{server['id']}/action"
+                answer = self._ask("POST", path, {"evacuate": {}})
+                if answer is not None and answer.status_code not in (200, 400, 404, 409, 503):
+                    self.refusals.append(f"evacuate: {answer.status_code} {answer.text}")
 
     def _delete(self, uuid: str) -> None:
         if self.fates[uuid] == KEPT:

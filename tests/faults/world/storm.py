@@ -3,17 +3,21 @@
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import testtools
 
 from kilonova.core.states import VmState
-from tests.faults.world.deployment import SERVICES, Deployment
+from tests.faults.world.deployment import HOSTS, SERVICES, Deployment
 from tests.faults.world.people import KEPT, Person
 from tests.faults.world.storage import SCHEMAS
 from tests.faults.world.verdict import Verdict
 
 _STARTS = 5.0
+_QUIET = 15.0
+"""Seconds in which everybody's first servers come to run, before it blows."""
+_SERVERS_BEFORE = 2
 _BLOWS = 90.0
 _REST = 100.0
 """Seconds after everything seems settled: what is late still comes, and is refused."""
@@ -21,6 +25,7 @@ _PATIENCE = 1500.0
 """Seconds after the storm within which everything must be settled, deadlines and all."""
 _PEOPLE = 3
 _CALM_SERVERS = 3
+_DECISIONS = 5
 _TOLD = 400
 
 
@@ -73,6 +78,10 @@ class Storm:
         """Let it blow over, and return everything that came out wrong."""
         kernel = self._deployment.kernel
         kernel.run(_STARTS)
+        for person in self._people:
+            for _ in range(_SERVERS_BEFORE):
+                self._deployment.do(person.create)
+        kernel.run(kernel.now + _QUIET)
         end = kernel.now + _BLOWS
         for person in self._people:
             self._deployment.do(lambda p=person: p.live(end))
@@ -80,6 +89,7 @@ class Storm:
         self._calm()
         restless = self._settle(end + _PATIENCE)
         kernel.run(kernel.now + _REST)
+        self._decide()
         late = Person(self._deployment, "late", seed=0)
         for _ in range(_CALM_SERVERS):
             self._deployment.do(late.create)
@@ -95,6 +105,17 @@ class Storm:
         if kept and not kept & running:
             wrongs.append("nothing is built in the calm")
         return wrongs
+
+    def _decide(self) -> None:
+        """Let whoever has resized a server confirm that, or revert it."""
+        for _ in range(_DECISIONS):
+            undecided = self._verdict().undecided()
+            if not undecided:
+                return
+            for uuid in undecided:
+                what = self._chance.choice(("confirm", "revert"))
+                self._deployment.do(partial(self._people[0].act, uuid, what))
+            self._settle(self._deployment.kernel.now + _PATIENCE)
 
     def _verdict(self) -> Verdict:
         fates = {uuid: fate for person in self._people for uuid, fate in person.fates.items()}
@@ -126,7 +147,13 @@ class Storm:
         elif which < 0.5:
             weather.placement_away = True
             self._deployment.tell("Placement is away")
-        elif which < 0.8:
+        elif which < 0.6:
+            host = self._chance.choice(list(HOSTS))
+            if not self._deployment.is_off(host):
+                self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
+                operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
+                self._deployment.do(lambda: operator.rescue_from(host, known))
+        elif which < 0.85:
             self._deployment.freeze(self._chance.choice(SERVICES), self._chance.uniform(1.0, 60.0))
 
     def _clear(self) -> None:

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from kilonova.core import flavor
 from kilonova.core.ids import CELL0
 from kilonova.core.instance import Instance
+from kilonova.core.migration import Stage
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import instances
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage
-from kilonova.db.cell_schema import StoredInstance
+from kilonova.db.cell_schema import StoredInstance, StoredMigration
 from kilonova.db.hosts import nodes_of
 from kilonova.db.instances import COLUMNS, instance_of
 from kilonova.db.placement_schema import Consumer, StoredAllocation, StoredInventory
@@ -27,6 +28,8 @@ _usages = table_of(QuotaUsage)
 _allocations = table_of(StoredAllocation)
 _inventories = table_of(StoredInventory)
 _consumers = table_of(Consumer)
+_migrations = table_of(StoredMigration)
+_ENDED = (Stage.ENDED, Stage.FINISHED)
 _RESTING = {
     VmState.ACTIVE: PowerState.RUNNING,
     VmState.STOPPED: PowerState.SHUTDOWN,
@@ -58,7 +61,17 @@ class Verdict:
             for _, one in self.servers
             if one.task_state is not None or one.vm_state == VmState.BUILDING
         ]
-        return waiting + busy
+        going = [
+            f"{row.instance_uuid} is on the move, {row.stage}"
+            for cell in CELLS
+            for row in self._rows(cell, sa.select(_migrations))
+            if row.stage not in _ENDED
+        ]
+        return waiting + busy + going
+
+    def undecided(self) -> list[str]:
+        """Return the servers whose resize is to be confirmed or reverted."""
+        return [one.uuid for _, one in self.servers if one.vm_state == VmState.RESIZED]
 
     def wrongs(self) -> Iterator[str]:
         """Yield a sentence for everything that can never be."""

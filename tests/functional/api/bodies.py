@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY
+from tests.functional.api.population import ACTIVE, IMAGE, PUBLIC_KEY, VOLUME
 
 _FLAVOR = {"name": "new", "id": "new", "ram": 1, "vcpus": 1, "disk": 1, "description": "d"}
 _SERVER = "/servers/{server_id}"
@@ -64,11 +64,36 @@ BODIES: dict[str, Any] = {
     "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},
     "PUT /os-aggregates/{aggregate_id}": {"aggregate": {"name": "renamed"}},
     "POST /os-aggregates/{aggregate_id}/images": {"cache": [{"id": IMAGE.image_id}]},
+    f"POST {_SERVER}/os-interface": {
+        "interfaceAttachment": {
+            "net_id": IMAGE.image_id,
+            "fixed_ips": [{"ip_address": "192.0.2.9"}],
+            "tag": "t",
+        }
+    },
+    f"POST {_SERVER}/shares": {"share": {"share_id": IMAGE.image_id, "tag": "t"}},
     f"POST {_SERVER}/remote-consoles": {"remote_console": {"protocol": "vnc", "type": "novnc"}},
     "POST /os-server-external-events": {
         "events": [
             {"name": "network-changed", "server_uuid": ACTIVE, "tag": "t", "status": "completed"}
         ]
+    },
+    "POST /os-assisted-volume-snapshots": {
+        "snapshot": {
+            "volume_id": VOLUME,
+            "create_info": {
+                "snapshot_id": IMAGE.image_id,
+                "type": "qcow2",
+                "new_file": "f",
+                "id": "i",
+            },
+        }
+    },
+    f"POST {_SERVER}/os-volume_attachments": {
+        "volumeAttachment": {"volumeId": IMAGE.image_id, "device": "/dev/vdz", "tag": "t"}
+    },
+    f"PUT {_SERVER}/os-volume_attachments/{{volume_id}}": {
+        "volumeAttachment": {"volumeId": VOLUME, "delete_on_termination": True}
     },
     "PUT /os-hosts/{host}": {"status": "enable"},
     "PUT /os-services/{service_id}": {"status": "disabled", "disabled_reason": "r"},
@@ -150,5 +175,10 @@ OLD_ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-getVNCConsole": {"type": "novnc"}},
     {"os-getSPICEConsole": {"type": "spice-html5"}},
     {"os-getSerialConsole": {"type": "serial"}},
+    {"addFixedIp": {"networkId": "n"}},
+    {"removeFixedIp": {"address": "192.0.2.9"}},
+    {"addFloatingIp": {"address": "198.51.100.9"}},
+    {"removeFloatingIp": {"address": "198.51.100.9"}},
+    {"os-getRDPConsole": {"type": "rdp-html5"}},
 )
-"""Actions of servers that end at 2.5."""
+"""Actions of servers that end at 2.5 or, those of addresses, at 2.43."""

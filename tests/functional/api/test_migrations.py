@@ -71,6 +71,14 @@ class MigrationsCase(Populated):
 class ListTest(MigrationsCase):
     """``/os-migrations``."""
 
+    def test_it_says_the_address_of_where_a_server_is_moved_to_unless_that_is_live(self) -> None:
+        self.add_host("h2", 2, host_ip="192.0.2.2")
+        self.add(1, Kind.RESIZE, Stage.ENDED)
+        self.add(2, Kind.LIVE, Stage.ENDED)
+        self.add(3, Kind.MIGRATION, Stage.ENDED, destination=destination("vanished"))
+        shown = {one["id"]: one["dest_host"] for one in self.listed()}
+        self.assertEqual([None, None, "192.0.2.2"], [shown[n] for n in sorted(shown, reverse=True)])
+
     def test_there_is_none_at_first(self) -> None:
         for version in VERSIONS:
             self.assertEqual([], self.listed(version=version))

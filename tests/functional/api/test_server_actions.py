@@ -41,9 +41,25 @@ LEGAL: dict[str, frozenset[VmState]] = {
 }
 """Action -> the states in which it is legal (Compute API guide, "Server concepts")."""
 
+ON_DISK = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
+ELSEWHERE: dict[str, frozenset[VmState]] = {
+    "resize": frozenset({VmState.ACTIVE, VmState.STOPPED}),
+    "migrate": frozenset({VmState.ACTIVE, VmState.STOPPED}),
+    "confirmResize": frozenset({VmState.RESIZED}),
+    "revertResize": frozenset({VmState.RESIZED}),
+    "os-migrateLive": frozenset({VmState.ACTIVE, VmState.PAUSED}),
+    "shelve": ON_DISK,
+    # What is shelved is off its host already.
+    "shelveOffload": frozenset(),
+    "unshelve": frozenset({VmState.SHELVED, VmState.SHELVED_OFFLOADED}),
+    "restore": frozenset({VmState.SOFT_DELETED}),
+}
+"""The same for what takes more than a host and a state, and so may be refused for something else."""
+
 SHOWN = {
     "os-stop": "stop",
     "os-start": "start",
+    "os-migrateLive": "live-migration",
 }
 """Actions that are recorded under another name."""
 
@@ -96,6 +112,20 @@ class StatesTest(ActionCase):
                     f"vm_state {state}"
                 )
                 self.assertEqual(sentence, answer.json["conflictingRequest"]["message"])
+
+    def test_what_needs_more_than_its_state_is_refused_for_the_state_in_others_alone(self) -> None:
+        self.add_host("h2", 2)
+        for action, legal in ELSEWHERE.items():
+            for state in set(VmState) - {VmState.DELETED}:
+                self.become(state)
+                answer = self.ask("POST", PATH, self.body(action), version=NEWEST)
+                says = f"Cannot '{SHOWN.get(action, action)}' instance {ACTIVE} while it is in vm_state"
+                case = f"{action} {state} {answer.text}"
+                if state in legal:
+                    self.assertNotIn(says, answer.text, case)
+                    continue
+                self.assertEqual(409, answer.status_code, case)
+                self.assertEqual(f"{says} {state}", answer.json["conflictingRequest"]["message"])
 
     def test_nothing_is_taken_while_something_is_under_way_but_what_goes_beside_it(self) -> None:
         for action, legal in LEGAL.items():
@@ -190,7 +220,7 @@ class FaultsTest(ActionCase):
             ({"imageRef": "x"}, "imageRef"),
             ({"key_name": "nobody's"}, "key_name"),
             ({"user_data": "?"}, "user_data"),
-            ({"OS-DCF:diskConfig": "MANUAL"}, "diskConfig"),
+            ({"OS-DCF:diskConfig": "manual"}, "diskConfig"),
             ({"trusted_image_certificates": ["c"]}, "trusted_image_certificates"),
             ({"accessIPv4": "nowhere"}, "accessIPv4"),
         ):

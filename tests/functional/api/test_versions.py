@@ -10,7 +10,14 @@ from kilonova.api.routing import Route
 from tests.functional.api.answers import ANSWERS
 from tests.functional.api.answers.shapes import Version, steps_of
 from tests.functional.api.api_case import ADMIN, ANN
-from tests.functional.api.population import PROVIDER, REQUEST, SERVERS, Populated
+from tests.functional.api.population import (
+    IMAGE,
+    PROVIDER,
+    REQUEST,
+    SERVERS,
+    VOLUME,
+    Populated,
+)
 
 _NAMES = {
     "flavor_id": ("1", "2"),
@@ -19,10 +26,15 @@ _NAMES = {
     "request_id": (REQUEST,),
     "server_id": SERVERS,
     "network": ("public",),
+    "port_id": ("99999999-9999-4999-8999-999999999999",),
     "migration_id": ("1",),
     "tag": ("red",),
+    "volume_id": (VOLUME,),
+    "snapshot_id": (VOLUME,),
     "host": ("h1",),
     "token": ("nobody's",),
+    "before": ("2026-01-21 00:00:00",),
+    "share_id": (IMAGE.image_id,),
 }
 
 _NOT_DONE = ("/startup", "/shutdown", "/reboot")

@@ -97,7 +97,7 @@ class DriverContract:
         """Return the power of a guest that is there."""
         return self.driver.guests()[server.uuid].power
 
-    def until(self, what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait for a condition."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -225,7 +225,7 @@ def destination(server: Instance, host: HostName) -> Destination:
     )
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for a condition. Raises AssertionError, saying what should have come true."""
     deadline = time.monotonic() + seconds
     while not condition():

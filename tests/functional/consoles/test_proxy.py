@@ -5,6 +5,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -12,7 +13,7 @@ import testtools
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from kilonova.compute.libvirt.console_door import ConsoleDoor, Inside
+from kilonova.compute.libvirt.console_door import ConsoleDoor, line
 from kilonova.consoles.proxy import ConsoleProxy
 from kilonova.core import settings
 from kilonova.core.clock import utcnow
@@ -43,6 +44,10 @@ class Guest:
         self._open: list[socket.socket] = []
         for listener in (self._at_port, self._at_path):
             threading.Thread(target=self._listen, args=(listener,), daemon=True).start()
+
+    def screen(self) -> socket.socket:
+        """Connect to the port."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=5)
 
     def _listen(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -118,8 +123,8 @@ class ProxyTest(testtools.TestCase):
 
     def test_a_screen_and_a_line_are_carried_both_ways(self) -> None:
         for kind, inside in (
-            ("novnc", Inside(port=self.guest.port)),
-            ("serial", Inside(path=self.guest.path)),
+            ("novnc", self.guest.screen),
+            ("serial", partial(line, self.guest.path)),
         ):
             visit = self.visit(self.token(self.door.tell(inside), kind, name=kind))
             self.assertEqual(GREETING, visit.recv(timeout=5))
@@ -139,7 +144,7 @@ class ProxyTest(testtools.TestCase):
         self.assertEqual(GREETING + b"text", visit.recv(timeout=5) + visit.recv(timeout=5))
 
     def test_only_a_token_that_is_good_now_opens(self) -> None:
-        address = self.door.tell(Inside(port=self.guest.port))
+        address = self.door.tell(self.guest.screen)
         self.assertEqual(401, self.status("unknown"))
         self.assertEqual(401, self.status(self.token(address, seconds=-1, name="late")))
         self.assertEqual(403, self.status(self.token(address, "webmks", name="mks")))
@@ -151,7 +156,7 @@ class ProxyTest(testtools.TestCase):
         self.assertEqual(b"", self.guest.heard)
 
     def test_who_knows_no_path_is_not_let_in_by_the_host(self) -> None:
-        address = self.door.tell(Inside(port=self.guest.port))
+        address = self.door.tell(self.guest.screen)
         for asked in (
             b"CONNECT /guess HTTP/1.1\r\n\r\n",
             b"GET " + str(address.path).encode() + b" HTTP/1.1\r\n\r\n",
@@ -166,16 +171,16 @@ class ProxyTest(testtools.TestCase):
             self.assertIn(answer, (b"HTTP/1.1 404 Not Found\r\n\r\n", b""), asked[:30])
 
     def test_a_path_that_the_host_forgot_ends_the_visit_with_a_sentence(self) -> None:
-        address = self.door.tell(Inside(port=self.guest.port))
+        address = self.door.tell(self.guest.screen)
         self.door.close()
-        again = self.door.tell(Inside(port=self.guest.port))
+        again = self.door.tell(self.guest.screen)
         stale = ConsoleAddress(host=again.host, port=again.port, path=address.path)
         visit = self.visit(self.token(stale))
         closed = self.assertRaises(ConnectionClosed, visit.recv, timeout=5)
         self.assertIn("ask for a new address", closed.rcvd.reason)
 
     def test_the_end_of_a_guest_is_the_end_of_the_visit(self) -> None:
-        visit = self.visit(self.token(self.door.tell(Inside(port=self.guest.port))))
+        visit = self.visit(self.token(self.door.tell(self.guest.screen)))
         self.assertEqual(GREETING, visit.recv(timeout=5))
         self.guest.end()
         self.assertRaises(ConnectionClosed, visit.recv, timeout=5)

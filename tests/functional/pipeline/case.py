@@ -108,7 +108,7 @@ class PipelineCase(testtools.TestCase):
         """Ask for an action on a server."""
         return self.ask("compute", "POST", f"/servers/{uuid}/action", body)
 
-    def until(self, what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
+    def until(self, what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait for a condition; fail, saying what did not come true."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+from tests.functional.notified import DRIVER, Notified
 from tests.functional.pipeline.test_actions import ActionCase
 
 COUNTED = ("totalInstancesUsed", "totalCoresUsed", "totalRAMUsed")
@@ -107,6 +108,30 @@ class KeptTest(SoftDeleteCase):
         self.assertEqual([], self.get("compute", path)["server_group"]["members"])
         self.do(uuid, {"restore": None})
         self.assertEqual([uuid], self.get("compute", path)["server_group"]["members"])
+
+
+class ToldTest(SoftDeleteCase):
+    """What others are notified of."""
+
+    more = f"reclaim_instance_interval = 3600\n{DRIVER}"
+
+    def setUp(self) -> None:
+        self.notified = Notified(self)
+        super().setUp()
+
+    def test_others_are_told_that_it_is_kept_and_that_it_is_back(self) -> None:
+        uuid = self.boot()
+        self.put_away(uuid)
+        self.do(uuid, {"restore": None})
+        expected = [
+            f"instance.{what}.{phase}"
+            for what in ("create", "soft_delete", "restore")
+            for phase in ("start", "end")
+        ]
+        self.until(
+            "they are told",
+            lambda: self.notified.types("instance.", without="instance.update") == expected,
+        )
 
 
 class ReclaimedTest(SoftDeleteCase):

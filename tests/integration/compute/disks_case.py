@@ -12,7 +12,7 @@ from kilonova.core.errors import KilonovaError
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from tests.functional.compute.image_store import ServedImages
-from tests.instances import instance
+from tests.instances import HOST, instance
 
 
 class DisksCase(testtools.TestCase):
@@ -26,7 +26,7 @@ class DisksCase(testtools.TestCase):
         self.images = ServedImages(self.directory)
         self.addCleanup(self.images.stop)
         self.root = self.directory / "instances"
-        self.disks = Disks(self.root, self.images.client)
+        self.disks = Disks(self.root, self.images.client, HOST)
 
     def qcow2(self, *options: str, size: str = "1M") -> bytes:
         """Return an empty qcow2 image."""

@@ -7,6 +7,7 @@ assembled once; its source stands beside it.
 LINE = "a guest of one sector\r\n"
 
 _ORIGIN = 0x7C00
+_SECTOR = 512
 
 _SAY = (
     "31c0 8ed8 8ed0 bc007c"  # xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7c00
@@ -33,6 +34,28 @@ _BRIEF = (
     "b91200"  # mov cx, 18: of 18.2 ticks a second
     "f4 e2fd"  # tick: hlt; loop tick
 ) + _OFF
+
+_COUNT = (
+    "31c0 8ed8 8ed0 bc007c fb"  # xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7c00; sti
+    "88166b7c b442 e82f00"  # mov [drive], dl; mov ah, 0x42; call disk
+    "8b1e007e b90400"  # next: mov bx, [0x7e00]; mov cx, 4
+    "c1c304 88d8 240f 3c0a 1c69 2f"  # digit: the next of bx, as a character in al
+    "e82300 e2ef"  # call put; loop digit
+    "b00d e81c00 b00a e81700"  # mov al, 13; call put; mov al, 10; call put
+    "ff06007e b80043 e80300"  # inc word [0x7e00]; mov ax, 0x4300; call disk
+    "f4 ebd1"  # hlt; jmp next
+    "be5b7c 8a166b7c cd13 c3"  # disk: mov si, packet; mov dl, [drive]; int 0x13; ret
+    "50 bafd03 ec a820 74fb 58 baf803 ee c3"  # put: push ax; wait for the port; pop ax; out 0x3f8, al; ret
+    "1000 0100 007e 0000 0100000000000000"  # packet: one sector at 0x7e00, the second of the disk
+)
+
+
+def counting() -> bytes:
+    """Return a disk whose guest counts: each number is a line of four hexadecimal digits, said at every
+    tick of its clock, and kept in the disk's second sector, from which it goes on after a start.
+    """
+    code = bytes.fromhex(_COUNT).ljust(_SECTOR - 2, b"\0") + b"\x55\xaa"
+    return code.ljust(1 << 20, b"\0")
 
 
 def deaf() -> bytes:

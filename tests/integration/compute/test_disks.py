@@ -9,7 +9,7 @@ import msgspec
 from kilonova.compute.libvirt.disks import Disks
 from kilonova.core.errors import BuildAborted, BuildFailed, ImageStoreUnavailable
 from kilonova.core.instance import BlockDevice, Wishes
-from tests.instances import instance
+from tests.instances import HOST, instance
 from tests.integration.compute.disks_case import DisksCase
 
 
@@ -50,7 +50,7 @@ class DisksTest(DisksCase):
         self.disks.prepare(self.server(image))
         self.images.go()
         self.disks.prepare(self.server(image))
-        Disks(self.root, self.images.client).prepare(self.server(image))
+        Disks(self.root, self.images.client, HOST).prepare(self.server(image))
 
     def test_the_config_drive_is_there_if_it_was_asked_for(self) -> None:
         image = self.images.add(b"x" * 512)
@@ -212,7 +212,7 @@ class DisksTest(DisksCase):
         self.disks.prepare(self.server(image))
         partial = self.root / "_base" / f"{instance().uuid}-0123456789abcdef.part"
         partial.write_bytes(b"half of")
-        Disks(self.root, self.images.client)
+        Disks(self.root, self.images.client, HOST)
         self.assertEqual([f"{image.image_id}-{image.hash_value[:16]}"], self.cached())
 
     def test_a_download_that_goes_on_is_left_alone_by_another_start(self) -> None:
@@ -224,7 +224,7 @@ class DisksTest(DisksCase):
         while not self.images.downloads:
             time.sleep(0.01)
         (partial,) = self.cached()
-        Disks(self.root, self.images.client)
+        Disks(self.root, self.images.client, HOST)
         self.assertEqual([partial], self.cached())
         self.images.flow()
         thread.join(20)

@@ -276,7 +276,7 @@ class KillTest(QemuCase):
                 self.until_deleted(server)
         self.assertEqual(number, self.domain(lasting).ID(), "it was never started anew")
         self.assertEqual(VmState.ACTIVE, self.cell.get(lasting).vm_state)
-        lasting_files = ["console.log", "console.sock", "disk.qcow2"]
+        lasting_files = ["console.log", "console.sock", "disk.qcow2", "owner.json"]
         self.assertEqual(lasting_files, [Path(f).name for f in self.files()])
 
     def settled(self, server: Instance) -> None:

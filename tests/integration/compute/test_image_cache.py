@@ -18,7 +18,7 @@ from kilonova.core.errors import BuildFailed
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from tests.functional.compute.image_store import ServedImages
-from tests.instances import instance
+from tests.instances import HOST, instance
 
 _MIB = 1 << 20
 
@@ -44,7 +44,7 @@ class ImageCacheTest(testtools.TestCase):
         self.images = ServedImages(Path(scratch.name))
         self.addCleanup(self.images.stop)
         self.root = Path(scratch.name) / "instances"
-        self.disks = Disks(self.root, self.images.client)
+        self.disks = Disks(self.root, self.images.client, HOST)
         self.clock = 1_000_000
 
     def image(self, mebibytes: int = 1) -> Image:

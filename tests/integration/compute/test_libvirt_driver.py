@@ -138,6 +138,19 @@ class QemuTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Outlives, Libvirt
         self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(PowerState.SHUTDOWN, self.power(server))
 
+    def test_a_password_that_no_agent_took_is_told_so_in_time(self) -> None:
+        silent = self.server("silent")
+        assert silent.image is not None
+        wants = msgspec.structs.replace(silent.image, properties={"hw_qemu_guest_agent": "yes"})
+        silent = self.spawned(msgspec.structs.replace(silent, image=wants))
+        without = self.spawned(self.server("without"))
+        began = time.monotonic()
+        for server, words in ((silent, "does not answer"), (without, "has no agent")):
+            error = self.assertRaises(BuildFailed, self.driver.set_password, server, "s3cret-word")
+            self.assertIn(words, error.message)
+            self.assertNotIn("s3cret-word", error.in_full)
+        self.assertLess(time.monotonic() - began, 30)
+
     def test_a_guest_that_works_is_sampled_with_all_that_is_known_of_it(self) -> None:
         server = self.spawned(self.server())
 

@@ -26,21 +26,24 @@ virt_type = {virt_type}
 
 
 class LibvirtWorld:
-    """A libvirt at ``uri``, with an image store; ``drivers`` of it come one after the other."""
+    """A libvirt at ``uri``, with an image store, or with that of the world ``beside``; ``drivers`` of it
+    come one after the other."""
 
     virt_type = "test"
     console = ""
+    host = HOST
     copies_begin_with = b""
     more = ""
     """What else its configuration says."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, beside: "LibvirtWorld | None" = None) -> None:
         self.uri = uri
+        self._beside = beside
         self._scratch = tempfile.TemporaryDirectory(dir=services.scratch())
         self.directory = Path(self._scratch.name)
         self.directory.chmod(0o755)
         self.instances = self.directory / "instances"
-        self.images = ServedImages(self.directory)
+        self.images = beside.images if beside else ServedImages(self.directory)
         options = _OPTIONS.format(instances=self.instances, uri=uri, virt_type=self.virt_type)
         self.options = options + self.more
         self._file = self.directory / "compute.conf"
@@ -52,7 +55,7 @@ class LibvirtWorld:
     def new_driver(self) -> LibvirtDriver:
         """Return a driver of this hypervisor, as a service that was restarted makes one."""
         conf = settings.read_config(["--config-file", str(self._file)], prog="kilonova")
-        return LibvirtDriver(conf, HOST, self.images.client)
+        return LibvirtDriver(conf, self.host, self.images.client)
 
     def deaf(self, name: str) -> Instance:
         """See ``World``. Guests of the test driver obey at once."""
@@ -61,12 +64,13 @@ class LibvirtWorld:
     def files(self) -> list[str]:
         """Return what there is of servers, by its path below ``instances_path``."""
         found = (path.relative_to(self.instances) for path in self.instances.glob("*/*"))
-        return sorted(str(path) for path in found if path.parts[0] != "_base")
+        return sorted(str(path) for path in found if path.parts[0][0] != "_")
 
     def close(self) -> None:
         """End what this world started."""
         self.driver.close()
-        self.images.stop()
+        if self._beside is None:
+            self.images.stop()
         if self._connection is not None:
             self._connection.close()
         self._scratch.cleanup()
@@ -77,9 +81,9 @@ class DaemonWorld(LibvirtWorld):
 
     name = "contract"
 
-    def __init__(self) -> None:
+    def __init__(self, beside: LibvirtWorld | None = None) -> None:
         self.daemon = self.start_daemon()
-        super().__init__(self.address(self.daemon.uri))
+        super().__init__(self.address(self.daemon.uri), beside)
 
     def start_daemon(self) -> Libvirtd:
         """Return the daemon of this world, started if it is not."""

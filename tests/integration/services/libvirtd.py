@@ -66,7 +66,7 @@ class Libvirtd:
     """One daemon. ``uri`` is how clients reach it."""
 
     def __init__(self, directory: Path, *, networked: bool = False) -> None:
-        self._directory = directory
+        self.directory = directory
         self._networked = networked
         self._privileged = os.geteuid() == 0
         self._host: Process | None = None
@@ -79,8 +79,8 @@ class Libvirtd:
     def start(self) -> None:
         """Start the daemon and wait until it answers; the first time it looks at QEMU for some seconds."""
         for name in PLACES:
-            (self._directory / name).mkdir(parents=True, exist_ok=True)
-        etc = self._directory / "etc"
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        etc = self.directory / "etc"
         (etc / "libvirtd.conf").write_text(DAEMON.format(uuid=uuid.uuid4()))
         if self._privileged:
             (etc / "qemu.conf").write_text(QEMU)
@@ -97,10 +97,10 @@ class Libvirtd:
             [
                 *self._inside(),
                 _program(),
-                f"--config={self._directory / 'etc' / 'libvirtd.conf'}",
-                f"--pid-file={self._directory / 'run' / 'libvirtd.pid'}",
+                f"--config={self.directory / 'etc' / 'libvirtd.conf'}",
+                f"--pid-file={self.directory / 'run' / 'libvirtd.pid'}",
             ],
-            log=self._directory / "libvirtd.log",
+            log=self.directory / "libvirtd.log",
             env=self._environment(),
         )
         self.daemon.wait_ready(self._answers)
@@ -143,14 +143,12 @@ class Libvirtd:
         return list(libvirt.open(self.uri).listAllDomains())
 
     def _start_host(self) -> None:
-        ready = self._directory / "host-ready"
+        ready = self.directory / "host-ready"
         ready.unlink(missing_ok=True)
         for name, text in _accounts().items():
-            (self._directory / name).write_text(text)
+            (self.directory / name).write_text(text)
         mounts = [*PLACES.items(), ("passwd", "/etc/passwd"), ("group", "/etc/group")]
-        arguments = [
-            word for name, place in mounts for word in (str(self._directory / name), place)
-        ]
+        arguments = [word for name, place in mounts for word in (str(self.directory / name), place)]
         self._host = Process(
             "libvirt's host",
             [
@@ -158,7 +156,7 @@ class Libvirtd:
                 *(("--net",) if self._networked else ()),
                 *("bash", "-c", HOST, str(ready), *arguments),
             ],
-            log=self._directory / "host.log",
+            log=self.directory / "host.log",
             env={"LOOPBACK": "missing" if self._networked else "there"},
         )
         self._host.wait_ready(ready.exists)
@@ -193,10 +191,10 @@ class Libvirtd:
         if self._privileged:
             return {}
         return {
-            "XDG_CONFIG_HOME": str(self._directory / "etc"),
-            "XDG_DATA_HOME": str(self._directory / "lib"),
-            "XDG_RUNTIME_DIR": str(self._directory / "run"),
-            "XDG_CACHE_HOME": str(self._directory / "cache"),
+            "XDG_CONFIG_HOME": str(self.directory / "etc"),
+            "XDG_DATA_HOME": str(self.directory / "lib"),
+            "XDG_RUNTIME_DIR": str(self.directory / "run"),
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
         }
 
     def _answers(self) -> bool:

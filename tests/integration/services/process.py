@@ -86,7 +86,7 @@ class Process:
         """Wait for the end and return the exit status. Raises ``subprocess.TimeoutExpired``."""
         return self._popen.wait(seconds)
 
-    def stop(self, seconds: float = 15, *, gently: int = signal.SIGTERM) -> int:
+    def stop(self, seconds: float = 60, *, gently: int = signal.SIGTERM) -> int:
         """Ask for the end by a signal, kill all of the group after ``seconds``, return the exit status."""
         if self.returncode is None:
             self.send(gently)
@@ -166,6 +166,6 @@ def listens(port: int) -> bool:
 def answers(url: str) -> bool:
     """Whether an HTTP server answers a GET of this address without an error of its own."""
     try:
-        return requests.get(url, timeout=10).status_code < 500
+        return requests.get(url, timeout=60).status_code < 500
     except (requests.ConnectionError, requests.Timeout):
         return False

@@ -12,7 +12,6 @@ from kilonova.compute.libvirt.domain_xml import (
     Record,
     domain_xml,
     record_of,
-    vnc_port,
 )
 from kilonova.compute.libvirt.elements.place import LocalFile, Pins, Place
 from kilonova.core.asked import Malformed
@@ -298,20 +297,6 @@ class DomainXmlTest(testtools.TestCase):
         self.assertEqual(UUID, uuid_of_domain(domain_name(UUID)))
         self.assertIsNone(uuid_of_domain("test"))
         self.assertIsNone(uuid_of_domain(f"my-{domain_name(UUID)}"))
-
-
-class VncTest(testtools.TestCase):
-    """Where a live domain's screen is."""
-
-    def test_a_guest_that_runs_has_a_port_and_another_has_none(self) -> None:
-        for graphics, port in (
-            ("<graphics type='vnc' port='5903'/>", 5903),
-            ("<graphics type='vnc' port='-1'/>", None),
-            ("<graphics type='spice' port='5903'/>", None),
-            ("", None),
-        ):
-            xml = f"<domain><devices>{graphics}</devices></domain>"
-            self.assertEqual(port, vnc_port(xml), graphics)
 
 
 class RecordTest(testtools.TestCase):

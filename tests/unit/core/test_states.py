@@ -28,6 +28,17 @@ ANY_TASK: frozenset[TaskState | None] = frozenset({None, *TaskState})
 
 ON_DISK = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
 
+WITH_VOLUMES = frozenset(
+    {
+        VmState.ACTIVE,
+        VmState.PAUSED,
+        VmState.STOPPED,
+        VmState.RESIZED,
+        VmState.SOFT_DELETED,
+        VmState.SHELVED,
+        VmState.SHELVED_OFFLOADED,
+    }
+)
 LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
     Action.STOP: (frozenset({VmState.ACTIVE, VmState.ERROR}), IDLE),
     Action.START: (frozenset({VmState.STOPPED}), IDLE),
@@ -54,12 +65,44 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
         ),
         ANY_TASK,
     ),
+    Action.ATTACH_VOLUME: (WITH_VOLUMES, IDLE),
+    Action.DETACH_VOLUME: (WITH_VOLUMES, IDLE),
+    Action.SWAP_VOLUME: (frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.RESIZED}), IDLE),
+    Action.EXTEND_VOLUME: (
+        frozenset(
+            {VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED}
+        ),
+        ANY_TASK,
+    ),
+    Action.SNAPSHOT_VOLUME: (
+        frozenset(
+            {VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED}
+        ),
+        ANY_TASK,
+    ),
+    Action.MERGE_SNAPSHOT: (
+        frozenset(
+            {VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.SUSPENDED, VmState.RESIZED}
+        ),
+        ANY_TASK,
+    ),
     Action.RESIZE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
+    Action.ATTACH_INTERFACE: (
+        frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        IDLE,
+    ),
+    Action.DETACH_INTERFACE: (
+        frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        IDLE,
+    ),
     Action.MIGRATE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
     Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.REVERT_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.LIVE_MIGRATE: (frozenset({VmState.ACTIVE, VmState.PAUSED}), IDLE),
-    Action.EVACUATE: (frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}), ANY_TASK),
+    Action.EVACUATE: (
+        frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}),
+        ANY_TASK - {TaskState.DELETING},
+    ),
     Action.SHELVE: (ON_DISK, IDLE),
     Action.SHELVE_OFFLOAD: (frozenset({VmState.SHELVED}), IDLE),
     Action.UNSHELVE: (frozenset({VmState.SHELVED, VmState.SHELVED_OFFLOADED}), IDLE),
@@ -147,6 +190,14 @@ class TransitionsTest(testtools.TestCase):
                 "createBackup": "image_backup",
                 "changePassword": "updating_password",
                 "trigger_crash_dump": "None",
+                "attach_volume": "None",
+                "detach_volume": "None",
+                "swap_volume": "None",
+                "extend_volume": "None",
+                "volume_snapshot_create": "None",
+                "volume_snapshot_delete": "None",
+                "attach_interface": "None",
+                "detach_interface": "None",
                 "resize": "resize_prep",
                 "migrate": "resize_prep",
                 "confirmResize": "None",

@@ -22,7 +22,6 @@ PLAIN_ORDERS = (
     orders.Suspend(),
     orders.Resume(),
     orders.Unrescue(),
-    orders.Rebuild(),
     orders.TriggerCrashDump(),
     orders.SoftDelete(),
     orders.Restore(),

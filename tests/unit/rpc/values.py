@@ -21,16 +21,14 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 from kilonova.core.instance import (
     ActionEvent,
-    BlockDevice,
     Fault,
     InjectedFile,
     Instance,
     KeyPair,
-    Nic,
     RequestedNetwork,
     Wishes,
 )
-from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress, Stage
+from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
 from kilonova.core.scheduling import (
     Destination,
@@ -43,6 +41,9 @@ from kilonova.core.scheduling import (
 )
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
+from tests.unit.rpc.move_values import BERTH, PROGRESS
+from tests.unit.rpc.network_values import NIC
+from tests.unit.rpc.volume_samples import DEVICE, VOLUME, VOLUME_ORDERS, VOLUME_REPORT
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
 OTHER = InstanceUuid("22222222-2222-4222-8222-222222222222")
@@ -85,19 +86,6 @@ IMAGE = Image(
     visibility="shared",
     properties={"hw_architecture": "x86_64"},
 )
-DEVICE = BlockDevice(
-    source_type="image",
-    destination_type="volume",
-    boot_index=0,
-    uuid="77777777-7777-4777-8777-777777777777",
-    volume_size=10,
-    delete_on_termination=True,
-    device_name="/dev/vda",
-    disk_bus="virtio",
-    device_type="disk",
-    guest_format="ext4",
-    tag="root",
-)
 NETWORK = RequestedNetwork(
     network_id="net", port_id="port", fixed_ip="192.0.2.7", tag="front"
 )  # fmt: skip
@@ -112,6 +100,7 @@ WISHES = Wishes(
     forced_host=HOST,
     forced_node=NODE,
     security_groups=("web",),
+    security_group_ids=("77777777-7777-4777-8777-777777777777",),
     config_drive=True,
     trusted_certs=("cert",),
     disk_config="MANUAL",
@@ -120,17 +109,6 @@ WISHES = Wishes(
     admin_pass="secret",
     files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
     group=GROUP,
-)
-NIC = Nic(
-    network="default",
-    network_id="88888888-8888-4888-8888-888888888888",
-    mac="52:54:c0:00:02:07",
-    address="192.0.2.7",
-    prefix=24,
-    gateway="192.0.2.1",
-    dns="192.0.2.2",
-    mtu=9000,
-    tag="front",
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -167,6 +145,7 @@ INSTANCE = Instance(
     begun_epoch=2,
     shelved_image=IMAGE.image_id,
     nics=(NIC,),
+    volumes=(VOLUME,),
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -200,6 +179,7 @@ SPEC = RequestSpec(
     group=GROUP,
     moves_from=CELL,
     ignored_hosts=(HOST,),
+    unjudged=True,
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
 NO_HOST = NoHost(
@@ -234,14 +214,6 @@ EVENT = ActionEvent(
     details="no luck",
     traceback="Traceback",
     host=HOST,
-)
-PROGRESS = Progress(
-    memory_total=6,
-    memory_processed=5,
-    memory_remaining=4,
-    disk_total=3,
-    disk_processed=2,
-    disk_remaining=1,
 )
 MIGRATION = Migration(
     uuid=OTHER,
@@ -278,6 +250,7 @@ MIGRATION = Migration(
     progress=PROGRESS,
     settled=True,
     image=IMAGE,
+    berth=BERTH,
 )
 LEAST_MIGRATION = Migration(
     uuid=OTHER,
@@ -305,6 +278,7 @@ MOVE_REPORT = MoveReport(
     reason="no luck",
     details="at host1",
     progress=PROGRESS,
+    berth=BERTH,
 )
 REPORT = InstanceReport(
     instance_uuid=UUID,
@@ -335,6 +309,7 @@ REPORT = InstanceReport(
     interrupted="no luck",
     image_id=ImageId("image"),
     move=MOVE_REPORT,
+    volume=VOLUME_REPORT,
     number=7,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
@@ -395,4 +370,7 @@ ORDERS = (
     orders.Snapshot(image_id=IMAGE.image_id),
     orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
     orders.ChangePassword(password="secret"),
+    *VOLUME_ORDERS,
+    orders.AttachInterface(port_id="port", tag="front"),
+    orders.DetachInterface(port_id="port"),
 )

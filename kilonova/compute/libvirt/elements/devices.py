@@ -2,12 +2,14 @@
 
 from xml.etree import ElementTree as ET
 
-from kilonova.compute.libvirt.elements.place import LISTEN, X86, Place
+from kilonova.compute.libvirt.elements.place import X86, Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.hardware import Hardware, is_q35
 
 _SPARE_PORTS = 8
 """Ports of a PCI Express machine that stay free for what is plugged in later; others have room anyway."""
+_BALLOON_SECONDS = "10"
+"""How often a guest tells what it uses of its memory."""
 _AGENT = "org.qemu.guest_agent.0"
 
 
@@ -36,9 +38,8 @@ def add_serial(devices: ET.Element, place: Place, hardware: Hardware) -> None:
 
 
 def add_screen(devices: ET.Element, place: Place, hardware: Hardware) -> None:
-    """Add a screen, seen through VNC at a port of this host's own: nobody reaches it by network."""
-    graphics = add(devices, "graphics", {"type": "vnc", "autoport": "yes"})
-    add(graphics, "listen", {"type": "address", "address": LISTEN})
+    """Add a screen, which listens nowhere: libvirt lets this host's door to it, and nobody by network."""
+    add(add(devices, "graphics", {"type": "vnc"}), "listen", {"type": "none"})
     model = {"type": hardware.video or ("vga" if place.arch in X86 else "virtio")}
     if hardware.video_mb:
         model["vram"] = str(hardware.video_mb << 10)
@@ -65,7 +66,8 @@ def add_others(devices: ET.Element, hardware: Hardware) -> None:
     if hardware.guest_agent:
         channel = add(devices, "channel", {"type": "unix"})
         add(channel, "target", {"type": "virtio", "name": _AGENT})
-    add(devices, "memballoon", {"model": "virtio"})
+    balloon = add(devices, "memballoon", {"model": "virtio"})
+    add(balloon, "stats", {"period": _BALLOON_SECONDS})
 
 
 def add_passed_through(devices: ET.Element, place: Place) -> None:

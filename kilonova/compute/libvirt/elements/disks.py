@@ -7,13 +7,13 @@ import msgspec
 
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
+from kilonova.compute.libvirt.elements.volumes import SERIAL, add_volume, bus_of
+from kilonova.core.block_devices import free_name, short
 from kilonova.core.hardware import DISK_BUSES, Hardware
 from kilonova.core.instance import Instance
 
 _CDROMS = ("ide", "sata", "scsi")
 """The buses on which there are drives that cannot be written."""
-_SERIAL = 20
-"""Characters of a disk's serial number that a guest sees."""
 
 
 class _Disk(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,12 +26,14 @@ class _Disk(msgspec.Struct, frozen=True, kw_only=True):
 
 def add_disks(devices: ET.Element, instance: Instance, place: Place, hardware: Hardware) -> None:
     """Add every disk, and the controllers that they need."""
-    taken = dict.fromkeys(DISK_BUSES.values(), 0)
-    buses = set()
+    # Volumes keep their names, whatever comes and goes beside them.
+    taken = {short(volume.device) for volume in instance.volumes}
+    buses = {bus_of(volume) for volume in instance.volumes}
+    for volume in instance.volumes:
+        add_volume(devices, volume)
     for disk in _disks(instance, place, hardware):
-        prefix = DISK_BUSES[disk.bus]
-        target = prefix + chr(ord("a") + taken[prefix])
-        taken[prefix] += 1
+        target = free_name(DISK_BUSES[disk.bus], taken)
+        taken.add(target)
         buses.add(disk.bus)
         _add(devices, disk, target, hardware)
     if "scsi" in buses:
@@ -74,6 +76,6 @@ def _add(devices: ET.Element, disk: _Disk, target: str, hardware: Hardware) -> N
         tuning = add(element, "iotune")
         for name, number in hardware.limits.disk.items():
             add(tuning, name, text=str(number))
-    add(element, "serial", text=disk.serial[:_SERIAL])
+    add(element, "serial", text=disk.serial[:SERIAL])
     if disk.is_readonly:
         add(element, "readonly")

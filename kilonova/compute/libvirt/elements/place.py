@@ -7,8 +7,6 @@ import msgspec
 from kilonova.core.instance import Nic
 from kilonova.core.local_disks import LocalDisk
 
-LISTEN = "127.0.0.1"
-"""Where guests show their screens: a proxy on the host decides who sees them."""
 X86 = ("x86_64", "i686")
 """The architectures of a PC."""
 

@@ -164,6 +164,14 @@ _EXTENSION = Shape(
     Field("updated", SECOND),
     Field("links", {"type": "array", "maxItems": 0}),
 )
+_AUDIT = Shape(
+    *(Field(name, TEXT) for name in ("period_beginning", "period_ending", "overall_status")),
+    *(Field(f"num_hosts{what}", COUNT) for what in ("", "_done", "_running", "_not_run")),
+    Field("total_instances", COUNT),
+    Field("total_errors", COUNT),
+    Field("hosts_not_run", array(NAME)),
+    Field("log", {"type": "object"}),
+)
 
 _Q = "/os-quota-sets/{project_id}"
 _C = "/os-quota-class-sets/{name}"
@@ -229,6 +237,12 @@ ANSWERS = {
             Field("tenant_usage", {"anyOf": [_ITEMIZED, Shape()]}),
             optional("tenant_usage_links", NEXT, since=(2, 40)),
         ),
+    ),
+    "GET /os-instance_usage_audit_log": Told(
+        200, Shape(Field("instance_usage_audit_logs", _AUDIT))
+    ),
+    "GET /os-instance_usage_audit_log/{before}": Told(
+        200, Shape(Field("instance_usage_audit_log", _AUDIT))
     ),
     "GET /extensions": Told(200, Shape(Field("extensions", array(_EXTENSION)))),
     "GET /extensions/{alias}": Told(200, Shape(Field("extension", _EXTENSION))),

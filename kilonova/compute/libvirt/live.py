@@ -1,0 +1,308 @@
+"""One live migration, at its source: libvirt here leads the guest's memory and disks to libvirt there.
+
+Whatever fails, it is found out where the guest is before anything is said: it runs on exactly one host.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import libvirt
+
+from kilonova.compute.crossing.harbour import LOOPBACK
+from kilonova.compute.crossing.line import DOORSTEP, Line
+from kilonova.compute.libvirt import domains, moved_xml
+from kilonova.compute.libvirt.carried import IMAGE, Carried
+from kilonova.compute.libvirt.connection import Connection
+from kilonova.compute.libvirt.disks import Disks
+from kilonova.compute.moving import Voyage
+from kilonova.core.errors import (
+    BuildFailed,
+    HypervisorUnavailable,
+    KilonovaError,
+    MoveCancelled,
+    NotFound,
+)
+from kilonova.core.migration import Migration, Progress
+from kilonova.core.states import VmState
+
+LOG = logging.getLogger(__name__)
+
+_LOOKS = 0.25
+"""Seconds between two looks at how far it is."""
+_PAUSE = 1.0
+_FLAGS = (
+    libvirt.VIR_MIGRATE_LIVE
+    | libvirt.VIR_MIGRATE_PERSIST_DEST
+    | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+    | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+)
+_XML = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
+_STANDS = (
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
+)
+"""Why a guest stands still at its source when all of it is sent."""
+_INCOMING = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+"""Why one stands still at its destination before it is its guest."""
+
+
+class LiveMove:
+    """Moves one guest. ``closing`` is set when the service ends: the guest stays, then."""
+
+    def __init__(
+        self,
+        migration: Migration,
+        here: tuple[Connection, Disks, Carried],
+        line: Line,
+        closing: threading.Event,
+    ) -> None:
+        if migration.berth is None:
+            raise BuildFailed("The destination is not prepared.")
+        self._migration = migration
+        self._uuid = migration.instance_uuid
+        self._berth = migration.berth
+        self._local, self._disks, self._carried = here
+        self._line = line
+        self._closing = closing
+        self._hurried = False
+
+    def run(self, voyage: Voyage) -> Progress:
+        """Move it, and return what was moved.
+
+        Raises:
+            MoveCancelled, BuildFailed: it is here and is as it was.
+            HypervisorUnavailable: the service ends, and nobody knows yet where it is.
+        """
+        with self._line.hypervisor() as socket:
+            uri = f"qemu+unix://{self._berth.hypervisor}?socket={quote(str(socket))}"
+            there = Connection(uri)
+            try:
+                return self._move(there, voyage)
+            finally:
+                there.close()
+
+    def _move(self, there: Connection, voyage: Voyage) -> Progress:
+        if self._is_there(there):
+            # An earlier attempt brought it there, and its end was not noted.
+            return Progress()
+        try:
+            parameters = self._prepare(there)
+            self._migrate(there, parameters, voyage)
+        except KilonovaError as error:
+            if self._is_there(there):
+                return self._figures(there)
+            self._wake()
+            if voyage.aborted:
+                raise MoveCancelled("The migration was aborted.") from error
+            raise BuildFailed(_sentence(error)) from error
+        return self._figures(there)
+
+    # ---- before
+
+    def _prepare(self, there: Connection) -> dict[str, Any]:
+        """Have all there that the guest will need, and return libvirt's parameters.
+
+        Raises:
+            BuildFailed: it cannot go there.
+        """
+
+        def look(connection: Any) -> tuple[str, str]:
+            domain = connection.lookupByUUIDString(self._uuid)
+            if not domain.isActive():
+                raise BuildFailed("The server does not run.")
+            with suppress(libvirt.libvirtError):
+                # What an earlier run of this service left undone, such as a copy of the disk.
+                domain.abortJob()
+            return domain.XMLDesc(_XML), domain.XMLDesc(_XML | libvirt.VIR_DOMAIN_XML_INACTIVE)
+
+        live, defined = self._local.use(look)
+        there.use(lambda connection: _check_cpu(connection, live))
+        old, new = str(self._disks.directory(self._uuid)), self._berth.directory
+        memory, disks = self._line.ports(2)
+        parameters: dict[str, Any] = {
+            libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{DOORSTEP}:{memory}",
+            libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
+            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, new),
+            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, new),
+        }
+        if not self._berth.shared:
+            moving = moved_xml.moving_disks(live, old)
+            self._prepare_disks(live, moving)
+            if moving:
+                parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = [d.target for d in moving]
+                parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_PORT] = disks
+        return parameters
+
+    def _prepare_disks(self, xml: str, moving: tuple[moved_xml.MovedDisk, ...]) -> None:
+        """Have empty disks there for those that move, and those that nobody writes."""
+        image = self._carried.image(self._uuid)
+        if self._berth.wants_image and image is not None:
+            self._line.put(image, IMAGE)
+        directory = self._disks.directory(self._uuid)
+        for name in moved_xml.fixed_files(xml, str(directory)):
+            self._line.put(directory / name, name)
+        for disk in moving:
+            path = Path(disk.path)
+            size = path.stat().st_size if path.suffix == ".raw" else self._disks.size_of(path)
+            self._line.make(path.name, size, path.stat().st_blocks * 512)
+
+    # ---- on the way
+
+    def _migrate(self, there: Connection, parameters: dict[str, Any], voyage: Voyage) -> None:
+        """Move it. Raises ``KilonovaError``, and then it may be here or there."""
+        flags = _FLAGS
+        if libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS in parameters:
+            flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
+        if self._berth.shared:
+            # libvirt looks at the kind of file system; the hosts have seen each other's note in it.
+            flags |= libvirt.VIR_MIGRATE_UNSAFE
+        if self._migration.vm_state is VmState.PAUSED:
+            flags |= libvirt.VIR_MIGRATE_PAUSED
+        failed: list[KilonovaError] = []
+
+        def sail() -> None:
+            def lead(connection: Any) -> None:
+                domain = connection.lookupByUUIDString(self._uuid)
+                there.use(lambda other: domain.migrate3(other, parameters, flags))
+
+            try:
+                self._local.use(lead)
+            except KilonovaError as error:
+                failed.append(error)
+
+        sailing = threading.Thread(target=sail, name="live-migration", daemon=True)
+        sailing.start()
+        while sailing.is_alive():
+            sailing.join(_LOOKS)
+            with suppress(KilonovaError):
+                self._local.use(lambda connection: self._steer(connection, voyage))
+        if failed:
+            raise failed[0]
+
+    def _steer(self, connection: Any, voyage: Voyage) -> None:
+        """Look at how far it is, and do what is wanted of it."""
+        domain = domains.find(connection, self._uuid)
+        if domain is None:
+            return
+        stats = domain.jobStats()
+        if not stats.get("type"):
+            return
+        voyage.progress(_progress(stats))
+        if voyage.aborted or self._closing.is_set():
+            domain.abortJob()
+        elif voyage.forced and not self._hurried:
+            self._hurried = True
+            LOG.info("%s stands still for the rest of its way", self._uuid)
+            domains.pause(domain)
+
+    # ---- after
+
+    def _is_there(self, there: Connection) -> bool:
+        """Find out where the guest is, and see to it that it is there alone.
+
+        Raises:
+            HypervisorUnavailable: the service ends before that is known.
+        """
+        said = False
+        while True:
+            try:
+                here = self._local.use(self._state)
+                if here is None:
+                    return True
+                if here[0] != libvirt.VIR_DOMAIN_PAUSED or here[1] not in _STANDS:
+                    return False
+                return self._settle(there)
+            except HypervisorUnavailable as error:
+                if not said:
+                    LOG.warning("Where %s runs is not known: %s", self._uuid, error.in_full)
+                said = True
+                if self._closing.wait(_PAUSE):
+                    raise
+
+    def _settle(self, there: Connection) -> bool:
+        """Decide about a guest that stands still here, as all of it was sent."""
+        other = there.use(self._state)
+        runs = other is not None and other[0] in domains.POWER and _is_guest(other)
+        if runs:
+            LOG.warning("%s runs at its destination; what stands here is removed", self._uuid)
+            self._local.use(
+                lambda c: domains.remove(c.lookupByUUIDString(self._uuid), has_nvram=True)
+            )
+            return True
+        if other is not None:
+            there.use(lambda c: domains.power_off(c.lookupByUUIDString(self._uuid)))
+        LOG.warning("%s did not arrive; it goes on here", self._uuid)
+        self._local.use(lambda c: c.lookupByUUIDString(self._uuid).resume())
+        return False
+
+    def _state(self, connection: Any) -> tuple[int, int] | None:
+        domain = domains.find(connection, self._uuid)
+        if domain is None:
+            return None
+        state, reason = domain.state()
+        return int(state), int(reason)
+
+    def _wake(self) -> None:
+        """Let a guest go on that was paused to be moved."""
+        if self._migration.vm_state is VmState.PAUSED:
+            return
+        with suppress(NotFound):
+            self._local.use(lambda c: domains.unpause(c.lookupByUUIDString(self._uuid)))
+
+    def _figures(self, there: Connection) -> Progress:
+        """Return what was moved, and for how long the guest stood still."""
+        try:
+            stats = there.use(
+                lambda c: c.lookupByUUIDString(self._uuid).jobStats(
+                    libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED
+                )
+            )
+        except KilonovaError:
+            return Progress()
+        found = _progress(stats)
+        LOG.info("%s arrived; it stood still for %d ms", self._uuid, found.downtime)
+        return found
+
+
+def _is_guest(state: tuple[int, int]) -> bool:
+    """Whether a domain with this state is a guest's, and not one that is still coming."""
+    if state[0] == libvirt.VIR_DOMAIN_SHUTOFF:
+        return False
+    return state[0] != libvirt.VIR_DOMAIN_PAUSED or state[1] not in _INCOMING
+
+
+def _check_cpu(connection: Any, xml: str) -> None:
+    """See that a host's processors can do what the guest's do. Emulated ones are the same everywhere."""
+    cpu = moved_xml.cpu_of(xml)
+    if cpu is None or 'type="kvm"' not in xml.replace("'", '"').split(">", 1)[0]:
+        return
+    try:
+        same = connection.compareHypervisorCPU(None, None, None, "kvm", cpu, 0)
+    except libvirt.libvirtError as error:
+        raise BuildFailed("The processors of the destination cannot be compared.") from error
+    if same == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
+        raise BuildFailed("The processors of the destination lack what the server uses.")
+
+
+def _progress(stats: Mapping[str, Any]) -> Progress:
+    return Progress(
+        memory_total=stats.get("memory_total", 0),
+        memory_processed=stats.get("memory_processed", 0),
+        memory_remaining=stats.get("memory_remaining", 0),
+        disk_total=stats.get("disk_total", 0),
+        disk_processed=stats.get("disk_processed", 0),
+        disk_remaining=stats.get("disk_remaining", 0),
+        downtime=stats.get("downtime", 0),
+    )
+
+
+def _sentence(error: KilonovaError) -> str:
+    if isinstance(error, BuildFailed):
+        return error.message
+    return "The server could not be moved while it ran."

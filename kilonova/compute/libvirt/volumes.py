@@ -1,0 +1,317 @@
+"""Volumes on a libvirt host: how they are reached, and how guests get them while they run.
+
+What the block storage service says of a connection is its drivers' own; here it becomes a path or the name
+of an image in a network. iSCSI, Fibre Channel and NVMe need os-brick, and so root.
+"""
+
+import hashlib
+import logging
+import platform
+import stat
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import libvirt
+import msgspec
+from oslo_config import cfg
+
+from kilonova.compute.libvirt.connection import Connection
+from kilonova.compute.libvirt.elements.tree import add
+from kilonova.compute.libvirt.elements.volumes import alias, volume_xml
+from kilonova.compute.libvirt.tool import ToolFailed, run
+from kilonova.core.block_devices import short
+from kilonova.core.errors import BuildFailed
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.instance import Instance
+from kilonova.core.volume import Volume
+
+LOG = logging.getLogger(__name__)
+
+_BRICK = frozenset({"iscsi", "fibre_channel", "nvmeof"})
+_LETS_GO = 20.0
+"""Seconds that a guest gets to let a disk go, each time that it is asked."""
+_TIMES = 4
+_LOOKS = 0.25
+_INITIATOR = Path("/etc/iscsi/initiatorname.iscsi")
+_RATES = frozenset(
+    f"{what}_{unit}_sec" for what in ("read", "write", "total") for unit in ("bytes", "iops")
+)
+_ROOT_HELPER = "sudo"
+
+
+def reached(connection: Mapping[str, Any], path: str | None = None) -> dict[str, Any]:
+    """Return what a volume is on this host; ``path`` is where it was put, if anywhere.
+
+    Raises:
+        BuildFailed: guests here cannot have such a volume.
+    """
+    kind = connection.get("driver_volume_type")
+    if connection.get("encrypted"):
+        raise BuildFailed("Encrypted volumes cannot be had on this host.")
+    found: dict[str, Any] = {}
+    if kind == "rbd":
+        hosts, ports = connection.get("hosts") or (), connection.get("ports") or ()
+        found = {
+            "source": "network",
+            "protocol": "rbd",
+            "name": connection["name"],
+            "hosts": [[host, str(port)] for host, port in zip(hosts, ports, strict=False)],
+        }
+        if connection.get("auth_enabled"):
+            found |= {"user": connection["auth_username"], "secret": connection["secret_uuid"]}
+    elif path is not None or kind == "local":
+        where = path or str(connection.get("device_path") or "")
+        found = {"source": _kind_of(where), "path": where}
+    else:
+        raise BuildFailed(f"Volumes of the kind {kind} cannot be had on this host.")
+    found["format"] = connection.get("format") or "raw"
+    specs = connection.get("qos_specs") or {}
+    found["limits"] = {name: str(int(specs[name])) for name in sorted(_RATES & specs.keys())}
+    found["readonly"] = connection.get("access_mode") == "ro"
+    found["discard"] = bool(connection.get("discard"))
+    return found
+
+
+def _kind_of(path: str) -> str:
+    try:
+        return "block" if stat.S_ISBLK(Path(path).stat().st_mode) else "file"
+    except OSError as error:
+        raise BuildFailed("A volume is not where it should be on this host.") from error
+
+
+class VolumesHere(ABC):
+    """The part of the driver that has to do with volumes."""
+
+    _conf: cfg.ConfigOpts
+    _host: HostName
+    _libvirt: Connection
+
+    @abstractmethod
+    def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None: ...
+
+    def connector(self) -> dict[str, Any]:
+        """See ``Attaching``."""
+        plain: dict[str, Any] = {
+            "host": self._host,
+            "ip": self._conf.my_ip,
+            "multipath": False,
+            "platform": platform.machine(),
+            "os_type": "linux",
+            "do_local_attach": False,
+        }
+        if _INITIATOR.exists():
+            for line in _INITIATOR.read_text(errors="replace").splitlines():
+                name, _, value = line.partition("=")
+                if name.strip() == "InitiatorName":
+                    plain["initiator"] = value.strip()
+        return plain
+
+    def connect_volume(self, volume: Volume) -> Volume:
+        """See ``Attaching``."""
+        said = volume.connection or {}
+        kind, path = said.get("driver_volume_type"), None
+        if kind == "nfs":
+            path = str(self._mounted(said) / str(said["name"]))
+        elif kind in _BRICK:
+            path = str(_brick(kind).connect_volume(dict(said))["path"])
+        return msgspec.structs.replace(volume, connection=reached(said, path))
+
+    def _mounted(self, said: Mapping[str, Any]) -> Path:
+        """Return where an export is mounted."""
+        export = str(said["export"])
+        digest = hashlib.sha256(export.encode()).hexdigest()[:32]
+        where = Path(self._conf.state_path).absolute() / "mnt" / digest
+        if where.is_mount():
+            return where
+        options = str(said.get("options") or "").split()
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            run("mount", "-t", "nfs", *options, "--", export, str(where))
+        except (OSError, ToolFailed) as error:
+            raise BuildFailed("An export cannot be mounted on this host.") from error
+        return where
+
+    def disconnect_volume(self, volume: Volume) -> None:
+        """See ``Attaching``. What is mounted stays so, for the next one."""
+        said = volume.connection or {}
+        if said.get("driver_volume_type") in _BRICK:
+            _brick(said["driver_volume_type"]).disconnect_volume(dict(said), None)
+
+    def attach_volume(self, instance: Instance, volume: Volume) -> None:
+        """See ``Attaching``."""
+
+        def attach(domain: Any) -> None:
+            flags = 0
+            if _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE) is None:
+                flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            if domain.isActive() and _element(domain, volume) is None:
+                flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+            if flags:
+                domain.attachDeviceFlags(volume_xml(volume), flags)
+
+        self._on(instance.uuid, attach)
+
+    def detach_volume(self, instance: Instance, volume: Volume) -> None:
+        """See ``Attaching``. A guest may be slow to let a disk go, and is asked again."""
+
+        def detach(domain: Any) -> None:
+            defined = _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            if defined is not None:
+                domain.detachDeviceFlags(defined, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            if not _let_go(domain, volume):
+                if defined is not None:
+                    domain.attachDeviceFlags(defined, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+                raise BuildFailed(f"The guest does not let volume {volume.volume_id} go.")
+
+        self._on(instance.uuid, detach)
+
+    def swap_volume(self, instance: Instance, volume: Volume, replacement: Volume) -> None:
+        """See ``Attaching``. libvirt copies while the guest runs, and turns it over at the end."""
+        fresh = msgspec.structs.replace(replacement, device=volume.device)
+
+        def swap(domain: Any) -> None:
+            defined = _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            if domain.isActive() and _element(domain, volume) is not None:
+                _copy(domain, short(volume.device), volume_xml(fresh))
+            elif domain.isActive():
+                raise BuildFailed(f"The guest has no volume {volume.volume_id}.")
+            if defined is not None:
+                domain.detachDeviceFlags(defined, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            domain.attachDeviceFlags(volume_xml(fresh), libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+        self._on(instance.uuid, swap)
+
+    def extend_volume(self, instance: Instance, volume: Volume) -> None:
+        """See ``Attaching``."""
+
+        def extend(domain: Any) -> None:
+            if domain.isActive():
+                flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+                domain.blockResize(short(volume.device), volume.size_gb << 30, flags)
+
+        self._on(instance.uuid, extend)
+
+    def snapshot_volume(self, instance: Instance, volume: Volume, new_file: str) -> None:
+        """See ``Attaching``."""
+
+        def snapshot(domain: Any) -> None:
+            path = _file_in_use(domain, volume)
+            xml = snapshot_xml(_names(domain), short(volume.device), path.with_name(new_file))
+            flags = (
+                libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
+            )
+            domain.snapshotCreateXML(xml, flags)
+
+        self._on(instance.uuid, snapshot)
+
+    def merge_snapshot(
+        self, instance: Instance, volume: Volume, files: tuple[str | None, str | None]
+    ) -> None:
+        """See ``Attaching``."""
+        device, (top, base) = short(volume.device), files
+
+        def merge(domain: Any) -> None:
+            path = _file_in_use(domain, volume)
+            if base is None or top is None:
+                domain.blockRebase(device, None, 0, 0)
+            else:
+                flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_RELATIVE
+                target, merged = str(path.with_name(base)), str(path.with_name(top))
+                domain.blockCommit(device, target, merged, 0, flags)
+            while domain.blockJobInfo(device, 0):
+                time.sleep(_LOOKS)
+
+        self._on(instance.uuid, merge)
+
+
+def snapshot_xml(names: Sequence[str], chosen: str, file: Path) -> str:
+    """Return the XML of a snapshot of one disk, with its new file; the others are left out."""
+    root = ET.Element("domainsnapshot")
+    disks = add(root, "disks")
+    for name in names:
+        if name == chosen:
+            disk = add(disks, "disk", {"name": name, "snapshot": "external", "type": "file"})
+            add(disk, "source", {"file": str(file)})
+        else:
+            add(disks, "disk", {"name": name, "snapshot": "no"})
+    return ET.tostring(root, encoding="unicode")
+
+
+def _names(domain: Any) -> list[str]:
+    found = ET.fromstring(domain.XMLDesc(0)).iterfind("devices/disk/target")  # noqa: S314 - libvirt's
+    return [target.get("dev", "") for target in found]
+
+
+def _file_in_use(domain: Any, volume: Volume) -> Path:
+    """Return the file of a volume that a guest has open."""
+    text = _element(domain, volume) if domain.isActive() else None
+    source = ET.fromstring(text).find("source") if text else None  # noqa: S314 - libvirt's
+    path = source.get("file") if source is not None else None
+    if path is None:
+        raise BuildFailed(f"Volume {volume.volume_id} is no file that a guest has open.")
+    return Path(path)
+
+
+def _element(domain: Any, volume: Volume, flags: int = 0) -> str | None:
+    """Return the element of a volume in a domain, or None if it has none."""
+    for found in ET.fromstring(domain.XMLDesc(flags)).iterfind("devices/disk"):  # noqa: S314 - libvirt's
+        target = found.find("target")
+        name = found.find("alias")
+        # A copy takes the place of a volume, but not its alias: the device is the same.
+        same = name is not None and name.get("name") == alias(volume.volume_id)
+        serial = found.findtext("serial") == volume.volume_id[:20]
+        if same or (serial and target is not None and target.get("dev") == short(volume.device)):
+            return ET.tostring(found, encoding="unicode")
+    return None
+
+
+def _let_go(domain: Any, volume: Volume) -> bool:
+    """Ask a guest that runs to let a disk go; False if it does not."""
+    for _ in range(_TIMES):
+        live = _element(domain, volume) if domain.isActive() else None
+        if live is None:
+            return True
+        try:
+            domain.detachDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError as error:
+            # An earlier request may still be under way, or may have been heard by now.
+            LOG.info("%s keeps %s: %s", domain.name(), volume.volume_id, error)
+        deadline = time.monotonic() + _LETS_GO
+        while time.monotonic() < deadline:
+            if not domain.isActive() or _element(domain, volume) is None:
+                return True
+            time.sleep(_LOOKS)
+    return False
+
+
+def _copy(domain: Any, device: str, xml: str) -> None:
+    flags = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+    domain.blockCopy(device, xml, None, flags)
+    while True:
+        job = domain.blockJobInfo(device, 0)
+        if not job:
+            raise BuildFailed("A volume could not be copied to the other.")
+        if job["cur"] == job["end"] and job["end"]:
+            break
+        time.sleep(_LOOKS)
+    domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+
+
+def _brick(kind: str) -> Any:
+    """Return os-brick's connector of a kind.
+
+    Raises:
+        BuildFailed: os-brick is not installed.
+    """
+    try:
+        # Imported here: only hosts with such volumes have it.
+        from os_brick.initiator import connector  # noqa: PLC0415
+    except ImportError as error:
+        raise BuildFailed(f"This host has no os-brick, which {kind} volumes need.") from error
+    return connector.InitiatorConnector.factory(kind.upper(), _ROOT_HELPER)

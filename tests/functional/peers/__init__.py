@@ -1,0 +1,1 @@
+"""Services of a cloud that kilonova talks to, as small as its conversations with them."""

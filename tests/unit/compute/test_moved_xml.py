@@ -1,0 +1,91 @@
+"""What becomes of a guest's XML when it moves to another host while it runs."""
+
+from xml.etree import ElementTree as ET
+
+import testtools
+
+from kilonova.compute.libvirt import carried, live_copy, moved_xml
+
+XML = """
+<domain type="kvm">
+  <metadata><k:instance xmlns:k="urn:k"><k:epoch>3</k:epoch></k:instance></metadata>
+  <cputune>
+    <shares>512</shares><vcpupin vcpu="0" cpuset="2-3,6"/><emulatorpin cpuset="1"/>
+  </cputune>
+  <cpu mode="custom"><model>Nehalem</model><topology sockets="1"/><feature name="vmx"/></cpu>
+  <devices>
+    <disk type="file" device="disk">
+      <source file="/old/one/disk.qcow2"/>
+      <backingStore type="file"><source file="/old/_base/image"/></backingStore>
+      <target dev="vda"/>
+    </disk>
+    <disk type="file" device="disk">
+      <source file="/old/one/config-drive.iso"/><target dev="vdb"/><readonly/>
+    </disk>
+    <disk type="block" device="disk"><source dev="/dev/mapper/volume"/><target dev="vdc"/></disk>
+    <disk type="file" device="disk"><source file="/old/other/disk.raw"/><target dev="vdd"/></disk>
+    <serial type="unix">
+      <source mode="bind" path="/old/one/console.sock"/><log file="/old/one/console.log"/>
+    </serial>
+  </devices>
+</domain>
+"""
+
+
+class MovedTest(testtools.TestCase):
+    """Files are where they are on the new host; what is the old host's own is left out."""
+
+    def test_files_of_the_guest_are_elsewhere_and_nothing_else_is(self) -> None:
+        domain = ET.fromstring(moved_xml.moved(XML, "/old/one", "/new/one"))
+        sources = [dict(found.attrib) for found in domain.iterfind("devices/disk/source")]
+        self.assertEqual(
+            [
+                {"file": "/new/one/disk.qcow2"},
+                {"file": "/new/one/config-drive.iso"},
+                {"dev": "/dev/mapper/volume"},
+                {"file": "/old/other/disk.raw"},
+            ],
+            sources,
+        )
+        self.assertEqual("/new/one/console.log", domain.find("devices/serial/log").get("file"))
+        self.assertEqual("/new/one/console.sock", domain.find("devices/serial/source").get("path"))
+        self.assertEqual("3", domain.findtext("metadata/{urn:k}instance/{urn:k}epoch"))
+
+    def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
+        said = moved_xml.moved(XML, "/old/one", "/new/one")
+        for word in ("backingStore", "vcpupin", "emulatorpin"):
+            self.assertNotIn(word, said)
+        self.assertIn("512", said)
+
+    def test_disks_that_can_be_written_move_and_the_others_are_brought(self) -> None:
+        self.assertEqual(
+            (moved_xml.MovedDisk("vda", "/old/one/disk.qcow2"),),
+            moved_xml.moving_disks(XML, "/old/one"),
+        )
+        self.assertEqual(("config-drive.iso",), moved_xml.fixed_files(XML, "/old/one"))
+
+    def test_pins_are_read_as_libvirt_lists_them(self) -> None:
+        self.assertEqual({0: frozenset({2, 3, 6})}, moved_xml.pins_of(XML))
+        self.assertEqual({}, moved_xml.pins_of("<domain/>"))
+
+    def test_processors_are_compared_without_their_arrangement(self) -> None:
+        said = moved_xml.cpu_of(XML)
+        self.assertIn("vmx", said)
+        self.assertNotIn("topology", said)
+        self.assertIsNone(moved_xml.cpu_of('<domain><cpu mode="maximum"/></domain>'))
+
+    def test_a_copy_is_of_one_disk_alone(self) -> None:
+        self.assertEqual("vda", live_copy.target_of(XML, "/old/one/disk.qcow2"))
+        self.assertIsNone(live_copy.target_of(XML, "/old/one/disk"))
+        asked = ET.fromstring(live_copy.backup_xml(XML, "vda", "/old/one/<copy>"))
+        wanted = {disk.get("name"): disk.get("backup") for disk in asked.iterfind("disks/disk")}
+        self.assertEqual({"vda": "yes", "vdb": "no", "vdc": "no", "vdd": "no"}, wanted)
+        self.assertEqual("/old/one/<copy>", asked.find("disks/disk/target").get("file"))
+
+    def test_only_a_libvirt_of_this_host_is_reached_by_its_socket(self) -> None:
+        named = "qemu+unix:///system?socket=/run/of%20mine/sock"
+        self.assertEqual("/run/of mine/sock", carried.socket_of(named))
+        self.assertEqual("/system", carried.instance_of(named))
+        for uri in ("qemu+tls://other/system", "test:///default", "qemu+ssh://root@other/system"):
+            self.assertIsNone(carried.socket_of(uri))
+            self.assertEqual("", carried.instance_of(uri))

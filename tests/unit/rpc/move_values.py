@@ -1,0 +1,23 @@
+"""What is said of moves: parts of the values in ``values``, every field given."""
+
+from kilonova.core.migration import Berth, Progress
+
+PROGRESS = Progress(
+    memory_total=6,
+    memory_processed=5,
+    memory_remaining=4,
+    disk_total=3,
+    disk_processed=2,
+    disk_remaining=1,
+    downtime=7,
+)
+BERTH = Berth(
+    address="192.0.2.1",
+    port=49152,
+    fingerprint="f" * 64,
+    token="token",
+    directory="/var/lib/kilonova/instances/one",
+    hypervisor="/system",
+    shared=True,
+    wants_image=True,
+)
