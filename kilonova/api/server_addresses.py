@@ -2,28 +2,21 @@
 
 from kilonova.api.find import find_server
 from kilonova.api.routing import Answer, Asked, Route
+from kilonova.api.views.servers import short_addresses
 from kilonova.core.errors import NotFound
-from kilonova.core.instance import Instance
 
 
 def list_addresses(asked: Asked, server_id: str) -> Answer:
     """Answer a server's addresses by network."""
-    return Answer({"addresses": _addresses(find_server(asked, server_id).instance)})
+    return Answer({"addresses": short_addresses(find_server(asked, server_id).instance)})
 
 
 def show(asked: Asked, server_id: str, network: str) -> Answer:
     """Answer a server's addresses in one network."""
-    found = _addresses(find_server(asked, server_id).instance)
+    found = short_addresses(find_server(asked, server_id).instance)
     if network not in found:
         raise NotFound(f"Instance {server_id} is not a member of the network {network}.")
     return Answer({network: found[network]})
-
-
-def _addresses(instance: Instance) -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = {}
-    for nic in instance.nics:
-        found.setdefault(nic.network, []).append({"addr": nic.address, "version": 4})
-    return found
 
 
 _RULE = "os_compute_api:ips"

@@ -22,6 +22,7 @@ from kilonova.core.instance import Instance
 from kilonova.core.orders import Restore, SoftDelete
 from kilonova.core.states import Action, TaskState, VmState
 from kilonova.db import build_requests, instances, soft_deletions, volumes
+from kilonova.http.network_cards import release
 from kilonova.rpc.messages import ActOnInstance, DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ def _delete(asked: Asked, server_id: str) -> None:
     if host is None:
         # No host has anything of it.
         _remove_image(asked, begun.now)
+        _release_ports(asked, begun.now)
         instances.mark_deleted(asked.services.cells.database(cell), [uuid], utcnow())
         notices.tell_deleted(asked, begun.now)
         return
@@ -123,6 +125,15 @@ def _give_volumes_back(asked: Asked, server: Instance, cell: CellUuid) -> None:
     if server.volumes:
         give_back(asked.services.volumes, server)
         volumes.change(asked.services.cells.database(cell), server.uuid, lambda _: (), utcnow())
+
+
+def _release_ports(asked: Asked, server: Instance) -> None:
+    """Let go of the ports of a server that is on no host. The converger finds those that are left."""
+    if asked.services.networks is not None:
+        try:
+            release(asked.services.networks, server.uuid)
+        except KilonovaError as error:
+            LOG.warning("%s: its ports are left: %s", server.uuid, error)
 
 
 def _remove_image(asked: Asked, server: Instance) -> None:

@@ -15,7 +15,7 @@ from kilonova.api import server_wishes
 from kilonova.api.compute_services import fleet_of, is_up
 from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
-from kilonova.api.microversions import Since
+from kilonova.api.microversions import Since, Span
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
@@ -38,7 +38,7 @@ from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount, exceeded
 from kilonova.core.states import Action, PowerState, TaskState, VmState
-from kilonova.db import hosts, moves, quotas, resizes
+from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
 
@@ -147,6 +147,9 @@ def resize(asked: Asked, server_id: str) -> Answer:
     except QuotaExceeded as error:
         _refuse(asked, located, migration, error)
         raise
+    if "OS-DCF:diskConfig" in body:
+        database = asked.services.cells.database(placed(located, Action.RESIZE)[1])
+        instances.wish(database, server.uuid, {"disk_config": body["OS-DCF:diskConfig"]})
     start(asked, located, migration)
     return Answer(status=202)
 
@@ -195,6 +198,12 @@ def migrate(asked: Asked, server_id: str) -> Answer:
     return Answer(status=202)
 
 
+def _is_forced(asked: Asked, host: HostName | None, checks: Span) -> bool:
+    """Whether a host is taken as it is: before such hosts were checked at all, or where it is asked for."""
+    (wish,) = asked.body.values()
+    return host is not None and (asked.version not in checks or is_true(wish.get("force")))
+
+
 def live_migrate(asked: Asked, server_id: str) -> Answer:
     """``os-migrateLive``: to another host while it runs."""
     located = find_free(asked, server_id, Action.LIVE_MIGRATE)
@@ -203,9 +212,8 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body["host"], rule)
     if not _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
-    wanted = Wanted(
-        kind=Kind.LIVE, host=host, forced=host is not None and is_true(body.get("force"))
-    )
+    forced = _is_forced(asked, host, Since.LIVE_MIGRATION_CHECKS_HOST)
+    wanted = Wanted(kind=Kind.LIVE, host=host, forced=forced)
     migration = begin_move(asked, located, wanted)
     start(asked, located, migration)
     return Answer(status=202)
@@ -221,7 +229,7 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     wanted = Wanted(
         kind=Kind.EVACUATION,
         host=host,
-        forced=host is not None and is_true(body.get("force")),
+        forced=_is_forced(asked, host, Since.EVACUATION_CHECKS_HOST),
         stays_off=asked.version in Since.EVACUATED_STAY_OFF,
     )
     migration = begin_move(asked, located, wanted)

@@ -7,11 +7,13 @@ from oslo_config import cfg
 from oslo_policy import policy
 
 from kilonova.api.host_statuses import HostStatuses
+from kilonova.api.policies.base import CONTEXT_IS_ADMIN
 from kilonova.core.context import RequestContext
 from kilonova.core.ids import CellUuid
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.images import ImageStore
+from kilonova.http.networks import Networks
 from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -43,19 +45,21 @@ class Policy:
         known = self._known.get(key)
         if known is None:
             target = {"project_id": project_id, "user_id": user_id}
-            credentials = {
+            credentials: dict[str, object] = {
                 "user_id": context.user_id,
                 "project_id": context.project_id,
                 "roles": list(context.roles),
                 "system_scope": context.system_scope or None,
             }
+            credentials["is_admin"] = self._enforcer.enforce(CONTEXT_IS_ADMIN, target, credentials)
             known = bool(self._enforcer.enforce(rule, target, credentials))
             self._known[key] = known
         return known
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The collaborators of a running API. ``bus`` is the top level's."""
+    """The collaborators of a running API. ``bus`` is the top level's, ``networks`` None without a
+    network service."""
 
     conf: cfg.ConfigOpts
     api_db: Database
@@ -68,6 +72,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     host_statuses: HostStatuses
     placement: Placement
     notifier: Notifier
+    networks: Networks | None = None
 
     def cell_bus(self, cell_uuid: CellUuid) -> Bus:
         """Return the bus of a cell.

@@ -16,7 +16,7 @@ from kilonova.api.services import Policy, Services
 from kilonova.core import settings
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
-from kilonova.http import images, volumes
+from kilonova.http import images, networks, volumes
 from kilonova.http.identity import Wsgi, authenticated
 from kilonova.placement import client
 from kilonova.rpc.connect import Buses
@@ -41,6 +41,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
         host_statuses=HostStatuses(Fleet(api_db, cells), conf.service_down_time),
         placement=client.load(conf),
         notifier=notifier.load(conf),
+        networks=networks.load(conf),
     )
     app: Any = create_app(services)
     return authenticated(app, conf, public=is_public, default_roles=("member", "reader"))

@@ -10,12 +10,11 @@ import msgspec
 from msgspec import UNSET
 
 from kilonova.compute.acts import ACTS, Act
-from kilonova.compute.driver import Driver
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
 from kilonova.compute.jobs import Job, Outcome
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
-from kilonova.compute.volumes import HostVolumes
 from kilonova.core import states
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
@@ -25,7 +24,6 @@ from kilonova.core.instance import ActionEvent, Fault, Instance
 from kilonova.core.orders import Order, image_of, rule_of
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
-from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import ActOnInstance
 
 LOG = logging.getLogger(__name__)
@@ -114,12 +112,13 @@ class Actions:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore, HostVolumes],
+        collaborators: Collaborators,
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images, self._volumes = collaborators
+        self._driver, self._images = collaborators.driver, collaborators.images
+        self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -163,6 +162,7 @@ class Actions:
         return Job(
             driver=self._driver,
             images=self._images,
+            wiring=self._wiring,
             instance=words.instance,
             order=order,
             hurry=lambda: self._turns.is_going(uuid_),

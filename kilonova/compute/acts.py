@@ -83,7 +83,7 @@ def _rebuild(job: Job) -> Outcome:
     if job.order.onto_volume is not None:
         instance = job.volumes.rewrite(instance, job.order.onto_volume, job.request_id)
     instance = job.volumes.connect(instance, job.request_id, job.hurry)
-    nics = driver.prepare_networks(instance)
+    nics = job.wiring.bring(instance)
     driver.prepare_disks(instance)
     job.say(TaskState.REBUILD_SPAWNING)
     driver.spawn(instance)
@@ -106,6 +106,21 @@ def _change_password(job: Job) -> Outcome:
     job.driver.set_password(job.instance, password)
     secret = sealed(password, job.instance.wishes.key_pair)
     return SAME if secret is None else Outcome(password=secret)
+
+
+def _has_card(job: Job) -> bool:
+    """Whether the guest has the card that is to be attached: the order came twice."""
+    guest = job.driver.guests().get(job.instance.uuid)
+    return guest is not None and any(nic.port_id == job.order.port_id for nic in guest.nics)
+
+
+def _attach_interface(job: Job) -> Outcome:
+    order = job.order
+    return Outcome(nics=job.wiring.attach(job.instance, order.port_id, order.tag))
+
+
+def _detach_interface(job: Job) -> Outcome:
+    return Outcome(nics=job.wiring.detach(job.instance, job.order.port_id))
 
 
 ACTS: dict[type[Order], Act] = {
@@ -151,6 +166,12 @@ ACTS: dict[type[Order], Act] = {
         volume_acts.merge,
         SAME,
         volume_acts.is_attached,
+    ),
+    orders.AttachInterface: Act(
+        "compute_attach_interface", _attach_interface, SAME, lambda job: not _has_card(job)
+    ),
+    orders.DetachInterface: Act(
+        "compute_detach_interface", _detach_interface, SAME, lambda _: True
     ),
     orders.SoftDelete: Act("compute_soft_delete_instance", _soft_delete, IS_KEPT),
     orders.Restore: Act("compute_restore_instance", _hard_reboot, RUNS),

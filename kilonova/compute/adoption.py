@@ -12,13 +12,12 @@ from kilonova.compute.builder import built
 from kilonova.compute.driver import Driver, Guest
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter, Told
-from kilonova.compute.watch import state_of
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
-from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
 from kilonova.rpc.messages import HostInstances
 
 LOG = logging.getLogger(__name__)
@@ -179,6 +178,7 @@ class Adoption:
 
     def _end_build(self, context: RequestContext, instance: Instance) -> None:
         self._driver.destroy(instance.uuid)
+        self._handlers.wiring.release(instance.uuid)
         if instance.volumes:
             self._handlers.volumes.try_to_let_go(instance, context.request_id)
         failure = BuildFailure(reason="the host was restarted during the build", interrupted=True)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
-from kilonova.compute.driver import Driver
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
-from kilonova.compute.volumes import HostVolumes
 from kilonova.core.block_devices import root_device
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
@@ -62,14 +61,11 @@ class Builder:
     """
 
     def __init__(
-        self,
-        host: HostName,
-        collaborators: tuple[Driver, HostVolumes],
-        reporter: Reporter,
-        turns: Turns,
+        self, host: HostName, collaborators: Collaborators, reporter: Reporter, turns: Turns
     ) -> None:
         self._host = host
-        self._driver, self._volumes = collaborators
+        self._driver = collaborators.driver
+        self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -162,12 +158,17 @@ class Builder:
             if instance.volumes:
                 # After the guest that had them is gone.
                 undo.callback(self._volumes.try_to_let_go, instance, context.request_id)
+            # Last of all: a port is let go of when no guest has it.
+            undo.callback(self._let_go, instance.uuid)
             undo.callback(self._remove, instance.uuid)
             nics, whole = self._prepare(context, instance, stages)
             self._end_if_going(instance)
             undo.callback(self._insist, instance.uuid, self._driver.destroy)
-            with stages.stage("compute_spawn"):
-                self._driver.spawn(whole)
+            with (
+                stages.stage("compute_spawn"),
+                self._wiring.plugging(instance, nics) as until_plugged,
+            ):
+                self._driver.spawn(whole, until_plugged)
                 self._volumes.complete(whole)
             self._end_if_going(instance)
             undo.pop_all()
@@ -193,7 +194,7 @@ class Builder:
 
     def _prepare_networks(self, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         with stages.stage("compute_networks"):
-            return self._driver.prepare_networks(instance)
+            return self._wiring.plug(instance)
 
     def _prepare_disks(
         self, context: RequestContext, instance: Instance, stages: Stages
@@ -231,6 +232,14 @@ class Builder:
             self._driver.destroy(uuid)
         except KilonovaError as error:
             LOG.warning("Files of %s are left: %s", uuid, error.in_full)
+
+    def _let_go(self, uuid: InstanceUuid) -> None:
+        """Let go of the network cards. What is left then is taken up by the next build, or goes with the
+        server."""
+        try:
+            self._wiring.release(uuid)
+        except KilonovaError as error:
+            LOG.warning("Network cards of %s are left: %s", uuid, error.in_full)
 
     def _insist(self, uuid: InstanceUuid, remove: Callable[[InstanceUuid], None]) -> None:
         """Remove what may run, however long that takes: before, nobody may hear that it does not run."""

@@ -58,7 +58,8 @@ class Driver(Moving, Attaching, Protocol):
         """Return the compute nodes with what they have and what is used."""
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
-        """Make ready what the guest is plugged into, and return its network cards.
+        """Make ready what the guest is plugged into, and return its network cards: those that it has
+        already, where they are ports of a network service.
 
         Raises:
             BuildFailed: it cannot be made on this host.
@@ -74,8 +75,10 @@ class Driver(Moving, Attaching, Protocol):
             ImageStoreUnavailable: the image cannot be fetched now.
         """
 
-    def spawn(self, instance: Instance) -> None:
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """Define and start the guest; it runs when this returns. ``destroy`` removes what an error left.
+
+        It is there, and stands still, while ``until`` is called, whose errors are passed on.
 
         Raises:
             BuildFailed: it does not start, or there is such a guest already.
@@ -84,6 +87,22 @@ class Driver(Moving, Attaching, Protocol):
 
     def destroy(self, uuid: InstanceUuid) -> None:
         """Remove the guest and all that belongs to it. What is not there is no error."""
+
+    def attach_interface(self, instance: Instance, nic: Nic) -> None:
+        """Give the guest a further card, for good. One that it has is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+            BuildFailed: it cannot be plugged in on this host.
+        """
+
+    def detach_interface(self, uuid: InstanceUuid, port_id: str) -> None:
+        """Take a card away from the guest, for good. One that it has not is no error.
+
+        Raises:
+            NotFound: there is no such guest.
+            BuildFailed: the guest does not let go of it.
+        """
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """Ask the guest to shut down; force it after ``clean_seconds``, or as soon as ``hurry()``.

@@ -79,6 +79,10 @@ class FakeDriver(FakeMoves, FakeVolumes):
         self._booted_at = booted_at()
         plugs = conf.network.provider == "libvirt"
         self._book = AddressBook(range_of(conf.network.fixed_range)) if plugs else None
+        self._ports: dict[InstanceUuid, tuple[Nic, ...]] | None = (
+            {} if conf.network.provider == "neutron" else None
+        )
+        """The ports that guests are plugged into, if there is a network service."""
 
     def nodes(self) -> tuple[NodeReport, ...]:
         """One node, named as its host."""
@@ -117,6 +121,9 @@ class FakeDriver(FakeMoves, FakeVolumes):
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``. A fake card is an address in a book."""
         self._script.play("networks", self._host, instance.name)
+        if self._ports is not None:
+            self._ports[instance.uuid] = instance.nics
+            return instance.nics
         if self._book is None or instance.wishes.networks == "none":
             return ()
         return (self._book.take(instance.uuid, instance.nics),)
@@ -125,7 +132,22 @@ class FakeDriver(FakeMoves, FakeVolumes):
         """See ``Driver``."""
         self._script.play("disks", self._host, instance.name)
 
-    def spawn(self, instance: Instance) -> None:
+    def attach_interface(self, instance: Instance, nic: Nic) -> None:
+        """See ``Driver``."""
+        self._guest(instance.uuid)
+        self._script.play("attach-interface", self._host, instance.name)
+        if self._ports is not None:
+            others = [one for one in self._cards(instance.uuid) if one.port_id != nic.port_id]
+            self._ports[instance.uuid] = (*others, nic)
+
+    def detach_interface(self, uuid: InstanceUuid, port_id: str) -> None:
+        """See ``Driver``."""
+        self._script.play("detach-interface", self._host, self._guest(uuid).instance.name)
+        if self._ports is not None:
+            left = (one for one in self._cards(uuid) if one.port_id != port_id)
+            self._ports[uuid] = tuple(left)
+
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """See ``Driver``."""
         self._script.play("spawn", self._host, instance.name)
         if self._spawn_seconds:
@@ -133,8 +155,12 @@ class FakeDriver(FakeMoves, FakeVolumes):
         with self._lock:
             if instance.uuid in self._guests:
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
-            self._guests[instance.uuid] = FakeGuest(instance)
+            guest = self._guests[instance.uuid] = FakeGuest(instance)
             self._count(instance, 1)
+        if until is not None:
+            guest.power = PowerState.PAUSED
+            until()
+            guest.power = PowerState.RUNNING
         self._power_off_later(instance)
 
     def _power_off_later(self, instance: Instance) -> None:
@@ -172,11 +198,15 @@ class FakeDriver(FakeMoves, FakeVolumes):
         self._tell(uuid, PowerState.SHUTDOWN)
 
     def _cards(self, uuid: InstanceUuid) -> tuple[Nic, ...]:
+        if self._ports is not None:
+            return self._ports.get(uuid, ())
         return self._book.cards(uuid) if self._book else ()
 
     def _unplug(self, uuid: InstanceUuid) -> None:
         if self._book is not None:
             self._book.give_back(uuid)
+        if self._ports is not None:
+            self._ports.pop(uuid, None)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``. A fake guest obeys at once."""

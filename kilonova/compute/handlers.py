@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -11,14 +12,18 @@ from msgspec import UNSET
 from kilonova.compute.actions import Actions
 from kilonova.compute.arrivals import Arrivals
 from kilonova.compute.builder import Builder
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.driver import Driver
 from kilonova.compute.guests import Turns
 from kilonova.compute.monitor import Monitor
 from kilonova.compute.mover import Mover
+from kilonova.compute.network_changes import NetworkChanges
+from kilonova.compute.ports import Ports
 from kilonova.compute.precache import Precache
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
 from kilonova.compute.volumes import HostVolumes
+from kilonova.compute.wiring import Wiring
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.context import RequestContext, log_under
 from kilonova.core.diagnostics import Diagnostics
@@ -28,6 +33,7 @@ from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.http.images import ImageStore
+from kilonova.http.networks import Networks
 from kilonova.http.volumes import Volumes
 from kilonova.rpc.messages import (
     ActOnInstance,
@@ -59,19 +65,25 @@ class ComputeHandlers:
         *,
         looks: Callable[[InstanceUuid], None],
         concurrent_builds: int,
+        networks: Networks | None = None,
     ) -> None:
         self._host = host
         self._driver, images, storage = collaborators
         self._reporter = reporter
         self.volumes = HostVolumes(host, (self._driver, storage), reporter)
-        parts = (self._driver, images, self.volumes)
         self.turns = Turns()
         self.monitor = Monitor(host, self._driver)
         self.arrivals = Arrivals(looks)
         self.adopted = threading.Event()
-        self._builder = Builder(host, (self._driver, self.volumes), reporter, self.turns)
-        self._actor = Actions(host, parts, reporter, self.turns)
-        self._mover = Mover(host, parts, reporter, self.turns)
+        self.wiring = Wiring(self._driver)
+        self._changes: NetworkChanges | None = None
+        if networks is not None:
+            self.wiring = Ports(host, self._driver, networks, self.arrivals, self.turns)
+            self._changes = NetworkChanges(self._driver, networks, reporter, self.turns)
+        together = Collaborators(self._driver, images, self.volumes, self.wiring)
+        self._builder = Builder(host, together, reporter, self.turns)
+        self._actor = Actions(host, together, reporter, self.turns)
+        self._mover = Mover(host, together, reporter, self.turns)
         self._builds = ThreadPoolExecutor(concurrent_builds, thread_name_prefix=f"build-{host}")
         self._actions = ThreadPoolExecutor(8, thread_name_prefix=f"action-{host}")
         self._moves = ThreadPoolExecutor(8, thread_name_prefix=f"move-{host}")
@@ -99,10 +111,13 @@ class ComputeHandlers:
         """Tell how all guests were seen to be a moment ago."""
         return ServersSampled(servers=self.monitor.vitals())
 
-    def take_external_events(self, _context: RequestContext, message: TakeExternalEvents) -> None:
+    def take_external_events(self, context: RequestContext, message: TakeExternalEvents) -> None:
         """Pass on what other services say."""
         for event in message.events:
             self.arrivals.arrive(event)
+            if self._changes is not None and self._changes.concerns(event):
+                follow = partial(self._changes.follow, context, event)
+                self._submit(self._actions, context, follow)
 
     def cache_images(self, context: RequestContext, message: CacheImages) -> None:
         """Fetch images beside everything else."""
@@ -123,6 +138,7 @@ class ComputeHandlers:
                     with stages.stage("compute_terminate_instance"):
                         self._driver.destroy(instance.uuid)
                         self.volumes.remove(instance, context.request_id)
+                        self.wiring.release(instance.uuid)
                 except KilonovaError as error:
                     LOG.warning("%s could not be removed: %s", instance.uuid, error.in_full)
                 gone = stages.events[-1].result == "Success"

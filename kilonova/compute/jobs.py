@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from kilonova.compute.driver import Driver
 from kilonova.compute.volumes import HostVolumes
+from kilonova.compute.wiring import Wiring
 from kilonova.core.ids import RequestId
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState, TaskState, VmState
@@ -23,6 +24,7 @@ class Job(msgspec.Struct, frozen=True):
 
     driver: Driver
     images: ImageStore
+    wiring: Wiring
     instance: Instance
     order: Any
     hurry: Callable[[], bool]

@@ -11,13 +11,12 @@ from collections.abc import Callable
 import msgspec
 
 from kilonova.compute.acts import CLEAN_SECONDS
-from kilonova.compute.driver import Driver
+from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
 from kilonova.compute.move_events import event_of
 from kilonova.compute.move_part import Part
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
-from kilonova.compute.volumes import HostVolumes
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.errors import (
@@ -36,7 +35,6 @@ from kilonova.core.migration import (
 )
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
-from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import GuideMove, MoveInstance
 
 LOG = logging.getLogger(__name__)
@@ -54,12 +52,13 @@ class Mover:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore, HostVolumes],
+        collaborators: Collaborators,
         reporter: Reporter,
         turns: Turns,
     ) -> None:
         self._host = host
-        self._driver, self._images, self._volumes = collaborators
+        self._driver, self._images = collaborators.driver, collaborators.images
+        self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -198,8 +197,11 @@ class Mover:
         work[part.migration.stage](part)
 
     def _prepare(self, part: Part) -> None:
-        # A guest that comes while it runs has its volumes here before it comes.
-        instance = self._connected(part) if part.migration.is_live else part.instance
+        # A guest that comes while it runs has its ports and volumes here before it comes.
+        instance = part.instance
+        if part.migration.is_live:
+            self._wiring.reserve(instance)
+            instance = self._connected(part)
         part.berth = self._driver.prepare_move(instance, part.migration)
 
     def _connected(self, part: Part) -> Instance:
@@ -245,7 +247,7 @@ class Mover:
         if migration.builds:
             self._rebuild(part)
             return
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance, live=migration.is_live)
         instance = self._connected(part)
         if migration.is_live:
             self._driver.arrive(instance, migration)
@@ -257,7 +259,7 @@ class Mover:
         """Make the guest of a server of an image, as there is nothing else."""
         instance = part.instance
         self._driver.destroy(instance.uuid)
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance)
         if part.migration.kind is Kind.EVACUATION:
             self._driver.recover_disks(instance)
         else:
@@ -271,24 +273,30 @@ class Mover:
     def _clear(self, part: Part) -> None:
         if part.migration.stays:
             self._driver.forget(part.instance.uuid)
-        else:
-            self._driver.destroy(part.instance.uuid)
-            # A server that is shelved has no host, and keeps its volumes.
-            shelved = part.migration.kind is Kind.SHELVE
-            self._volumes.let_go(part.instance, part.request_id, keep=shelved)
+            return
+        self._driver.destroy(part.instance.uuid)
+        # A server that is shelved has no host, and keeps its ports and volumes.
+        shelved = part.migration.kind is Kind.SHELVE
+        if shelved:
+            self._wiring.unbind(part.instance.uuid)
+        elif part.migration.is_live:
+            self._wiring.drop(part.instance.uuid)
+        self._volumes.let_go(part.instance, part.request_id, keep=shelved)
 
     def _remove(self, part: Part) -> None:
         # Of a guest that stayed, restoring makes what it was.
         if not part.migration.stays:
             self._driver.destroy(part.instance.uuid)
             self._volumes.let_go(part.instance, part.request_id)
+        if part.migration.is_live:
+            self._wiring.drop(part.instance.uuid)
 
     def _restore(self, part: Part) -> None:
         instance, migration = part.instance, part.migration
         if migration.is_live:
             # It never stopped.
             return
-        part.nics = self._driver.prepare_networks(instance)
+        part.nics = self._wiring.bring(instance)
         instance = self._connected(part)
         self._driver.restore(instance, migration, power_on=migration.power_on)
         self._volumes.complete(instance)

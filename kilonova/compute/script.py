@@ -26,6 +26,7 @@ StepName = Literal[
     "nodes", "networks", "disks", "spawn", "destroy", "stop", "start", "reboot", "pause", "unpause",
     "suspend", "resume", "image", "rescue", "unrescue", "snapshot", "password", "crash-dump", "diagnostics",
     "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
+    "attach-interface", "detach-interface",
     "connect-volume", "disconnect-volume", "attach-volume", "detach-volume", "swap-volume", "extend-volume",
     "snapshot-volume",
     "console", "cache-image", "guests", "samples", "power-off", "report", "uses",

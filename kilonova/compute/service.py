@@ -18,7 +18,7 @@ from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.http import volumes
+from kilonova.http import networks, volumes
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -58,6 +58,7 @@ class ComputeService:
             self._reporter,
             looks=self._look_at,
             concurrent_builds=conf.max_concurrent_builds,
+            networks=networks.load(conf),
         )
         self._adoption = Adoption(driver, self._reporter, self._handlers)
         self._watch = Watch(host, driver, self._reporter, self._handlers.turns)

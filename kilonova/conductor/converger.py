@@ -35,6 +35,7 @@ from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
+from kilonova.http import networks
 from kilonova.placement.client import Placement
 from kilonova.rpc.connect import Buses
 
@@ -247,4 +248,5 @@ def scene_of(
             quota=limits_in(conf.quota),
             ha=Policy(Mode(conf.ha.evacuate_on_host_failure), fences=bool(conf.ha.fence_command)),
         ),
+        networks=networks.load(conf),
     )

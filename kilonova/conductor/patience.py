@@ -32,6 +32,9 @@ WORKER_SILENT = timedelta(seconds=60)
 MIRRORED_EVERY = timedelta(seconds=60)
 """From one comparison of the aggregates with Placement's to the next."""
 
+PORTS_EVERY = timedelta(seconds=300)
+"""From one look at all ports of the network service's to the next."""
+
 PRUNED_EVERY = timedelta(seconds=60)
 """From one look at whether something is old enough to be forgotten to the next."""
 

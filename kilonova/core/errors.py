@@ -38,6 +38,7 @@
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
         |-- VolumesUnavailable   the block storage service
+        |-- NetworkUnavailable
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
 
@@ -311,6 +312,12 @@ class VolumesUnavailable(Unavailable):
     """The block storage service does not answer."""
 
     code = "volumes_unavailable"
+
+
+class NetworkUnavailable(Unavailable):
+    """The network service does not answer."""
+
+    code = "network_unavailable"
 
 
 class HypervisorUnavailable(Unavailable):

@@ -47,11 +47,39 @@ class RequestedNetwork(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None = None
 
 
+class FixedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that a card has for as long as it is there, and the ``floating`` ones that lead to it."""
+
+    address: str
+    prefix: int
+    subnet_id: str = ""
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+    floating: tuple[str, ...] = ()
+
+
+class Plug(msgspec.Struct, frozen=True, kw_only=True):
+    """How a port is connected to its host, as the network service says.
+
+    ``kind`` is a vif type (``bridge``, ``ovs``, ``tap``, ``unbound`` ...), ``bridge`` the name of the
+    host's bridge where that was said, ``device`` that of the guest's end. ``hybrid`` is set where the
+    firewall needs a bridge of its own between the two.
+    """
+
+    kind: str
+    bridge: str = ""
+    device: str = ""
+    hybrid: bool = False
+
+
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
-    """A network card of a server: its MAC address, and its one fixed address in the network ``network``.
+    """A network card of a server: its MAC address, and its first fixed address in the network ``network``,
+    empty if it has none.
 
     ``network_id`` is a UUID; ``prefix`` the bits of the network's part of the address; ``dns`` and
-    ``gateway`` are addresses.
+    ``gateway`` are addresses. The rest is said of ports of a network service: ``fixed`` are all addresses,
+    the first included, ``groups`` the names of the security groups, and ``is_active`` whether the
+    network has connected it. ``is_ours`` is a port that was made for the server and goes with it.
     """
 
     network: str
@@ -63,6 +91,19 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     dns: str
     mtu: int = 1500
     tag: str | None = None
+    port_id: str = ""
+    fixed: tuple[FixedAddress, ...] = ()
+    groups: tuple[str, ...] = ()
+    plug: Plug | None = None
+    is_active: bool = True
+    is_ours: bool = True
+
+    @property
+    def addresses(self) -> tuple[FixedAddress, ...]:
+        """All fixed addresses."""
+        if self.fixed or not self.address:
+            return self.fixed
+        return (FixedAddress(address=self.address, prefix=self.prefix, subnet_id=self.network_id),)
 
 
 class InjectedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +127,9 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
     ``networks`` is ``"none"``, ``"auto"`` or a tuple of requests; ``user_data`` is base64 as it came;
     ``hints`` are the scheduler hints; ``pinned_zone`` the availability zone that was named, or None;
-    ``group`` the rule of the server group that the server was created in.
+    ``group`` the rule of the server group that the server was created in. ``security_groups`` are as they
+    were asked for, ``security_group_ids`` what the network service knows them by; none stand for its own
+    default.
     """
 
     networks: str | tuple[RequestedNetwork, ...] = "none"
@@ -106,6 +149,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     admin_pass: str = ""
     files: tuple[InjectedFile, ...] = ()
     group: GroupRule | None = None
+    security_group_ids: tuple[str, ...] = ()
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):

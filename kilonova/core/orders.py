@@ -131,6 +131,19 @@ class MergeSnapshot(Order, frozen=True, kw_only=True, tag=str(Action.MERGE_SNAPS
     target_file: str | None = None
 
 
+class AttachInterface(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_INTERFACE)):
+    """Give the guest a card: a port of the network service, which is the server's already."""
+
+    port_id: str
+    tag: str | None = None
+
+
+class DetachInterface(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_INTERFACE)):
+    """Take a card away from the guest, and let go of its port."""
+
+    port_id: str
+
+
 class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
     """Shut the guest down, and keep it."""
 
@@ -161,6 +174,8 @@ AnyOrder = (
     | ExtendVolume
     | SnapshotVolume
     | MergeSnapshot
+    | AttachInterface
+    | DetachInterface
     | SoftDelete
     | Restore
 )

@@ -305,9 +305,10 @@ _NETWORK = [
     cfg.StrOpt(
         "provider",
         default="none",
-        choices=("none", "libvirt"),
+        choices=("none", "libvirt", "neutron"),
         help="Where servers' network cards come from. none gives them none; libvirt gives each one in "
-        "a network of its host's own, with a fixed address and the metadata service.",
+        "a network of its host's own, with a fixed address and the metadata service; neutron plugs them "
+        "into ports of the network service that [neutron] says how to reach.",
     ),
     cfg.StrOpt(
         "fixed_range",

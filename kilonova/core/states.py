@@ -175,6 +175,8 @@ class Action(StrEnum):
     EXTEND_VOLUME = "extend_volume"
     SNAPSHOT_VOLUME = "volume_snapshot_create"
     MERGE_SNAPSHOT = "volume_snapshot_delete"
+    ATTACH_INTERFACE = "attach_interface"
+    DETACH_INTERFACE = "detach_interface"
     LOCK = "lock"
     UNLOCK = "unlock"
 
@@ -281,12 +283,15 @@ RULES: dict[str, Rule] = {
     Action.EVACUATE: Rule(
         (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR),
         TaskState.REBUILDING,
-        any_task=True,
+        # Whatever its dead host was to do; but what is being deleted is not brought back.
+        during=frozenset(TaskState) - {TaskState.DELETING},
         heeds_lock=False,
     ),
     Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
     Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
+    Action.ATTACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
+    Action.DETACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     SOFT_DELETE: Rule(
         (*_ON_DISK, VmState.RESCUED, VmState.ERROR),
         TaskState.SOFT_DELETING,
@@ -332,6 +337,17 @@ HOST_TASKS = frozenset(
 
 FOLLOWS_POWER = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
 """What a server is by its guest's power alone; the others stay what they are, whatever the guest does."""
+
+_STATE_OF = {
+    PowerState.RUNNING: VmState.ACTIVE,
+    PowerState.PAUSED: VmState.PAUSED,
+    PowerState.SUSPENDED: VmState.SUSPENDED,
+}
+
+
+def state_of(power: PowerState) -> VmState:
+    """Return what a server is when its guest's power is this and nothing is under way."""
+    return _STATE_OF.get(power, VmState.STOPPED)
 
 
 def refusal(action: str, vm_state: VmState, task_state: TaskState | None) -> str | None:

@@ -58,6 +58,8 @@ class Deployment:
     auth_strategy: str = "keystone"
     settings: Sections = field(default_factory=dict)
     """Options for every service, over the deployment's own."""
+    has_neutron: bool = False
+    """Whether servers are plugged into ports of a real Neutron's."""
 
     def __post_init__(self) -> None:
         self.directory = services.scratch() / self.name
@@ -83,6 +85,8 @@ class Deployment:
         """
         self.directory.mkdir()
         endpoints = {"image": services.glance().url, "placement": self.placement_url}
+        if self.has_neutron:
+            endpoints["network"] = services.neutron(self.name).url
         services.keystone().register(self.name, endpoints | {"compute": self.compute_url})
         write_sections(self.directory / "kilonova.conf", self._controller_sections())
         (self.directory / "clouds.yaml").write_text(json.dumps({"clouds": self._clouds()}))
@@ -197,6 +201,7 @@ class Deployment:
         if self.auth_strategy == "noauth2":
             endpoint = self.placement_url
             placement = {"auth_type": "admin_token", "endpoint": endpoint, "token": ADMIN}
+        provider = "neutron" if self.has_neutron else "none"
         return {
             "DEFAULT": {
                 "transport_url": services.rabbitmq().transport_url(self.name),
@@ -204,6 +209,8 @@ class Deployment:
             },
             "placement": placement,
             "glance": {**service_auth, **identity},
+            "neutron": {**service_auth, **identity},
+            "network": {"provider": provider},
         }
 
     def _controller_sections(self) -> Sections:

@@ -64,7 +64,6 @@ class MovesTest(BootTest):
         self.assert_ticks_went_on()
         self.resize_and_move()
         self.evacuate()
-        self.shelve()
         self.delete_all()
         for name in HOSTS:
             self.assertEqual([], services.libvirtd(name).domains())
@@ -125,16 +124,6 @@ class MovesTest(BootTest):
         self.deployment.start_service("compute", dead)
         eventually("its old guest is gone", 60, lambda: not services.libvirtd(dead).domains())
         self.deployment.wait_ready(dead)
-
-    def shelve(self) -> None:
-        """Let it become an image and leave its host, and come back."""
-        self.demo("server", "shelve", self.uuid)
-        eventually("it left", 60, lambda: self.shown()["status"] == "SHELVED_OFFLOADED")
-        for name in HOSTS:
-            self.assertEqual([], services.libvirtd(name).domains())
-        self.demo("server", "unshelve", self.uuid)
-        eventually("it is back", 60, lambda: self.shown()["status"] == "ACTIVE")
-        self.until_said("STARTS 1")
 
     # ---- what is done
 

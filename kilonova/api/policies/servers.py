@@ -241,12 +241,6 @@ RULES = (
         (("GET", "/servers/{server_id}/topology"),),
     ),
     Rule(
-        "os_compute_api:os-security-groups:list",
-        READER,
-        "List the security groups of a server.",
-        (("GET", "/servers/{server_id}/os-security-groups"),),
-    ),
-    Rule(
         "os_compute_api:os-server-shares:index",
         READER,
         "List a server's shares.",

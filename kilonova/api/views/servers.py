@@ -90,6 +90,9 @@ def full(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, Any
         "OS-EXT-STS:power_state": int(instance.power_state),
         "os-extended-volumes:volumes_attached": _volumes(instance, sight),
     }
+    groups = security_groups(instance)
+    if groups:
+        view["security_groups"] = groups
     if status in _WITH_PROGRESS:
         view["progress"] = instance.progress
     if fault is not None and status in ("ERROR", "DELETED"):
@@ -117,15 +120,34 @@ def addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
     """Return a server's addresses by network, as they stand in the server."""
     found: dict[str, list[dict[str, Any]]] = {}
     for nic in instance.nics:
-        found.setdefault(nic.network, []).append(
-            {
-                "addr": nic.address,
-                "version": 4,
-                "OS-EXT-IPS:type": "fixed",
-                "OS-EXT-IPS-MAC:mac_addr": nic.mac,
-            }
-        )
+        for fixed in nic.addresses:
+            kinds = (("fixed", (fixed.address,)), ("floating", fixed.floating))
+            found.setdefault(nic.network, []).extend(
+                {
+                    "addr": address,
+                    "version": 6 if ":" in address else 4,
+                    "OS-EXT-IPS:type": kind,
+                    "OS-EXT-IPS-MAC:mac_addr": nic.mac,
+                }
+                for kind, several in kinds
+                for address in several
+            )
     return found
+
+
+def short_addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
+    """Return the same with nothing but the addresses themselves."""
+    return {
+        network: [{"addr": one["addr"], "version": one["version"]} for one in several]
+        for network, several in addresses(instance).items()
+    }
+
+
+def security_groups(instance: Instance) -> list[dict[str, str]]:
+    """Return the security groups that a server's cards are in; until it has any, those asked for."""
+    names = {name for nic in instance.nics for name in nic.groups}
+    asked = () if instance.nics else instance.wishes.security_groups
+    return [{"name": name} for name in sorted(names) or asked]
 
 
 _LATE_IN_CHANGES = (
@@ -135,6 +157,7 @@ _LATE_IN_CHANGES = (
     "config_drive",
     "key_name",
     "host_status",
+    "security_groups",
 )
 
 
@@ -143,7 +166,8 @@ def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, 
     view = full(instance, fault, sight)
     if sight.version in Since.WHOLE_CHANGED_SERVER:
         return view
-    return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+    early = {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+    return early | {"addresses": short_addresses(instance)}
 
 
 def unknown_brief(uuid: str, sight: Sight) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import network_xml
 from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.port_cards import PortCards
 from kilonova.compute.metadata.openstack import Told
 from kilonova.compute.metadata.service import ADDRESS, PORT, create_app
 from kilonova.core.errors import BuildFailed, Invalid, KilonovaError
@@ -56,6 +57,12 @@ class Cards(Protocol):
     def place(self, uuid: InstanceUuid, place: Place) -> Place:
         """Return where a guest lives, with its cards."""
 
+    def add(self, uuid: InstanceUuid, nic: Nic) -> None:
+        """Note that a guest has a further card."""
+
+    def remove(self, uuid: InstanceUuid, port_id: str) -> None:
+        """Note that a guest has a card no more."""
+
     def unplug(self, uuid: InstanceUuid) -> None:
         """Give back what a guest had, once nothing of it is left."""
 
@@ -69,6 +76,8 @@ def cards(conf: cfg.ConfigOpts, disks: Path) -> Cards:
     Raises:
         Invalid: ``[network] fixed_range`` is no range.
     """
+    if conf.network.provider == "neutron":
+        return PortCards(disks)
     if conf.network.provider == "libvirt":
         return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks)
     return NoCards()
@@ -92,6 +101,12 @@ class NoCards:
         """See ``Cards``."""
         return place
 
+    def add(self, uuid: InstanceUuid, nic: Nic) -> None:
+        """See ``Cards``. There are none to be added."""
+
+    def remove(self, uuid: InstanceUuid, port_id: str) -> None:
+        """See ``Cards``. There are none to be removed."""
+
     def unplug(self, uuid: InstanceUuid) -> None:
         """See ``Cards``."""
 
@@ -99,7 +114,7 @@ class NoCards:
         """See ``Cards``."""
 
 
-class LibvirtCards:
+class LibvirtCards(NoCards):
     """One card for each guest that wants one, in a network that libvirt keeps on this host."""
 
     def __init__(self, book: AddressBook, disks: Path) -> None:

@@ -14,7 +14,7 @@ from kilonova.core.block_devices import amounts
 from kilonova.core.errors import BuildFailed
 from kilonova.core.hardware import hardware_of
 from kilonova.core.ids import domain_name
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 
 NAMESPACE = "https://kilonova.invalid/xmlns/instance/1"
 """Marks what we say of a domain; it names nothing on any network."""
@@ -71,6 +71,17 @@ def domain_xml(instance: Instance, place: Place) -> str:
     devices.add_passed_through(parts, place)
     devices.add_others(parts, hardware)
     return ET.tostring(domain, encoding="unicode")
+
+
+def interface_xml(instance: Instance, nic: Nic, place: Place) -> str:
+    """Return the XML of a card that a guest gets while it is there.
+
+    Raises:
+        Malformed: its flavor or its image asks for hardware that cannot be.
+    """
+    hardware = hardware_of(instance.flavor, instance.image)
+    card = nics.add_nic(ET.Element("devices"), nic, place, hardware)
+    return ET.tostring(card, encoding="unicode")
 
 
 def _add_metadata(domain: ET.Element, instance: Instance) -> None:

@@ -33,6 +33,7 @@ from kilonova.compute.libvirt.domain_xml import (
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.events import Events
 from kilonova.compute.libvirt.figures import WANTED, figures, with_told
+from kilonova.compute.libvirt.interfaces import Interfaces
 from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
@@ -60,7 +61,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LibvirtDriver(Moves, VolumesHere):
+class LibvirtDriver(Moves, Interfaces, VolumesHere):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
@@ -153,7 +154,7 @@ class LibvirtDriver(Moves, VolumesHere):
         else:
             self._disks.prepare(instance)
 
-    def spawn(self, instance: Instance) -> None:
+    def spawn(self, instance: Instance, until: Callable[[], None] | None = None) -> None:
         """See ``Driver``."""
 
         def make(connection: Any) -> None:
@@ -161,9 +162,13 @@ class LibvirtDriver(Moves, VolumesHere):
                 raise BuildFailed(f"There is a guest {instance.uuid} already.")
             if not self._is_test:
                 self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
-            connection.defineXML(self._xml(connection, instance)).create()
+            domain = connection.defineXML(self._xml(connection, instance))
+            domain.createWithFlags(0 if until is None else libvirt.VIR_DOMAIN_START_PAUSED)
 
         self._libvirt.use(make)
+        if until is not None:
+            until()
+            self._on(instance.uuid, domains.unpause)
         self._records[instance.uuid] = record_for(instance)
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:

@@ -83,7 +83,7 @@ def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
         "meta": instance.metadata,
         "project_id": instance.project_id,
         "random_seed": base64.b64encode(told.seed).decode(),
-        "devices": [],
+        "devices": _devices(told.nics),
         "dedicated_cpus": [],
     }
     key = wishes.key_pair
@@ -119,16 +119,35 @@ def network_data(nics: Sequence[Nic]) -> dict[str, Any]:
         "networks": [
             {
                 "id": f"network{number}",
-                "type": "ipv4_dhcp",
+                "type": "ipv6_dhcp" if ":" in fixed.address else "ipv4_dhcp",
                 "link": name,
                 "network_id": nic.network_id,
             }
-            for number, (name, nic) in enumerate(zip(names, nics, strict=True))
+            for number, (name, nic, fixed) in enumerate(
+                (name, nic, fixed)
+                for name, nic in zip(names, nics, strict=True)
+                for fixed in nic.addresses
+            )
         ],
         "services": [
-            {"type": "dns", "address": address} for address in sorted({nic.dns for nic in nics})
+            {"type": "dns", "address": address}
+            for address in sorted({address for nic in nics for address in _dns(nic)})
         ],
     }
+
+
+def _dns(nic: Nic) -> Sequence[str]:
+    said = [address for fixed in nic.fixed for address in fixed.dns]
+    return said or ([nic.dns] if nic.dns else [])
+
+
+def _devices(nics: Sequence[Nic]) -> list[dict[str, Any]]:
+    """Return the cards that have a tag. Where they are in the guest is the guest's to find, by the MAC."""
+    return [
+        {"type": "nic", "bus": "none", "address": "none", "mac": nic.mac, "tags": [nic.tag]}
+        for nic in nics
+        if nic.tag is not None
+    ]
 
 
 def netmask(nic: Nic) -> str:

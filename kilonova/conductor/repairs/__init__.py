@@ -13,6 +13,7 @@ from kilonova.conductor.repairs import (
     moves,
     old,
     operator_tasks,
+    ports,
     reclaims,
     strays,
     tasks,
@@ -38,6 +39,7 @@ OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
     "decision": old.decisions_kept,
     "old task": old.tasks_kept,
     "aggregate": aggregates.not_mirrored,
+    "port": ports.outlived,
     "desired": desired.not_as_desired,
 }
 

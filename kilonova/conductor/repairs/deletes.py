@@ -10,6 +10,7 @@ from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action, TaskState
 from kilonova.db import build_requests, instances, unfinished
+from kilonova.http.network_cards import release
 from kilonova.rpc.messages import DeleteInstance
 
 
@@ -37,6 +38,8 @@ def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
 def _bury(scene: Scene, cell: CellUuid, instance: Instance, why: str) -> str:
     over = scene.moves(cell).leave_behind([instance.uuid], instance.host or "")
     scene.placement.free([instance.uuid, *(move.consumer for move in over)])
+    if scene.networks is not None:
+        release(scene.networks, instance.uuid)
     database = scene.database(cell)
     instances.mark_deleted(database, [instance.uuid], utcnow())
     scene.notices.tell_one(database, instance, plan.gone(instance))

@@ -18,6 +18,7 @@ from kilonova.core.states import Action
 from kilonova.db import actions, hosts
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
+from kilonova.http.networks import Networks
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -57,7 +58,7 @@ class Scene:
     """What repairs look at and act on.
 
     ``turn`` counts the rounds, so that what is too much for one is spread over several; None looks at
-    everything at once.
+    everything at once. ``networks`` is None without a network service.
     """
 
     api_db: Database
@@ -67,6 +68,7 @@ class Scene:
     notices: Notices
     hands: Hands
     limits: Limits
+    networks: Networks | None = None
     turn: int | None = None
 
     def database(self, cell: CellUuid) -> Database:

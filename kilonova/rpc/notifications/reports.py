@@ -39,6 +39,8 @@ NAMES: dict[str, str] = {
     Action.CREATE_IMAGE: "snapshot",
     Action.CREATE_BACKUP: "snapshot",
     Action.TRIGGER_CRASH_DUMP: "trigger_crash_dump",
+    Action.ATTACH_INTERFACE: "interface_attach",
+    Action.DETACH_INTERFACE: "interface_detach",
     Action.RESTORE: "restore",
 }
 """What actions on servers are called in notifications. Of a changed password nobody is told."""

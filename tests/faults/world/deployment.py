@@ -2,9 +2,7 @@
 the Compute API, and two hosts in each of two cells. Each is a process that may be killed and started again.
 """
 
-import functools
 import random
-import tempfile
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,39 +11,33 @@ from typing import Any
 
 import sqlalchemy as sa
 import testtools
-from oslo_config import cfg
-from oslo_policy import policy
 
 from kilonova.api import app as compute_api
-from kilonova.api import policies as api_policies
 from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
-from kilonova.compute import service
-from kilonova.compute.fake import FakeDriver
 from kilonova.compute.inventory import provider_uuid
-from kilonova.compute.script import Script, Step
+from kilonova.compute.script import Script
 from kilonova.compute.service import ComputeService
-from kilonova.conductor import move_starter, patience, super_conductor
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
 from kilonova.conductor.fencing import Fencer
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.repairs import Hands
 from kilonova.conductor.super_conductor import SuperConductor
-from kilonova.core import clock, settings
+from kilonova.core import clock
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import CELL0, CellUuid, FlavorId, HostName, ImageId, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Migration
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.db import build_requests, flavors, moves
+from kilonova.db import flavors
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.placement_schema import StoredAllocation
 from kilonova.db.statements import table_of
 from kilonova.http.identity import NoAuth
+from kilonova.http.volumes import Volumes
 from kilonova.placement import app as placement_api
 from kilonova.placement import policies as placement_policies
 from kilonova.placement.client import Placement
@@ -53,6 +45,8 @@ from kilonova.rpc.messages import Topic
 from kilonova.rpc.notifications.notifier import Silent
 from kilonova.scheduler.service import SchedulerService
 from tests.faults.world import threads
+from tests.faults.world.configuration import configuration, enforcers, hasten
+from tests.faults.world.hypervisor import Hypervisor, mishaps
 from tests.faults.world.kernel import Kernel, Process
 from tests.faults.world.network import Http, Network, PlacementAdapter, Weather, WorldBuses
 from tests.faults.world.storage import Storage, url_of
@@ -66,7 +60,6 @@ SERVICES = (
     *("api", "placement", "scheduler-1", "scheduler-2", "super-1", "super-2", "cell1", "cell2"),
     *HOSTS,
 )
-VCPUS = 4
 PROJECT = "project"
 IMAGE = ImageId("33333333-3333-4333-8333-333333333333")
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
@@ -74,107 +67,12 @@ _LONGEST_AWAY = 20.0
 _instances = table_of(StoredInstance)
 _allocations = table_of(StoredAllocation)
 
-_CONF = f"""\
-[DEFAULT]
-report_interval = 10
-service_down_time = 25
-converge_interval = 10
-instance_build_timeout = 400
-cpu_allocation_ratio = 1.0
-reserved_host_memory_mb = 0
-[api]
-auth_strategy = noauth2
-[placement_api]
-randomize_allocation_candidates = false
-[scheduler]
-host_refresh_interval = 10
-[quota]
-instances = 14
-cores = -1
-ram = -1
-[fake]
-vcpus = {VCPUS}
-memory_mb = 65536
-disk_gb = 1000
-spawn_seconds = 0.5
-"""
-
-
-@functools.cache
-def _configuration() -> cfg.ConfigOpts:
-    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(_CONF)
-        file.flush()
-        return settings.read_config(["--config-file", file.name], prog="kilonova")
-
-
-@functools.cache
-def _enforcers() -> tuple[policy.Enforcer, policy.Enforcer]:
-    conf = _configuration()
-    return api_policies.enforcer_for(conf), placement_policies.enforcer_for(conf)
-
 
 class _Images:
     """An image store that is always there, with one image."""
 
     def get(self, _context: object, image_id: ImageId) -> Image:
         return Image(image_id=image_id, name="image", disk_format="raw", visibility="public")
-
-
-class Hypervisor(FakeDriver):
-    """A fake hypervisor that outlives its host's service, and notes whatever should never be."""
-
-    def __init__(self, deployment: "Deployment", host: str, script: Script) -> None:
-        super().__init__(_configuration(), HostName(host), script)
-        self._deployment = deployment
-
-    def spawn(self, instance: Instance) -> None:
-        """See ``Driver``."""
-        self._deployment.crash("before a spawn")
-        super().spawn(instance)
-        self._deployment.judge_spawn(self._host, instance)
-        self._deployment.crash("after a spawn")
-
-    def power_off(self) -> None:
-        """End every guest, without a word to anybody."""
-        for guest in self._guests.values():
-            guest.power = PowerState.SHUTDOWN
-
-    def arrive(self, instance: Instance, migration: Migration) -> None:
-        """See ``MovingDriver``."""
-        super().arrive(instance, migration)
-        self._deployment.judge_guest(instance)
-        self._deployment.crash("after a guest has arrived")
-
-    def send(self, instance: Instance, migration: Migration) -> None:
-        """See ``MovingDriver``."""
-        self._deployment.crash("before a guest is sent")
-        super().send(instance, migration)
-
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``MovingDriver``."""
-        self._deployment.crash("before a guest is received")
-        super().receive(instance, migration, power_on=power_on)
-        self._deployment.judge_guest(instance)
-        self._deployment.crash("after a guest is received")
-
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """See ``MovingDriver``."""
-        self._deployment.crash("before a guest is restored")
-        super().restore(instance, migration, power_on=power_on)
-        self._deployment.judge_guest(instance)
-
-    def start(self, uuid: InstanceUuid) -> None:
-        """See ``Driver``."""
-        super().start(uuid)
-        self._deployment.judge_guest(self._guest(uuid).instance)
-        self._deployment.crash("after a start")
-
-    def destroy(self, uuid: InstanceUuid) -> None:
-        """See ``Driver``."""
-        self._deployment.crash("before a destroy")
-        super().destroy(uuid)
-        self._deployment.crash("after a destroy")
 
 
 class Deployment:
@@ -187,9 +85,9 @@ class Deployment:
         self.crash_odds = 0.0
         self.weather = Weather()
         self.weather.crash = self.crash
-        self.conf = _configuration()
+        self.conf = configuration()
         self._fix_chance_and_clock(case, seed)
-        _hasten(case)
+        hasten(case)
         threads.install(case, self.kernel)
         self.storage = Storage(case, self.kernel)
         self.storage.crash = self.crash
@@ -198,8 +96,8 @@ class Deployment:
         self._make_cells()
         self.placement = Http(self.network)
         self.api = Http(self.network)
-        script = Script(_mishaps(self.kernel.chance))
-        self.hypervisors = {host: Hypervisor(self, host, script) for host in HOSTS}
+        script = Script(mishaps(self.kernel.chance))
+        self.hypervisors = {host: Hypervisor(self, HostName(host), script) for host in HOSTS}
         self.processes: dict[str, Process] = {}
         for name in SERVICES:
             self.start(name)
@@ -299,7 +197,7 @@ class Deployment:
         return Placement(PlacementAdapter(self.placement))
 
     def _placement_app(self) -> Any:
-        enforced = placement_policies.Policy(_enforcers()[1], lambda: self.kernel.now)
+        enforced = placement_policies.Policy(enforcers()[1], lambda: self.kernel.now)
         app: Any = placement_api.create_app(self.storage["placement"], enforced, self.conf)
         return NoAuth(app, public=placement_api.is_public)
 
@@ -315,10 +213,11 @@ class Deployment:
             buses=buses,
             bus=buses.default(),
             images=images,
-            policy=Policy(_enforcers()[0]),
+            policy=Policy(enforcers()[0]),
             host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),
             placement=self._client(),
             notifier=Silent(),
+            volumes=Volumes(None),
         )
         app: Any = compute_api.create_app(services)
         return NoAuth(app, public=compute_api.is_public, default_roles=("member", "reader"))
@@ -389,32 +288,3 @@ class Deployment:
             for host, hypervisor in self.hypervisors.items()
             if (guest := hypervisor.guests().get(uuid)) and guest.power == PowerState.RUNNING
         ]
-
-
-def _hasten(case: testtools.TestCase) -> None:
-    """Shorten what is waited for, all in the same measure, so that more happens in a storm."""
-    for name, seconds in (
-        ("UNTOUCHED", 5),
-        ("NOT_BEGUN", 10),
-        ("NOT_DELETED", 10),
-        ("NOT_DONE", 60),
-        ("NOT_DONE_BY_SILENT", 30),
-        ("STANDS_STILL", 20),
-    ):
-        case.patch(patience, name, timedelta(seconds=seconds))
-    case.patch(service, "_LOOKS_EVERY", 60.0)
-    case.patch(build_requests, "LEASE", timedelta(seconds=20))
-    case.patch(moves, "LEASE", timedelta(seconds=20))
-    case.patch(super_conductor, "_SCHEDULING_TIMEOUT", 18.0)
-    case.patch(move_starter, "_SCHEDULING_TIMEOUT", 18.0)
-
-
-def _mishaps(chance: random.Random) -> list[Step]:
-    """Return what goes wrong on hosts by itself."""
-    return [
-        Step(step="spawn", times=chance.randint(0, 2), seconds=1.0, error="out of luck"),
-        Step(step="disks", times=chance.randint(0, 1), error="no disk", unavailable=True),
-        Step(step="spawn", times=chance.randint(0, 2), seconds=chance.uniform(1, 60)),
-        Step(step="destroy", times=chance.randint(0, 4), error="busy", unavailable=True),
-        Step(step="power-off", times=chance.randint(0, 2), seconds=chance.uniform(1, 30)),
-    ]

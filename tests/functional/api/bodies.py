@@ -64,6 +64,13 @@ BODIES: dict[str, Any] = {
     "POST /os-aggregates": {"aggregate": {"name": "new", "availability_zone": "z9"}},
     "PUT /os-aggregates/{aggregate_id}": {"aggregate": {"name": "renamed"}},
     "POST /os-aggregates/{aggregate_id}/images": {"cache": [{"id": IMAGE.image_id}]},
+    f"POST {_SERVER}/os-interface": {
+        "interfaceAttachment": {
+            "net_id": IMAGE.image_id,
+            "fixed_ips": [{"ip_address": "192.0.2.9"}],
+            "tag": "t",
+        }
+    },
     f"POST {_SERVER}/shares": {"share": {"share_id": IMAGE.image_id, "tag": "t"}},
     f"POST {_SERVER}/remote-consoles": {"remote_console": {"protocol": "vnc", "type": "novnc"}},
     "POST /os-server-external-events": {
@@ -168,6 +175,10 @@ OLD_ACTIONS: tuple[dict[str, Any], ...] = (
     {"os-getVNCConsole": {"type": "novnc"}},
     {"os-getSPICEConsole": {"type": "spice-html5"}},
     {"os-getSerialConsole": {"type": "serial"}},
+    {"addFixedIp": {"networkId": "n"}},
+    {"removeFixedIp": {"address": "192.0.2.9"}},
+    {"addFloatingIp": {"address": "198.51.100.9"}},
+    {"removeFloatingIp": {"address": "198.51.100.9"}},
     {"os-getRDPConsole": {"type": "rdp-html5"}},
 )
-"""Actions of servers that end at 2.5."""
+"""Actions of servers that end at 2.5 or, those of addresses, at 2.43."""

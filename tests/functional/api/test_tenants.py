@@ -61,6 +61,7 @@ class TenantsTest(Populated):
             "name": ("k",),
             "alias": ("os-services",),
             "network": ("public",),
+            "port_id": ("99999999-9999-4999-8999-999999999999",),
             "migration_id": ("1",),
             "tag": ("red", "new"),
             "volume_id": (VOLUME,),

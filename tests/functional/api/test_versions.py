@@ -26,6 +26,7 @@ _NAMES = {
     "request_id": (REQUEST,),
     "server_id": SERVERS,
     "network": ("public",),
+    "port_id": ("99999999-9999-4999-8999-999999999999",),
     "migration_id": ("1",),
     "tag": ("red",),
     "volume_id": (VOLUME,),

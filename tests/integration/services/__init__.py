@@ -16,6 +16,7 @@ from tests.integration.services.databases import MariaDB, PostgreSQL
 from tests.integration.services.glance import Glance
 from tests.integration.services.keystone import Keystone
 from tests.integration.services.libvirtd import Libvirtd
+from tests.integration.services.neutron import Neutron
 from tests.integration.services.rabbitmq import RabbitMQ
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "Keystone",
     "Libvirtd",
     "MariaDB",
+    "Neutron",
     "PostgreSQL",
     "RabbitMQ",
     "glance",
     "keystone",
     "libvirtd",
     "mariadb",
+    "neutron",
     "postgresql",
     "rabbitmq",
     "scratch",
@@ -77,6 +80,14 @@ def glance() -> Glance:
     """Return the image service, which asks ``keystone()``."""
     identity = keystone()
     return _once("glance", lambda directory: Glance(directory, identity))
+
+
+def neutron(region: str) -> Neutron:
+    """Return the network service of a deployment, by the region that it is in."""
+    identity, database = keystone(), mariadb()
+    return _once(
+        f"neutron-{region}", lambda directory: Neutron(directory, identity, database, region)
+    )
 
 
 def libvirtd(host: str) -> Libvirtd:

@@ -119,8 +119,13 @@ class Keystone:
         return self._services[service_type]
 
 
-def serve(application: str, port: int, directory: Path) -> Process:
-    """Serve one of OpenStack's WSGI applications, configured in ``directory``, on a port of loopback."""
+def serve(
+    application: str, port: int, directory: Path, more: dict[str, str] | None = None
+) -> Process:
+    """Serve one of OpenStack's WSGI applications, configured in ``directory``, on a port of loopback.
+
+    ``more`` is what else stands in its environment.
+    """
     configuration = directory / "gunicorn.conf.py"
     settings = {
         "bind": f"127.0.0.1:{port}",
@@ -140,7 +145,8 @@ def serve(application: str, port: int, directory: Path) -> Process:
             "GUNICORN_CMD_ARGS": f"--config={configuration}",
             "OS_KEYSTONE_CONFIG_DIR": str(directory),
             "OS_GLANCE_CONFIG_DIR": str(directory),
-        },
+        }
+        | (more or {}),
     )
     process.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/"))
     return process

@@ -37,6 +37,7 @@ TABLE = {
     "PlacementUnavailable": ("placement_unavailable", 503, True, "Unavailable"),
     "ImageStoreUnavailable": ("image_store_unavailable", 503, True, "Unavailable"),
     "VolumesUnavailable": ("volumes_unavailable", 503, True, "Unavailable"),
+    "NetworkUnavailable": ("network_unavailable", 503, True, "Unavailable"),
     "HypervisorUnavailable": ("hypervisor_unavailable", 503, True, "Unavailable"),
     "BadParameter": ("bad_parameter", 400, False, "Invalid"),
     "MissingParameter": ("missing_parameter", 400, False, "Invalid"),

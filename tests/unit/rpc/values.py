@@ -25,7 +25,6 @@ from kilonova.core.instance import (
     InjectedFile,
     Instance,
     KeyPair,
-    Nic,
     RequestedNetwork,
     Wishes,
 )
@@ -43,6 +42,7 @@ from kilonova.core.scheduling import (
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 from tests.unit.rpc.move_values import BERTH, PROGRESS
+from tests.unit.rpc.network_values import NIC
 from tests.unit.rpc.volume_samples import DEVICE, VOLUME, VOLUME_ORDERS, VOLUME_REPORT
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
@@ -100,6 +100,7 @@ WISHES = Wishes(
     forced_host=HOST,
     forced_node=NODE,
     security_groups=("web",),
+    security_group_ids=("77777777-7777-4777-8777-777777777777",),
     config_drive=True,
     trusted_certs=("cert",),
     disk_config="MANUAL",
@@ -108,17 +109,6 @@ WISHES = Wishes(
     admin_pass="secret",
     files=(InjectedFile(path="/etc/motd", contents="aGVsbG8="),),
     group=GROUP,
-)
-NIC = Nic(
-    network="default",
-    network_id="88888888-8888-4888-8888-888888888888",
-    mac="52:54:c0:00:02:07",
-    address="192.0.2.7",
-    prefix=24,
-    gateway="192.0.2.1",
-    dns="192.0.2.2",
-    mtu=9000,
-    tag="front",
 )
 INSTANCE = Instance(
     uuid=UUID,
@@ -189,6 +179,7 @@ SPEC = RequestSpec(
     group=GROUP,
     moves_from=CELL,
     ignored_hosts=(HOST,),
+    unjudged=True,
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
 NO_HOST = NoHost(
@@ -380,4 +371,6 @@ ORDERS = (
     orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
     orders.ChangePassword(password="secret"),
     *VOLUME_ORDERS,
+    orders.AttachInterface(port_id="port", tag="front"),
+    orders.DetachInterface(port_id="port"),
 )

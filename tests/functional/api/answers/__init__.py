@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from kilonova.api.resources import ROUTES
-from tests.functional.api.answers import accounts, hosts, moves, servers, volumes
+from tests.functional.api.answers import accounts, hosts, moves, networks, servers, volumes
 from tests.functional.api.answers.shapes import Version
 from tests.functional.api.answers.told import Told
 
 ANSWERS: dict[str, Told] = (
-    servers.ANSWERS | moves.ANSWERS | hosts.ANSWERS | accounts.ANSWERS | volumes.ANSWERS
+    servers.ANSWERS
+    | moves.ANSWERS
+    | networks.ANSWERS
+    | hosts.ANSWERS
+    | accounts.ANSWERS
+    | volumes.ANSWERS
 )
 
 _FAULTS = {

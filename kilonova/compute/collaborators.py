@@ -1,0 +1,18 @@
+"""Whom a host's services work with."""
+
+from dataclasses import dataclass
+
+from kilonova.compute.driver import Driver
+from kilonova.compute.volumes import HostVolumes
+from kilonova.compute.wiring import Wiring
+from kilonova.http.images import ImageStore
+
+
+@dataclass(frozen=True)
+class Collaborators:
+    """The hypervisor, and those who keep images, volumes and networks."""
+
+    driver: Driver
+    images: ImageStore
+    volumes: HostVolumes
+    wiring: Wiring
