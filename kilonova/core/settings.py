@@ -93,11 +93,7 @@ _API = [
         min=0.1,
         help="Seconds that a list waits for a cell before it goes without it.",
     ),
-    cfg.BoolOpt(
-        "enable_instance_password",
-        default=True,
-        help="Answer a new server with an administrator's password.",
-    ),
+    cfg.BoolOpt("enable_instance_password", default=True, help="Answer with an admin's password."),
     cfg.StrOpt(
         "compute_link_prefix",
         help="Scheme, host and path that links in answers start with; without it, the request's.",
