@@ -4,7 +4,6 @@ Everything is on one machine, in a network namespace of its own: bridge, filters
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +14,12 @@ from testtools.content import text_content
 
 from tests.integration import services
 from tests.integration.case import eventually
+from tests.integration.guest_image import guest_image
 from tests.integration.services.keystone import PROGRAMS
 from tests.integration.services.libvirtd import Libvirtd
 from tests.integration.services.process import CommandFailed, Process, run
 
 ROOT = Path(__file__).parents[2]
-GUEST_BUILDER = ROOT / "tools" / "guest" / "build.py"
 PORT = 5000
 """The namespace is the deployment's own, and so are its ports."""
 
@@ -128,11 +127,9 @@ class RealGuestsTest(testtools.TestCase):
         self,
     ) -> None:
         """Two guests from their image to their end, one of them through a stop and a start."""
-        image = self.state / "guest.qcow2"
-        subprocess.run([sys.executable, str(GUEST_BUILDER), str(image)], check=True)
         self.openstack(
             *("image", "create", "--disk-format", "qcow2", "--container-format", "bare"),
-            *("--file", str(image), "linux"),
+            *("--file", str(guest_image()), "linux"),
         )
         self.openstack(
             *("flavor", "create", "--ram", "128", "--vcpus", "1", "--disk", "1"),
