@@ -49,7 +49,7 @@ def files(body: Body, limits: Limits) -> tuple[InjectedFile, ...]:
     """Return the files that go into the guest, through its config drive.
 
     Raises:
-        QuotaExceeded: they are more, or larger, or have longer paths, than a server may have.
+        QuotaExceeded: they are more, larger, or of longer paths than a server of the project may have.
         Invalid: one is no base64.
     """
     found = tuple(

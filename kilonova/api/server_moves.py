@@ -7,7 +7,6 @@ the converger.
 
 import logging
 import secrets
-import uuid
 from typing import Any
 
 import msgspec
@@ -33,7 +32,7 @@ from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, NodeName
+from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
@@ -72,11 +71,14 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     """Write a migration with its server's task.
 
     Raises:
-        WrongState, NotFound: as ``server_tasks.begin``.
+        WrongState, NotFound: as ``server_tasks.begin``; an evacuation also where the server moves already.
     """
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
+        if wanted.kind is Kind.EVACUATION and moves.is_moving(connection, server.uuid):
+            # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once.
+            raise WrongState(f"Cannot 'evacuate' instance {server.uuid} while it is being migrated")
         made[:] = [_migration(asked, server, wanted)]
         moves.insert(connection, made[0])
 
@@ -86,23 +88,9 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
 def _migration(asked: Asked, server: Instance, wanted: Wanted) -> Migration:
     now = utcnow()
-    accepted = Migration(
-        uuid=str(uuid.uuid4()),
-        instance_uuid=server.uuid,
-        kind=wanted.kind,
-        source_host=server.host or HostName(""),
-        source_node=server.node or NodeName(""),
-        source_zone=server.availability_zone or "",
-        old_flavor=server.flavor,
+    accepted = replace(
+        mig.of_server(server, wanted.kind, asked.context, now),
         new_flavor=wanted.flavor or server.flavor,
-        vm_state=server.vm_state,
-        epoch=server.epoch,
-        guest_epoch=server.begun_epoch,
-        request_id=asked.context.request_id,
-        user_id=asked.context.user_id,
-        project_id=server.project_id,
-        created_at=now,
-        updated_at=now,
         requested_host=wanted.host,
         forced=wanted.forced,
         stays_off=wanted.stays_off,
@@ -238,7 +226,6 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
     if _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
-    _check_nothing_moves(asked, located, Action.EVACUATE)
     wanted = Wanted(
         kind=Kind.EVACUATION,
         host=host,
@@ -253,18 +240,6 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     ):
         return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
     return Answer()
-
-
-def _check_nothing_moves(asked: Asked, located: Located, action: str) -> None:
-    """Refuse to begin a move beside another.
-
-    Raises:
-        WrongState: another is under way.
-    """
-    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
-    uuid_ = located.instance.uuid
-    if any(move.stage is not Stage.CLEARING for move in moves.unfinished(database, [uuid_])):
-        raise WrongState(f"Cannot '{action}' instance {uuid_} while it is being migrated")
 
 
 def _host_is_up(asked: Asked, located: Located) -> bool:
