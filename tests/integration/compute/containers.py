@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from kilonova.compute.libvirt.containers import ContainerDriver
@@ -23,7 +23,7 @@ _POLITE = f"echo a container; trap 'exit 0' TERM; {_IDLE}"
 _BRIEF = "echo a container; sleep 1"
 
 
-@lru_cache(maxsize=None)
+@cache
 def image_of(script: str) -> bytes:
     """Return a file system in which /sbin/init is a shell script, and commands are those of BusyBox."""
     with tempfile.TemporaryDirectory(dir=services.scratch()) as scratch:
