@@ -15,13 +15,14 @@ import msgspec
 
 from kilonova.api import network_wishes, server_devices, server_volumes
 from kilonova.api.compute_services import fleet_of
+from kilonova.api.limits import limits_of
 from kilonova.api.routing import Asked
 from kilonova.core.block_devices import on_volume, requested, root_of
 from kilonova.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, ImageId, NodeName, UserId
 from kilonova.core.image import Image
-from kilonova.core.instance import BlockDevice, KeyPair, Wishes
+from kilonova.core.instance import BlockDevice, InjectedFile, KeyPair, Wishes
 from kilonova.core.quota import UNLIMITED, Limits
 from kilonova.core.server_group import GroupRule
 from kilonova.db import aggregates, flavors, key_pairs, server_groups
@@ -40,7 +41,7 @@ def flavor_of(asked: Asked, body: Body) -> Flavor:
         Invalid: there is none that the asker may use.
     """
     wanted = str(body["flavorRef"]).rstrip("/").rpartition("/")[2]
-    project = None if asked.context.is_admin else asked.context.project_id
+    project = None if asked.is_admin else asked.context.project_id
     missing = Invalid(f"flavorRef: Flavor {wanted} could not be found.")
     try:
         flavor = flavors.get(asked.services.api_db, wanted, project)
@@ -181,7 +182,7 @@ def wishes_of(asked: Asked, body: Body, image: Image) -> Wishes:
         reservation_id="r-" + secrets.token_hex(4),
         # Nothing else would tell the guest.
         admin_pass=_password(asked, body) if drive else "",
-        files=server_devices.files(body),
+        files=files_of(asked, body),
     )
 
 
@@ -189,6 +190,14 @@ def _password(asked: Asked, body: Body) -> str:
     if not asked.services.conf.api.enable_instance_password:
         return ""
     return body.get("adminPass") or secrets.token_urlsafe(9)
+
+
+def files_of(asked: Asked, body: Body) -> tuple[InjectedFile, ...]:
+    """Return the files that go into a guest, within the asker's limits; see ``server_devices.files``."""
+    if not body.get("personality"):
+        return ()
+    limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
+    return server_devices.files(body, limits)
 
 
 def refuse_what_is_not_done(body: Body) -> None:
@@ -249,10 +258,6 @@ def _group(asked: Asked) -> GroupRule | None:
     named = _hinted(asked.body).get("group")
     if not named:
         return None
-    if isinstance(named, list):
-        if len(named) > 1:
-            raise Invalid("group: a server is created in one server group only")
-        (named,) = named
     uuid = str(uuids.UUID(named))
     rule = server_groups.rule_of(asked.services.api_db, uuid, asked.context.project_id)
     if rule is None:

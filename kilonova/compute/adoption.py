@@ -13,13 +13,12 @@ from kilonova.compute.builder import built
 from kilonova.compute.driver import Driver, Guest
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter, Told
-from kilonova.compute.watch import state_of
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
-from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
 from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import HostInstances
 

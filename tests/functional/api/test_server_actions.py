@@ -220,7 +220,7 @@ class FaultsTest(ActionCase):
             ({"imageRef": "x"}, "imageRef"),
             ({"key_name": "nobody's"}, "key_name"),
             ({"user_data": "?"}, "user_data"),
-            ({"OS-DCF:diskConfig": "MANUAL"}, "diskConfig"),
+            ({"OS-DCF:diskConfig": "manual"}, "diskConfig"),
             ({"trusted_image_certificates": ["c"]}, "trusted_image_certificates"),
             ({"accessIPv4": "nowhere"}, "accessIPv4"),
         ):

@@ -41,7 +41,10 @@ CHANGES: tuple[tuple[str, Any, str], ...] = (
     ("name", "new", "2.1"),
     ("accessIPv4", "192.0.2.9", "2.1"),
     ("accessIPv6", "2001:db8::1", "2.1"),
+    ("OS-DCF:diskConfig", "MANUAL", "2.1"),
     ("description", "new", "2.19"),
+    ("description", "", "2.19"),
+    ("description", None, "2.19"),
     ("hostname", "web-1", "2.90"),
     ("hostname", "web.example.org", "2.94"),
     ("pinned_availability_zone", "z1", "2.104"),
@@ -147,7 +150,7 @@ class ServersTest(Populated):
             ("accessIPv4", "nowhere"),
             ("accessIPv4", ""),
             ("accessIPv6", "192.0.2.1"),
-            ("OS-DCF:diskConfig", "MANUAL"),
+            ("OS-DCF:diskConfig", "manual"),
             ("flavorRef", "1"),
         ):
             body = {"server": {"name": "renamed", key: value}}
