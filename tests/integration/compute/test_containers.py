@@ -18,7 +18,9 @@ from tests.integration.compute.containers import EMULATOR, LINE, ContainerWorld
 from tests.integration.compute.test_libvirt_driver import LibvirtCase, Outlives
 
 
-@unittest.skipUnless(os.geteuid() == 0 and EMULATOR.exists(), "takes root, and libvirt's containers")
+@unittest.skipUnless(
+    os.geteuid() == 0 and EMULATOR.exists(), "takes root, and libvirt's containers"
+)
 class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     """Real containers."""
 
@@ -174,9 +176,7 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     def test_a_server_with_what_containers_have_not_is_refused(self) -> None:
         plain = self.server()
         swap = msgspec.structs.replace(plain.flavor, swap_mb=64)
-        self.assertRaises(
-            BuildAborted, self.spawned, msgspec.structs.replace(plain, flavor=swap)
-        )
+        self.assertRaises(BuildAborted, self.spawned, msgspec.structs.replace(plain, flavor=swap))
         pinned = msgspec.structs.replace(plain.flavor, extra_specs={"hw:cpu_policy": "dedicated"})
         self.assertRaises(BuildFailed, self.spawned, msgspec.structs.replace(plain, flavor=pinned))
         self.driver.destroy(plain.uuid)
