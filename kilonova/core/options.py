@@ -257,13 +257,16 @@ _COMPUTE = [
 ]
 
 _LIBVIRT = [
-    cfg.StrOpt("connection_uri", default="qemu:///system", help="libvirt's URI of this host."),
+    cfg.StrOpt(
+        "connection_uri",
+        help="libvirt's URI of this host; qemu:///system, or lxc:///system for containers, without it.",
+    ),
     cfg.StrOpt(
         "virt_type",
         default="kvm",
-        choices=("kvm", "qemu", "test"),
-        help="The domain type. kvm needs a working /dev/kvm; qemu emulates and is slow; test goes "
-        "with libvirt's own test:/// driver.",
+        choices=("kvm", "qemu", "lxc", "test"),
+        help="The domain type. kvm needs a working /dev/kvm; qemu emulates and is slow; lxc runs "
+        "containers; test goes with libvirt's own test:/// driver.",
     ),
 ]
 

@@ -1,113 +1,18 @@
 """Hosts that die: their servers are started elsewhere once a fence says that they are off."""
 
-import shlex
-import tempfile
-import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from kilonova.conductor import converger, evacuations, fencing, repairs
-from kilonova.conductor.fencing import Fencer
+from kilonova.conductor import converger, fencing
 from kilonova.conductor.repairs import host_failures
 from kilonova.core import host_failure
-from kilonova.core.errors import HostsUnavailable, KilonovaError
+from kilonova.core.errors import HostsUnavailable
 from kilonova.core.host_failure import WISH
 from kilonova.db import host_fences, hosts, moves
-from tests.functional.pipeline.case import PipelineCase
 from tests.functional.pipeline.desired_case import DesiredCase
-from tests.functional.pipeline.moving_case import SMALL, MovingCase
-
-_FENCE = """\
-#!/bin/sh
-echo "$@" >>{directory}/asked
-cat {directory}/words
-exit $(cat {directory}/status)
-"""
-NOT_YET = 2.0
-"""Seconds, and several rounds of the converger, for which nothing must happen."""
-
-
-class Fenced(PipelineCase):
-    """Hosts that are down after three seconds, and a fence that says what the test wants."""
-
-    mode = "always"
-
-    def setUp(self) -> None:
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.fence = Path(scratch.name)
-        program = self.fence / "fence"
-        program.write_text(_FENCE.format(directory=shlex.quote(scratch.name)))
-        program.chmod(0o700)
-        self.says(0, "it is off")
-        self.more = (
-            "service_down_time = 3\nreport_interval = 1\n"
-            f"[ha]\nevacuate_on_host_failure = {self.mode}\nfence_command = {program} --now\n"
-        )
-        self.patch(host_failure, "STAYS_SILENT", timedelta(seconds=0.5))
-        self.patch(host_failure, "_FIRST_PAUSE", timedelta(seconds=1))
-        self.patch(host_failure, "_ANSWERED_BY", timedelta(seconds=2))
-        super().setUp()
-
-    def says(self, status: int, words: str) -> None:
-        """Let the fence say this from now on."""
-        (self.fence / "words").write_text(words)
-        (self.fence / "status").write_text(str(status))
-
-    def asked(self) -> list[str]:
-        """Return what the fence was asked."""
-        there = self.fence / "asked"
-        return there.read_text().splitlines() if there.exists() else []
-
-
-class FencedCase(Fenced, MovingCase):
-    """The same, with servers that move."""
-
-    def dies(self, name: str) -> Any:
-        """Let a host be silent from now on, with its guests where they are; return it."""
-        services: Any = self.deployment.part("compute")
-        (dead,) = [one for one in services._services if one._host == name]
-        dead.stop()
-        dead.stop = lambda: None
-        return dead
-
-    def returns(self, dead: Any) -> None:
-        """Let a dead host be back, with the guests that it had."""
-        services: Any = self.deployment.part("compute")
-        peers = (dead._placement, dead._handlers._mover._images)
-        conf = self.deployment._configuration()
-        again = type(dead)(conf, dead._host, dead._bus, dead._driver, peers)
-        services._services[services._services.index(dead)] = again
-        again.start()
-
-    def scene(self) -> Any:
-        """Return what the conductor's converger looks at and acts on."""
-        conductor: Any = self.deployment.part("conductor")
-        return conductor._converger._scene
-
-    def cell(self) -> Any:
-        """Return the one cell with hosts."""
-        return self.scene().cells.all()[-1]
-
-    def database(self) -> Any:
-        """Return that cell's database."""
-        return self.scene().database(self.cell().uuid)
-
-    def elsewhere(self, uuid: str, dead: str) -> None:
-        """Wait until a server is ACTIVE on another host."""
-        self.until(f"{uuid} left {dead}", lambda: self.host(uuid) != dead, seconds=60)
-        self.until_idle(uuid, "ACTIVE")
-
-    def stays(self, uuid: str, host: str, condition: Callable[[], bool] = lambda: False) -> None:
-        """Check that nothing of a server is started elsewhere for a while."""
-        deadline = time.monotonic() + NOT_YET
-        while time.monotonic() < deadline and not condition():
-            self.assertEqual(host, self.host(uuid))
-            self.assertEqual([f"{host} RUNNING"], self.guests()[uuid])
-            time.sleep(0.1)
+from tests.functional.pipeline.host_failure_case import NOT_YET, Fenced, FencedCase
+from tests.functional.pipeline.moving_case import SMALL
 
 
 class HostFailureTest(FencedCase):
@@ -344,123 +249,6 @@ class AskedTest(FencedCase):
         time.sleep(3)
         self.stays(uuid, here)
         self.assertEqual([], self.asked())
-
-
-class Killed(BaseException):
-    """The converger's process ends here."""
-
-
-class KilledConvergerTest(FencedCase):
-    """Convergers that end between two steps, and two at once: rounds are made by the test alone."""
-
-    def setUp(self) -> None:
-        others = {
-            name: look
-            for name, look in repairs.OF_CELL.items()
-            if name not in ("silent host", "left behind")
-        }
-        self.patch(converger, "OF_CELL", others)
-        super().setUp()
-
-    def round(self) -> None:
-        """Do what a converger does about silent hosts, in a process of its own that asks fences itself."""
-        scene, cell = self.scene(), self.cell().uuid
-        for look in (host_failures.silent, host_failures.left_behind):
-            for finding in look(scene, cell):
-                finding.mend()
-
-    def own_fencer(self) -> None:
-        """Let fences be asked by who makes the round, so that one ends with the other."""
-        asker = Fencer(f"{self.fence}/fence --now", self.scene().cells)
-        object.__setattr__(self.scene().hands, "fence", asker.ask)
-
-    def test_a_converger_that_ends_between_two_steps_is_followed_by_another(self) -> None:
-        self.own_fencer()
-        points: list[tuple[Any, str, bool]] = [
-            (host_fences, "suspect", True),
-            (host_fences, "ask", False),
-            (host_fences, "ask", True),
-            (fencing, "run", False),
-            (fencing, "run", True),
-            (host_fences, "answer", True),
-            (evacuations, "begin", False),
-            (evacuations, "begin", True),
-        ]
-        uuid = self.active("vm")
-        for module, name, after in points:
-            where = f"{'after' if after else 'before'} {name}"
-            dead = self.host(uuid)
-            died = self.dies(dead)
-            killed = self._ending_once(module, name, after=after)
-            deadline = time.monotonic() + 40
-            while self.host(uuid) == dead or self.server(uuid)["OS-EXT-STS:task_state"]:
-                try:
-                    self.round()
-                except Killed:
-                    self.assertEqual(dead, self.host(uuid), where)
-                self.assertGreater(deadline, time.monotonic(), where)
-                time.sleep(0.1)
-            self.assertEqual([where], killed)
-            self.assertEqual("ACTIVE", self.server(uuid)["status"], where)
-            done = [one["status"] for one in self.migrations(uuid)]
-            self.returns(died)
-            self.until_migration(uuid, "completed")
-            self.assertEqual(1 + done[1:].count("completed"), len(done), where)
-            self.until("all is forgotten", self._forgotten)
-            self.settled(uuid, "ACTIVE", SMALL)
-
-    def _forgotten(self) -> bool:
-        self.round()
-        return not host_fences.all_of(self.database())
-
-    def _ending_once(self, module: Any, name: str, *, after: bool) -> list[str]:
-        """Let the next call of a function be the last thing that its process does, or does not do."""
-        through = getattr(module, name)
-        killed: list[str] = []
-
-        def last(*args: Any, **more: Any) -> Any:
-            done = through(*args, **more) if after or killed else None
-            if not killed:
-                killed.append(f"{'after' if after else 'before'} {name}")
-                raise Killed
-            return done
-
-        self.patch(module, name, last)
-        return killed
-
-    def test_two_convergers_at_once_ask_one_fence_once_and_move_each_server_once(self) -> None:
-        self.own_fencer()
-        uuids = [self.active(f"vm-{n}") for n in range(6)]
-        dead = self.host(uuids[0])
-        moved = [uuid for uuid in uuids if self.host(uuid) == dead]
-        self.dies(dead)
-        ended = threading.Event()
-        failed: list[BaseException] = []
-
-        def converge() -> None:
-            while not ended.is_set():
-                try:
-                    self.round()
-                except KilonovaError:
-                    continue
-                except BaseException as error:
-                    failed.append(error)
-                    raise
-
-        threads = [threading.Thread(target=converge) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        try:
-            for uuid in moved:
-                self.elsewhere(uuid, dead)
-        finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
-        self.assertEqual([], failed)
-        self.assertEqual(1, len(self.asked()))
-        for uuid in moved:
-            self.assertEqual(["done"], [one["status"] for one in self.migrations(uuid)])
 
 
 class FencedDesiredTest(Fenced, DesiredCase):
