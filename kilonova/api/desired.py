@@ -130,7 +130,7 @@ def _find(asked: Asked, desired_id: str) -> Desired:
     try:
         return store.find(asked.services.api_db, desired_id, asked.context.project_id)
     except NotFound:
-        if not asked.context.is_admin:
+        if not asked.is_admin:
             raise
         return store.find(asked.services.api_db, desired_id, None)
 

@@ -31,7 +31,7 @@ def find_server(asked: Asked, server_id: str, *, with_deleted: bool = False) -> 
         mapping = cells.mapping_of(services.api_db, uuid)
         if mapping is None:
             break
-        if mapping.project_id != asked.context.project_id and not asked.context.is_admin:
+        if mapping.project_id != asked.context.project_id and not asked.is_admin:
             break
         if mapping.cell_uuid is None:
             requested = instance_lists.get_requested(services.api_db, uuid)

@@ -110,7 +110,7 @@ _LIST_QUERY = parameters.queries(
 
 def visible_to(asked: Asked) -> ProjectId | None:
     """Return whose private flavors the asker sees: None means everybody's."""
-    return None if asked.context.is_admin else asked.context.project_id
+    return None if asked.is_admin else asked.context.project_id
 
 
 def _links(asked: Asked, flavor: Flavor) -> list[dict[str, str]]:
@@ -146,7 +146,7 @@ def _page(
 
 def _listed(asked: Asked) -> tuple[Flavor, ...]:
     limit, marker = page(asked)
-    admin, name = asked.context.is_admin, asked.one("name")
+    admin, name = asked.is_admin, asked.one("name")
     # Only administrators may ask for others than the public ones and those of their project.
     public = _is_public(asked.one("is_public")) if admin else True
     wanted = FlavorQuery(

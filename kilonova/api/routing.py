@@ -30,6 +30,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 from kilonova.api.microversions import ALWAYS, Since, Span, Version, edges
+from kilonova.api.policies.base import CONTEXT_IS_ADMIN
 from kilonova.api.services import Services
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import Forbidden, Invalid
@@ -109,6 +110,9 @@ def _strip(error: Any, whole: Any, validator: Any) -> bool:
 
 def _sentence(error: Any, what: str) -> str:
     reason = error.message
+    if error.validator == "pattern" and "title" in error.schema:
+        title, rule = error.schema["title"], error.schema["description"]
+        return f"An invalid '{title}' value was provided. The {title} must be: {rule}"
     if error.validator == "pattern" and "description" in error.schema:
         reason = f"It must be {error.schema['description']}"
     reason = _short(reason, 300)
@@ -185,6 +189,11 @@ class Asked:
         """Return the last value of a query parameter, or None."""
         values = self.query.get(name)
         return values[-1] if values else None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the asker is an administrator, to whom nothing is another project's."""
+        return self.allows(CONTEXT_IS_ADMIN)
 
     def allows(self, rule: str, project_id: str | None = None, user_id: str | None = None) -> bool:
         """Whether policy allows a rule for what belongs to a project and user (the asker's own)."""

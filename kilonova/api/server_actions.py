@@ -64,7 +64,7 @@ def console_output(asked: Asked, server_id: str) -> Answer:
 def lock(asked: Asked, server_id: str) -> Answer:
     """``lock``; from 2.73 with a reason. An owner does not replace a lock that is there."""
     located = find_server(asked, server_id)
-    if located.instance.locked_by is not None and not asked.context.is_admin:
+    if located.instance.locked_by is not None and not asked.is_admin:
         return Answer(status=202)
     # Below 2.73 the body is not checked, and says nothing.
     reason = (
@@ -72,7 +72,7 @@ def lock(asked: Asked, server_id: str) -> Answer:
         if asked.version in Since.LOCK_REASON
         else None
     )
-    by = "admin" if asked.context.is_admin else "owner"
+    by = "admin" if asked.is_admin else "owner"
     return _set_lock(asked, located, Action.LOCK, {"locked_by": by, "locked_reason": reason})
 
 

@@ -2,29 +2,21 @@
 
 from kilonova.api.find import find_server
 from kilonova.api.routing import Answer, Asked, Route
-from kilonova.api.views.servers import addresses
+from kilonova.api.views.servers import short_addresses
 from kilonova.core.errors import NotFound
-from kilonova.core.instance import Instance
 
 
 def list_addresses(asked: Asked, server_id: str) -> Answer:
     """Answer a server's addresses by network."""
-    return Answer({"addresses": _addresses(find_server(asked, server_id).instance)})
+    return Answer({"addresses": short_addresses(find_server(asked, server_id).instance)})
 
 
 def show(asked: Asked, server_id: str, network: str) -> Answer:
     """Answer a server's addresses in one network."""
-    found = _addresses(find_server(asked, server_id).instance)
+    found = short_addresses(find_server(asked, server_id).instance)
     if network not in found:
         raise NotFound(f"Instance {server_id} is not a member of the network {network}.")
     return Answer({network: found[network]})
-
-
-def _addresses(instance: Instance) -> dict[str, list[dict[str, object]]]:
-    return {
-        network: [{"addr": one["addr"], "version": one["version"]} for one in several]
-        for network, several in addresses(instance).items()
-    }
 
 
 _RULE = "os_compute_api:ips"

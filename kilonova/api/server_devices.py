@@ -8,17 +8,16 @@ from typing import Any
 from kilonova.api.parameters import is_true
 from kilonova.core.block_devices import check as check_together
 from kilonova.core.block_devices import is_root, of_image, on_volume, over, requested
-from kilonova.core.errors import Forbidden, Invalid
+from kilonova.core.errors import Invalid, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.hardware import hardware_of
 from kilonova.core.image import Image
 from kilonova.core.instance import BlockDevice, InjectedFile, Wishes
 from kilonova.core.local_disks import local_disks
+from kilonova.core.quota import UNLIMITED, Limits
 
 Body = Mapping[str, Any]
 
-_MOST_FILES = 5
-_LARGEST_FILE = 10 << 10
 _NO_VOLUMES = (
     "no block storage service is configured, so there can only be a local boot disk (boot_index 0) "
     "from an image, and blank local disks"
@@ -46,27 +45,31 @@ def named_images(devices: tuple[BlockDevice, ...]) -> set[str]:
     return {d.uuid for d in devices if d.source_type == "image" and is_root(d) and d.uuid}
 
 
-def files(body: Body) -> tuple[InjectedFile, ...]:
+def files(body: Body, limits: Limits) -> tuple[InjectedFile, ...]:
     """Return the files that go into the guest, through its config drive.
 
     Raises:
-        Forbidden: they are more, or larger, than any server may have.
+        QuotaExceeded: they are more, larger, or of longer paths than a server of the project may have.
         Invalid: one is no base64.
     """
     found = tuple(
         InjectedFile(path=one["path"], contents="".join(one["contents"].split()))
         for one in body.get("personality", ())
     )
-    if len(found) > _MOST_FILES:
-        raise Forbidden(f"personality: at most {_MOST_FILES} files are injected")
+    _check_file("files are injected", len(found), limits.injected_files)
     for file in found:
         try:
             contents = base64.b64decode(file.contents, validate=True)
         except (binascii.Error, ValueError) as error:
             raise Invalid("personality: contents must be base64 encoded.") from error
-        if len(contents) > _LARGEST_FILE:
-            raise Forbidden(f"personality: a file has at most {_LARGEST_FILE} bytes")
+        _check_file("bytes in a file", len(contents), limits.injected_file_content_bytes)
+        _check_file("bytes in a path", len(file.path.encode()), limits.injected_file_path_bytes)
     return found
+
+
+def _check_file(what: str, count: int, limit: int) -> None:
+    if limit != UNLIMITED and count > limit:
+        raise QuotaExceeded(f"personality: Quota exceeded: at most {limit} {what}")
 
 
 def wants_drive(body: Body, image: Image | None) -> bool:

@@ -7,7 +7,6 @@ the converger.
 
 import logging
 import secrets
-import uuid
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from kilonova.api import server_wishes
 from kilonova.api.compute_services import fleet_of, is_up
 from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
-from kilonova.api.microversions import Since
+from kilonova.api.microversions import Since, Span
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
@@ -33,13 +32,13 @@ from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
-from kilonova.core.ids import HostName, NodeName
+from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount, exceeded
 from kilonova.core.states import Action, PowerState, TaskState, VmState
-from kilonova.db import hosts, moves, quotas, resizes
+from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
 
@@ -72,11 +71,14 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     """Write a migration with its server's task.
 
     Raises:
-        WrongState, NotFound: as ``server_tasks.begin``.
+        WrongState, NotFound: as ``server_tasks.begin``; an evacuation also where the server moves already.
     """
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
+        if wanted.kind is Kind.EVACUATION and moves.is_moving(connection, server.uuid):
+            # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once.
+            raise WrongState(f"Cannot 'evacuate' instance {server.uuid} while it is being migrated")
         made[:] = [_migration(asked, server, wanted)]
         moves.insert(connection, made[0])
 
@@ -86,23 +88,9 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
 def _migration(asked: Asked, server: Instance, wanted: Wanted) -> Migration:
     now = utcnow()
-    accepted = Migration(
-        uuid=str(uuid.uuid4()),
-        instance_uuid=server.uuid,
-        kind=wanted.kind,
-        source_host=server.host or HostName(""),
-        source_node=server.node or NodeName(""),
-        source_zone=server.availability_zone or "",
-        old_flavor=server.flavor,
+    accepted = replace(
+        mig.of_server(server, wanted.kind, asked.context, now),
         new_flavor=wanted.flavor or server.flavor,
-        vm_state=server.vm_state,
-        epoch=server.epoch,
-        guest_epoch=server.begun_epoch,
-        request_id=asked.context.request_id,
-        user_id=asked.context.user_id,
-        project_id=server.project_id,
-        created_at=now,
-        updated_at=now,
         requested_host=wanted.host,
         forced=wanted.forced,
         stays_off=wanted.stays_off,
@@ -159,6 +147,9 @@ def resize(asked: Asked, server_id: str) -> Answer:
     except QuotaExceeded as error:
         _refuse(asked, located, migration, error)
         raise
+    if "OS-DCF:diskConfig" in body:
+        database = asked.services.cells.database(placed(located, Action.RESIZE)[1])
+        instances.wish(database, server.uuid, {"disk_config": body["OS-DCF:diskConfig"]})
     start(asked, located, migration)
     return Answer(status=202)
 
@@ -207,6 +198,12 @@ def migrate(asked: Asked, server_id: str) -> Answer:
     return Answer(status=202)
 
 
+def _is_forced(asked: Asked, host: HostName | None, checks: Span) -> bool:
+    """Whether a host is taken as it is: before such hosts were checked at all, or where it is asked for."""
+    (wish,) = asked.body.values()
+    return host is not None and (asked.version not in checks or is_true(wish.get("force")))
+
+
 def live_migrate(asked: Asked, server_id: str) -> Answer:
     """``os-migrateLive``: to another host while it runs."""
     located = find_free(asked, server_id, Action.LIVE_MIGRATE)
@@ -215,9 +212,8 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body["host"], rule)
     if not _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
-    wanted = Wanted(
-        kind=Kind.LIVE, host=host, forced=host is not None and is_true(body.get("force"))
-    )
+    forced = _is_forced(asked, host, Since.LIVE_MIGRATION_CHECKS_HOST)
+    wanted = Wanted(kind=Kind.LIVE, host=host, forced=forced)
     migration = begin_move(asked, located, wanted)
     start(asked, located, migration)
     return Answer(status=202)
@@ -230,11 +226,10 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
     if _host_is_up(asked, located):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
-    _check_nothing_moves(asked, located, Action.EVACUATE)
     wanted = Wanted(
         kind=Kind.EVACUATION,
         host=host,
-        forced=host is not None and is_true(body.get("force")),
+        forced=_is_forced(asked, host, Since.EVACUATION_CHECKS_HOST),
         stays_off=asked.version in Since.EVACUATED_STAY_OFF,
     )
     migration = begin_move(asked, located, wanted)
@@ -245,18 +240,6 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     ):
         return Answer({"adminPass": body.get("adminPass") or secrets.token_urlsafe(9)})
     return Answer()
-
-
-def _check_nothing_moves(asked: Asked, located: Located, action: str) -> None:
-    """Refuse to begin a move beside another.
-
-    Raises:
-        WrongState: another is under way.
-    """
-    database = asked.services.cells.database(placed(located, Action.MIGRATE)[1])
-    uuid_ = located.instance.uuid
-    if any(move.stage is not Stage.CLEARING for move in moves.unfinished(database, [uuid_])):
-        raise WrongState(f"Cannot '{action}' instance {uuid_} while it is being migrated")
 
 
 def _host_is_up(asked: Asked, located: Located) -> bool:

@@ -39,8 +39,6 @@ def rebuild(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.REBUILD)
     instance = located.instance
     server_wishes.refuse_what_is_not_done(body)
-    if body.get("OS-DCF:diskConfig", instance.wishes.disk_config) != instance.wishes.disk_config:
-        raise Invalid("OS-DCF:diskConfig: it cannot be changed")
     if is_true(body.get("preserve_ephemeral")) and instance.flavor.ephemeral_gb:
         raise Invalid("preserve_ephemeral: the server's disks are all made anew")
     limits = limits_of(asked, instance.project_id, instance.user_id)
@@ -88,12 +86,14 @@ def _wishes(
     drive = instance.wishes.config_drive or bool(body.get("personality"))
     # Nothing but a config drive would tell the guest of the password.
     wishes: dict[str, Any] = {"config_drive": drive, "admin_pass": password if drive else ""}
+    if "OS-DCF:diskConfig" in body:
+        wishes["disk_config"] = body["OS-DCF:diskConfig"]
     if "key_name" in body:
         wishes["key_pair"] = server_wishes.key_pair_of(asked, body, instance.user_id)
     if "user_data" in body:
         wishes["user_data"] = server_wishes.user_data_of(body)
     if "personality" in body:
-        wishes["files"] = server_devices.files(body)
+        wishes["files"] = server_wishes.files_of(asked, body)
     return wishes
 
 

@@ -107,7 +107,7 @@ def _pin(asked: Asked, located: Located, body: dict[str, Any]) -> None:
     if zone is not None:
         server_wishes.check_zone(asked, zone)
     build_requests.pin(asked.services.api_db, server.uuid, zone)
-    instances.pin(asked.services.cells.database(cell), server.uuid, zone)
+    instances.wish(asked.services.cells.database(cell), server.uuid, {"pinned_zone": zone})
 
 
 def _shelved(asked: Asked, located: Located) -> Image:

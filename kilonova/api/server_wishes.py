@@ -15,13 +15,14 @@ import msgspec
 
 from kilonova.api import network_wishes, server_devices, server_volumes
 from kilonova.api.compute_services import fleet_of
+from kilonova.api.limits import limits_of
 from kilonova.api.routing import Asked
 from kilonova.core.block_devices import on_volume, requested, root_of
 from kilonova.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import HostName, ImageId, NodeName, UserId
 from kilonova.core.image import Image
-from kilonova.core.instance import BlockDevice, KeyPair, Wishes
+from kilonova.core.instance import BlockDevice, InjectedFile, KeyPair, Wishes
 from kilonova.core.quota import UNLIMITED, Limits
 from kilonova.core.server_group import GroupRule
 from kilonova.db import aggregates, flavors, key_pairs, server_groups
@@ -30,6 +31,7 @@ from kilonova.db.hosts import NodeQuery
 Body = Mapping[str, Any]
 
 _CREATE = "os_compute_api:servers:create"
+_NO_IMAGE = "Can not find requested image"
 _DESTINATION = "compute:servers:create:requested_destination"
 
 
@@ -40,8 +42,8 @@ def flavor_of(asked: Asked, body: Body) -> Flavor:
         Invalid: there is none that the asker may use.
     """
     wanted = str(body["flavorRef"]).rstrip("/").rpartition("/")[2]
-    project = None if asked.context.is_admin else asked.context.project_id
-    missing = Invalid(f"flavorRef: Flavor {wanted} could not be found.")
+    project = None if asked.is_admin else asked.context.project_id
+    missing = Invalid(f"Flavor {wanted} could not be found.")
     try:
         flavor = flavors.get(asked.services.api_db, wanted, project)
     except NotFound as error:
@@ -62,6 +64,8 @@ def disks_of(
         Invalid, Forbidden: as ``image_of``, or a volume is not to be had.
         Unavailable: nobody knows.
     """
+    if not body.get("imageRef") and not requested(body):
+        raise Invalid("Missing imageRef attribute")
     storage = asked.services.volumes
     named = server_devices.block_devices(body, _named_image(asked, body), volumes=storage.is_there)
     devices, on_root = server_volumes.checked(asked, named, most)
@@ -103,7 +107,7 @@ def image_of(asked: Asked, body: Body, flavor: Flavor, *, to_volume: bool = Fals
     try:
         image = asked.services.images.get(asked.context, image_id)
     except NotFound as error:
-        raise Invalid(f"imageRef: Can not find requested image {image_id}.") from error
+        raise Invalid(_NO_IMAGE) from error
     if image.status != "active":
         raise Invalid(f"imageRef: Image {image_id} is not active.")
     if image.min_ram > flavor.memory_mb:
@@ -138,7 +142,7 @@ def _canonical(image_ref: str) -> ImageId:
     try:
         return ImageId(str(uuids.UUID(image_ref)))
     except ValueError as error:
-        raise Invalid(f"imageRef: Can not find requested image {image_ref}.") from error
+        raise Invalid(_NO_IMAGE) from error
 
 
 def check_metadata(body: Body, limits: Limits) -> None:
@@ -181,7 +185,7 @@ def wishes_of(asked: Asked, body: Body, image: Image) -> Wishes:
         reservation_id="r-" + secrets.token_hex(4),
         # Nothing else would tell the guest.
         admin_pass=_password(asked, body) if drive else "",
-        files=server_devices.files(body),
+        files=files_of(asked, body),
     )
 
 
@@ -189,6 +193,14 @@ def _password(asked: Asked, body: Body) -> str:
     if not asked.services.conf.api.enable_instance_password:
         return ""
     return body.get("adminPass") or secrets.token_urlsafe(9)
+
+
+def files_of(asked: Asked, body: Body) -> tuple[InjectedFile, ...]:
+    """Return the files that go into a guest, within the asker's limits; see ``server_devices.files``."""
+    if not body.get("personality"):
+        return ()
+    limits = limits_of(asked, asked.context.project_id, asked.context.user_id)
+    return server_devices.files(body, limits)
 
 
 def refuse_what_is_not_done(body: Body) -> None:
@@ -231,7 +243,7 @@ def key_pair_of(asked: Asked, body: Body, user: UserId) -> KeyPair | None:
     try:
         return key_pairs.get(asked.services.api_db, user, name).key_pair
     except NotFound as error:
-        raise Invalid("key_name: Invalid key_name provided.") from error
+        raise Invalid("Invalid key_name provided.") from error
 
 
 def _hinted(body: Body) -> Body:
@@ -249,10 +261,6 @@ def _group(asked: Asked) -> GroupRule | None:
     named = _hinted(asked.body).get("group")
     if not named:
         return None
-    if isinstance(named, list):
-        if len(named) > 1:
-            raise Invalid("group: a server is created in one server group only")
-        (named,) = named
     uuid = str(uuids.UUID(named))
     rule = server_groups.rule_of(asked.services.api_db, uuid, asked.context.project_id)
     if rule is None:

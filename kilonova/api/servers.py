@@ -14,7 +14,7 @@ from kilonova.api.server_sight import sight_of
 from kilonova.api.server_tasks import placed
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Conflict, DatabaseUnavailable, Invalid
+from kilonova.core.errors import Conflict, DatabaseUnavailable
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance, Located
 from kilonova.core.states import VmState
@@ -46,7 +46,7 @@ def _unknown(asked: Asked, server_id: str) -> dict[str, Any]:
         NotFound: there is none that the asker may know of.
     """
     mapped, spec = instance_lists.outline(asked.services.api_db, str(UUID(server_id)))
-    if mapped.project_id != asked.context.project_id and not asked.context.is_admin:
+    if mapped.project_id != asked.context.project_id and not asked.is_admin:
         raise missing(server_id)
     return views.unknown_full(mapped, spec, sight_of(asked))
 
@@ -80,7 +80,7 @@ def _pin(asked: Asked, instance: Instance, cell: CellUuid, zone: str | None) -> 
         )
     # First where the scheduler reads it: a pin that is shown is one that holds.
     build_requests.pin(asked.services.api_db, instance.uuid, zone)
-    instances.pin(asked.services.cells.database(cell), instance.uuid, zone)
+    instances.wish(asked.services.cells.database(cell), instance.uuid, {"pinned_zone": zone})
 
 
 _FIELD_OF = {
@@ -93,18 +93,19 @@ _FIELD_OF = {
 
 
 def update(asked: Asked, server_id: str) -> Answer:
-    """``PUT /servers/{server_id}``: name, description, hostname and access addresses."""
+    """``PUT /servers/{server_id}``: name, description, hostname, access addresses, and what else its
+    microversion lets be changed."""
     body = asked.body["server"]
     located = find_server(asked, server_id)
     instance, cell = placed(located, "update")
-    if body.get("OS-DCF:diskConfig", instance.wishes.disk_config) != instance.wishes.disk_config:
-        raise Invalid("OS-DCF:diskConfig: it cannot be changed")
-    # A description that is taken away is an empty text or null.
-    values = {field: body[key] or None for key, field in _FIELD_OF.items() if key in body}
+    database = asked.services.cells.database(cell)
+    values = {field: body[key] for key, field in _FIELD_OF.items() if key in body}
     if "pinned_availability_zone" in body:
         _pin(asked, instance, cell, body["pinned_availability_zone"])
+    if "OS-DCF:diskConfig" in body:
+        instances.wish(database, instance.uuid, {"disk_config": body["OS-DCF:diskConfig"]})
     values["updated_at"] = utcnow()
-    if not instances.update(asked.services.cells.database(cell), instance.uuid, values):
+    if not instances.update(database, instance.uuid, values):
         raise missing(server_id)
     after = find_server(asked, server_id)
     notices.tell_update(asked, instance, after.instance)

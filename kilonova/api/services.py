@@ -7,6 +7,7 @@ from oslo_config import cfg
 from oslo_policy import policy
 
 from kilonova.api.host_statuses import HostStatuses
+from kilonova.api.policies.base import CONTEXT_IS_ADMIN
 from kilonova.core.context import RequestContext
 from kilonova.core.ids import CellUuid
 from kilonova.db.cells import Cells
@@ -44,12 +45,13 @@ class Policy:
         known = self._known.get(key)
         if known is None:
             target = {"project_id": project_id, "user_id": user_id}
-            credentials = {
+            credentials: dict[str, object] = {
                 "user_id": context.user_id,
                 "project_id": context.project_id,
                 "roles": list(context.roles),
                 "system_scope": context.system_scope or None,
             }
+            credentials["is_admin"] = self._enforcer.enforce(CONTEXT_IS_ADMIN, target, credentials)
             known = bool(self._enforcer.enforce(rule, target, credentials))
             self._known[key] = known
         return known

@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from kilonova.cli.service import configure, required
 from kilonova.conductor.converger import Outcome, Round, scene_of
+from kilonova.conductor.fencing import Fencer
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.repairs import Hands
 from kilonova.core.context import service_context
@@ -49,8 +50,14 @@ def converge(conf: cfg.ConfigOpts, *, dry_run: bool) -> list[Outcome]:
     def send(message: Message) -> None:
         buses.default().cast(service_context(), message)
 
-    hands = Hands(lambda uuids: send(BuildServers(instance_uuids=uuids)), move=send, run=send)
-    collaborators = (api_db, Cells(api_db), buses, client.load(conf))
+    cells = Cells(api_db)
+    hands = Hands(
+        drive=lambda uuids: send(BuildServers(instance_uuids=uuids)),
+        move=send,
+        run=send,
+        fence=Fencer(conf.ha.fence_command, cells).ask,
+    )
+    collaborators = (api_db, cells, buses, client.load(conf))
     scene = scene_of(conf, collaborators, Notices(heard, conf.host), hands)
     one = Round(scene, lambda: not dry_run)
     one.of_everything()

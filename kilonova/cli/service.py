@@ -19,6 +19,9 @@ from kilonova.http.server import AddressInUse, SocketServer
 
 LOG = logging.getLogger(__name__)
 
+GRACE_SECONDS = 8
+"""What SIGTERM gives to what is in hand. Two more, and whoever started the process may kill it."""
+
 _QUIET = ("amqp=WARNING", "oslo.messaging=INFO", "urllib3=WARNING", "stevedore=WARNING",
           "keystoneauth=WARNING", "alembic=WARNING", "oslo_policy=WARNING")  # fmt: skip
 
@@ -95,7 +98,7 @@ def run(
         pass
     LOG.info("%s finishes what is in hand", prog)
     # What hangs beyond the time that is given must not keep the process: its work is sent again.
-    guard = threading.Timer(conf.graceful_shutdown_timeout, lambda: os._exit(0))
+    guard = threading.Timer(GRACE_SECONDS, lambda: os._exit(0))
     guard.daemon = True
     guard.start()
     for service in services:

@@ -10,8 +10,9 @@ from oslo_config import cfg
 from kilonova.cli import checks
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError
+from kilonova.core.host_failure import Verdict, held_back
 from kilonova.core.ids import CELL0
-from kilonova.db import build_requests, cells, hosts, leases
+from kilonova.db import build_requests, cells, host_fences, hosts, leases
 from kilonova.db.cells import Cell
 from kilonova.db.engine import Database
 from kilonova.db.migrate import Schema, is_newest
@@ -87,7 +88,7 @@ def _asked(what: str, check: Check) -> Finding:
 def _cell(conf: cfg.ConfigOpts, cell: Cell) -> Iterator[Finding]:
     database = Database(cell.database_connection)
     try:
-        services = hosts.list_services(database)
+        services = hosts.list_services(database, binary=hosts.COMPUTE)
         newest = is_newest(database, "cell")
     except KilonovaError as error:
         yield Finding(FAILURE, f"cell {cell.name}: {error}")
@@ -103,6 +104,15 @@ def _cell(conf: cfg.ConfigOpts, cell: Cell) -> Iterator[Finding]:
     level = WELL if up and len(up) == len(services) else WARNING
     what = f"{len(up)} of {len(services)} compute services up"
     yield Finding(level, f"cell {cell.name}: {what}")
+    held = held_back(services, utcnow(), conf.service_down_time)
+    if held is not None and conf.ha.fence_command:
+        yield Finding(WARNING, f"cell {cell.name}: {held.sentence} Nothing is done about those.")
+    for fence in host_fences.all_of(database).values() if newest else ():
+        if fence.verdict is Verdict.REFUSED:
+            what = (
+                f"{fence.host} is silent, and its fence said no {fence.tries} times: {fence.words}"
+            )
+            yield Finding(WARNING, f"cell {cell.name}: {what}")
 
 
 def _leader(api_db: Database) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from oslo_config import cfg
 
 from kilonova.cli import checks
-from kilonova.cli.service import configure, configure_again, required
+from kilonova.cli.service import GRACE_SECONDS, configure, configure_again, required
 from kilonova.core.errors import KilonovaError
 from kilonova.http.health import Health, WithHealth
 from kilonova.http.identity import Wsgi, refuse_open_noauth
@@ -41,7 +41,7 @@ def serve(prog: str, section: str, database: str, build: Callable[[cfg.ConfigOpt
             options.bind_port,
             workers=options.workers,
             threads=options.threads,
-            graceful_seconds=conf.graceful_shutdown_timeout,
+            graceful_seconds=GRACE_SECONDS,
         )
         serve_gunicorn(lambda: with_health(configure_again(conf, arguments, prog)), prog, listener)
     except KilonovaError as error:

@@ -8,17 +8,18 @@ import logging
 from collections.abc import Collection, Mapping
 from enum import Enum, auto
 
+from kilonova.compute import image_acts
 from kilonova.compute.builder import built
 from kilonova.compute.driver import Driver, Guest
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.compute.reporter import Reporter, Told
-from kilonova.compute.watch import state_of
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.report import BuildFailure, InstanceReport
-from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState
+from kilonova.core.states import BREAKS, FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
+from kilonova.http.images import ImageStore
 from kilonova.rpc.messages import HostInstances
 
 LOG = logging.getLogger(__name__)
@@ -82,8 +83,11 @@ def _settled(state: VmState, power: PowerState) -> VmState:
 class Adoption:
     """Takes over the guests that this host finds, and settles what its last run left undone."""
 
-    def __init__(self, driver: Driver, reporter: Reporter, handlers: ComputeHandlers) -> None:
+    def __init__(
+        self, driver: Driver, images: ImageStore, reporter: Reporter, handlers: ComputeHandlers
+    ) -> None:
         self._driver = driver
+        self._images = images
         self._reporter = reporter
         self._handlers = handlers
 
@@ -193,6 +197,7 @@ class Adoption:
         )
 
     def _end_task(self, instance: Instance, power: PowerState) -> None:
+        image_acts.abandon(self._images, instance)
         breaks = instance.task_state in BREAKS
         reason = "The host was restarted before it was done."
         self._reporter.send(

@@ -5,9 +5,15 @@ import logging
 from kilonova.compute.jobs import Job
 from kilonova.core.errors import BuildAborted, KilonovaError
 from kilonova.core.ids import ImageId
+from kilonova.core.instance import Instance
 from kilonova.core.states import TaskState
+from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
+
+_TASKS = (TaskState.IMAGE_SNAPSHOT, TaskState.IMAGE_BACKUP, TaskState.IMAGE_UPLOADING)
+_WITHOUT_DATA = ("queued", "saving")
+"""The statuses of images that are not filled yet."""
 
 
 def snapshot(job: Job) -> None:
@@ -38,6 +44,18 @@ def backup(job: Job) -> None:
     # The newest come first.
     for image_id in job.images.list_ids(like_it)[job.order.rotation :]:
         _remove(job, image_id)
+
+
+def abandon(images: ImageStore, instance: Instance) -> None:
+    """Remove the image that a server was being copied into when the host's service ended, if it was."""
+    if instance.task_state not in _TASKS:
+        return
+    try:
+        for status in _WITHOUT_DATA:
+            for image_id in images.list_ids({"instance_uuid": instance.uuid, "status": status}):
+                images.delete(image_id)
+    except KilonovaError as error:
+        LOG.warning("An image of %s is left: %s", instance.uuid, error.in_full)
 
 
 def _remove(job: Job, image_id: ImageId) -> None:

@@ -60,7 +60,7 @@ class ComputeService:
             concurrent_builds=conf.max_concurrent_builds,
             networks=networks.load(conf),
         )
-        self._adoption = Adoption(driver, self._reporter, self._handlers)
+        self._adoption = Adoption(driver, images, self._reporter, self._handlers)
         self._watch = Watch(host, driver, self._reporter, self._handlers.turns)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"host-{host}", daemon=True)

@@ -14,23 +14,12 @@ from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.report import InstanceReport
-from kilonova.core.states import PowerState, VmState
+from kilonova.core.states import PowerState, state_of
 
 LOG = logging.getLogger(__name__)
 
 _SETTLES = 1.0
 """Seconds from a change to the look at what came of it: a guest that reboots goes through several."""
-
-_STATE_OF = {
-    PowerState.RUNNING: VmState.ACTIVE,
-    PowerState.PAUSED: VmState.PAUSED,
-    PowerState.SUSPENDED: VmState.SUSPENDED,
-}
-
-
-def state_of(power: PowerState) -> VmState:
-    """Return what a server is when its guest's power is this and nothing is under way."""
-    return _STATE_OF.get(power, VmState.STOPPED)
 
 
 class Watch:

@@ -221,34 +221,34 @@ class CellMoves:
 
     # ---- what stands still
 
-    def again(self, migration: Migration, *, acts: bool, now: datetime) -> bool:
-        """Send on a move of which nothing was heard; ``acts`` tells whether its host gives signs of life.
-
-        Returns whether there was anything to be done.
-        """
+    def again(self, migration: Migration, now: datetime) -> bool:
+        """Tell the host that has to act again; False if there is nothing to be done."""
         server = instances.get(self._cell_db, migration.instance_uuid, with_deleted=True)
         if server is None:
             return False
-        if acts:
-            moves.touch(self._cell_db, migration, now)
-            self.tell(migration, server)
-            return True
-        return self._without_host(migration, server)
+        moves.touch(self._cell_db, migration, now)
+        self.tell(migration, server)
+        return True
 
     def resume(self, host: HostName) -> None:
         """Tell a host that was restarted what it has to do, which it may have been doing."""
         now = utcnow()
         for migration in moves.due_at(self._cell_db, host):
             LOG.info("%s: %s goes on on %s", migration.instance_uuid, migration.stage, host)
-            self.again(migration, acts=True, now=now)
+            self.again(migration, now)
 
-    def _without_host(self, migration: Migration, server: Instance) -> bool:
-        """Go on without a destination that is dead, where it cannot have a guest of the server's."""
+    def without_host(self, migration: Migration, *, dead: bool) -> bool:
+        """Go on without a destination that is silent, where it cannot have a guest of the server's.
+
+        ``dead`` says that it is surely off. False if nothing can be done.
+        """
+        server = instances.get(self._cell_db, migration.instance_uuid, with_deleted=True)
+        if server is None:
+            return False
         if ACTS[migration.stage] is not Side.DESTINATION or migration.stage is Stage.ABANDONING:
             return False
-        if server.epoch != migration.epoch:
-            # It was told to make the guest, and may have done so. (An evacuation goes on elsewhere only
-            # when it is sure.)
+        if server.epoch != migration.epoch and not dead:
+            # It was told to make the guest, and may have done so.
             return False
         seen = self.seen(migration.uuid, migration.instance_uuid)
         said = MoveReport(

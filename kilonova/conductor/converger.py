@@ -30,6 +30,7 @@ from kilonova.conductor.repairs import (
     Scene,
 )
 from kilonova.core.errors import KilonovaError, Unavailable
+from kilonova.core.host_failure import Mode, Policy
 from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
@@ -136,6 +137,7 @@ class Converger:
             timedelta(seconds=_INTERVALS * self._interval),
         )
         self._stopped = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="converger", daemon=True)
         self._threads = ThreadPoolExecutor(_CELLS_AT_ONCE, "converge")
         self._under_way: dict[CellUuid, Future[None]] = {}
@@ -146,9 +148,14 @@ class Converger:
         """Begin."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Make the next round now."""
+        self._wake.set()
+
     def stop(self) -> None:
         """End after the repair in hand, and let another lead."""
         self._stopped.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -158,7 +165,11 @@ class Converger:
             LOG.info("Another converger has to wait for the lease's end: %s", error)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._interval):
+        while not self._stopped.is_set():
+            self._wake.wait(self._interval)
+            self._wake.clear()
+            if self._stopped.is_set():
+                return
             try:
                 self.round()
             except Exception:
@@ -235,6 +246,7 @@ def scene_of(
             deleted_kept=conf.reclaim_instance_interval,
             decisions_kept=conf.scheduler.decisions_kept,
             quota=limits_in(conf.quota),
+            ha=Policy(Mode(conf.ha.evacuate_on_host_failure), fences=bool(conf.ha.fence_command)),
         ),
         networks=networks.load(conf),
     )

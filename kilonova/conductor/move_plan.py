@@ -12,7 +12,7 @@ from kilonova.core import migration as mig
 from kilonova.core.instance import Fault, Instance, Nic
 from kilonova.core.migration import Berth, Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
-from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
 from kilonova.db.moves import Next
 
 replace = msgspec.structs.replace
@@ -252,6 +252,9 @@ def _given_back(migration: Migration, instance: Instance, now: datetime) -> Next
         # Its memory is lost, if it was kept.
         runs = instance.power_state is PowerState.RUNNING
         state = VmState.ACTIVE if runs else VmState.STOPPED
+    elif state in FOLLOWS_POWER and instance.power_state is not PowerState.NOSTATE:
+        # Its guest may have ended by itself meanwhile.
+        state = state_of(instance.power_state)
     back = replace(_idle(instance, instance.power_state, now), vm_state=state)
     was_wanted = migration.outcome == mig.REVERTED
     return Next(

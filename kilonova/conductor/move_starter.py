@@ -154,6 +154,7 @@ class MoveStarter:
             forced_host=migration.requested_host,
             forced_node=None,
             moves_from=cell,
+            unjudged=migration.forced,
         )
         database = self._cells.database(cell)
         dirty = moves.being_cleared(database, server.uuid)

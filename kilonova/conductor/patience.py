@@ -40,4 +40,4 @@ PRUNED_EVERY = timedelta(seconds=60)
 
 HOST_LOST = timedelta(seconds=60)
 """A host that gave no sign of life for so long, and for twice the time after which it is down, is not
-waited for: the desired servers that it has are started elsewhere."""
+waited for where there are no fences: the desired servers that it has are started elsewhere."""

@@ -5,6 +5,7 @@ from oslo_config import cfg
 
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
+from kilonova.conductor.fencing import Fencer
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.repairs import Hands
 from kilonova.conductor.super_conductor import SuperConductor
@@ -33,6 +34,7 @@ class ConductorService:
         self._databases: list[Database] = []
         self._super: SuperConductor | None = None
         self._converger: Converger | None = None
+        self._fencer: Fencer | None = None
         self._cell: CellConductor | None = None
         if conf.api_database.connection:
             api_db = Database(conf.api_database.connection, pool_size=_POOL)
@@ -40,16 +42,23 @@ class ConductorService:
             self._databases.append(api_db)
             collaborators = (api_db, cells, buses, placement)
             self._super = SuperConductor(conf, collaborators, notices)
+            self._fencer = Fencer(conf.ha.fence_command, cells, self._hurry)
+            self._fencer.check(conf.ha.evacuate_on_host_failure)
             hands = Hands(
                 drive=self._super.arrive,
                 move=self._super.moves.take_note,
                 run=self._super.tasks.take_note,
+                fence=self._fencer.take_note,
             )
             self._converger = Converger(conf, scene_of(conf, collaborators, notices, hands))
         if conf.database.connection:
             cell_db = CellDatabase(conf.database.connection, pool_size=_POOL)
             self._databases.append(cell_db)
             self._cell = CellConductor(cell_db, self._bus, placement, notices)
+
+    def _hurry(self) -> None:
+        if self._converger is not None:
+            self._converger.hurry()
 
     def start(self) -> None:
         """Listen."""
@@ -66,6 +75,8 @@ class ConductorService:
             server.stop()
         if self._converger is not None:
             self._converger.stop()
+        if self._fencer is not None:
+            self._fencer.stop()
         if self._super is not None:
             self._super.stop()
         self._notifier.close()

@@ -20,11 +20,13 @@ gives, and the migration what the source gives, until one of both sides has noth
 Source of the statuses: Compute API reference, "Migrations".
 """
 
+import uuid
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
+from kilonova.core.context import RequestContext
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import (
     HostName,
@@ -35,6 +37,7 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
+from kilonova.core.instance import Instance
 from kilonova.core.scheduling import Allocation, Destination
 from kilonova.core.states import VmState
 
@@ -292,6 +295,28 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
         if side is Side.DESTINATION and self.destination is not None:
             return self.destination.allocation
         return {}
+
+
+def of_server(server: Instance, kind: Kind, context: RequestContext, now: datetime) -> Migration:
+    """Return a move that was accepted of who asks for it, of a server as it is then."""
+    return Migration(
+        uuid=str(uuid.uuid4()),
+        instance_uuid=server.uuid,
+        kind=kind,
+        source_host=server.host or HostName(""),
+        source_node=server.node or NodeName(""),
+        source_zone=server.availability_zone or "",
+        old_flavor=server.flavor,
+        new_flavor=server.flavor,
+        vm_state=server.vm_state,
+        epoch=server.epoch,
+        guest_epoch=server.begun_epoch,
+        request_id=context.request_id,
+        user_id=context.user_id,
+        project_id=server.project_id,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def at(migration: Migration, stage: Stage, now: datetime) -> Migration:

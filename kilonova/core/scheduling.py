@@ -26,7 +26,8 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a server needs of its host. Requests with equal specs are scheduled together.
 
     ``moves_from`` is the cell of a server that moves, which it does not leave; None for one that is new.
-    It goes to none of ``ignored_hosts``.
+    It goes to none of ``ignored_hosts``. What is ``unjudged`` goes to ``forced_host`` if that lives and has
+    room, whatever else speaks against it.
     """
 
     project_id: ProjectId
@@ -41,6 +42,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     group: GroupRule | None = None
     moves_from: CellUuid | None = None
     ignored_hosts: tuple[HostName, ...] = ()
+    unjudged: bool = False
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

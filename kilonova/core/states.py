@@ -338,6 +338,17 @@ HOST_TASKS = frozenset(
 FOLLOWS_POWER = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
 """What a server is by its guest's power alone; the others stay what they are, whatever the guest does."""
 
+_STATE_OF = {
+    PowerState.RUNNING: VmState.ACTIVE,
+    PowerState.PAUSED: VmState.PAUSED,
+    PowerState.SUSPENDED: VmState.SUSPENDED,
+}
+
+
+def state_of(power: PowerState) -> VmState:
+    """Return what a server is when its guest's power is this and nothing is under way."""
+    return _STATE_OF.get(power, VmState.STOPPED)
+
 
 def refusal(action: str, vm_state: VmState, task_state: TaskState | None) -> str | None:
     """Return why ``action`` is illegal now, as ``"vm_state paused"`` or ``"task_state spawning"``.

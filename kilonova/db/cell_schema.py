@@ -247,3 +247,17 @@ class SoftDeletion(CellBase):
 
     instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     deleted_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class HostFence(CellBase):
+    """What is known of a silent host: see ``core.host_failure.Fence``."""
+
+    __tablename__ = "host_fences"
+
+    host: Mapped[str] = mapped_column(Name, primary_key=True)
+    since: Mapped[datetime] = mapped_column(Moment)
+    verdict: Mapped[str] = mapped_column(Name)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+    tries: Mapped[int]
+    token: Mapped[str] = mapped_column(Name)
+    words: Mapped[str] = mapped_column(LongText)

@@ -121,6 +121,14 @@ def slots_of(api_db: Database, uuids: Collection[str]) -> dict[str, list[Slot]]:
     return dict(found)
 
 
+def among(api_db: Database, servers: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
+    """Return those of the servers that are at an index."""
+    query = sa.select(_slots.c.server).where(_slots.c.server.in_(servers))
+    if not servers:
+        return frozenset()
+    return frozenset(api_db.query(lambda c: c.execute(query).scalars().all()))
+
+
 def template_of(api_db: Database, uuid: str, generation: int) -> Template | None:
     """Return what the servers of a generation are made of, or None if it is forgotten."""
     query = sa.select(_generations.c.template).where(

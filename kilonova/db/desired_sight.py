@@ -1,17 +1,16 @@
 """How the servers of slots are at this moment, wherever they are."""
 
 from collections import defaultdict
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from kilonova.core.desired import Actual, Life, life_of
-from kilonova.core.ids import CellUuid, InstanceUuid
+from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.core.states import TaskState, VmState
-from kilonova.db import hosts, instances
+from kilonova.db import instances
 from kilonova.db.api_schema import InstanceMapping
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.cells import Cells
@@ -21,6 +20,8 @@ from kilonova.db.statements import table_of
 
 _mappings = table_of(InstanceMapping)
 _instances = table_of(StoredInstance)
+
+Lost = Callable[[Database], Collection[HostName]]
 
 _GONE = Actual(life=Life.GONE)
 _COLUMNS = [
@@ -33,11 +34,11 @@ def look(
     api_db: Database,
     cells: Cells,
     uuids: Collection[InstanceUuid],
-    lost_before: datetime | None = None,
+    lost: Lost = lambda _cell_db: (),
 ) -> dict[InstanceUuid, Actual]:
     """Return how each of these servers is, by one SELECT here and at most three in each of their cells.
 
-    A host that gave no sign of life since ``lost_before``, or was said to be down, is lost; for None, none.
+    ``lost`` tells which hosts of a cell are not waited for.
     """
     if not uuids:
         return {}
@@ -56,19 +57,19 @@ def look(
         else:
             found[uuid] = Actual(life=Life.UNKNOWN)
             by_cell[cell].append(uuid)
-    asked = {cell: partial(_read, here, lost_before) for cell, here in by_cell.items()}
+    asked = {cell: partial(_read, here, lost) for cell, here in by_cell.items()}
     for answer in gather_from(cells, asked).answers.values():
         found |= answer
     return found
 
 
 def _read(
-    uuids: Collection[InstanceUuid], lost_before: datetime | None, cell_db: Database
+    uuids: Collection[InstanceUuid], lost: Lost, cell_db: Database
 ) -> dict[InstanceUuid, Actual]:
     """Return how the servers are that the cell was to have."""
     query = sa.select(*_COLUMNS).where(_instances.c.uuid.in_(uuids))
     rows = cell_db.query(lambda c: c.execute(query).all())
-    lost = hosts.silent_since(cell_db, lost_before) if lost_before else ()
+    away = lost(cell_db)
     failed = [row.uuid for row in rows if row.vm_state == VmState.ERROR]
     faults = instances.newest_faults(cell_db, failed)
     found = dict.fromkeys(uuids, _GONE)
@@ -77,7 +78,7 @@ def _read(
         deleted = row.vm_state == VmState.SOFT_DELETED
         off = "It was deleted." if deleted else "Its guest is off."
         reason = fault.message if fault else off
-        found[row.uuid] = _actual(row, reason, host_lost=row.host in lost)
+        found[row.uuid] = _actual(row, reason, host_lost=row.host in away)
     return found
 
 

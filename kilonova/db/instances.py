@@ -325,14 +325,14 @@ def change_tags(
     return _change(cell_db, uuid, _instances.c.tags, (_split, change, joined))
 
 
-def pin(cell_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
-    """Note the zone that a server is pinned to, or that it is pinned to none."""
+def wish(cell_db: Database, uuid: InstanceUuid, wishes: Mapping[str, Any]) -> None:
+    """Note what is wished of a server from now on. ``wishes`` maps field names of ``Wishes``."""
 
-    def pinned(fixed: _Fixed) -> _Fixed:
-        wishes = msgspec.structs.replace(fixed.wishes, pinned_zone=zone)
-        return msgspec.structs.replace(fixed, wishes=wishes)
+    def wished(fixed: _Fixed) -> _Fixed:
+        all_ = msgspec.structs.replace(fixed.wishes, **wishes)
+        return msgspec.structs.replace(fixed, wishes=all_)
 
-    _change(cell_db, uuid, _instances.c.fixed, (_decode_fixed, pinned, _encode))
+    _change(cell_db, uuid, _instances.c.fixed, (_decode_fixed, wished, _encode))
 
 
 def _change(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Fault, Instance, InstanceAction
-from kilonova.core.migration import ACTS, Migration, Moved, MoveReport, Progress, Side, Stage
+from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Progress, Side, Stage
 from kilonova.core.states import TaskState
 from kilonova.db.actions import action_rows
 from kilonova.db.cell_schema import (
@@ -120,6 +120,28 @@ def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migr
     """Return the migrations of these servers that have not ended."""
     mine = _migrations.c.instance_uuid.in_(uuids)
     return find(cell_db, mine, _migrations.c.stage != Stage.ENDED)
+
+
+def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
+    """Whether a server is on the move. Nothing changes that while its row is held."""
+    c = _migrations.c
+    over = (Stage.CLEARING, Stage.ENDED)
+    query = sa.select(c.id).where(c.instance_uuid == server, c.stage.not_in(over)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def evacuations_from(cell_db: Database, host: HostName, since: datetime) -> tuple[Migration, ...]:
+    """Return the evacuations from a host that began since it was heard last."""
+    c = _migrations.c
+    return find(cell_db, c.source_host == host, c.kind == Kind.EVACUATION, c.created_at >= since)
+
+
+def evacuations_under_way(cell_db: Database) -> int:
+    """Return how many evacuations have not come to a host yet."""
+    c = _migrations.c
+    going = c.stage.in_((Stage.ACCEPTED, Stage.FINISHING))
+    query = sa.select(sa.func.count()).where(going, c.kind == Kind.EVACUATION)
+    return cell_db.query(lambda connection: connection.execute(query).scalar() or 0)
 
 
 def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:

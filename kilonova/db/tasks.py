@@ -24,6 +24,9 @@ _instances = table_of(StoredInstance)
 _actions = table_of(StoredAction)
 _events = table_of(StoredEvent)
 
+_STAYS = sa.or_(_instances.c.task_state.is_(None), _instances.c.task_state != TaskState.DELETING)
+"""Nothing begins with a server that is being deleted but another delete."""
+
 Change = Callable[[Instance], Instance]
 Beside = Callable[[sa.Connection, Instance], None]
 
@@ -71,7 +74,11 @@ def _set(seen: Instance, rule: states.Rule, record: InstanceAction) -> sa.Update
         .where(
             _instances.c.uuid == seen.uuid,
             _instances.c.deleted.is_(False),
-            sa.true() if rule.any_task else unchanged,
+            unchanged
+            if not rule.any_task
+            else _STAYS
+            if rule.task != TaskState.DELETING
+            else sa.true(),
         )
         .values(
             task_state=rule.task,

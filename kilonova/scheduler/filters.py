@@ -43,8 +43,11 @@ Filter = Callable[[RequestSpec, HostState, Moment], Reason | None]
 Concerns = Callable[[RequestSpec], bool]
 
 
-def about(concerns: Concerns, *, steady: bool = True) -> Callable[[Filter], Filter]:
-    """Say which requests a filter can refuse at all; of others it is not asked.
+def about(
+    concerns: Concerns, *, steady: bool = True, binding: bool = False
+) -> Callable[[Filter], Filter]:
+    """Say which requests a filter can refuse at all; of others it is not asked. Of a request that is not to
+    be judged, only a ``binding`` filter is.
 
     A ``steady`` filter's answer for a host is not changed by servers of the same request that are placed
     there, so it is asked once. A filter that says nothing of itself is asked always, and anew.
@@ -53,6 +56,7 @@ def about(concerns: Concerns, *, steady: bool = True) -> Callable[[Filter], Filt
     def mark(ask: Filter) -> Filter:
         ask.concerns = concerns  # type: ignore[attr-defined]
         ask.steady = steady  # type: ignore[attr-defined]
+        ask.binding = binding  # type: ignore[attr-defined]
         return ask
 
     return mark
@@ -65,6 +69,8 @@ def every(_spec: RequestSpec) -> bool:
 
 def concerns(ask: Filter, spec: RequestSpec) -> bool:
     """Whether a filter can refuse a host for this request."""
+    if spec.unjudged and not getattr(ask, "binding", False):
+        return False
     return bool(getattr(ask, "concerns", every)(spec))
 
 

@@ -8,11 +8,11 @@ from kilonova.scheduler.extra_specs import matches
 from kilonova.scheduler.filters import Moment, about, every
 
 
-@about(every)
-def compute(_spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
+@about(every, binding=True)
+def compute(spec: RequestSpec, host: HostState, moment: Moment) -> Reason | None:
     """The host is enabled, in a cell that answers, and was heard of lately."""
     name = "ComputeFilter"
-    if not host.enabled:
+    if not host.enabled and not spec.unjudged:
         return Reason(
             refused_by=name, sentence="are disabled", nearest_miss=host.disabled_reason or ""
         )
@@ -127,7 +127,7 @@ def _is_bound(spec: RequestSpec) -> bool:
     return named or spec.moves_from is not None or bool(spec.ignored_hosts)
 
 
-@about(_is_bound)
+@about(_is_bound, binding=True)
 def forced(spec: RequestSpec, host: HostState, _moment: Moment) -> Reason | None:
     """The host is the one that the request names, if it names one, and one to which a server may move."""
     if host.host in spec.ignored_hosts:

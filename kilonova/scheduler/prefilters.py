@@ -83,8 +83,12 @@ def request(spec: RequestSpec, known: Known) -> Request:
             wanted.trait("", f"COMPUTE_IMAGE_TYPE_{spec.image.disk_format.upper()}", "required")
     # A host that its operator disabled may say so before the next look at the hosts.
     wanted.trait("", _DISABLED, "forbidden")
+    groups = wanted.groups(_member_of(spec, known), known.only)
+    if spec.unjudged:
+        nothing_else = {"required": (), "forbidden": frozenset(), "member_of": ()}
+        groups = tuple(msgspec.structs.replace(group, **nothing_else) for group in groups)
     return Request(
-        groups=wanted.groups(_member_of(spec, known), known.only),
+        groups=groups,
         isolate=extra_specs.get("group_policy") == "isolate",
     )
 

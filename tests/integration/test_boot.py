@@ -1,9 +1,6 @@
 """Servers boot, live and go through the unmodified ``openstack`` client, every service its own process."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 import libvirt
@@ -11,9 +8,9 @@ import libvirt
 from tests.integration import services
 from tests.integration.case import BootTest, eventually
 from tests.integration.deployment import Deployment, libvirt_host
+from tests.integration.guest_image import guest_image
 from tests.integration.services.keystone import ADMIN, DEMO
 
-GUEST_BUILDER = Path(__file__).parents[2] / "tools" / "guest" / "build.py"
 MARKER = "BOOT-OK"
 COUNT = 20
 
@@ -138,10 +135,8 @@ class RealGuestTest(BootTest):
 
     def test_a_guest_boots_and_its_console_can_be_read(self) -> None:
         """From the image to the marker that the guest writes on its serial port, and to its end."""
-        image = services.scratch() / "guest.qcow2"
-        subprocess.run([sys.executable, str(GUEST_BUILDER), str(image)], check=True)
         self.add_flavor("m1.tiny", 128)
-        name = self.add_image(image, "qcow2")
+        name = self.add_image(guest_image(), "qcow2")
         self.deployment.openstack(
             *("server", "create", "--flavor", "m1.tiny", "--image", name, "--nic", "none"),
             *("--wait", "vm1"),

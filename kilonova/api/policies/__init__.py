@@ -21,7 +21,7 @@ from kilonova.api.policies import (
     vitals,
     volumes,
 )
-from kilonova.api.policies.base import Rule
+from kilonova.api.policies.base import WORDS, Rule
 
 _TABLES: tuple[tuple[Rule, ...], ...] = (
     servers.RULES,
@@ -47,10 +47,14 @@ def _default(rule: Rule) -> policy.DocumentedRuleDefault:
     )
 
 
-def list_rules() -> list[policy.DocumentedRuleDefault]:
+def list_rules() -> list[policy.RuleDefault]:
     """Return every rule, for enforcement and for the sample file."""
+    words = [
+        policy.RuleDefault(name, who, description=description, scope_types=["project"])
+        for name, who, description in WORDS
+    ]
     rules: Iterable[Rule] = (rule for table in _TABLES for rule in table)
-    return [_default(rule) for rule in rules]
+    return [*words, *(_default(rule) for rule in rules)]
 
 
 def enforcer_for(conf: cfg.ConfigOpts) -> policy.Enforcer:

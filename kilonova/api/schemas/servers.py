@@ -63,28 +63,30 @@ _NETWORK: Schema = {
     "port": {"oneOf": [UUID, {"type": "null"}]},
     "fixed_ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
 }
-_DEVICE: Schema = {
-    "source_type": {"enum": ["volume", "image", "snapshot", "blank"]},
-    "destination_type": {"enum": ["local", "volume"]},
-    "uuid": SHORT | {"pattern": r"^[a-zA-Z0-9._-]*\Z"},
-    "boot_index": {"type": ["integer", "string", "null"], "pattern": r"^-?[0-9]{1,9}\Z"},
+_OLD_DEVICE: Schema = {
+    "virtual_name": {"type": "string", "maxLength": 255},
+    "volume_id": UUID,
+    "snapshot_id": UUID,
     "volume_size": {
         "type": ["integer", "string"],
         "pattern": r"^[0-9]{1,10}\Z",
         "minimum": 1,
         "maximum": MOST,
     },
-    "image_id": UUID,
-    "virtual_name": {"type": "string", "maxLength": 255},
-    "connection_info": TEXT,
-    "volume_id": UUID,
-    "snapshot_id": UUID,
     "device_name": SHORT | {"pattern": r"^[a-zA-Z0-9._/-]*\Z"},
-    "disk_bus": TEXT,
-    "device_type": TEXT,
-    "guest_format": {"type": "string", "maxLength": 255},
     "delete_on_termination": BOOLEAN,
     "no_device": {},
+    "connection_info": TEXT,
+}
+_DEVICE: Schema = _OLD_DEVICE | {
+    "source_type": {"enum": ["volume", "image", "snapshot", "blank"]},
+    "destination_type": {"enum": ["local", "volume"]},
+    "uuid": SHORT | {"pattern": r"^[a-zA-Z0-9._-]*\Z"},
+    "boot_index": {"type": ["integer", "string", "null"], "pattern": r"^-?[0-9]{1,9}\Z"},
+    "image_id": UUID,
+    "disk_bus": {"type": "string", "maxLength": 255},
+    "device_type": {"type": "string", "maxLength": 255},
+    "guest_format": {"type": "string", "maxLength": 255},
 }
 _TAGGED = {"tag": TAG}
 _VOLUME_TYPE: Schema = {"volume_type": {"type": ["string", "null"], "maxLength": 255}}
@@ -98,7 +100,10 @@ def _or_word(schema: Schema) -> Schema:
     return {"oneOf": [schema, {"enum": ["none", "auto"]}]}
 
 
-FILES: Schema = _list_of({"path": {"type": "string", "maxLength": 255}, "contents": TEXT})
+FILES: Schema = {
+    "type": "array",
+    "items": closed({"path": TEXT, "contents": TEXT}, "path", "contents"),
+}
 USER_DATA: Schema = {"type": "string", "maxLength": 65535}
 TRUSTED_CERTS: Schema = {
     "type": ["array", "null"],
@@ -133,11 +138,7 @@ _KEYS: tuple[tuple[str, Span, Schema], ...] = (
     ("networks", Since.DEVICE_TAGS, _list_of(_NETWORK | {"uuid": TEXT} | _TAGGED)),
     ("networks", Since.NETWORKS_NAMED, _or_word(_list_of(_NETWORK))),
     ("networks", Since.DEVICE_TAGS_AGAIN, _or_word(_list_of(_NETWORK | _TAGGED))),
-    (
-        "block_device_mapping",
-        ALWAYS,
-        {"type": "array", "items": {"type": "object"}},
-    ),
+    ("block_device_mapping", ALWAYS, _list_of(_OLD_DEVICE)),
     ("block_device_mapping_v2", ALWAYS, _list_of(_DEVICE)),
     ("block_device_mapping_v2", Since.DEVICE_TAGS, _list_of(_DEVICE | _TAGGED)),
     ("block_device_mapping_v2", Since.BLOCK_DEVICE_TAGS_LOST, _list_of(_DEVICE)),
@@ -157,7 +158,7 @@ _KEYS: tuple[tuple[str, Span, Schema], ...] = (
 _ONE_OR_MANY: Schema = {"oneOf": [UUID, {"type": "array", "items": UUID}]}
 HINTS: Schema = closed(
     {
-        "group": _ONE_OR_MANY,
+        "group": UUID,
         "different_host": _ONE_OR_MANY,
         "same_host": {"type": ["string", "array"], "items": UUID},
         "target_cell": NAME,

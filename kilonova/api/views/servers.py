@@ -135,6 +135,14 @@ def addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def short_addresses(instance: Instance) -> dict[str, list[dict[str, Any]]]:
+    """Return the same with nothing but the addresses themselves."""
+    return {
+        network: [{"addr": one["addr"], "version": one["version"]} for one in several]
+        for network, several in addresses(instance).items()
+    }
+
+
 def security_groups(instance: Instance) -> list[dict[str, str]]:
     """Return the security groups that a server's cards are in; until it has any, those asked for."""
     names = {name for nic in instance.nics for name in nic.groups}
@@ -158,7 +166,8 @@ def changed(instance: Instance, fault: Fault | None, sight: Sight) -> dict[str, 
     view = full(instance, fault, sight)
     if sight.version in Since.WHOLE_CHANGED_SERVER:
         return view
-    return {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+    early = {key: value for key, value in view.items() if not key.startswith(_LATE_IN_CHANGES)}
+    return early | {"addresses": short_addresses(instance)}
 
 
 def unknown_brief(uuid: str, sight: Sight) -> dict[str, Any]:

@@ -150,9 +150,11 @@ class Disks:
             BuildFailed: a disk could not be made here.
             ImageStoreUnavailable: the image cannot be fetched now.
         """
-        self.make_directory(instance.uuid)
-        if not boots_from_volume(instance.wishes):
+        if boots_from_volume(instance.wishes):
+            self.make_directory(instance.uuid)
+        else:
             with self._base(instance) as (base, size), written():
+                self.make_directory(instance.uuid)
                 overlay(base, self.disk(instance.uuid), size)
         with written():
             for file, label in self._local(instance):

@@ -8,6 +8,7 @@ from kilonova.conductor.repairs import (
     builds,
     deletes,
     desired,
+    host_failures,
     hosts,
     moves,
     old,
@@ -50,6 +51,8 @@ OF_CELL0: Mapping[str, OfCell] = {
 
 OF_CELL: Mapping[str, OfCell] = {
     "map host": hosts.unmapped,
+    "silent host": host_failures.silent,
+    "left behind": host_failures.left_behind,
     "late": builds.late,
     "claim": builds.not_freed,
     "build": builds.not_begun,

@@ -13,7 +13,7 @@ from kilonova.core.instance import ActionEvent, Instance
 from kilonova.core.report import Tried
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import Action
-from kilonova.db import actions, build_requests, builds, hosts, instances, unfinished
+from kilonova.db import actions, build_requests, builds, host_fences, instances, unfinished
 from kilonova.db.cells import mapping_of
 
 
@@ -121,7 +121,7 @@ def _destinations(scene: Scene, cell: CellUuid, waiting: Instance) -> tuple[Dest
 def on_dead_host(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     """Find builds that were begun on a host of which an operator, or a fence, says that it is dead."""
     database = scene.database(cell)
-    dead = hosts.forced_down(database)
+    dead = host_fences.surely_dead(database)
     for instance in unfinished.begun_on(database, dead) if dead else ():
         mend = partial(_leave_dead, scene, cell, instance)
         yield Finding(instance.uuid, f"{instance.host} died while it was built", mend)

@@ -24,10 +24,10 @@ from kilonova.core.errors import Invalid, QuotaExceeded, ServerLocked
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.new_server import of_template
 from kilonova.db import desired as store
-from kilonova.db import quotas
+from kilonova.db import host_fences, hosts, quotas
 from kilonova.db.build_requests import Accepted
 from kilonova.db.desired import Filling
-from kilonova.db.desired_sight import look
+from kilonova.db.desired_sight import Lost, look
 from kilonova.db.room import room_for
 
 _PAGE = 20
@@ -38,17 +38,25 @@ _STARTED_AT_ONCE = 100
 
 def not_as_desired(scene: Scene) -> Iterator[Finding]:
     """Find indexes at which not exactly the one server runs that should."""
-    lost = max(patience.HOST_LOST, timedelta(seconds=2 * scene.limits.down_time))
+    lost = _lost(scene)
     after = ""
     while page := store.list_desired(scene.api_db, None, after=after, limit=_PAGE):
         now = utcnow()
         slots = store.slots_of(scene.api_db, [desired.uuid for desired in page])
         servers = [s.server for some in slots.values() for s in some if s.server is not None]
-        actual = look(scene.api_db, scene.cells, servers, now - lost)
+        actual = look(scene.api_db, scene.cells, servers, lost)
         for desired in page:
             steps = desired_plan.plan(desired, slots.get(desired.uuid, []), actual, now)
             yield from _findings(scene, desired, steps)
         after = page[-1].uuid
+
+
+def _lost(scene: Scene) -> Lost:
+    """Return which hosts are not waited for: where there are fences, those that are surely off."""
+    if scene.limits.ha.fences:
+        return host_fences.surely_dead
+    before = utcnow() - max(patience.HOST_LOST, timedelta(seconds=2 * scene.limits.down_time))
+    return partial(hosts.silent_since, before=before)
 
 
 def _findings(scene: Scene, desired: Desired, steps: Iterable[Step]) -> Iterator[Finding]:

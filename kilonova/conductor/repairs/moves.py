@@ -12,7 +12,7 @@ from kilonova.conductor.repairs.scene import Finding, Scene
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid
 from kilonova.core.migration import Migration, Stage
-from kilonova.db import instances, moves, resizes
+from kilonova.db import host_fences, instances, moves, resizes
 from kilonova.rpc.messages import StartMove
 
 
@@ -20,20 +20,25 @@ def standing_still(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     """Find moves of which nothing was heard, though somebody has something to do."""
     stuck = moves.stuck(scene.database(cell), utcnow() - patience.STANDS_STILL)
     silent = scene.down(cell) if stuck else frozenset()
+    dead = host_fences.dead(scene.database(cell)) if stuck else frozenset()
     for move in stuck:
         acts = move.acting() not in silent
         who = move.acting() or "a conductor"
-        mend = partial(_send_on, scene, cell, move, acts=acts)
+        mend = partial(_send_on, scene, cell, move, acts=acts, dead=move.acting() in dead)
         yield Finding(move.instance_uuid, f"its move stands still, {move.stage} by {who}", mend)
 
 
-def _send_on(scene: Scene, cell: CellUuid, move: Migration, *, acts: bool) -> str | None:
+def _send_on(
+    scene: Scene, cell: CellUuid, move: Migration, *, acts: bool, dead: bool
+) -> str | None:
     now = utcnow()
     if move.stage is Stage.ACCEPTED:
         scene.hands.move(StartMove(cell_uuid=cell, migration=move.uuid))
         moves.touch(scene.database(cell), move, now)
         return "started again"
-    return "sent on" if scene.moves(cell).again(move, acts=acts, now=now) else None
+    moves_ = scene.moves(cell)
+    done = moves_.again(move, now) if acts else moves_.without_host(move, dead=dead)
+    return "sent on" if done else None
 
 
 def not_settled(scene: Scene, cell: CellUuid) -> Iterator[Finding]:

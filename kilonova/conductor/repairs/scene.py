@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from kilonova.conductor.cell_moves import CellMoves
+from kilonova.conductor.fencing import Asked
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.rebuild import Rebuild
 from kilonova.core import quota
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, service_context
+from kilonova.core.host_failure import Policy
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action
@@ -25,11 +27,13 @@ from kilonova.rpc.messages import RunTask, StartMove
 
 @dataclass(frozen=True)
 class Hands:
-    """Who does what repairs only set going: drives build requests, starts moves, does operators' tasks."""
+    """Who does what repairs only set going: drives build requests, starts moves, does operators' tasks,
+    asks fences."""
 
     drive: Callable[[tuple[InstanceUuid, ...]], None]
     move: Callable[[StartMove], None]
     run: Callable[[RunTask], None]
+    fence: Callable[[Asked], object]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Limits:
     """What a configuration says of repairs: seconds, and how many servers' decisions are kept.
 
     0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored. ``quota`` are the
-    limits of those for whom there are no others.
+    limits of those for whom there are no others, ``ha`` what is done about dead hosts.
     """
 
     build_timeout: float
@@ -46,6 +50,7 @@ class Limits:
     deleted_kept: int
     decisions_kept: int
     quota: quota.Limits
+    ha: Policy
 
 
 @dataclass(frozen=True)

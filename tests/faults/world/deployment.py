@@ -21,6 +21,7 @@ from kilonova.compute.script import Script
 from kilonova.compute.service import ComputeService
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
+from kilonova.conductor.fencing import Fencer
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.repairs import Hands
 from kilonova.conductor.super_conductor import SuperConductor
@@ -187,7 +188,9 @@ class Deployment:
         conductor = SuperConductor(self.conf, collaborators, notices)
         conductor.start()
         buses.default().serve(Topic.CONDUCTOR, process.name, conductor)
-        hands = Hands(conductor.arrive, conductor.moves.take_note, conductor.tasks.take_note)
+        fence = Fencer(None, collaborators[1]).take_note
+        moves_, tasks = conductor.moves, conductor.tasks
+        hands = Hands(conductor.arrive, moves_.take_note, tasks.take_note, fence)
         Converger(self.conf, scene_of(self.conf, collaborators, notices, hands)).start()
 
     def _client(self) -> Placement:

@@ -17,7 +17,7 @@ from kilonova.core.ids import (
     RequestId,
 )
 from kilonova.core.image import Image
-from kilonova.core.instance import ActionEvent, Fault, Instance, KeyPair, Wishes
+from kilonova.core.instance import ActionEvent, Fault, Instance, KeyPair, Nic, Wishes
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import PowerState, VmState
@@ -59,6 +59,16 @@ FLAVOR = Flavor(
     extra_specs={"hw:cpu_policy": "shared"},
 )
 KEY = KeyPair(name="k", kind="ssh", fingerprint="aa:bb", public_key="ssh-ed25519 AAAA ann")
+
+CARD = Nic(
+    network="public",
+    network_id="ffffffff-0000-4000-8000-000000000001",
+    mac="fa:16:3e:00:00:07",
+    address="203.0.113.7",
+    prefix=24,
+    gateway="203.0.113.1",
+    dns="",
+)
 
 
 class Populated(ApiCase):
@@ -197,6 +207,7 @@ def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
         "locked_reason": "maintenance",
         "root_device_name": "/dev/vda",
         "access_ipv4": "192.0.2.7",
+        "nics": (CARD,),
         "volumes": (
             Volume(volume_id=VOLUME, device="/dev/vdc", attachments={HostName("h1"): ATTACHMENT}),
         ),

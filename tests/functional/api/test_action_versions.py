@@ -78,6 +78,7 @@ class ActionVersionsTest(ActionCase):
             self.assertEqual(_number(version) >= 54, "key_name" in server)
             self.assertEqual(_number(version) >= 57, "user_data" in server)
             self.assertEqual("REBUILD", server["status"])
+            self.assertTrue(server["addresses"]["public"])
 
     def test_what_a_rebuild_does_not_say_stays_and_null_takes_away(self) -> None:
         def rebuilt(**more: Any) -> dict[str, Any]:
@@ -89,6 +90,10 @@ class ActionVersionsTest(ActionCase):
         same = rebuilt()
         self.assertEqual(("k", "aGVsbG8="), (same["key_name"], same["user_data"]))
         self.assertEqual({"colour": "blue"}, same["metadata"])
+        self.assertEqual("AUTO", same["OS-DCF:diskConfig"])
+        manual = rebuilt(**{"OS-DCF:diskConfig": "MANUAL"})
+        self.assertEqual("MANUAL", manual["OS-DCF:diskConfig"])
+        self.assertEqual("MANUAL", rebuilt()["OS-DCF:diskConfig"])
         gone = rebuilt(key_name=None, user_data=None, description=None, metadata={})
         self.assertEqual(
             (None, None, None, {}),

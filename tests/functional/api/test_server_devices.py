@@ -107,9 +107,22 @@ class ServerDevicesTest(Populated):
         for status, files in (
             (403, [FILE] * 6),
             (403, [FILE | {"contents": "aGVs" * 4096}]),
+            (403, [FILE | {"path": "/" + "x" * 255}]),
             (400, [FILE | {"contents": "no base64!"}]),
+            (400, [{"path": "/etc/motd"}]),
+            (400, [{"contents": ""}]),
         ):
             self.refuse(status, "personality", "2.1", personality=files)
+        limits = {"injected_files": 6, "injected_file_content_bytes": 4}
+        path = "/os-quota-sets/operators"
+        self.asked(200, "PUT", path, {"quota_set": limits}, version="2.56")
+        self.refuse(403, "at most 4 bytes", "2.1", personality=[FILE])
+        self.create("2.1", personality=[FILE | {"contents": "aGVs"}] * 6)
+
+    def test_devices_of_the_older_form_have_only_its_keys(self) -> None:
+        for key in ("uuid", "boot_index", "source_type", "colour"):
+            devices = [{"device_name": "vdb", "virtual_name": "swap", key: "0"}]
+            self.refuse(400, key, block_device_mapping=devices)
 
     def test_a_password_is_kept_only_where_a_config_drive_tells_it(self) -> None:
         for drive in (True, False):

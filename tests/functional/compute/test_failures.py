@@ -1,6 +1,7 @@
 """What a compute host does when something fails, on the fake driver: nothing is lost or runs twice."""
 
 import time
+from io import BytesIO
 
 import msgspec
 
@@ -8,7 +9,9 @@ from kilonova.compute.driver import Guest
 from kilonova.compute.fake import FakeDriver
 from kilonova.compute.script import Script, Step
 from kilonova.core.clock import utcnow
-from kilonova.core.ids import HostName
+from kilonova.core.context import service_context
+from kilonova.core.errors import NotFound
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Fault, Instance, Wishes
 from kilonova.core.orders import HardReboot, SoftReboot, Start, Stop
 from kilonova.core.states import Action, PowerState, TaskState, VmState
@@ -159,6 +162,28 @@ class RestartTest(FakeHostCase):
         instances.update(self.cell.database, server.uuid, {"task_state": TaskState.POWERING_OFF})
         self.serve(self.driver)
         self.until_active(server)
+
+    def test_of_a_snapshot_that_was_interrupted_no_image_is_left(self) -> None:
+        service = self.serve(self.driver)
+        server = self.until_active(self.cell.build(instance()))
+        other = InstanceUuid("another")
+        whole, half, foreign = [
+            self.images.client.create({"name": "copy", "instance_uuid": of})
+            for of in (server.uuid, server.uuid, other)
+        ]
+        self.images.client.upload(whole, BytesIO(b"a disk"), "raw")
+        self.end(service)
+        begun = {
+            "task_state": TaskState.IMAGE_UPLOADING,
+            "task_request": "req-1",
+            "task_worker": "gone",
+        }
+        instances.update(self.cell.database, server.uuid, begun)
+        self.serve(self.driver)
+        self.until_active(server)
+        self.assertRaises(NotFound, self.images.client.get, service_context(), half)
+        for kept in (whole, foreign):
+            self.images.client.get(service_context(), kept)
 
     def begin(self, server: Instance) -> None:
         """Begin a build as a service did that is no more."""

@@ -71,6 +71,15 @@ class TasksTest(DatabaseCase):
         assert found is not None
         return found
 
+    def test_what_began_to_be_deleted_since_it_was_seen_is_not_evacuated(self) -> None:
+        seen = self.get()
+        self.begin(Action.DELETE)
+        late = self.record(Action.EVACUATE, RequestId("req-10"))
+        self.assertIsNone(tasks.begin(self.cell, seen, Action.EVACUATE, late))
+        self.assertEqual(TaskState.DELETING, self.get().task_state)
+        again = self.record(Action.DELETE, RequestId("req-11"))
+        self.assertIsNotNone(tasks.begin(self.cell, seen, Action.DELETE, again))
+
     def test_what_an_action_changes_is_changed_with_it_and_undone_with_it(self) -> None:
         before = self.get()
         image = Image(image_id=ImageId("i"), name="other")

@@ -1,5 +1,6 @@
 """Evacuation: servers of a dead host are built anew elsewhere, and the host that returns removes them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kilonova.compute import service
@@ -74,6 +75,20 @@ class EvacuationTest(MovingCase):
             self.until_migration(uuid, "completed")
             self.settled(uuid, status, SMALL)
             self.gone(uuid)
+
+    def test_a_server_is_evacuated_once_however_many_ask_at_once(self) -> None:
+        uuid = self.active("vm")
+        dead = self.host(uuid)
+        self.down(dead)
+        path = f"/servers/{uuid}/action"
+        with ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(self.ask, "compute", "POST", path, EVACUATE) for _ in range(4)]
+            answers = sorted(one.result().status_code for one in asked)
+        self.assertEqual([200, 409, 409, 409], answers)
+        self.until_idle(uuid, "SHUTOFF")
+        self.assertEqual(1, len(self.migrations(uuid)))
+        self.back(dead)
+        self.settled(uuid, "SHUTOFF", SMALL)
 
     def _renamed(self, uuid: str, name: str) -> None:
         """Give a server that runs another name, to which the script applies."""

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from kilonova.scheduler.service import SchedulerService
 from tests.functional.pipeline.moving_case import SMALL, MovingCase
 
 LIVE: dict[str, Any] = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
@@ -71,6 +72,35 @@ class LiveMigrationTest(MovingCase):
             self.assertEqual(202, answer.status_code, answer.text)
             self.settled(uuid, "ACTIVE", SMALL)
             self.assertEqual(other, self.host(uuid))
+        self.gone(uuid)
+
+    def test_a_host_that_is_named_is_judged_unless_it_is_forced(self) -> None:
+        uuid = self.active("vm")
+        source = self.host(uuid)
+        other = next(h for h in self.hosts_named() if h != source)
+        (found,) = self.get("compute", f"/os-services?host={other}")["services"]
+        answer = self.ask("compute", "PUT", f"/os-services/{found['id']}", {"status": "disabled"})
+        self.assertEqual(200, answer.status_code, answer.text)
+        scheduler = self.deployment.part("scheduler")
+        assert isinstance(scheduler, SchedulerService)
+        scheduler.hosts.refresh()
+        path = f"/servers/{uuid}/action"
+        for version, force, goes in (
+            ("2.68", {}, False),
+            ("2.67", {"force": False}, False),
+            ("2.30", {}, False),
+            ("2.30", {"force": True}, True),
+            ("2.29", {}, True),
+        ):
+            body = {"os-migrateLive": {"host": other, "block_migration": "auto"} | force}
+            answer = self.ask("compute", "POST", path, body, version)
+            self.assertEqual(202, answer.status_code, answer.text)
+            self.settled(uuid, "ACTIVE", SMALL)
+            self.assertEqual(other if goes else source, self.host(uuid), version)
+            if goes:
+                back = {"os-migrateLive": {"host": source, "block_migration": "auto"}}
+                self.asked_for(uuid, back)
+                self.settled(uuid, "ACTIVE", SMALL)
         self.gone(uuid)
 
     def test_one_that_is_aborted_stays_where_it_was(self) -> None:

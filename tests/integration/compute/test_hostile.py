@@ -231,7 +231,7 @@ class HostileWordsTest(QemuCase):
             base64.b64decode(LONGEST), self.on_drive(server, "/openstack/latest/user_data")
         )
         names = {path.name for path in (self.world.instances / server.uuid).iterdir()}
-        expected = {"disk.qcow2", "config-drive.iso", "console.log"}
+        expected = {"disk.qcow2", "config-drive.iso", "console.log", "owner.json"}
         self.assertEqual(expected, names - {"console.sock"})
         self.assertFalse(set(os.listdir(self.world.instances)) - {"_base", server.uuid})
 

@@ -9,11 +9,11 @@ from kilonova.compute.fake import FakeDriver
 from kilonova.compute.guests import Turns
 from kilonova.compute.reporter import Reporter, Told
 from kilonova.compute.script import Script, Step
-from kilonova.compute.watch import Watch, state_of
+from kilonova.compute.watch import Watch
 from kilonova.core.errors import HypervisorUnavailable
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
-from kilonova.core.states import PowerState, VmState
+from kilonova.core.states import PowerState, VmState, state_of
 from kilonova.rpc.memory import MemoryBus
 from kilonova.rpc.messages import Topic
 from tests.instances import HOST, instance

@@ -242,11 +242,12 @@ class BackTest(testtools.TestCase):
     def test_a_server_that_is_back_is_what_it_was_and_says_why_unless_that_was_wanted(
         self,
     ) -> None:
-        for outcome, was in itertools.product(
-            (mig.REVERTED, mig.FAILED, mig.CANCELLED), (VmState.ACTIVE, VmState.STOPPED)
+        for outcome, (was, arrived) in itertools.product(
+            (mig.REVERTED, mig.FAILED, mig.CANCELLED),
+            ((VmState.ACTIVE, RUNS), (VmState.STOPPED, IS_OFF)),
         ):
             restoring = move(Kind.RESIZE, Stage.RESTORING, outcome=outcome, vm_state=was)
-            found = move_plan.done(restoring, server(vm_state=VmState.RESIZED), RUNS, NOW)
+            found = move_plan.done(restoring, server(vm_state=VmState.RESIZED), arrived, NOW)
             assert found.instance is not None
             self.assertEqual(
                 (Stage.ENDED, outcome, was, None),
@@ -259,6 +260,12 @@ class BackTest(testtools.TestCase):
             )
             wanted = outcome == mig.REVERTED
             self.assertEqual((wanted, wanted), (found.fault is None, found.failed is None))
+
+    def test_a_server_that_is_back_is_off_if_its_guest_ended_by_itself_meanwhile(self) -> None:
+        restoring = move(Kind.LIVE, Stage.RESTORING, outcome=mig.FAILED, vm_state=VmState.ACTIVE)
+        found = move_plan.done(restoring, server(), IS_OFF, NOW)
+        assert found.instance is not None
+        self.assertEqual(VmState.STOPPED, found.instance.vm_state)
 
     def test_a_guest_that_nobody_brings_up_leaves_its_server_in_error(self) -> None:
         for kind, stage in ((Kind.RESIZE, Stage.RESTORING), (Kind.LIVE, Stage.FINISHING)):

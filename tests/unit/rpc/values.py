@@ -179,6 +179,7 @@ SPEC = RequestSpec(
     group=GROUP,
     moves_from=CELL,
     ignored_hosts=(HOST,),
+    unjudged=True,
 )
 LEAST_SPEC = RequestSpec(project_id=PROJECT, user_id=USER, flavor=LEAST_FLAVOR, image=None)
 NO_HOST = NoHost(

@@ -37,6 +37,8 @@ COMPUTE: Sequence[Case] = (
     ),
     ("disabled and silent", spec(), silent(99, enabled=False), ("are disabled", "")),
     ("forced down", spec(), host(forced_down=True), ("are forced down", "")),
+    ("disabled, not judged", spec(unjudged=True), host(enabled=False), None),
+    ("dead, not judged", spec(unjudged=True), host(forced_down=True), ("are forced down", "")),
 )
 ZONE: Sequence[Case] = (
     ("any zone", spec(), host(availability_zone="z1"), None),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import testtools
 
 from kilonova.core.aggregate import HostAggregate
@@ -173,3 +174,22 @@ class PlaceTest(testtools.TestCase):
             specs({"resources1:VGPU": "1"}), Known(only=ProviderUuid("host"))
         )
         self.assertEqual(["host", None], [one.in_tree for one in asked.groups])
+
+    def test_what_is_not_judged_asks_for_room_alone(self) -> None:
+        known = Known(
+            enabled=("availability_zone",),
+            aggregates=(aggregate(1, availability_zone="z1"),),
+            only=ProviderUuid("host"),
+        )
+        extra = {"trait:HW_CPU_X86_VMX": "required", "resources1:VGPU": "1"}
+        judged = specs(extra)
+        asked = prefilters.request(
+            msgspec.structs.replace(judged, availability_zone="z1", unjudged=True), known
+        )
+        self.assertEqual(
+            (
+                Group(resources=BASE, in_tree=ProviderUuid("host")),
+                Group(suffix="1", resources={"VGPU": 1}),
+            ),
+            asked.groups,
+        )

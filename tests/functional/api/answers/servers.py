@@ -32,13 +32,21 @@ _STATUS = {
     ]
 }  # fmt: skip
 _POWER = {"enum": [0, 1, 3, 4, 6, 7]}
-_ADDRESS = Shape(
-    Field("addr", TEXT),
-    Field("version", {"enum": [4, 6]}),
-    optional("OS-EXT-IPS:type", {"enum": ["fixed", "floating"]}),
-    optional("OS-EXT-IPS-MAC:mac_addr", TEXT),
-)
-ADDRESSES = {"type": "object", "additionalProperties": array(_ADDRESS)}
+
+
+def _addresses(since: tuple[int, int]) -> Node:
+    """Return those of a server, which say from a microversion what kind they are."""
+    address = Shape(
+        Field("addr", TEXT),
+        Field("version", {"enum": [4, 6]}),
+        Field("OS-EXT-IPS:type", {"enum": ["fixed", "floating"]}, since),
+        Field("OS-EXT-IPS-MAC:mac_addr", TEXT, since),
+    )
+    return {"type": "object", "additionalProperties": array(address)}
+
+
+ADDRESSES = _addresses((3, 0))
+"""Of themselves, they never do."""
 _FLAVOR = Shape(
     Field("id", NAME, until=(2, 46)),
     Field("links", BOOKMARK, until=(2, 46)),
@@ -78,7 +86,6 @@ _CHANGED_BEFORE_2_75 = (
     Field("flavor", _FLAVOR),
     Field("created", SECOND),
     Field("updated", SECOND),
-    Field("addresses", ADDRESSES),
     Field("accessIPv4", TEXT),
     Field("accessIPv6", TEXT),
     Field("links", LINKS),
@@ -133,10 +140,13 @@ def _rest(since: tuple[int, int]) -> tuple[Field, ...]:
     )
 
 
-_LISTED = Shape(*_CHANGED_BEFORE_2_75, *_rest((2, 1)))
+_LISTED = Shape(*_CHANGED_BEFORE_2_75, *_rest((2, 1)), Field("addresses", _addresses((2, 1))))
 _SHOWN = _LISTED.but(Field("server_groups", _GROUPS, since=(2, 71)))
 _CHANGED = Shape(
-    *_CHANGED_BEFORE_2_75, *_rest((2, 75)), Field("server_groups", _GROUPS, since=(2, 71))
+    *_CHANGED_BEFORE_2_75,
+    *_rest((2, 75)),
+    Field("addresses", _addresses((2, 75))),
+    Field("server_groups", _GROUPS, since=(2, 71)),
 )
 _BRIEF = Shape(Field("id", UUID), Field("name", NAME), Field("links", LINKS))
 _SILENT_BRIEF = Shape(
@@ -271,9 +281,7 @@ ANSWERS = {
     f"PUT {_SERVER}": Told(200, Shape(Field("server", _CHANGED))),
     f"DELETE {_SERVER}": Told(204),
     f"GET {_SERVER}/ips": Told(200, Shape(Field("addresses", ADDRESSES))),
-    f"GET {_SERVER}/ips/{{network}}": Told(
-        200, {"type": "object", "additionalProperties": array(_ADDRESS), "maxProperties": 1}
-    ),
+    f"GET {_SERVER}/ips/{{network}}": Told(200, ADDRESSES | {"maxProperties": 1}),
     f"GET {_SERVER}/tags": Told(200, _TAGS),
     f"PUT {_SERVER}/tags": Told(200, _TAGS),
     f"DELETE {_SERVER}/tags": Told(204),
