@@ -148,7 +148,7 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
             self.driver.samples()
             return self.said(server).endswith(LINE)
 
-        self.until("it is read", heard)
+        self.until("it is read", heard, 30)
         self.assertEqual(f"first\r\n{LINE}", self.said(server))
 
     def test_a_container_is_measured_with_all_that_is_known_of_it(self) -> None:
