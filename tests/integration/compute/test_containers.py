@@ -32,6 +32,12 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     test_a_rescued_guest_runs_and_so_it_does_afterwards = None
     test_a_disk_is_copied_in_whatever_state_the_guest_is_and_it_stays_so = None
 
+    test_a_guest_that_does_not_heed_is_stopped_when_its_time_is_up = None
+
+    def server(self, name: str = "vm", **changed: object) -> Instance:
+        """See ``DriverContract``. libvirt asks before it kills, and waits for those who are deaf."""
+        return msgspec.structs.replace(self.at.polite(name), **changed)
+
     def define(self, name: str) -> None:
         """See ``Outlives``."""
         connection = libvirt.open(self.at.uri)
@@ -60,7 +66,8 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
     def test_a_disk_is_copied_in_whatever_state_a_container_is_and_it_stays_so(self) -> None:
-        script = "echo it was here >/kept; echo a container; while :; do sleep 0.1; done"
+        idle = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+        script = f"echo it was here >/kept; echo a container; {idle}"
         server = self.spawned(self.at.of_script("first", script))
         self.until("it wrote", lambda: self.said(server).endswith(LINE))
         for bring, power in (
@@ -80,6 +87,14 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
             self.until("it is there", lambda other=other: "it was here" in self.said(other))
             self.driver.destroy(other.uuid)
 
+    def test_a_container_that_does_not_heed_is_stopped_when_its_time_is_up(self) -> None:
+        server = self.spawned(self.at.deaf("vm"))
+        self.until("it is up", lambda: self.said(server).endswith(LINE))
+        began = time.monotonic()
+        self.driver.stop(server.uuid, 0.5, never)
+        self.assertLess(0.5, time.monotonic() - began)
+        self.assertEqual(PowerState.SHUTDOWN, self.power(server))
+
     def test_a_container_that_heeds_is_not_forced(self) -> None:
         server = self.spawned(self.at.polite("vm"))
         self.until("it is up", lambda: self.said(server).endswith(LINE))
@@ -91,7 +106,7 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     def test_a_container_has_what_its_flavor_says_and_nothing_of_its_hosts_network(self) -> None:
         script = (
             "cat /proc/meminfo; df -m /; ls /sys/class/net /proc/self/net/dev_snmp6; "
-            "echo a container; while :; do sleep 0.1; done"
+            "echo a container; trap 'exit 0' TERM; while :; do sleep 0.1; done"
         )
         server = self.at.of_script("vm", script)
         server = self.spawned(
@@ -128,7 +143,9 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
         self.assertEqual([], self.at.files())
 
     def test_nothing_that_a_container_says_is_lost_while_nobody_listens(self) -> None:
-        script = "sleep 2; seq 1 5000; echo a container; while :; do sleep 0.1; done"
+        script = (
+            "sleep 2; seq 1 5000; echo a container; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+        )
         server = self.spawned(self.at.of_script("vm", script))
         self.driver.close()
         time.sleep(3)
@@ -139,7 +156,9 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
         self.assertEqual([str(n) for n in range(1, 5001)], log.splitlines()[:-1])
 
     def test_a_terminal_is_read_again_after_libvirt_was_away(self) -> None:
-        script = "echo first; sleep 4; echo a container; while :; do sleep 0.1; done"
+        script = (
+            "echo first; sleep 4; echo a container; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+        )
         server = self.spawned(self.at.of_script("vm", script))
         self.at.go()
         self.at.come()
@@ -152,7 +171,7 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
         self.assertEqual(f"first\r\n{LINE}", self.said(server))
 
     def test_a_container_is_measured_with_all_that_is_known_of_it(self) -> None:
-        server = self.spawned(self.at.of_script("vm", "while :; do :; done"))
+        server = self.spawned(self.at.of_script("vm", "trap 'exit 0' TERM; while :; do :; done"))
 
         def cpu() -> int:
             time = self.driver.samples()[server.uuid].cpu_time
