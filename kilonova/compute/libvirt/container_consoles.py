@@ -4,6 +4,7 @@ libvirt gives a container a terminal that somebody must read: one that nobody re
 once it is full. Nothing is lost while nobody does.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
+import msgspec
 
 from kilonova.compute.libvirt.disks import EARLIER_LOG
 from kilonova.core.ids import InstanceUuid
@@ -28,13 +30,21 @@ _EVENTS = (
 _NOTHING_YET = -2
 
 
+class _Reading(msgspec.Struct, frozen=True):
+    """Of which run of a container, over which connection, and by what."""
+
+    run: int
+    connection: Any
+    stream: Any
+
+
 class ContainerConsoles:
     """Reads in libvirt's event loop; ``log_of`` says where what a container says is kept."""
 
     def __init__(self, log_of: Callable[[InstanceUuid], Path]) -> None:
         self._log_of = log_of
         self._lock = threading.Lock()
-        self._reads: dict[InstanceUuid, tuple[int, Any]] = {}
+        self._reads: dict[InstanceUuid, _Reading] = {}
 
     def follow(self, connection: Any, domain: Any, uuid: InstanceUuid) -> None:
         """Read what a container says from now on, and what it said since nobody did. One that is read, and
@@ -42,26 +52,30 @@ class ContainerConsoles:
         """
         run = domain.ID()
         with self._lock:
-            if run < 0 or self._reads.get(uuid, (-1, None))[0] == run:
+            there = self._reads.get(uuid)
+            # A stream says nothing of it when its connection breaks.
+            if there is not None and there.connection is connection and there.run == run:
+                return
+            if run < 0:
                 return
             stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
             domain.openConsole(None, stream, 0)
             stream.eventAddCallback(_EVENTS, self._ready, uuid)
-            self._reads[uuid] = run, stream
+            self._reads[uuid] = _Reading(run, connection, stream)
 
     def forget(self, uuid: InstanceUuid) -> None:
         """Read no more of a container."""
         with self._lock:
-            _, stream = self._reads.pop(uuid, (-1, None))
-        if stream is not None:
-            _end(stream)
+            there = self._reads.pop(uuid, None)
+        if there is not None:
+            _end(there.stream)
 
     def close(self) -> None:
         """Read no more of any. They go on, and wait once their terminals are full."""
         with self._lock:
             reads, self._reads = self._reads, {}
-        for _, stream in reads.values():
-            _end(stream)
+        for there in reads.values():
+            _end(there.stream)
 
     def _ready(self, stream: Any, _events: int, uuid: InstanceUuid) -> None:
         """Take what there is, once: the loop has others to serve, and comes back."""
@@ -74,9 +88,11 @@ class ContainerConsoles:
         except (libvirt.libvirtError, OSError) as error:
             LOG.debug("The terminal of %s: %s", uuid, error)
         # It ended. Whoever looks next at a container that runs reads again.
-        stream.eventRemoveCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            stream.eventRemoveCallback()
         with self._lock:
-            if self._reads.get(uuid, (-1, None))[1] is stream:
+            there = self._reads.get(uuid)
+            if there is not None and there.stream is stream:
                 del self._reads[uuid]
 
 

@@ -13,12 +13,16 @@ from kilonova.compute.libvirt.disks import Disks, written
 from kilonova.compute.libvirt.tool import ToolFailed, run
 from kilonova.compute.metadata.openstack import Told
 from kilonova.core.block_devices import boots_from_volume
-from kilonova.core.errors import BuildAborted
+from kilonova.core.errors import BuildAborted, BuildFailed
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 
 _SEED = 512
+_LONGEST = 63
+"""Characters that libvirt takes of the name of a file behind a loop device."""
+_DIGITS = 12
+"""Of a UUID, in a name that is short: they are random, and enough for one host."""
 
 
 class ContainerDisks(Disks):
@@ -31,6 +35,33 @@ class ContainerDisks(Disks):
     def config_drive(self, uuid: InstanceUuid) -> Path:
         """See ``Disks``. It is a directory."""
         return self.directory(uuid) / "config-drive"
+
+    def short_name(self, uuid: InstanceUuid) -> Path:
+        """Return a link to a container's disk with a name that is short enough for libvirt.
+
+        Raises:
+            BuildFailed: ``instances_path`` is too long, or the link cannot be made.
+        """
+        link = self._link(uuid)
+        if len(os.fsencode(link)) > _LONGEST:
+            raise BuildFailed("This host keeps its containers where libvirt cannot mount them.")
+        disk = Path("..", uuid, self.disk(uuid).name)
+        with written():
+            link.parent.mkdir(exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(disk)
+            if link.readlink() != disk:
+                raise FileExistsError(link)
+        return link
+
+    def remove(self, uuid: InstanceUuid) -> None:
+        """See ``Disks``."""
+        super().remove(uuid)
+        if not self.has(uuid):
+            self._link(uuid).unlink(missing_ok=True)
+
+    def _link(self, uuid: InstanceUuid) -> Path:
+        return self.root / "_c" / uuid.replace("-", "")[:_DIGITS]
 
     def prepare(self, instance: Instance) -> None:
         """See ``Disks``.

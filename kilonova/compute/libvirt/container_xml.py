@@ -10,7 +10,7 @@ from pathlib import PurePath
 from xml.etree import ElementTree as ET
 
 from kilonova.compute.libvirt.domain_xml import add_identity
-from kilonova.compute.libvirt.elements import cpu, memory, nics
+from kilonova.compute.libvirt.elements import boot, cpu, memory, nics
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.asked import Malformed
@@ -44,8 +44,7 @@ def container_xml(instance: Instance, place: Place) -> str:
     _add_program(domain, instance.image, place)
     # Without it a container that has no card would have all of the host's.
     add(add(domain, "features"), "privnet")
-    for ending in ("on_poweroff", "on_reboot", "on_crash"):
-        add(domain, ending, text="destroy")
+    boot.add_endings(domain)
     parts = add(domain, "devices")
     if place.disk is not None:
         root = add(parts, "filesystem", {"type": "file", "accessmode": "passthrough"})

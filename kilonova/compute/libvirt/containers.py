@@ -48,6 +48,7 @@ _NANOSECONDS = "cpu_time", "user_time", "system_time"
 class ContainerDriver(LibvirtDriver):
     """One libvirt whose guests are containers."""
 
+    _disks: ContainerDisks
     _disks_of = ContainerDisks
     _usual_uri = "lxc:///system"
 
@@ -81,7 +82,7 @@ class ContainerDriver(LibvirtDriver):
             virt_type=self._virt_type,
             arch=str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(uuid)),
-            disk=str(self._disks.disk(uuid)),
+            disk=str(self._disks.short_name(uuid)),
             config_drive=str(drive) if drive.exists() else None,
         )
         place = self._cards.place(uuid, place)
@@ -250,11 +251,13 @@ class ContainerDriver(LibvirtDriver):
 
 
 def _ask_to_end(domain: Any) -> None:
-    """Ask a container's first program to end: by the pipe of System V's init, or else by a signal."""
-    try:
+    """Ask a container's first program to end: by the pipe of System V's init, and by a signal (TERM).
+
+    libvirt does not tell whether there is such a pipe.
+    """
+    with contextlib.suppress(libvirt.libvirtError):
         domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_INITCTL)
-    except libvirt.libvirtError:
-        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_SIGNAL)
+    domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_SIGNAL)
 
 
 def measured(domain: Any, disk: DiskFigures) -> Diagnostics:
