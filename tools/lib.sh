@@ -15,6 +15,7 @@ clients="python-openstackclient osc-placement keystone glance neutron PyMySQL gu
 libvirt_packages="libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils"
 network_packages="dnsmasq-base iptables iproute2 e2fsprogs curl"
 firmware_packages="ovmf swtpm swtpm-tools"
+container_packages="libvirt-daemon-driver-lxc busybox-static"
 guest_packages="cpio xz-utils syslinux mtools dosfstools binutils"
 libvirt_build_packages="gcc libc6-dev pkg-config libvirt-dev"
 

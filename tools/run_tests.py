@@ -28,8 +28,8 @@ LINTERS = (
     ("lint-imports",),
     ("python", "tools/check_sizes.py"),
 )
-WORKERS = {"unit": 2, "functional": 2}
-"""Tests of the other parts share services and processors, so they run one at a time."""
+WORKERS = {"unit": 2, "functional": 3, "faults": 2}
+"""Functional tests wait for each other now and then; those of the other parts share services."""
 
 SERVED = ("integration", "faults", "performance")
 """The parts whose processes are looked for at the end."""

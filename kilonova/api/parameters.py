@@ -29,7 +29,8 @@ NAME: Schema = {
     "minLength": 1,
     "maxLength": 255,
     "pattern": rf"^(?!\s){_PRINTABLE}+(?<!\s)\Z",
-    "description": "printable characters that neither begin nor end with a space",
+    "title": "name",
+    "description": "printable characters. Can not start or end with whitespace.",
 }
 ZONE_NAME: Schema = {
     "type": ["string", "null"],

@@ -110,6 +110,9 @@ def _strip(error: Any, whole: Any, validator: Any) -> bool:
 
 def _sentence(error: Any, what: str) -> str:
     reason = error.message
+    if error.validator == "pattern" and "title" in error.schema:
+        title, rule = error.schema["title"], error.schema["description"]
+        return f"An invalid '{title}' value was provided. The {title} must be: {rule}"
     if error.validator == "pattern" and "description" in error.schema:
         reason = f"It must be {error.schema['description']}"
     reason = _short(reason, 300)

@@ -31,6 +31,7 @@ from kilonova.db.hosts import NodeQuery
 Body = Mapping[str, Any]
 
 _CREATE = "os_compute_api:servers:create"
+_NO_IMAGE = "Can not find requested image"
 _DESTINATION = "compute:servers:create:requested_destination"
 
 
@@ -42,7 +43,7 @@ def flavor_of(asked: Asked, body: Body) -> Flavor:
     """
     wanted = str(body["flavorRef"]).rstrip("/").rpartition("/")[2]
     project = None if asked.is_admin else asked.context.project_id
-    missing = Invalid(f"flavorRef: Flavor {wanted} could not be found.")
+    missing = Invalid(f"Flavor {wanted} could not be found.")
     try:
         flavor = flavors.get(asked.services.api_db, wanted, project)
     except NotFound as error:
@@ -63,6 +64,8 @@ def disks_of(
         Invalid, Forbidden: as ``image_of``, or a volume is not to be had.
         Unavailable: nobody knows.
     """
+    if not body.get("imageRef") and not requested(body):
+        raise Invalid("Missing imageRef attribute")
     storage = asked.services.volumes
     named = server_devices.block_devices(body, _named_image(asked, body), volumes=storage.is_there)
     devices, on_root = server_volumes.checked(asked, named, most)
@@ -104,7 +107,7 @@ def image_of(asked: Asked, body: Body, flavor: Flavor, *, to_volume: bool = Fals
     try:
         image = asked.services.images.get(asked.context, image_id)
     except NotFound as error:
-        raise Invalid(f"imageRef: Can not find requested image {image_id}.") from error
+        raise Invalid(_NO_IMAGE) from error
     if image.status != "active":
         raise Invalid(f"imageRef: Image {image_id} is not active.")
     if image.min_ram > flavor.memory_mb:
@@ -139,7 +142,7 @@ def _canonical(image_ref: str) -> ImageId:
     try:
         return ImageId(str(uuids.UUID(image_ref)))
     except ValueError as error:
-        raise Invalid(f"imageRef: Can not find requested image {image_ref}.") from error
+        raise Invalid(_NO_IMAGE) from error
 
 
 def check_metadata(body: Body, limits: Limits) -> None:
@@ -240,7 +243,7 @@ def key_pair_of(asked: Asked, body: Body, user: UserId) -> KeyPair | None:
     try:
         return key_pairs.get(asked.services.api_db, user, name).key_pair
     except NotFound as error:
-        raise Invalid("key_name: Invalid key_name provided.") from error
+        raise Invalid("Invalid key_name provided.") from error
 
 
 def _hinted(body: Body) -> Body:

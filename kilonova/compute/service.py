@@ -188,7 +188,9 @@ def create_services(
             for name in map(HostName, names)
         ]
     # Imported here: a machine that plays fake hosts needs no libvirt.
+    from kilonova.compute.libvirt.containers import ContainerDriver  # noqa: PLC0415
     from kilonova.compute.libvirt.driver import LibvirtDriver  # noqa: PLC0415
 
     host = HostName(conf.host)
-    return [ComputeService(conf, host, bus, LibvirtDriver(conf, host, images), peers)]
+    kind = ContainerDriver if conf.libvirt.virt_type == "lxc" else LibvirtDriver
+    return [ComputeService(conf, host, bus, kind(conf, host, images), peers)]

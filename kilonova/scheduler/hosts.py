@@ -242,10 +242,19 @@ class Hosts:
                 hosts.lost = True
                 self._renew(hosts, tuple(hosts.nodes))
 
-    def _read_aggregates(self) -> None:
+    def regrouped(self) -> bool:
+        """Read the aggregates again if one changed; whether one did, as far as can be told."""
+        with self._refreshing:
+            try:
+                return self._read_aggregates()
+            except KilonovaError as error:
+                self._note("the API database", error)
+                return False
+
+    def _read_aggregates(self) -> bool:
         mark = aggregates.mark(self._api_db)
         if mark == self._mark:
-            return
+            return False
         found = aggregates.list_aggregates(self._api_db)
         placed = aggregates_by_host(found)
         with self._lock:
@@ -254,6 +263,7 @@ class Hosts:
             self.aggregates, self._placed, self._mark = found, placed, mark
             for cell in self._known.values():
                 self._renew(cell, [u for u, node in cell.nodes.items() if node.host in moved])
+        return True
 
     def _note(self, what: str, error: KilonovaError) -> None:
         if what not in self._silent:

@@ -133,7 +133,9 @@ class Selection:
             placed = course.settle(picked.decisions, refused)
             self._hosts.occupy(spec, placed)
             # Another look tells those of a group for whom nothing was left that the others were in the way.
-            if not (refused or unseen or (group and placed)):
+            again = refused or unseen or (group and placed)
+            # Whoever put a host into a zone may ask for a server there in the next moment.
+            if not again and not (course.waiting and self._hosts.regrouped()):
                 break
         if group is not None and course.waiting and not message.dry_run:
             group.let_go(course.waiting)

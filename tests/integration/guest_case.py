@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from tests.integration import services
 from tests.integration.case import BootTest
+from tests.integration.clients.client import Client
 from tests.integration.deployment import Deployment, libvirt_host
 from tests.integration.guest_image import guest_image
 from tests.integration.real_server import SCRIPT, RealServer
@@ -15,6 +16,7 @@ class GuestCase(BootTest):
     """A test against two hosts, each with a libvirt of its own, through the ``openstack`` client."""
 
     hosts: ClassVar[tuple[str, ...]] = ("contract", "contract-2")
+    client: ClassVar[Client]
     image: ClassVar[str]
 
     @classmethod
@@ -32,11 +34,12 @@ class GuestCase(BootTest):
     def setUpClass(cls) -> None:
         """Make what servers are made of."""
         super().setUpClass()
-        openstack = cls.deployment.openstack
+        cls.client = Client(cls.deployment.directory / "clouds.yaml")
+        cls.addClassCleanup(cls.client.stop)
         for name, ram, disk in (("small", "112", "1"), ("large", "176", "2")):
-            openstack("flavor", "create", "--vcpus", "1", "--ram", ram, "--disk", disk, name)
+            cls.client.run("flavor", "create", "--vcpus", "1", "--ram", ram, "--disk", disk, name)
         cls.image = "linux"
-        openstack(
+        cls.client.run(
             *("image", "create", "--public", "--container-format", "bare"),
             *("--disk-format", "qcow2", "--file", str(guest_image()), cls.image),
         )
@@ -51,11 +54,11 @@ class GuestCase(BootTest):
 
     def admin(self, *command: str) -> str:
         """Run the client as the administrator."""
-        return self.deployment.openstack(*command, user=ADMIN, seconds=180)
+        return self.client.run(*command, user=ADMIN)
 
     def demo(self, *command: str) -> str:
         """Run the client as the owner."""
-        return self.deployment.openstack(*command, user=DEMO, seconds=180)
+        return self.client.run(*command, user=DEMO)
 
     def create(self, name: str, *options: str, image: str = "linux") -> str:
         """Ask for a server whose guest counts, and return its id."""
@@ -110,7 +113,7 @@ class GuestCase(BootTest):
 
     def images(self) -> dict[str, str]:
         """Return the statuses of images, by their names."""
-        listed = self.deployment.openstack_json("image", "list", user=DEMO)
+        listed = self.client.show("image", "list", user=DEMO)
         return {one["Name"]: one["Status"] for one in listed}
 
     def assert_counts_on(self, server: RealServer) -> None:

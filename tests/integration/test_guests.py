@@ -84,33 +84,39 @@ class RealGuestsTest(testtools.TestCase):
         return self.inside(str(PROGRAMS / "openstack"), *arguments)
 
     def boot(self, name: str, script: str, *options: str) -> dict[str, Any]:
-        """Boot a server that runs a script, and return it once it is ACTIVE."""
+        """Boot a server that runs a script, and return it once it is ACTIVE.
+
+        The client would look every five seconds whether it is.
+        """
         file = self.state / f"{name}.sh"
         file.write_text(script.replace("#!/bin/sh\n", "#!/bin/sh\n" + FIND_DISKS))
         made: dict[str, Any] = json.loads(
             self.openstack(
                 *("server", "create", "--flavor", "three-disks", "--image", "linux"),
-                *("--nic", "auto", "--user-data", str(file), "--wait", "-f", "json"),
-                *(*options, name),
+                *("--nic", "auto", "--user-data", str(file), "-f", "json", *options, name),
             )
         )
+
+        def is_active() -> bool:
+            made.update(json.loads(self.openstack("server", "show", "-f", "json", made["id"])))
+            return bool(made["status"] == "ACTIVE")
+
+        eventually(f"{name} is ACTIVE", 60, is_active)
         return made
 
-    def until_console_says(self, name: str, *words: str) -> str:
-        """Wait until a server's console has said everything, and return it."""
-        said = ""
-
-        def has_said() -> bool:
-            nonlocal said
-            said = self.openstack("console", "log", "show", name)
-            return all(word in said for word in words)
-
+    def until_console_says(self, server: dict[str, Any], words: str) -> str:
+        """Wait until a server's guest has said something, and return what the client shows of it."""
+        log = self.state / "instances" / server["id"] / "console.log"
         try:
-            eventually(f"the console of {name} says {words}", 60, has_said)
+            eventually(
+                f"{server['name']} says {words}",
+                60,
+                lambda: words in log.read_text(errors="replace"),
+            )
         except AssertionError:
-            self.addDetail(f"console of {name}", text_content(said))
+            self.addDetail(log.name, text_content(log.read_text(errors="replace")))
             raise
-        return said
+        return self.openstack("console", "log", "show", server["id"])
 
     def left(self) -> list[str]:
         """Return what there is of guests: domains, taps, filters of theirs, files."""
@@ -143,11 +149,11 @@ class RealGuestsTest(testtools.TestCase):
             *("--use-config-drive", "--property", "colour=<red>&'\""),
         )
         self.assertEqual(["10.77.0.3"], second["addresses"]["default"])
-        told = self.until_console_says("first", "HONEST")
+        told = self.until_console_says(first, "HONEST")
         self.assertIn(f"metadata of {first['id']}, i-{first['id'][:8]}", told)
         self.assertIn("MARKER first by-http", told)
         self.assertIn("BOOT-OK first", told)
-        told = self.until_console_says("second", "HONEST")
+        told = self.until_console_says(second, "HONEST")
         for words in (
             "config drive on /dev/vdd",
             "card eth0 52:54:0a:4d:00:03 10.77.0.3/24",
@@ -170,9 +176,9 @@ class RealGuestsTest(testtools.TestCase):
             "it is idle", 120, lambda: "SHUTOFF" in self.openstack("server", "list", "-f", "csv")
         )
         self.openstack("server", "start", "second")
-        self.until_console_says("second", "STARTS 2")
-        self.openstack("server", "delete", "--wait", "first", "second")
-        self.assertEqual([], self.left())
+        self.until_console_says(second, "STARTS 2")
+        self.openstack("server", "delete", "first", "second")
+        eventually("nothing is left", 60, lambda: not self.left())
 
     def check_consoles(self, name: str) -> None:
         """A browser sees the screen and types on the serial line, through the proxy and its token alone."""

@@ -91,7 +91,7 @@ class Disks:
         Raises:
             BuildFailed: it cannot be made.
         """
-        with _written():
+        with written():
             self.directory(uuid).mkdir(parents=True, exist_ok=True)
         if self.owners.of(uuid) is None or not self.owners.is_mine(uuid):
             self.owners.take(uuid)
@@ -153,10 +153,10 @@ class Disks:
         if boots_from_volume(instance.wishes):
             self.make_directory(instance.uuid)
         else:
-            with self._base(instance) as (base, size), _written():
+            with self._base(instance) as (base, size), written():
                 self.make_directory(instance.uuid)
                 overlay(base, self.disk(instance.uuid), size)
-        with _written():
+        with written():
             for file, label in self._local(instance):
                 formatting.make(Path(file.path), file.disk, label)
 
@@ -187,7 +187,7 @@ class Disks:
             BuildFailed: it cannot be written.
         """
         if instance.wishes.config_drive:
-            with _written():
+            with written():
                 self.config_drive(instance.uuid).write_bytes(config_drive(instance, nics))
 
     def place(self, instance: Instance, place: Place) -> Place:
@@ -219,7 +219,7 @@ class Disks:
         Raises:
             BuildFailed: it cannot be read.
         """
-        with _written():
+        with written():
             told = run("qemu-img", "info", "--output=json", "-U", str(disk))
         return int(json.loads(told)["virtual-size"])
 
@@ -233,7 +233,7 @@ class Disks:
         if kept.exists() or not disk.exists():
             return
         copy = kept.with_suffix(".part")
-        with _written():
+        with written():
             run("cp", "--reflink=auto", "--sparse=always", str(disk), str(copy))
             copy.replace(kept)
 
@@ -246,7 +246,7 @@ class Disks:
         disk = self.disk(instance.uuid)
         size = instance.flavor.root_gb << 30
         if disk.exists() and size > self.size_of(disk):
-            with _written():
+            with written():
                 run("qemu-img", "resize", "-q", "-f", "qcow2", str(disk), str(size))
 
     def rebase(self, instance: Instance) -> None:
@@ -257,7 +257,7 @@ class Disks:
         """
         disk = self.disk(instance.uuid)
         if instance.image is not None and disk.exists():
-            with self.cached.use(instance.image) as base, _written():
+            with self.cached.use(instance.image) as base, written():
                 what = ("-b", str(base.path), "-F", base.disk_format)
                 run("qemu-img", "rebase", "-q", "-u", "-f", "qcow2", *what, str(disk))
 
@@ -271,7 +271,7 @@ class Disks:
         Raises:
             BuildFailed: it cannot be moved.
         """
-        with _written():
+        with written():
             self._kept(uuid).replace(self.disk(uuid))
 
     def forget(self, uuid: InstanceUuid) -> None:
@@ -287,13 +287,13 @@ class Disks:
         Raises:
             BuildAborted, BuildFailed, ImageStoreUnavailable: as ``fetch``.
         """
-        with self.cached.use(image) as base, _written():
+        with self.cached.use(image) as base, written():
             self.rescue_disk(uuid).unlink(missing_ok=True)
             overlay(base, self.rescue_disk(uuid), base.virtual_size)
 
     def end_rescue(self, uuid: InstanceUuid) -> None:
         """Remove that disk. What is not there is no error."""
-        with _written():
+        with written():
             self.rescue_disk(uuid).unlink(missing_ok=True)
 
     @contextmanager
@@ -311,7 +311,7 @@ class Disks:
         Raises:
             BuildFailed: there is no room for it.
         """
-        with _written():
+        with written():
             # At most what the disk holds, however often it is copied.
             run("qemu-img", "convert", "-q", "-O", "qcow2", str(self.disk(uuid)), str(into))
 
@@ -362,7 +362,7 @@ def overlay(base: Base, path: Path, size: int) -> None:
 
 
 @contextmanager
-def _written() -> Iterator[None]:
+def written() -> Iterator[None]:
     """Say that a file could not be written, whatever the reason."""
     try:
         yield

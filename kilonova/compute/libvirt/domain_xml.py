@@ -47,9 +47,7 @@ def domain_xml(instance: Instance, place: Place) -> str:
     ):
         raise BuildFailed("This host has no CPUs that a server could have for itself.")
     domain = ET.Element("domain", type=place.virt_type)
-    add(domain, "name", text=domain_name(instance.uuid))
-    add(domain, "uuid", text=instance.uuid)
-    _add_metadata(domain, instance)
+    add_identity(domain, instance)
     memory.add_memory(domain, instance.flavor)
     cpu.add_vcpus(domain, instance.flavor, place)
     boot.add_system(domain, place, hardware)
@@ -84,7 +82,10 @@ def interface_xml(instance: Instance, nic: Nic, place: Place) -> str:
     return ET.tostring(card, encoding="unicode")
 
 
-def _add_metadata(domain: ET.Element, instance: Instance) -> None:
+def add_identity(domain: ET.Element, instance: Instance) -> None:
+    """Add whose domain it is, and what is noted of it."""
+    add(domain, "name", text=domain_name(instance.uuid))
+    add(domain, "uuid", text=instance.uuid)
     parent = add(domain, "metadata")
     ours = add(parent, "kilonova:instance", {"xmlns:kilonova": NAMESPACE})
     _describe(ours, instance, "kilonova:")

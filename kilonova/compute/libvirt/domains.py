@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import libvirt
@@ -101,14 +102,19 @@ def save(domain: Any) -> bool:
     return True
 
 
-def shut_down(domain: Any, clean_seconds: float, hurry: Callable[[], bool]) -> None:
+def shut_down(
+    domain: Any,
+    clean_seconds: float,
+    hurry: Callable[[], bool],
+    ask: Callable[[Any], None] = methodcaller("shutdown"),
+) -> None:
     """Ask, wait, and force."""
     deadline = time.monotonic() + clean_seconds
     asks = 0.0
     while domain.isActive() and time.monotonic() < deadline and not hurry():
         if time.monotonic() >= asks:
             try:
-                domain.shutdown()
+                ask(domain)
             except libvirt.libvirtError:
                 # Ended in between; or it cannot be asked, as it is paused or has no ACPI.
                 break

@@ -64,12 +64,15 @@ T = TypeVar("T")
 class LibvirtDriver(Moves, Interfaces, VolumesHere):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
+    _disks_of = Disks
+    _usual_uri = "qemu:///system"
+
     def __init__(self, conf: cfg.ConfigOpts, host: HostName, images: ImageStore) -> None:
         self._conf = conf
         self._host = host
         self._virt_type: str = conf.libvirt.virt_type
-        self._disks = Disks(Path(conf.instances_path).absolute(), images, host)
-        self._uri: str = conf.libvirt.connection_uri
+        self._disks = self._disks_of(Path(conf.instances_path).absolute(), images, host)
+        self._uri: str = conf.libvirt.connection_uri or self._usual_uri
         self._libvirt = Connection(self._uri)
         self._closing = threading.Event()
         self._carried = Carried(self._disks, self._uri)
@@ -189,13 +192,16 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         """See ``Driver``."""
         self._harbour.close(uuid)
         try:
-            self._on(uuid, lambda domain: domains.remove(domain, has_nvram=not self._is_test))
+            self._on(uuid, self._remove)
         except NotFound:
             LOG.debug("%s has no domain", uuid)
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
         self._parts.give_back(uuid)
         self._records.pop(uuid, None)
+
+    def _remove(self, domain: Any) -> None:
+        domains.remove(domain, has_nvram=not self._is_test)
 
     def stop(self, uuid: InstanceUuid, clean_seconds: float, hurry: Callable[[], bool]) -> None:
         """See ``Driver``."""
@@ -341,16 +347,21 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
     def _domains(self, connection: Any) -> Iterator[tuple[InstanceUuid, PowerState, Record]]:
         saved = {domain.name() for domain in connection.listAllDomains(_SAVED)}
-        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+        for domain, state in self._states(connection):
             uuid = uuid_of_domain(domain.name())
             if uuid is not None:
                 record = self._records.get(uuid)
                 if record is None:
                     record = self._records[uuid] = _read_record(domain)
-                power = domains.POWER.get(values["state.state"], PowerState.NOSTATE)
+                power = domains.POWER.get(state, PowerState.NOSTATE)
                 if power == PowerState.SHUTDOWN and domain.name() in saved:
                     power = PowerState.SUSPENDED
                 yield uuid, power, record
+
+    def _states(self, connection: Any) -> Iterator[tuple[Any, int]]:
+        """Yield every domain with its ``virDomainState``."""
+        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+            yield domain, values["state.state"]
 
     def watch(self, watcher: Watcher) -> None:
         """See ``Driver``."""

@@ -113,7 +113,7 @@ class AskTest(DesiredCase):
             ({"desired": {"name": "web", "count": 1, "group_policy": "near"}}, "group_policy"),
             ({"desired": {"name": "web", "count": 1, "colour": "red"}}, "colour"),
             (self.body(flavorRef="9"), "Flavor 9"),
-            (self.body(imageRef="aaaaaaaa-0000-4000-8000-000000000009"), "imageRef"),
+            (self.body(imageRef="aaaaaaaa-0000-4000-8000-000000000009"), "find requested image"),
             (self.body(key_name="mine"), "key_name"),
             (self.body(name="x", min_count=2), "min_count"),
             (self.body(adminPass="secret"), "adminPass"),

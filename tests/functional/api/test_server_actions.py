@@ -216,7 +216,7 @@ class FaultsTest(ActionCase):
         before = self.stored()
         missing = "0e1c9f6e-70a5-4d8c-8a0e-3a1f0c9d5b11"
         for more, says in (
-            ({"imageRef": missing}, "imageRef"),
+            ({"imageRef": missing}, "Can not find requested image"),
             ({"imageRef": "x"}, "imageRef"),
             ({"key_name": "nobody's"}, "key_name"),
             ({"user_data": "?"}, "user_data"),

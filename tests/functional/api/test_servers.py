@@ -11,6 +11,7 @@ from tests.functional.api.population import (
     ACTIVE,
     FAILED,
     GONE,
+    IMAGE,
     REQUEST,
     SERVERS,
     WAITING,
@@ -96,6 +97,32 @@ class ServersTest(Populated):
                     self.assertEqual(
                         202 if taken else 400, answer.status_code, f"{key} {version}: {answer.text}"
                     )
+
+    def test_a_refusal_reads_as_clients_know_it(self) -> None:
+        name = (
+            "An invalid 'name' value was provided. The name must be: printable characters. "
+            "Can not start or end with whitespace."
+        )
+        for more, status, sentence in (
+            ({"imageRef": IMAGE.image_id}, 400, "Can not find requested image"),
+            ({"imageRef": ""}, 400, "Missing imageRef attribute"),
+            ({"key_name": "nobody's"}, 400, "Invalid key_name provided."),
+            ({"flavorRef": "999"}, 400, "Flavor 999 could not be found."),
+            ({"name": " x"}, 400, name),
+            ({"name": "x "}, 400, name),
+            ({"name": "x\u2028y"}, 400, name),
+            ({"min_count": 3, "max_count": 2}, 400, "min_count must be <= max_count"),
+        ):
+            document = self.asked(status, "POST", "/servers", self._body(NEWEST, **more))
+            self.assertEqual({"badRequest": {"code": status, "message": sentence}}, document)
+        body = self._body(NEWEST, min_count=101)
+        self.asked(200, "PUT", "/os-quota-sets/operators", {"quota_set": {"ram": -1}})
+        fault = self.asked(403, "POST", "/servers", body)["forbidden"]
+        self.assertEqual(
+            "Quota exceeded for cores, instances: Requested 101, 101, but already used 0, 0 of "
+            "100, 100 cores, instances",
+            fault["message"],
+        )
 
     def test_networks_are_needed_from_2_37_on(self) -> None:
         body = self._body("2.36")

@@ -1,17 +1,21 @@
 """Orders that come twice, late or to a host that ends: nothing is done twice, and no task sticks."""
 
 import time
+from io import BytesIO
 
 from kilonova.compute import actions
 from kilonova.compute.driver import Guest
 from kilonova.compute.script import Step
 from kilonova.core.clock import utcnow
+from kilonova.core.context import service_context
+from kilonova.core.errors import NotFound
 from kilonova.core.instance import ActionEvent, Instance
 from kilonova.core.orders import (
     HardReboot,
     Order,
     Pause,
     Rebuild,
+    Snapshot,
     SoftReboot,
     Suspend,
     TriggerCrashDump,
@@ -21,7 +25,7 @@ from kilonova.core.orders import (
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.db import instances, reports, tasks
-from tests.functional.compute.test_failures import RUNNING, FakeHostCase
+from tests.functional.compute.fake_host_case import RUNNING, FakeHostCase
 from tests.instances import HOST, instance
 
 REASON = "Nobody answers."
@@ -172,6 +176,21 @@ class FailureTest(OrdersCase):
         self.until_is(server, VmState.ERROR)
         fault = self.cell.fault(server)
         self.assertIn("restarted", fault.message if fault else "")
+
+    def test_of_a_snapshot_that_a_host_had_begun_no_image_is_left(self) -> None:
+        server, images = self.active(), self.images.client
+        half, whole, foreign = [
+            images.create({"name": "copy", "instance_uuid": of})
+            for of in (server.uuid, server.uuid, "another")
+        ]
+        images.upload(whole, BytesIO(b"a disk"), "raw")
+        self.end(self.service)
+        self.begun(server, Snapshot(image_id=half))
+        self.serve(self.driver)
+        self.until_active(server)
+        self.assertRaises(NotFound, images.get, service_context(), half)
+        for kept in (whole, foreign):
+            self.assertEqual("copy", images.get(service_context(), kept).name)
 
     def test_an_order_that_was_not_begun_is_done_when_the_host_is_back(self) -> None:
         server = self.active()

@@ -174,6 +174,17 @@ class HostsTest(HostsCase):
         self.hosts.refresh()
         self.assertEqual(("nova", {}), (self.state(0).availability_zone, self.state(0).multipliers))
 
+    def test_a_change_of_the_aggregates_is_seen_by_itself(self) -> None:
+        cells.map_hosts(self.api, A, [HostName("h0")])
+        self.hosts.refresh()
+        self.assertFalse(self.hosts.regrouped())
+        one = aggregates.create(self.api, "one", "z1", utcnow())
+        joins = Change(add_host=HostName("h0"))
+        aggregates.change(self.api, one.number, joins, utcnow())
+        self.assertTrue(self.hosts.regrouped())
+        self.assertEqual("z1", self.state(0).availability_zone)
+        self.assertFalse(self.hosts.regrouped())
+
     def test_servers_that_are_claimed_for_count_until_their_host_reports(self) -> None:
         self.hosts.occupy(spec(), [provider(0), provider(0), provider(1)])
         self.assertEqual([2, 1, 0], [self.state(n).servers for n in range(3)])

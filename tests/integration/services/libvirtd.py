@@ -52,6 +52,8 @@ PLACES = {
 HOST = """\
 set -e
 [ "$LOOPBACK" = there ] || ip link set lo up
+# With both versions of cgroups mounted, as here, libvirt's containers do not start.
+umount /sys/fs/cgroup/unified 2>/dev/null || true
 while [ $# -gt 0 ]; do [ -e "$2" ] || mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done
 : >"$0"
 sleep infinity &
