@@ -243,7 +243,7 @@ class Hosts:
                 self._renew(hosts, tuple(hosts.nodes))
 
     def regrouped(self) -> bool:
-        """Read the aggregates if one changed since the last look; whether one did, as far as is known."""
+        """Read the aggregates again if one changed; whether one did, as far as can be told."""
         with self._refreshing:
             try:
                 return self._read_aggregates()

@@ -20,6 +20,7 @@ class ActionsStory(GuestCase):
         self.suspend(server)
         copy = self.boot_from_copy(server)
         self.rescue(server)
+        copy.until("ACTIVE")
         copy.until_started(2)
         self.demo("server", "delete", copy.uuid)
         self.shelve(server)
@@ -52,7 +53,7 @@ class ActionsStory(GuestCase):
         """Boot another server from an image of this one, which goes on meanwhile."""
         self.demo("server", "image", "create", "--name", "copy", server.uuid)
         server.until("ACTIVE")
-        copy = self.boot("vm2", image="copy")
+        copy = RealServer(self.deployment, self.create("vm2", image="copy"))
         self.assert_counts_on(server)
         return copy
 

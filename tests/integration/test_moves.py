@@ -10,14 +10,13 @@ from typing import Any
 import libvirt
 from testtools.content import text_content
 
-from tests.integration import services
+from tests.integration import guest_actions, guest_kills, services
 from tests.integration.case import eventually
-from tests.integration.guest_actions import ActionsStory
-from tests.integration.guest_kills import KillsStory
 from tests.integration.real_server import RealServer
 
 
-class RealGuestsTest(ActionsStory, KillsStory):
+# Named through their modules: a class that a test module imports is run by itself, too.
+class RealGuestsTest(guest_actions.ActionsStory, guest_kills.KillsStory):
     """Guests through every action, every move, and the death of those who are at work on them."""
 
     def test_a_guest_counts_on_wherever_it_moves(self) -> None:

@@ -25,7 +25,7 @@ from kilonova.core.orders import (
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.db import instances, reports, tasks
-from tests.functional.compute.test_failures import RUNNING, FakeHostCase
+from tests.functional.compute.fake_host_case import RUNNING, FakeHostCase
 from tests.instances import HOST, instance
 
 REASON = "Nobody answers."

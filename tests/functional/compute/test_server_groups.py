@@ -4,7 +4,7 @@ from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance, Wishes
 from kilonova.core.server_group import GroupRule
 from kilonova.core.states import VmState
-from tests.functional.compute.test_failures import OTHER, FakeHostCase
+from tests.functional.compute.fake_host_case import OTHER, FakeHostCase
 from tests.instances import HOST, instance
 
 BUILD = "compute__do_build_and_run_instance"

@@ -61,6 +61,11 @@ class UpgradeCase(DatabaseCase):
 
     _made = 0
 
+    def earlier(self, schema: Schema) -> list[str]:
+        """Return the versions before today's; on a server, where each takes seconds, the last of them."""
+        found = versions(schema)[:-1]
+        return found[-1:] if self.server_url else found
+
     def old(self, schema: Schema, version: str) -> Database:
         """Return a database at a version of a schema."""
         self._made += 1
@@ -87,7 +92,9 @@ class UpgradeCase(DatabaseCase):
 
 def _reflected(database: Database) -> sa.MetaData:
     found = sa.MetaData()
-    found.reflect(database.engine)
+    # By a connection that leaves no transaction open: MariaDB's would hold up the next change of a table.
+    with database.read() as connection:
+        found.reflect(connection)
     return found
 
 
@@ -103,7 +110,7 @@ class CellUpgradeTest(UpgradeCase):
         today = self.open("cell", "cell")
         kept = self._fill(today)
         before, newest = versions("cell")[-2:]
-        for version in versions("cell")[:-1]:
+        for version in self.earlier("cell"):
             for written_late in (False, True):
                 old = self.old("cell", version)
                 columns = _columns(old)
@@ -161,7 +168,7 @@ class ApiUpgradeTest(UpgradeCase):
         build_requests.accept(today, waiting, Limits())
         flavors.create(today, flavor())
         desired.create(today, wanted(), template(), None, Limits())
-        for version in versions("api")[:-1]:
+        for version in self.earlier("api"):
             old = self.old("api", version)
             columns = _columns(old)
             upgrade(old, "api")
@@ -218,16 +225,17 @@ class ExpandTest(UpgradeCase):
 
 
 def _shape(database: Database) -> dict[str, dict[str, Any]]:
-    inspector = sa.inspect(database.engine)
-    return {
-        table: {
-            column["name"]: {
-                "type": str(column["type"]),
-                "nullable": column["nullable"],
-                "default": column.get("default"),
+    with database.read() as connection:
+        inspector = sa.inspect(connection)
+        return {
+            table: {
+                column["name"]: {
+                    "type": str(column["type"]),
+                    "nullable": column["nullable"],
+                    "default": column.get("default"),
+                }
+                for column in inspector.get_columns(table)
             }
-            for column in inspector.get_columns(table)
+            for table in inspector.get_table_names()
+            if "schema_version" not in table
         }
-        for table in inspector.get_table_names()
-        if "schema_version" not in table
-    }
