@@ -34,10 +34,6 @@ class KillsStory(GuestCase):
                 eventually("status and guest agree", 30, lambda one=server: self.agree(one))
             self.mend(servers)
         self.assertEqual(set(), set(self.images().values()) - {"active"})
-        # What was copied when its copier was killed can be copied again.
-        self.demo("server", "image", "create", "--name", "whole", servers[3].uuid)
-        servers[3].until("ACTIVE")
-        self.assertEqual("active", self.images()["whole"])
 
     def begin(self, servers: list[RealServer], image: str) -> list[RealServer]:
         """Let hosts begin with something else for each server, and return those that are at work then."""
