@@ -74,6 +74,10 @@ class ExactListsTest(CellsCase):
             return make(self.servers[name], name)
         return super().database_url(name)
 
+    def options(self) -> str:
+        """Let no cell be left out, however busy the machine is."""
+        return "[api]\ncell_timeout = 120\n"
+
     def setUp(self) -> None:
         super().setUp()
         seed = int(os.environ.get("KILONOVA_TEST_SEED") or random.getrandbits(32))
