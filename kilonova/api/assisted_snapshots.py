@@ -11,7 +11,7 @@ from kilonova.api.microversions import Since
 from kilonova.api.parameters import TEXT, Schema, closed, queries, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.schemas.servers import UUID
-from kilonova.api.server_tasks import check_state
+from kilonova.api.servers.tasks import check_state
 from kilonova.core.errors import Invalid
 from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.instance import Instance

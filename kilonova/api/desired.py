@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_create
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import ALWAYS
 from kilonova.api.parameters import BOOLEAN, SHORT, closed, is_true, values, whole
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.schemas.desired import CHANGE, CREATE
+from kilonova.api.servers import create as server_create
 from kilonova.api.views import desired as views
 from kilonova.core.block_devices import on_volume
 from kilonova.core.clock import utcnow

@@ -13,7 +13,7 @@ from kilonova.api.paging import next_links, page
 from kilonova.api.parameters import PAGE, TEXT, Schema, number_of, values
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas.moves import FORCE_COMPLETE
-from kilonova.api.server_tasks import check_unlocked, record_of
+from kilonova.api.servers.tasks import check_unlocked, record_of
 from kilonova.api.views import migrations as views
 from kilonova.core.errors import Invalid, KilonovaError, NotFound, WrongState
 from kilonova.core.ids import CellUuid, HostName

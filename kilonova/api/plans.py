@@ -6,9 +6,9 @@ decides as it would, and nothing is written or claimed.
 
 import uuid
 
-from kilonova.api import server_create
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.servers import PLAN
+from kilonova.api.servers import create as server_create
 from kilonova.api.views import decisions as views
 from kilonova.core.errors import NotSupported
 from kilonova.core.ids import InstanceUuid

@@ -15,7 +15,6 @@ from kilonova.api import (
     gone,
     hypervisors,
     image_caching,
-    instance_actions,
     key_pairs,
     limits,
     migrations,
@@ -23,24 +22,27 @@ from kilonova.api import (
     operator_tasks,
     plans,
     quotas,
-    remote_consoles,
-    server_addresses,
-    server_diagnostics,
     server_groups,
-    server_interfaces,
-    server_metadata,
-    server_networks,
-    server_passwords,
-    server_shares,
-    server_tags,
-    server_topology,
-    servers,
     usages,
     vitals,
-    volume_attachments,
 )
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Route
+from kilonova.api.servers import (
+    addresses,
+    diagnostics,
+    instance_actions,
+    interfaces,
+    metadata,
+    networks,
+    passwords,
+    remote_consoles,
+    server,
+    shares,
+    tags,
+    topology,
+    volume_attachments,
+)
 
 ROUTES: tuple[Route, ...] = (
     *aggregates.ROUTES,
@@ -61,17 +63,17 @@ ROUTES: tuple[Route, ...] = (
     *old_hosts.ROUTES,
     *quotas.ROUTES,
     *remote_consoles.ROUTES,
-    *server_addresses.ROUTES,
-    *server_diagnostics.ROUTES,
+    *addresses.ROUTES,
+    *diagnostics.ROUTES,
     *server_groups.ROUTES,
-    *server_interfaces.ROUTES,
-    *server_metadata.ROUTES,
-    *server_networks.ROUTES,
-    *server_passwords.ROUTES,
-    *server_shares.ROUTES,
-    *server_tags.ROUTES,
-    *server_topology.ROUTES,
-    *servers.ROUTES,
+    *interfaces.ROUTES,
+    *metadata.ROUTES,
+    *networks.ROUTES,
+    *passwords.ROUTES,
+    *shares.ROUTES,
+    *tags.ROUTES,
+    *topology.ROUTES,
+    *server.ROUTES,
     *usages.ROUTES,
     *volume_attachments.ROUTES,
 )
@@ -86,7 +88,7 @@ _VOLUMES_BOOT = tuple(
         query=route.query,
         when=route.when & Since.NO_VOLUMES_BOOT.before,
     )
-    for route in servers.ROUTES
+    for route in server.ROUTES
     if not route.path.endswith("/action")
 )
 """Another name that servers once had."""

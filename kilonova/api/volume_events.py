@@ -1,7 +1,7 @@
 """What the block storage service says of volumes that servers have."""
 
 from kilonova.api.routing import Asked
-from kilonova.api.server_tasks import record_of
+from kilonova.api.servers.tasks import record_of
 from kilonova.core import states
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.ids import CellUuid, HostName

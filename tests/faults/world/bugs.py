@@ -7,7 +7,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 import testtools
 
-from kilonova.api import server_create
+from kilonova.api.servers import create
 from kilonova.compute.adoption import Adoption
 from kilonova.compute.builder import Builder
 from kilonova.compute.handlers import ComputeHandlers
@@ -103,15 +103,15 @@ def a_build_moves_before_its_epoch_is_ended(case: testtools.TestCase) -> None:
 
 def a_request_is_sent_before_it_is_stored(case: testtools.TestCase) -> None:
     """The API accepts what it has not written, when the database is away."""
-    accept = server_create.build_requests.accept
+    accept = create.build_requests.accept
 
     def forgetful(*what: Any) -> None:
         try:
             accept(*what)
-        except server_create.KilonovaError:
+        except create.KilonovaError:
             return
 
-    case.patch(server_create.build_requests, "accept", forgetful)
+    case.patch(create.build_requests, "accept", forgetful)
 
 
 def _leave_out(case: testtools.TestCase, repairs: Mapping[str, Any], name: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kilonova.api import plans, server_tasks
+from kilonova.api import plans
 from kilonova.api.microversions import MAXIMUM
 from kilonova.api.resources import OWN_ROUTES
+from kilonova.api.servers import tasks
 from tests.functional.api.bodies import ACTIONS, BODIES, server
 from tests.functional.api.population import ACTIVE, VOLUME, Populated
 from tests.functional.compute.image_store import ServedImages
@@ -118,7 +119,7 @@ class MalformedBodiesTest(Populated):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(server_tasks, "HOST_SECONDS", 0.01)
+        self.patch(tasks, "HOST_SECONDS", 0.01)
         self.patch(plans, "_TIMEOUT", 0.01)
         self._files = [
             sqlite3.connect(self.directory / f"{name}.sqlite") for name in ("api", "cell")

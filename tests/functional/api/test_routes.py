@@ -7,7 +7,7 @@ from oslo_policy import policy
 from kilonova.api.policies import list_rules
 from kilonova.api.resources import OWN_ROUTES, ROUTES
 from kilonova.api.routing import Route
-from kilonova.api.server_actions import ACTS
+from kilonova.api.servers.actions import ACTS
 from tests.functional.api.api_case import ADMIN, ApiCase
 from tests.functional.api.bodies import ACTIONS, OLD_ACTIONS
 

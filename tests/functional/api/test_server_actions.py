@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from kilonova.api import server_tasks
 from kilonova.api.microversions import MAXIMUM
-from kilonova.api.server_actions import ACTS
+from kilonova.api.servers import tasks
+from kilonova.api.servers.actions import ACTS
 from kilonova.core.errors import BusUnavailable
 from kilonova.core.states import TaskState, VmState
 from kilonova.db import actions, instances
@@ -78,7 +78,7 @@ class ActionCase(Populated):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(server_tasks, "HOST_SECONDS", 0.01)
+        self.patch(tasks, "HOST_SECONDS", 0.01)
 
     def body(self, action: str) -> dict[str, Any]:
         """Return a good body of an action, with an image that there is."""

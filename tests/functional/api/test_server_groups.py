@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from kilonova.api.server_create import MOST_AT_ONCE
+from kilonova.api.servers.create import MOST_AT_ONCE
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import InstanceUuid
 from kilonova.db import build_requests

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from kilonova.api import server_tasks
 from kilonova.api.resources import ROUTES
 from kilonova.api.routing import Route
+from kilonova.api.servers import tasks
 from tests.functional.api.answers import ANSWERS
 from tests.functional.api.api_case import ADMIN, ANN, BOB
 from tests.functional.api.bodies import ACTIONS, BODIES, OLD_ACTIONS, server
@@ -48,7 +48,7 @@ class TenantsTest(Populated):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(server_tasks, "HOST_SECONDS", 0.01)
+        self.patch(tasks, "HOST_SECONDS", 0.01)
         (service,) = self.asked(200, "GET", "/os-services")["services"]
         self._ids = {
             "server_id": SERVERS,

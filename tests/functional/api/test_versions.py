@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from kilonova.api import server_tasks
 from kilonova.api.microversions import MAXIMUM, MINIMUM, VERSIONS
 from kilonova.api.resources import ROUTES
 from kilonova.api.routing import Route
+from kilonova.api.servers import tasks
 from tests.functional.api.answers import ANSWERS
 from tests.functional.api.answers.shapes import Version, steps_of
 from tests.functional.api.api_case import ADMIN, ANN
@@ -54,7 +54,7 @@ class VersionsTest(Populated):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(server_tasks, "HOST_SECONDS", 0.01)
+        self.patch(tasks, "HOST_SECONDS", 0.01)
 
     def _paths(self, route: Route, version: Version) -> Iterator[str]:
         names = _NAMES | {

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kilonova.api import server_wishes, volume_images
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.server_tasks import find_free, order
+from kilonova.api.servers import volume_images, wishes
+from kilonova.api.servers.tasks import find_free, order
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import Invalid, KilonovaError
 from kilonova.core.ids import ImageId
@@ -54,7 +54,7 @@ def make_image(
 ) -> ImageId:
     """Make the image, without data, and return its id."""
     limits = limits_of(asked, instance.project_id, instance.user_id)
-    server_wishes.check_metadata(wanted, limits)
+    wishes.check_metadata(wanted, limits)
     own = instance.image
     inherited = {
         name: value

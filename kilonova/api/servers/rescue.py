@@ -4,7 +4,7 @@ import secrets
 
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.server_tasks import find_free, order
+from kilonova.api.servers.tasks import find_free, order
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import Invalid, NotFound
 from kilonova.core.ids import ImageId

@@ -5,7 +5,7 @@ from kilonova.api.microversions import Since
 from kilonova.api.parameters import NAME, closed
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.schemas.servers import UUID
-from kilonova.api.server_tasks import check_unlocked, placed
+from kilonova.api.servers.tasks import check_unlocked, placed
 from kilonova.core.errors import Invalid, NotFound
 
 _RULE = "os_compute_api:os-server-shares"

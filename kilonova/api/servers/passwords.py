@@ -2,7 +2,7 @@
 
 from kilonova.api.find import find_server
 from kilonova.api.routing import Answer, Asked, Route
-from kilonova.api.server_tasks import order, placed
+from kilonova.api.servers.tasks import order, placed
 from kilonova.core.orders import ChangePassword
 from kilonova.db import passwords
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import network_wishes, server_devices, server_volumes
 from kilonova.api.compute_services import fleet_of
 from kilonova.api.limits import limits_of
 from kilonova.api.routing import Asked
+from kilonova.api.servers import devices as server_devices
+from kilonova.api.servers import network_wishes
+from kilonova.api.servers import volumes as server_volumes
 from kilonova.core.block_devices import on_volume, requested, root_of
 from kilonova.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
 from kilonova.core.flavor import Flavor

@@ -4,25 +4,18 @@ from collections.abc import Mapping
 
 import msgspec
 
-from kilonova.api import (
-    notices,
-    remote_consoles,
-    server_delete,
-    server_moves,
-    server_networks,
-    server_passwords,
-    server_shelves,
-)
+from kilonova.api import notices
 from kilonova.api.find import find_server, missing
 from kilonova.api.microversions import Since
 from kilonova.api.parameters import MOST
 from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as actions_schemas
 from kilonova.api.schemas import servers as schemas
-from kilonova.api.server_images import create_backup, create_image
-from kilonova.api.server_rebuild import rebuild
-from kilonova.api.server_rescue import rescue
-from kilonova.api.server_tasks import ask_host, order, ordered, placed, record_of
+from kilonova.api.servers import delete, moves, networks, passwords, remote_consoles, shelves
+from kilonova.api.servers.images import create_backup, create_image
+from kilonova.api.servers.rebuild import rebuild
+from kilonova.api.servers.rescue import rescue
+from kilonova.api.servers.tasks import ask_host, order, ordered, placed, record_of
 from kilonova.core.clock import utcnow
 from kilonova.core.instance import Located
 from kilonova.core.orders import (
@@ -126,7 +119,7 @@ ACTS = {
     "createImage": Act(f"{_S}:create_image", create_image, actions_schemas.CREATE_IMAGE),
     "createBackup": Act(f"{_A}:os-create-backup", create_backup, actions_schemas.CREATE_BACKUP),
     "changePassword": Act(
-        f"{_A}:os-admin-password", server_passwords.change, actions_schemas.CHANGE_PASSWORD
+        f"{_A}:os-admin-password", passwords.change, actions_schemas.CHANGE_PASSWORD
     ),
     "trigger_crash_dump": Act(
         f"{_S}:trigger_crash_dump",
@@ -137,17 +130,15 @@ ACTS = {
     "os-resetState": Act(
         f"{_A}:os-admin-actions:reset_state", reset_state, actions_schemas.RESET_STATE
     ),
-    "forceDelete": Act(
-        f"{_A}:os-deferred-delete:force", server_delete.force_delete, schemas.NO_ARGUMENTS
-    ),
-    "restore": Act(f"{_A}:os-deferred-delete:restore", server_delete.restore, schemas.NO_ARGUMENTS),
-    **server_networks.ACTS,
+    "forceDelete": Act(f"{_A}:os-deferred-delete:force", delete.force_delete, schemas.NO_ARGUMENTS),
+    "restore": Act(f"{_A}:os-deferred-delete:restore", delete.restore, schemas.NO_ARGUMENTS),
+    **networks.ACTS,
     **remote_consoles.ACTS,
     "lock": Act(f"{_A}:os-lock-server:lock", lock, schemas.LOCK),
     "unlock": Act(f"{_A}:os-lock-server:unlock", unlock, schemas.NO_ARGUMENTS),
     "os-getConsoleOutput": Act(f"{_A}:os-console-output", console_output, schemas.CONSOLE),
-    **server_moves.ACTS,
-    **server_shelves.ACTS,
+    **moves.ACTS,
+    **shelves.ACTS,
 }
 
 ROUTES = (Route("POST", "/servers/{server_id}/action", None, ActOn(ACTS)),)

@@ -9,12 +9,12 @@ from typing import Any
 
 from kilonova.api.find import find_server
 from kilonova.api.microversions import Since
-from kilonova.api.network_wishes import NO_SERVICE, find_group
 from kilonova.api.routing import Act, Answer, Asked, Route
 from kilonova.api.schemas import networks as schemas
 from kilonova.api.schemas import server_actions
 from kilonova.api.schemas.servers import NO_ARGUMENTS
-from kilonova.api.server_tasks import check_unlocked, placed
+from kilonova.api.servers.network_wishes import NO_SERVICE, find_group
+from kilonova.api.servers.tasks import check_unlocked, placed
 from kilonova.core.errors import Conflict, Gone, Invalid, KilonovaError, NotFound
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.instance import Located

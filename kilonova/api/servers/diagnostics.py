@@ -6,7 +6,7 @@ from typing import Any
 from kilonova.api.find import find_server
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
-from kilonova.api.server_tasks import ask_host, refused
+from kilonova.api.servers.tasks import ask_host, refused
 from kilonova.core.diagnostics import Diagnostics, DiskFigures, NicFigures
 from kilonova.core.instance import Instance
 from kilonova.core.states import PowerState

@@ -10,8 +10,8 @@ import msgspec
 from kilonova.api.microversions import Since
 from kilonova.api.paging import next_links
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.server_queries import server_query
-from kilonova.api.server_sight import sight_of
+from kilonova.api.servers.queries import server_query
+from kilonova.api.servers.sight import sight_of
 from kilonova.api.views import servers as views
 from kilonova.api.views.servers import Sight
 from kilonova.core.ids import CellUuid, InstanceUuid

@@ -14,8 +14,8 @@ from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true, whole
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import volumes as schemas
-from kilonova.api.server_tasks import check_state, check_unlocked, placed, record_of, refused
-from kilonova.api.server_volumes import volume_of
+from kilonova.api.servers.tasks import check_state, check_unlocked, placed, record_of, refused
+from kilonova.api.servers.volumes import volume_of
 from kilonova.core import block_devices
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, NotFound

@@ -7,7 +7,7 @@ import msgspec
 
 from kilonova.api import notices
 from kilonova.api.routing import Asked
-from kilonova.api.server_tasks import placed, record_of
+from kilonova.api.servers.tasks import placed, record_of
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import ImageId

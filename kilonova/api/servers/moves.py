@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_wishes
 from kilonova.api.compute_services import fleet_of, is_up
 from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
@@ -20,7 +19,8 @@ from kilonova.api.parameters import is_true
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
 from kilonova.api.schemas.servers import NO_ARGUMENTS
-from kilonova.api.server_tasks import (
+from kilonova.api.servers import wishes
+from kilonova.api.servers.tasks import (
     begin,
     check_state,
     check_unlocked,
@@ -71,7 +71,7 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     """Write a migration with its server's task.
 
     Raises:
-        WrongState, NotFound: as ``server_tasks.begin``; an evacuation also where the server moves already.
+        WrongState, NotFound: as ``tasks.begin``; an evacuation also where the server moves already.
     """
     made: list[Migration] = []
 
@@ -134,7 +134,7 @@ def resize(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.RESIZE)
     body = asked.body["resize"]
     server = located.instance
-    flavor = server_wishes.flavor_of(asked, body)
+    flavor = wishes.flavor_of(asked, body)
     if flavor.flavor_id == server.flavor.flavor_id:
         raise Invalid("When resizing, instances must change flavor!")
     if not flavor.root_gb and server.flavor.root_gb:

@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_wishes
 from kilonova.api.find import find_server
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
 from kilonova.api.schemas.servers import NO_ARGUMENTS
-from kilonova.api.server_images import make_image
-from kilonova.api.server_moves import Wanted, begin_move, start, tell
-from kilonova.api.server_tasks import (
+from kilonova.api.servers import wishes
+from kilonova.api.servers.images import make_image
+from kilonova.api.servers.moves import Wanted, begin_move, start, tell
+from kilonova.api.servers.tasks import (
     check_state,
     check_unlocked,
     find_free,
@@ -105,7 +105,7 @@ def _pin(asked: Asked, located: Located, body: dict[str, Any]) -> None:
     server, cell = placed(located, Action.UNSHELVE)
     zone = body["availability_zone"]
     if zone is not None:
-        server_wishes.check_zone(asked, zone)
+        wishes.check_zone(asked, zone)
     build_requests.pin(asked.services.api_db, server.uuid, zone)
     instances.wish(asked.services.cells.database(cell), server.uuid, {"pinned_zone": zone})
 

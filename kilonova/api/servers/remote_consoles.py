@@ -13,7 +13,7 @@ from kilonova.api.microversions import Since
 from kilonova.api.routing import Act, Answer, Asked, Route
 from kilonova.api.schemas import server_actions as schemas
 from kilonova.api.schemas.servers import NO_ARGUMENTS
-from kilonova.api.server_tasks import ask_host
+from kilonova.api.servers.tasks import ask_host
 from kilonova.core.clock import utcnow
 from kilonova.core.console import KINDS, ConsoleAddress
 from kilonova.core.errors import Gone, Invalid, NotFound

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import server_devices, server_wishes
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.server_sight import sight_of
-from kilonova.api.server_tasks import find_free, order
+from kilonova.api.servers import devices, wishes
+from kilonova.api.servers.sight import sight_of
+from kilonova.api.servers.tasks import find_free, order
 from kilonova.api.views import servers as views
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import Invalid
@@ -38,19 +38,19 @@ def rebuild(asked: Asked, server_id: str) -> Answer:
     body = asked.body["rebuild"]
     located = find_free(asked, server_id, Action.REBUILD)
     instance = located.instance
-    server_wishes.refuse_what_is_not_done(body)
+    wishes.refuse_what_is_not_done(body)
     if is_true(body.get("preserve_ephemeral")) and instance.flavor.ephemeral_gb:
         raise Invalid("preserve_ephemeral: the server's disks are all made anew")
     limits = limits_of(asked, instance.project_id, instance.user_id)
-    server_wishes.check_metadata(body, limits)
+    wishes.check_metadata(body, limits)
     from_volume = boots_from_volume(instance.wishes)
-    image = server_wishes.image_of(
+    image = wishes.image_of(
         asked, {"imageRef": body["imageRef"]}, instance.flavor, to_volume=from_volume
     )
     onto = _onto_volume(asked, instance, image) if from_volume else None
     if from_volume:
         image = msgspec.structs.replace(image, image_id=ImageId(""))
-    server_devices.check(instance.flavor, image, instance.wishes)
+    devices.check(instance.flavor, image, instance.wishes)
     password = _password(asked, body)
     change = _change(body, image, _wishes(asked, body, instance, password))
     begun = order(asked, server_id, Rebuild(onto_volume=onto), located=located, change=change)
@@ -85,16 +85,16 @@ def _wishes(
     """Return the wishes that are others from now on."""
     drive = instance.wishes.config_drive or bool(body.get("personality"))
     # Nothing but a config drive would tell the guest of the password.
-    wishes: dict[str, Any] = {"config_drive": drive, "admin_pass": password if drive else ""}
+    changed: dict[str, Any] = {"config_drive": drive, "admin_pass": password if drive else ""}
     if "OS-DCF:diskConfig" in body:
-        wishes["disk_config"] = body["OS-DCF:diskConfig"]
+        changed["disk_config"] = body["OS-DCF:diskConfig"]
     if "key_name" in body:
-        wishes["key_pair"] = server_wishes.key_pair_of(asked, body, instance.user_id)
+        changed["key_pair"] = wishes.key_pair_of(asked, body, instance.user_id)
     if "user_data" in body:
-        wishes["user_data"] = server_wishes.user_data_of(body)
+        changed["user_data"] = wishes.user_data_of(body)
     if "personality" in body:
-        wishes["files"] = server_wishes.files_of(asked, body)
-    return wishes
+        changed["files"] = wishes.files_of(asked, body)
+    return changed
 
 
 def _change(body: dict[str, Any], image: Image, wishes: dict[str, Any]) -> Change:

@@ -7,7 +7,7 @@ from kilonova.api.find import find_server, missing
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.servers import NO_BODY, TAG, TAGS, TAGS_BODY
-from kilonova.api.server_tasks import placed
+from kilonova.api.servers.tasks import placed
 from kilonova.core.errors import Invalid, NotFound, WrongState
 from kilonova.core.states import VmState
 from kilonova.db import instances

@@ -6,13 +6,13 @@ With a network service they are its ports; without one, what the host reported, 
 import uuid as uuids
 from typing import Any
 
-from kilonova.api import network_wishes
 from kilonova.api.find import find_server
 from kilonova.api.microversions import Since
-from kilonova.api.network_wishes import NO_SERVICE
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.networks import ATTACH
-from kilonova.api.server_tasks import find_free, order
+from kilonova.api.servers import network_wishes
+from kilonova.api.servers.network_wishes import NO_SERVICE
+from kilonova.api.servers.tasks import find_free, order
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, NotFound
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.orders import AttachInterface, DetachInterface

@@ -3,15 +3,16 @@
 from typing import Any
 from uuid import UUID
 
-from kilonova.api import notices, server_create, server_delete, server_lists
+from kilonova.api import notices
 from kilonova.api.find import find_server, missing
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
-from kilonova.api.server_actions import ROUTES as ACTION_ROUTES
-from kilonova.api.server_queries import QUERY
-from kilonova.api.server_sight import sight_of
-from kilonova.api.server_tasks import placed
+from kilonova.api.servers import create, delete, lists
+from kilonova.api.servers.actions import ROUTES as ACTION_ROUTES
+from kilonova.api.servers.queries import QUERY
+from kilonova.api.servers.sight import sight_of
+from kilonova.api.servers.tasks import placed
 from kilonova.api.views import servers as views
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, DatabaseUnavailable
@@ -115,11 +116,11 @@ def update(asked: Asked, server_id: str) -> Answer:
 
 
 ROUTES = (
-    Route("GET", "/servers", f"{_S}:index", server_lists.index, query=QUERY),
-    Route("POST", "/servers", f"{_S}:create", server_create.create, body=schemas.CREATE),
-    Route("GET", "/servers/detail", f"{_S}:detail", server_lists.detail, query=QUERY),
+    Route("GET", "/servers", f"{_S}:index", lists.index, query=QUERY),
+    Route("POST", "/servers", f"{_S}:create", create.create, body=schemas.CREATE),
+    Route("GET", "/servers/detail", f"{_S}:detail", lists.detail, query=QUERY),
     Route("GET", "/servers/{server_id}", f"{_S}:show", show),
     Route("PUT", "/servers/{server_id}", f"{_S}:update", update, body=schemas.UPDATE),
-    Route("DELETE", "/servers/{server_id}", f"{_S}:delete", server_delete.delete),
+    Route("DELETE", "/servers/{server_id}", f"{_S}:delete", delete.delete),
     *ACTION_ROUTES,
 )

@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api import notices, server_devices, server_volumes, server_wishes
+from kilonova.api import notices
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true
 from kilonova.api.routing import Answer, Asked
+from kilonova.api.servers import devices as server_devices
+from kilonova.api.servers import volumes
+from kilonova.api.servers import wishes as server_wishes
 from kilonova.core.block_devices import boots_from_volume, on_volume
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Invalid, KilonovaError, QuotaExceeded
@@ -193,7 +196,7 @@ def _with_volumes(asked: Asked, accepted: list[Accepted]) -> list[Accepted]:
     done: list[Accepted] = []
     try:
         for one in accepted:
-            server = server_volumes.with_volumes(asked, one.instance)
+            server = volumes.with_volumes(asked, one.instance)
             done.append(msgspec.structs.replace(one, instance=server))
     except BaseException:
         _give_back(asked, done)
@@ -203,7 +206,7 @@ def _with_volumes(asked: Asked, accepted: list[Accepted]) -> list[Accepted]:
 
 def _give_back(asked: Asked, accepted: list[Accepted]) -> None:
     for one in accepted:
-        server_volumes.give_back(asked.services.volumes, one.instance, created=True)
+        volumes.give_back(asked.services.volumes, one.instance, created=True)
 
 
 def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:

@@ -6,7 +6,7 @@ from kilonova.api.find import find_server, missing
 from kilonova.api.limits import limits_of
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.servers import META_ITEM, METADATA_BODY
-from kilonova.api.server_tasks import check_unlocked, placed
+from kilonova.api.servers.tasks import check_unlocked, placed
 from kilonova.core.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from kilonova.core.instance import Instance
 from kilonova.core.quota import UNLIMITED

@@ -12,8 +12,8 @@ from kilonova.api import notices
 from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
 from kilonova.api.routing import Answer, Asked
-from kilonova.api.server_tasks import begin, check_unlocked, find_free, order, tell
-from kilonova.api.server_volumes import give_back
+from kilonova.api.servers.tasks import begin, check_unlocked, find_free, order, tell
+from kilonova.api.servers.volumes import give_back
 from kilonova.core import states
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError, WrongState

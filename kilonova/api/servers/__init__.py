@@ -1,0 +1,1 @@
+"""Servers and what is below them: one module for each part of the resource, or action on it."""
