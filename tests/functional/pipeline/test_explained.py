@@ -149,8 +149,8 @@ class ExplainedTest(PipelineCase):
         good = {"name": "vm", "flavorRef": "1", "imageRef": self.image, "networks": "none"}
         nowhere = "11111111-1111-4111-8111-111111111111"
         for changed, hints, status, says in (
-            ({"flavorRef": "none"}, {}, 400, "flavorRef"),
-            ({"imageRef": nowhere}, {}, 400, "imageRef"),
+            ({"flavorRef": "none"}, {}, 400, "Flavor none"),
+            ({"imageRef": nowhere}, {}, 400, "requested image"),
             ({"availability_zone": "mars"}, {}, 400, "availability_zone"),
             ({"min_count": 5000}, {}, 400, "min_count"),
             ({"min_count": 21}, {}, 403, "instances"),
