@@ -28,8 +28,8 @@ LINTERS = (
     ("lint-imports",),
     ("python", "tools/check_sizes.py"),
 )
-WORKERS = {"unit": 2, "functional": 3, "faults": 2}
-"""Functional tests wait for each other now and then; those of the other parts share services."""
+WORKERS = {"unit": 2, "functional": 3, "integration": 2, "faults": 2}
+"""Functional tests wait for each other now and then. Each worker of the integration tests has its services."""
 
 SERVED = ("integration", "faults", "performance")
 """The parts whose processes are looked for at the end."""
@@ -37,7 +37,7 @@ SERVED = ("integration", "faults", "performance")
 TIMED = ("functional", "integration")
 """The parts in which threads and processes wait for each other."""
 
-TRIED_AGAIN = 5
+TRIED_AGAIN = 8
 """How many failed tests of such a part are run once more, at the most."""
 
 LOGGED = 60
