@@ -29,7 +29,7 @@ LINTERS = (
     ("python", "tools/check_sizes.py"),
 )
 WORKERS = {"unit": 2, "functional": 3, "integration": 2, "faults": 2}
-"""Functional tests wait for each other now and then. Each worker of the integration tests has its services."""
+"""Functional tests wait now and then. Each worker of the integration tests has its services."""
 
 SERVED = ("integration", "faults", "performance")
 """The parts whose processes are looked for at the end."""
