@@ -297,10 +297,20 @@ def _copy(domain: Any, device: str, xml: str) -> None:
         job = domain.blockJobInfo(device, 0)
         if not job:
             raise BuildFailed("A volume could not be copied to the other.")
-        if job["cur"] == job["end"] and job["end"]:
-            break
+        if job["cur"] == job["end"] and job["end"] and _pivot(domain, device):
+            return
         time.sleep(_LOOKS)
-    domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+
+
+def _pivot(domain: Any, device: str) -> bool:
+    """Let a guest go on with the copy of a disk; False if that is not quite ready, though all is copied."""
+    try:
+        domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_BLOCK_COPY_ACTIVE:
+            raise
+        return False
+    return True
 
 
 def _brick(kind: str) -> Any:
