@@ -111,8 +111,8 @@ class FailingBuild(DeadPartsCase):
     """A build fails while Placement is away."""
 
     script = [
-        {"step": "spawn", "server": "once", "times": 1, "seconds": 0.5, "error": "out of luck"},
-        {"step": "disks", "server": "broken", "seconds": 0.5, "error": "broken", "abort": True},
+        {"step": "spawn", "server": "once", "times": 1, "seconds": 2, "error": "out of luck"},
+        {"step": "disks", "server": "broken", "seconds": 2, "error": "broken", "abort": True},
     ]
 
     def _fail_without_placement(self, name: str) -> str:
