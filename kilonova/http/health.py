@@ -8,6 +8,7 @@ a token, and none tells an address or a password.
 import functools
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -101,8 +102,17 @@ def _counted(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
 
-@functools.cache
+_MAKING = threading.Lock()
+
+
 def _requests() -> Any:
+    """Return the one counter of a process, whichever of its threads asks first."""
+    with _MAKING:
+        return _counter()
+
+
+@functools.cache
+def _counter() -> Any:
     # Imported here and below: what counts over several worker processes is decided at the first import.
     from prometheus_client import Counter  # noqa: PLC0415
 

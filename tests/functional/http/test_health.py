@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,26 @@ import testtools
 from kilonova.core.errors import DatabaseUnavailable
 from kilonova.http.health import Health, WithHealth
 from kilonova.http.server import AddressInUse, SocketServer
+
+_AT_ONCE = """
+import sys, threading
+from kilonova.http.health import Health, WithHealth
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return []
+
+def ask():
+    together.wait()
+    served(dict(REQUEST_METHOD="POST", PATH_INFO="/"), lambda *said: sys.stdout.write(said[0] + "\\n"))
+
+sys.setswitchinterval(1e-6)
+served, together = WithHealth(app, Health({})), threading.Barrier(16)
+threads = [threading.Thread(target=ask) for _ in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+"""A service whose first requests come at the same moment."""
 
 
 def _app(_environ: object, start_response: Callable[..., Any]) -> list[bytes]:
@@ -40,6 +62,11 @@ class HealthTest(testtools.TestCase):
         self.assertEqual(200, answer.status_code)
         told = {"database": "ok", "bus": "ok"}
         self.assertEqual({"live": True, "ready": True, "dependencies": told}, answer.json)
+
+    def test_the_first_requests_may_come_at_once(self) -> None:
+        command = [sys.executable, "-c", _AT_ONCE]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.assertEqual(["200 OK"] * 16, done.stdout.split("\n")[:-1], done.stderr)
 
     def test_one_whose_database_is_away_lives_and_is_not_ready(self) -> None:
         self.is_away = True

@@ -80,7 +80,7 @@ class Creating(ClientTest):
             self.assertEqual(wanted, bool(addresses), words)
             for address in addresses.get("default", []):
                 self.assertTrue(address.startswith("10.77.0."), address)
-        self.assertIn("404", self.refusal(*PARTS, "--network", "mine", "online"))
+        self.assertIn("410", self.refusal(*PARTS, "--network", "mine", "online"))
 
     def test_an_administrator_chooses_the_host(self) -> None:
         for number, words in enumerate(
