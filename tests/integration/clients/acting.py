@@ -118,7 +118,7 @@ class Acting(ClientTest):
         unset = ("server", "unset", "--property", "a", "--tag", "red", "--description")
         self.run_command(*unset, "renamed")
         shown = self.server("renamed", "properties", "description", "tags")
-        expected = {"properties": {"b": "2"}, "description": None, "tags": ["blue"]}
+        expected = {"properties": {"b": "2"}, "description": "", "tags": ["blue"]}
         self.assertEqual(expected, shown)
         self.run_command("server", "unset", "--all-properties", "--all-tags", "renamed")
         shown = self.server("renamed", "properties", "tags")
