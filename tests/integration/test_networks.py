@@ -55,7 +55,6 @@ class NetworksTest(BootTest):
         self.assertTrue(address.startswith("10.11.0."), address)
         self.assertEqual([{"name": "web"}], server["security_groups"])
         self.plug(address)
-        self.regroup()
         self.demo("server", "delete", "--wait", "vm")
         # What was made for the server is gone, and what its user brought is his again.
         (left,) = self.ports()
@@ -89,16 +88,3 @@ class NetworksTest(BootTest):
         back = ("--fixed-ip", f"subnet=back,ip-address={moved}")
         self.demo("port", "set", "--no-fixed-ip", *back, "mine")
         eventually("it has moved", 20, lambda: self.addresses().get("back") == [moved])
-
-    def regroup(self) -> None:
-        """Give the server another security group, and take one away."""
-        self.demo("security", "group", "create", "db")
-        self.demo("server", "add", "security", "group", "vm", "db")
-
-        def groups() -> set[str]:
-            shown = self.shown("server", "show", "vm")["security_groups"]
-            return {group["name"] for group in shown}
-
-        eventually("it is in both", 20, lambda: {"web", "db"} <= groups())
-        self.demo("server", "remove", "security", "group", "vm", "db")
-        eventually("it is in one", 20, lambda: "db" not in groups())

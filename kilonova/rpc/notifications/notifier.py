@@ -4,11 +4,12 @@ They wait in a queue of this process for the one thread that sends them, in orde
 away leaves no room for is lost, counted, and logged once.
 """
 
+import functools
 import logging
 import queue
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import oslo_messaging
 from oslo_config import cfg
@@ -16,7 +17,6 @@ from oslo_context import context as oslo_context
 from oslo_messaging import opts
 from oslo_messaging._metrics import client as metrics
 from oslo_messaging._tracing import client as tracing
-from prometheus_client import Counter
 
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import BusUnavailable, Invalid
@@ -25,7 +25,6 @@ from kilonova.rpc.notifications.notification import Notification
 
 LOG = logging.getLogger(__name__)
 
-LOST = Counter("kilonova_notifications_lost", "Notifications that the bus did not take")
 
 TOPIC = "versioned_notifications"
 """Where Nova's consumers listen, unless ``[oslo_messaging_notifications] topics`` says otherwise."""
@@ -40,6 +39,23 @@ _MOST_WAITING = 10_000
 _SAID_EVERY = 60.0
 _ENDS = 2.0
 """Seconds that the end of a process waits for what is still to be sent."""
+
+
+_MAKING = threading.Lock()
+
+
+def _lost() -> Any:
+    """Return the one counter of a process, whichever of its threads asks first."""
+    with _MAKING:
+        return _counter()
+
+
+@functools.cache
+def _counter() -> Any:
+    # Imported here: what counts over several worker processes is decided at the first import.
+    from prometheus_client import Counter  # noqa: PLC0415
+
+    return Counter("kilonova_notifications_lost", "Notifications that the bus did not take")
 
 
 class Notifier(Protocol):
@@ -124,7 +140,7 @@ class OsloNotifier:
         try:
             self._waiting.put_nowait((context, notification))
         except queue.Full:
-            LOST.inc()
+            _lost().inc()
             if not self._full:
                 LOG.warning("Notifications are lost: %d wait for the bus", _MOST_WAITING)
             self._full = True
@@ -184,7 +200,7 @@ class _Once(logging.Filter):
         self._said = -_SAID_EVERY
 
     def filter(self, record: logging.LogRecord) -> bool:
-        LOST.inc()
+        _lost().inc()
         if time.monotonic() - self._said < _SAID_EVERY:
             return False
         self._said = time.monotonic()
