@@ -16,7 +16,6 @@ from functools import partial
 
 import msgspec
 from oslo_config import cfg
-from prometheus_client import Counter
 
 from kilonova.conductor.leadership import Leadership
 from kilonova.conductor.notices import Notices
@@ -29,6 +28,7 @@ from kilonova.conductor.repairs import (
     Limits,
     Scene,
 )
+from kilonova.core.counter import Counter
 from kilonova.core.errors import KilonovaError, Unavailable
 from kilonova.core.host_failure import Mode, Policy
 from kilonova.core.ids import CELL0, CellUuid
@@ -41,8 +41,8 @@ from kilonova.rpc.connect import Buses
 
 LOG = logging.getLogger(__name__)
 
-REPAIRS = Counter("kilonova_converger_repairs", "What the converger mended", ["repair"])
-FAILURES = Counter("kilonova_converger_failures", "What it could not mend or look at", ["repair"])
+REPAIRS = Counter("kilonova_converger_repairs", "What the converger mended", ("repair",))
+FAILURES = Counter("kilonova_converger_failures", "What it could not mend or look at", ("repair",))
 
 _INTERVALS = 3
 """The lease's length, in intervals between rounds."""
@@ -115,12 +115,12 @@ class Round:
             return not isinstance(error, Unavailable)
         if did is not None:
             LOG.info("Repair %s: %s: %s: %s", outcome.repair, finding.subject, finding.differs, did)
-            REPAIRS.labels(outcome.repair).inc()
+            REPAIRS.add(outcome.repair)
         self.outcomes.append(msgspec.structs.replace(outcome, did=did or "no longer so"))
         return True
 
     def _fail(self, outcome: Outcome, error: Exception) -> None:
-        FAILURES.labels(outcome.repair).inc()
+        FAILURES.add(outcome.repair)
         self.outcomes.append(msgspec.structs.replace(outcome, failed=str(error)))
 
 

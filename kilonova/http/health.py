@@ -5,14 +5,13 @@ answer, naming each; ``GET /healthcheck/live`` answers 200 as long as the proces
 a token, and none tells an address or a password.
 """
 
-import functools
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from kilonova.core.counter import Counter
 from kilonova.core.errors import KilonovaError
 from kilonova.http.identity import Wsgi
 
@@ -93,7 +92,7 @@ def _counted(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> 
     method = environ.get("REQUEST_METHOD", "")
 
     def start(status: str, headers: Any, *error: Any) -> Any:
-        _requests().labels(method if method in _METHODS else "OTHER", status[:3]).inc()
+        _REQUESTS.add(method if method in _METHODS else "OTHER", status[:3])
         return start_response(status, headers, *error)
 
     return start
@@ -101,25 +100,11 @@ def _counted(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> 
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
-
-_MAKING = threading.Lock()
-
-
-def _requests() -> Any:
-    """Return the one counter of a process, whichever of its threads asks first."""
-    with _MAKING:
-        return _counter()
-
-
-@functools.cache
-def _counter() -> Any:
-    # Imported here and below: what counts over several worker processes is decided at the first import.
-    from prometheus_client import Counter  # noqa: PLC0415
-
-    return Counter("kilonova_http_requests", "Requests that were answered", ["method", "status"])
+_REQUESTS = Counter("kilonova_http_requests", "Requests that were answered", ("method", "status"))
 
 
 def _metrics() -> bytes:
+    # Imported here: see core/counter.
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 

@@ -4,12 +4,11 @@ They wait in a queue of this process for the one thread that sends them, in orde
 away leaves no room for is lost, counted, and logged once.
 """
 
-import functools
 import logging
 import queue
 import threading
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import oslo_messaging
 from oslo_config import cfg
@@ -19,6 +18,7 @@ from oslo_messaging._metrics import client as metrics
 from oslo_messaging._tracing import client as tracing
 
 from kilonova.core.context import RequestContext
+from kilonova.core.counter import Counter
 from kilonova.core.errors import BusUnavailable, Invalid
 from kilonova.rpc.connect import MEMORY_SCHEME, transport_url
 from kilonova.rpc.notifications.notification import Notification
@@ -40,22 +40,7 @@ _SAID_EVERY = 60.0
 _ENDS = 2.0
 """Seconds that the end of a process waits for what is still to be sent."""
 
-
-_MAKING = threading.Lock()
-
-
-def _lost() -> Any:
-    """Return the one counter of a process, whichever of its threads asks first."""
-    with _MAKING:
-        return _counter()
-
-
-@functools.cache
-def _counter() -> Any:
-    # Imported here: what counts over several worker processes is decided at the first import.
-    from prometheus_client import Counter  # noqa: PLC0415
-
-    return Counter("kilonova_notifications_lost", "Notifications that the bus did not take")
+LOST = Counter("kilonova_notifications_lost", "Notifications that the bus did not take")
 
 
 class Notifier(Protocol):
@@ -140,7 +125,7 @@ class OsloNotifier:
         try:
             self._waiting.put_nowait((context, notification))
         except queue.Full:
-            _lost().inc()
+            LOST.add()
             if not self._full:
                 LOG.warning("Notifications are lost: %d wait for the bus", _MOST_WAITING)
             self._full = True
@@ -200,7 +185,7 @@ class _Once(logging.Filter):
         self._said = -_SAID_EVERY
 
     def filter(self, record: logging.LogRecord) -> bool:
-        _lost().inc()
+        LOST.add()
         if time.monotonic() - self._said < _SAID_EVERY:
             return False
         self._said = time.monotonic()

@@ -200,11 +200,11 @@ class MeltdownTest(FencedCase):
         uuid = self.active("vm")
         here = self.host(uuid)
         named = [here, *(name for name in self.hosts_named() if name != here)]
-        before = converger.FAILURES.labels("silent host")._value.get()
+        before = converger.FAILURES.value("silent host")
         died = [self.dies(name) for name in named[:5]]
         self.until(
             "it is counted",
-            lambda: converger.FAILURES.labels("silent host")._value.get() > before,
+            lambda: converger.FAILURES.value("silent host") > before,
             seconds=30,
         )
         self.stays(uuid, here)
