@@ -18,6 +18,9 @@ from kilonova.api import wsgi
 from kilonova.api.versions import asked_for, negotiate
 from kilonova.core import settings
 from kilonova.core.errors import KilonovaError
+from kilonova.db.cells import mapped_hosts
+from kilonova.db.engine import Database
+from kilonova.db.hosts import COMPUTE
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.image_files import ImageFiles
 from kilonova.http.identity import Wsgi
@@ -95,7 +98,9 @@ class Cloud:
         app = wsgi.build(conf)
         self.app = _checked(app)
         self._client = falcon.testing.TestClient(app, headers={"X-Auth-Token": ADMIN})
-        self._await_hosts()
+        api_db = Database(conf.api_database.connection)
+        case.addCleanup(api_db.dispose)
+        self._await_hosts(api_db)
         for flavor_id, name, vcpus, ram, disk in _FLAVORS:
             flavor = {"id": flavor_id, "name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
             self._client.simulate_post("/v2.1/flavors", json={"flavor": flavor})
@@ -126,12 +131,13 @@ class Cloud:
         """Tell the Compute API what happened, as Neutron does."""
         self._client.simulate_post("/v2.1/os-server-external-events", json={"events": events})
 
-    def _await_hosts(self) -> None:
+    def _await_hosts(self, api_db: Database) -> None:
+        """Wait until the hosts are up, and known to the cell that they are in."""
         deadline = time.monotonic() + _PATIENCE
-        path = "/v2.1/os-services?binary=nova-compute"
         while time.monotonic() < deadline:
-            services = self._client.simulate_get(path).json["services"]
-            if sum(one["state"] == "up" for one in services) == self._plays["hosts"]:
+            services = self._client.simulate_get("/v2.1/os-services").json["services"]
+            up = sum(one["state"] == "up" for one in services if one["binary"] == COMPUTE)
+            if up == len(mapped_hosts(api_db)) == self._plays["hosts"]:
                 return
             time.sleep(0.02)
         raise AssertionError(f"The hosts were not up within {_PATIENCE:g} s.")
@@ -185,5 +191,6 @@ def _wrong(environ: dict[str, Any], path: str, sent: bytes, answered: Answered) 
         return f"status {answered.status} at a microversion that is none"
     project = (header("X-Auth-Token") or "").partition(":")[2]
     below = path.removeprefix("/v2.1").removeprefix(f"/{project}")
+    below = below.replace("/os-volumes_boot", "/servers")
     body = json.loads(sent) if sent else None
     return wrong_with(Asked(environ["REQUEST_METHOD"], below, body, version), answered)
