@@ -49,6 +49,7 @@ _VOLUMES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (3, "project-a", {"size": 2}),
     (4, "project-a", {"migration_status": "migrating"}),
     (5, "project-a", {"multiattach": True}),
+    *((number, "project-a", {}) for number in (6, 7, 8)),
     (9, "project-b", {}),
 )
 _CONF = """\
