@@ -35,7 +35,7 @@ _PUT_IN = re.compile(r"(\$HISTORY\['[^']*'\]\.)?\$\w+\['[^']*'\]")
 """What gabbi puts something else for."""
 
 Told = dict[str, set[tuple[Version, int]]]
-"""Method and path (and action) -> the microversions that it was asked at, with the statuses of the answers."""
+"""Method and path (and action) -> the microversions it was asked at, with the statuses of the answers."""
 
 
 def _patterns(mount: str, routes: Iterable[Route]) -> list[tuple[str, re.Pattern[str], str]]:
@@ -92,7 +92,9 @@ def _served() -> Iterator[tuple[str, Route, tuple[Schemas | None, ...]]]:
             continue
         for action, act in route.handler.acts.items():
             # Served when both are.
-            narrowed = Route(route.method, route.path, None, act.handler, when=route.when & act.when)
+            narrowed = Route(
+                route.method, route.path, None, act.handler, when=route.when & act.when
+            )
             yield f"{route.method} {route.path} {action}", narrowed, (act.body,)
 
 
