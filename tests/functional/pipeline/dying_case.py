@@ -40,7 +40,7 @@ class DyingCase(FencedCase):
             if mover._host == victim:
                 # Nothing more comes of what it had in hand.
                 self._ends.wait()
-            if point[2] == BEFORE:
+            elif point[2] == BEFORE:
                 through(mover, part)
 
         self.patch(Mover, "_work", work)
@@ -84,3 +84,10 @@ class DyingCase(FencedCase):
         self.until("a host dies", lambda: bool(self.off))
         (name,) = self.off
         return name
+
+    def force(self, host: str, *, down: bool) -> None:
+        """Say that a host is dead, or that it is not."""
+        path = f"/os-services?host={host}&binary=nova-compute"
+        (found,) = self.get("compute", path)["services"]
+        answer = self.ask("compute", "PUT", f"/os-services/{found['id']}", {"forced_down": down})
+        self.assertEqual(200, answer.status_code, answer.text)

@@ -33,13 +33,6 @@ class WaitingMovers(DyingCase):
         self.asked_for(uuid, MIGRATE)
         return uuid, self.until_off()
 
-    def force(self, host: str, *, down: bool) -> None:
-        """Say that a host is dead, or that it is not."""
-        path = f"/os-services?host={host}&binary=nova-compute"
-        (found,) = self.get("compute", path)["services"]
-        answer = self.ask("compute", "PUT", f"/os-services/{found['id']}", {"forced_down": down})
-        self.assertEqual(200, answer.status_code, answer.text)
-
     def back(self, host: str) -> None:
         """Let all hosts be back, this one too, of which that was not expected."""
         self.power_on()
