@@ -1,5 +1,5 @@
-"""Storms in which hosts lose their power again and again in the middle of moves, and an operator forces them
-down, so that these go on without them."""
+"""Storms in which hosts lose their power again and again in the middle of moves, and an operator forces
+them down, so that these go on without them."""
 
 from tests.faults.world.deployment import HOSTS
 from tests.faults.world.storm import Storm
