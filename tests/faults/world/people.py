@@ -14,7 +14,7 @@ _BUSY = 0.65
 """How often somebody does something with a server that is there, and does not ask for one more."""
 _HASTY = 0.2
 """How many servers are deleted as soon as they are asked for."""
-_MOVED = 4
+_MOVED = 10
 KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
 ACTIONS: Mapping[str, Any] = {
     "stop": {"os-stop": None},

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import testtools
 
+from kilonova.compute.script import Step
 from kilonova.core.states import VmState
 from tests.faults.world.deployment import HOSTS, SERVICES, Deployment
 from tests.faults.world.people import KEPT, Person
@@ -61,13 +62,15 @@ class Outcome(NamedTuple):
 
 
 class Storm:
-    """A seed's storm, and what came of it."""
+    """A seed's storm, and what came of it. ``plays`` is what goes on at hosts beside the usual mishaps."""
+
+    plays: tuple[Step, ...] = ()
 
     def __init__(self, case: testtools.TestCase, seed: int) -> None:
         logging.disable(logging.CRITICAL)
         case.addCleanup(logging.disable, logging.NOTSET)
         self._chance = random.Random(f"storm {seed}")
-        self._deployment = Deployment(case, seed)
+        self._deployment = Deployment(case, seed, self.plays)
         case.addCleanup(self._deployment.kernel.end)
         self._people = [
             Person(self._deployment, f"person-{n}", seed * 100 + n) for n in range(_PEOPLE)
