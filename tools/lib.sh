@@ -145,7 +145,7 @@ ensure_clients() {
     local key
     key="$(stamp_key constraints-clients.txt) $clients"
     stamped "$venv_clients" "$key" "" && return
-    exec 9<"$root" && flock 9
+    exec 9<"$root/tools" && flock 9
     if ! stamped "$venv_clients" "$key" ""; then
         make_environment "$venv_clients"
         say "Installing $clients into .venv-clients"
