@@ -52,9 +52,10 @@ def find(connection: Any, uuid: InstanceUuid) -> Any:
 
 
 def remove(domain: Any, *, has_nvram: bool) -> None:
-    """Cut the power and undefine. libvirt's test driver knows no NVRAM, and refuses to remove it."""
+    """Cut the power and undefine. The variables of UEFI are a file among the guest's, whoever has those;
+    libvirt's test driver knows none, and refuses to keep them."""
     power_off(domain)
-    domain.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_NVRAM if has_nvram else 0))
+    domain.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if has_nvram else 0))
 
 
 def power_on(domain: Any) -> None:
