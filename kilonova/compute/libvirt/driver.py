@@ -37,6 +37,7 @@ from kilonova.compute.libvirt.interfaces import Interfaces
 from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
+from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
@@ -76,6 +77,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         self._libvirt = Connection(self._uri)
         self._closing = threading.Event()
         self._carried = Carried(self._disks, self._uri)
+        self._tpms = TpmStates(self._uri)
         berths = self._disks.root / "_berths" / host
         self._harbour = Harbour(berths, conf.my_ip, self._carried)
         self._cards = cards(conf, self._disks.root)
@@ -195,6 +197,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
             self._on(uuid, self._remove)
         except NotFound:
             LOG.debug("%s has no domain", uuid)
+            self._drop_tpm(uuid)
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
         self._parts.give_back(uuid)
