@@ -23,6 +23,7 @@ from kilonova.core.states import Action
 from kilonova.db import build_requests
 from kilonova.db.tasks import Change
 
+
 def rebuild(asked: Asked, server_id: str) -> Answer:
     """Begin a rebuild: everything that can refuse it comes before."""
     body = asked.body["rebuild"]
