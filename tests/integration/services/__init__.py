@@ -73,7 +73,9 @@ def rabbitmq() -> RabbitMQ:
 
 def keystone() -> Keystone:
     """Return the identity service."""
-    return _once("keystone", Keystone)
+    # Not on SQLite: two that change users at the same moment would lock each other out.
+    database = mariadb()
+    return _once("keystone", lambda directory: Keystone(directory, database))
 
 
 def glance() -> Glance:
