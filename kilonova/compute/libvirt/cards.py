@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import falcon
 import libvirt
 import msgspec
 from oslo_config import cfg
@@ -20,11 +21,11 @@ from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import network_xml
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.port_cards import PortCards
-from kilonova.compute.metadata.openstack import Told
-from kilonova.compute.metadata.service import ADDRESS, PORT, create_app
 from kilonova.core.errors import BuildFailed, Invalid, KilonovaError
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance, Nic
+from kilonova.http.metadata.openstack import Told
+from kilonova.http.metadata.service import ADDRESS, PORT, create_app
 from kilonova.http.server import ThreadedServer, check_free
 
 LOG = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class LibvirtCards(NoCards):
                 self._ensure_network(connection)
                 if self._server is None:
                     connection.nwfilterDefineXML(network_xml.filter_xml())
-                    self._server = _serve(self._told_at)
+                    self._server = _serve(self._told_to)
             except (libvirt.libvirtError, KilonovaError, OSError) as error:
                 if _is_gone(connection):
                     raise
@@ -228,8 +229,9 @@ class LibvirtCards(NoCards):
         self._told.pop(uuid, None)
         self._book.give_back(uuid)
 
-    def _told_at(self, address: str) -> Told | None:
-        uuid = self._book.holder(address)
+    def _told_to(self, request: falcon.Request) -> Told | None:
+        """Return what is told to who asks, known by the address: that it is its own, the filter sees to."""
+        uuid = self._book.holder(request.remote_addr)
         return None if uuid is None else self._told.get(uuid)
 
     def close(self) -> None:
@@ -240,7 +242,7 @@ class LibvirtCards(NoCards):
                 self._server = None
 
 
-def _serve(told_of: Callable[[str], Told | None]) -> ThreadedServer:
+def _serve(told_of: Callable[[falcon.Request], Told | None]) -> ThreadedServer:
     check_free(ADDRESS, PORT)
     server = ThreadedServer(create_app(told_of), ADDRESS, PORT, threads=4)
     server.start()

@@ -7,8 +7,8 @@ import testtools
 
 from kilonova.compute.libvirt.domain_xml import domain_xml, interface_xml
 from kilonova.compute.libvirt.elements.place import Place
-from kilonova.compute.metadata.openstack import Told, meta_data, network_data
 from kilonova.core.instance import FixedAddress, Nic, Plug
+from kilonova.http.metadata.openstack import Told, meta_data, network_data
 from tests.instances import instance
 
 PLACE = Place(virt_type="qemu", arch="x86_64", console_log="/console.log", disk="/disk.qcow2")
