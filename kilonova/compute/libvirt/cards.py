@@ -20,6 +20,7 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import network_xml
 from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.plugs import Plugs
 from kilonova.compute.libvirt.port_cards import PortCards
 from kilonova.core.errors import BuildFailed, Invalid, KilonovaError
 from kilonova.core.ids import InstanceUuid
@@ -58,11 +59,25 @@ class Cards(Protocol):
     def place(self, uuid: InstanceUuid, place: Place) -> Place:
         """Return where a guest lives, with its cards."""
 
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See that what a guest is plugged into is there; a host that was switched off has lost it.
+
+        Raises:
+            BuildFailed: it cannot be made.
+        """
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """Take away what was made for a guest that does not run here, before it is forgotten."""
+
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
-        """Note that a guest has a further card."""
+        """Note that a guest has a further card, and have what it is plugged into.
+
+        Raises:
+            BuildFailed: this host has not; nothing is noted.
+        """
 
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
-        """Note that a guest has a card no more."""
+        """Note that a guest has a card no more, and take away what was made for it."""
 
     def unplug(self, uuid: InstanceUuid) -> None:
         """Give back what a guest had, once nothing of it is left."""
@@ -78,7 +93,7 @@ def cards(conf: cfg.ConfigOpts, disks: Path) -> Cards:
         Invalid: ``[network] fixed_range`` is no range.
     """
     if conf.network.provider == "neutron":
-        return PortCards(disks)
+        return PortCards(disks, Plugs(conf))
     if conf.network.provider == "libvirt":
         return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks)
     return NoCards()
@@ -101,6 +116,12 @@ class NoCards:
     def place(self, uuid: InstanceUuid, place: Place) -> Place:
         """See ``Cards``."""
         return place
+
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``. It is there as long as this service is."""
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``. All of it is libvirt's."""
 
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
         """See ``Cards``. There are none to be added."""

@@ -66,6 +66,13 @@ class PlugsTest(testtools.TestCase):
             <target dev="tap3c1f5b52-7a"/><mtu size="1450"/><model type="virtio"/></interface>"""
         self.assertEqual(said(expected), card(nic("ovs", mtu=1450)))
 
+    def test_a_port_behind_a_firewall_of_iptables_has_a_bridge_of_its_own(self) -> None:
+        hybrid = Plug(kind="ovs", bridge="br-int", device="tap3c1f5b52-7a", hybrid=True)
+        expected = """<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <source bridge="qbr3c1f5b52-7a"/><target dev="tap3c1f5b52-7a"/>
+            <model type="virtio"/></interface>"""
+        self.assertEqual(said(expected), card(nic("ovs", plug=hybrid)))
+
     def test_a_tap_has_a_name_and_no_bridge(self) -> None:
         expected = """<interface type="ethernet"><mac address="fa:16:3e:00:00:05"/>
             <target dev="tap3c1f5b52-7a"/><model type="virtio"/></interface>"""
