@@ -162,7 +162,11 @@ def _checked(app: Wsgi) -> Wsgi:
         content = b"".join(app(environ, lambda *answer: told.append(answer)))
         status, headers = told[0][:2]
         answered = Answered(int(status.split()[0]), _joined(headers), content)
-        wrong = _wrong(environ, path, sent, answered) if path.rstrip("/").count("/") > 1 and path.startswith("/v2.1/") else None
+        wrong = (
+            _wrong(environ, path, sent, answered)
+            if path.rstrip("/").count("/") > 1 and path.startswith("/v2.1/")
+            else None
+        )
         assert wrong is None, f"{environ['REQUEST_METHOD']} {path}: {wrong}"
         start_response(status, headers)
         return [content]

@@ -53,4 +53,3 @@ def _request(told: Mapping[str, Any], root: str) -> Doc:
         if method in test and test[method].startswith("/"):
             test[method] = root + test[method]
     return test
-
