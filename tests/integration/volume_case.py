@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from testtools.content import text_content
+
 from tests.integration import services
 from tests.integration.case import BootTest, eventually
 from tests.integration.clients.client import Client
@@ -80,6 +82,11 @@ class VolumeCase(BootTest):
         """Show Cinder's logs, too, if the test fails."""
         super().setUp()
         self.cinder: Cinder = services.cinder(self.deployment.name)
+        self.addOnException(self._add_logs_of_cinder)
+
+    def _add_logs_of_cinder(self, _info: Any) -> None:
+        for name, tail in self.cinder.logs().items():
+            self.addDetail(f"{name}.log", text_content(tail))
 
     # ---- what is asked
 
@@ -108,7 +115,7 @@ class VolumeCase(BootTest):
         servers = [self.create(name, "--image", "linux") for name in names]
         for server in servers:
             server.until("ACTIVE")
-            server.until_said("STARTS 1")
+            server.until_started(1)
         return servers
 
     def volume(self, *options: str, size: int = 1, user: str = DEMO) -> str:
@@ -137,6 +144,18 @@ class VolumeCase(BootTest):
     def attached(self, server: RealServer) -> list[str]:
         """Return the volumes that a server is shown with."""
         return [one["id"] for one in server.shown()["os-extended-volumes:volumes_attached"]]
+
+    def snapshots(self) -> dict[str, str]:
+        """Return the statuses of snapshots, by their names."""
+        return {one["Name"]: one["Status"] for one in self.shown("volume", "snapshot", "list")}
+
+    def until_snapshot(self, name: str, status: str) -> None:
+        """Wait until a snapshot has a status."""
+        eventually(f"{name} is {status}", SECONDS, lambda: self.snapshots()[name] == status)
+
+    def guests(self, host: str) -> list[str]:
+        """Return the names of a host's guests."""
+        return [domain.name() for domain in services.libvirtd(host).domains()]
 
     def until_found(self, server: RealServer, volume: str, holds: str, mib: int = 1024) -> None:
         """Wait until a guest says of a volume what is on it."""

@@ -150,6 +150,10 @@ class Cinder:
             self._processes.popitem()[1].stop()
         shutil.rmtree(self._export, ignore_errors=True)
 
+    def file_of(self, volume: str) -> Path:
+        """Return the file of a volume of the type ``files``."""
+        return self._directory / "files" / volume
+
     def logs(self) -> dict[str, str]:
         """Return the end of every service's log, by the service's name."""
         return {f"cinder-{name}": one.tail(60) for name, one in self._processes.items()}
