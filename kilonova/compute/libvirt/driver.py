@@ -1,7 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
 import contextlib
-import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -196,7 +195,6 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         try:
             self._on(uuid, self._remove)
         except NotFound:
-            LOG.debug("%s has no domain", uuid)
             self._drop_tpm(uuid)
         self._cards.disconnect(uuid)
         self._disks.remove(uuid)
