@@ -26,7 +26,7 @@ from kilonova.core.errors import (
     KilonovaError,
     MoveCancelled,
 )
-from kilonova.core.ids import HostName
+from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import (
     Kind,
@@ -145,6 +145,8 @@ class Mover:
         runs = migration.builds and migration.stage is Stage.FINISHING
         if migration.stays or not (runs or migration.stage is Stage.PREPARING):
             return True
+        if migration.is_live:
+            self._drop(part.instance.uuid)
         while True:
             try:
                 self._driver.destroy(part.instance.uuid)
@@ -190,8 +192,8 @@ class Mover:
         # A guest that comes while it runs has its ports and volumes here before it comes.
         instance = part.instance
         if part.migration.is_live:
-            self._wiring.reserve(instance)
-            instance = self._connected(part)
+            nics = self._wiring.reserve(instance)
+            instance = msgspec.structs.replace(self._connected(part), nics=nics)
         part.berth = self._driver.prepare_move(instance, part.migration)
 
     def _connected(self, part: Part) -> Instance:
@@ -222,6 +224,13 @@ class Mover:
             if part.aborted:
                 raise BuildFailed("The server was deleted while it was being shelved.")
             self._images.upload(image.image_id, copy.data, copy.disk_format)
+
+    def _drop(self, uuid: InstanceUuid) -> None:
+        """Let go of the ports of a server that does not come."""
+        try:
+            self._wiring.drop(uuid)
+        except KilonovaError as error:
+            LOG.warning("Ports of %s stay prepared for this host: %s", uuid, error.in_full)
 
     def _remove_image(self, migration: Migration) -> None:
         """Remove the image of a server that is not shelved, or not any more."""

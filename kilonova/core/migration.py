@@ -37,7 +37,7 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import Allocation, Destination
 from kilonova.core.states import TaskState, VmState
 
@@ -168,6 +168,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
     ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
     that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
+    ``nics`` are the cards of a guest that comes while it runs, as they are plugged in there.
     """
 
     address: str
@@ -178,6 +179,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: str = ""
     shared: bool = False
     wants_image: bool = False
+    nics: tuple[Nic, ...] = ()
 
     def __repr__(self) -> str:
         """Show all but the token: logs are read by many."""

@@ -36,7 +36,7 @@ from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
-from kilonova.core.quota import Amount, exceeded
+from kilonova.core.quota import Amount
 from kilonova.core.states import Action, PowerState, VmState
 from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
@@ -166,9 +166,8 @@ def _check_quota(asked: Asked, server: Instance, flavor: Flavor) -> None:
         ram=max(0, flavor.memory_mb - server.flavor.memory_mb),
     )
     limits = limits_of(asked, server.project_id, server.user_id)
-    used = quotas.used_by(asked.services.api_db, server.project_id)
-    over = exceeded(more, used, limits)
-    if over is not None and (more.cores or more.ram):
+    over = quotas.refusal(asked.services.api_db, server.project_id, more, limits)
+    if over is not None:
         raise QuotaExceeded(over)
 
 

@@ -40,7 +40,7 @@ class Hands:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a configuration says of repairs: seconds, and how many servers' decisions are kept.
+    """What a configuration says of repairs, in seconds.
 
     0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored. ``quota`` are the
     limits of those for whom there are no others, ``ha`` what is done about dead hosts.
@@ -50,7 +50,6 @@ class Limits:
     down_time: float
     interval: float
     deleted_kept: int
-    decisions_kept: int
     quota: quota.Limits
     ha: Policy
 
