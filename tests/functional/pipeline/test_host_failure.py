@@ -111,7 +111,10 @@ class HostFailureTest(FencedCase):
 
     def test_servers_that_cannot_leave_say_why_and_the_others_go(self) -> None:
         paused, moved = self.active("paused"), self.active("moved")
-        for uuid in (paused, moved):
+        specs = {"extra_specs": {"hw:tpm_version": "2.0"}}
+        self.ask("compute", "POST", "/flavors/1/os-extra_specs", specs)
+        trusted = self.active("trusted")
+        for uuid in (paused, moved, trusted):
             while self.host(uuid) != self.hosts_named()[0]:
                 named = {
                     "os-migrateLive": {"host": self.hosts_named()[0], "block_migration": "auto"}
@@ -128,6 +131,8 @@ class HostFailureTest(FencedCase):
         (told,) = self._evacuations(paused)
         self.assertIn("cannot be started elsewhere: vm_state paused", told["message"])
         self.assertEqual("PAUSED", self.server(paused)["status"])
+        (told,) = self._evacuations(trusted)
+        self.assertIn("cannot be started elsewhere: only that host knows", told["message"])
 
     def _evacuations(self, uuid: str) -> list[Any]:
         listed = self.get("compute", f"/servers/{uuid}/os-instance-actions")["instanceActions"]
