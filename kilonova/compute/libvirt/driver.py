@@ -198,6 +198,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         except NotFound:
             LOG.debug("%s has no domain", uuid)
             self._drop_tpm(uuid)
+        self._cards.disconnect(uuid)
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
         self._parts.give_back(uuid)
@@ -212,6 +213,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
     def start(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
+        self._cards.connect(uuid)
         self._on(uuid, domains.power_on)
 
     def reboot(self, instance: Instance) -> None:
@@ -223,6 +225,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
         def restart(connection: Any) -> None:
             domain = domains.find(connection, instance.uuid)
+            self._cards.connect(instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
                 domains.forget_saved(domain)
@@ -333,7 +336,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
     def resume(self, uuid: InstanceUuid) -> None:
         """See ``Driver``. What was saved is what it starts from."""
-        self._on(uuid, domains.power_on)
+        self.start(uuid)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""

@@ -112,6 +112,7 @@ class Moves(ABC):
             hypervisor=instance_of(self._uri),
             shared=shared,
             wants_image=wants_image,
+            nics=instance.nics if migration.is_live else (),
         )
 
     def _has(self, image: Image) -> bool:
@@ -127,6 +128,9 @@ class Moves(ABC):
     def send(self, instance: Instance, migration: Migration) -> None:
         """See ``Moving``."""
         uuid, berth = instance.uuid, migration.berth
+        if not migration.stays:
+            # Its ports are the other host's from now on; where it comes back, they are brought back.
+            self._cards.disconnect(uuid)
         sized = msgspec.structs.replace(instance, flavor=migration.new_flavor)
         if not self._is_test:
             self._disks.check_size(sized)
