@@ -19,7 +19,7 @@ from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
 from kilonova.core.states import TaskState
-from kilonova.db import build_requests, instances, moves
+from kilonova.db import build_requests, host_fences, instances, moves
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -94,7 +94,13 @@ class MoveStarter:
             return
         log_under(_context_of(taken))
         try:
-            self._send(cell, taken, server)
+            if not taken.builds and taken.source_host in host_fences.surely_dead(database):
+                why = Fault(
+                    code=500, message="The host of the server is dead.", created_at=utcnow()
+                )
+                self._end(self.of_cell(cell), taken, why)
+            else:
+                self._send(cell, taken, server)
         except KilonovaError:
             moves.release(database, migration_uuid, self._token)
             raise

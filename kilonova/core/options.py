@@ -174,13 +174,6 @@ _SCHEDULER = [
     cfg.IntOpt(
         "host_refresh_interval", default=2, min=1, help="Seconds between two looks at the hosts."
     ),
-    cfg.IntOpt(
-        "decisions_kept",
-        default=20000,
-        min=1,
-        help="Of how many servers the decisions are kept for kilonova explain, none for longer than "
-        "30 days.",
-    ),
 ]
 
 _WEIGHERS = (
@@ -310,6 +303,15 @@ _NETWORK = [
     ),
 ]
 
+_NEUTRON = [
+    cfg.StrOpt(
+        "metadata_proxy_shared_secret",
+        secret=True,
+        help="What Neutron's metadata agents sign their requests with. With it the Compute API answers "
+        "them, where it listens.",
+    ),
+]
+
 _FAKE = [
     cfg.StrOpt(
         "script",
@@ -335,6 +337,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "libvirt": _LIBVIRT,
     "vnc": _VNC,
     "network": _NETWORK,
+    "neutron": _NEUTRON,
     "ha": _HA,
     "fake": _FAKE,
 }

@@ -145,7 +145,7 @@ def _template(
         metadata=body.get("metadata", {}),
         tags=tuple(dict.fromkeys(body.get("tags", ()))),
         access_ipv4=body.get("accessIPv4"),
-        access_ipv6=body.get("accessIPv6"),
+        access_ipv6=server_wishes.access_ipv6_of(body),
     )
 
 

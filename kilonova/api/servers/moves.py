@@ -37,7 +37,7 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount
-from kilonova.core.states import Action, PowerState, TaskState, VmState
+from kilonova.core.states import Action, PowerState, VmState
 from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
@@ -76,7 +76,8 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
-        if wanted.kind is Kind.EVACUATION and moves.is_moving(connection, server.uuid):
+        evacuates = wanted.kind is Kind.EVACUATION
+        if evacuates and not moves.give_way(connection, server, utcnow()):
             # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once.
             raise WrongState(f"Cannot 'evacuate' instance {server.uuid} while it is being migrated")
         made[:] = [_migration(asked, server, wanted)]
@@ -209,7 +210,7 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     body = asked.body["os-migrateLive"]
     rule = "os_compute_api:os-migrate-server:migrate_live:host"
     host = _named_host(asked, located, body["host"], rule)
-    if not _host_is_up(asked, located):
+    if not _host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
     forced = _is_forced(asked, host, Since.LIVE_MIGRATION_CHECKS_HOST)
     wanted = Wanted(kind=Kind.LIVE, host=host, forced=forced)
@@ -223,7 +224,7 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.EVACUATE)
     body = asked.body["evacuate"]
     host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
-    if _host_is_up(asked, located):
+    if _host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
     wanted = Wanted(
         kind=Kind.EVACUATION,
@@ -241,14 +242,26 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     return Answer()
 
 
-def _host_is_up(asked: Asked, located: Located) -> bool:
-    found, _ = fleet_of(asked).services(binary=hosts.COMPUTE, host=located.instance.host)
+def _host_is_up(asked: Asked, host: HostName | None) -> bool:
+    found, _ = fleet_of(asked).services(binary=hosts.COMPUTE, host=host)
     return any(is_up(asked, service) for service in found)
+
+
+def _check_is_up(asked: Asked, host: HostName, which: str) -> None:
+    """Refuse to decide on a move while that would leave its server on a host that is down.
+
+    Raises:
+        Conflict: it is.
+    """
+    if not _host_is_up(asked, host):
+        raise Conflict(f"The server cannot be moved on now: {which} is down.")
 
 
 def confirm(asked: Asked, server_id: str) -> Answer:
     """``confirmResize``: the server stays as it is, and its old host forgets it."""
     located, migration = _finished(asked, server_id, Action.CONFIRM_RESIZE)
+    # What its old host has may be all that is left of it.
+    _check_is_up(asked, migration.chosen.host, "its host")
 
     def step(finished: Migration, server: Instance) -> Next:
         now = utcnow()
@@ -265,17 +278,11 @@ def confirm(asked: Asked, server_id: str) -> Answer:
 def revert(asked: Asked, server_id: str) -> Answer:
     """``revertResize``: the server is what and where it was."""
     located, migration = _finished(asked, server_id, Action.REVERT_RESIZE)
+    _check_is_up(asked, migration.source_host, "the host to which it would return")
 
     def step(finished: Migration, server: Instance) -> Next:
-        now = utcnow()
-        going = replace(
-            server,
-            task_state=TaskState.RESIZE_REVERTING,
-            task_request=asked.context.request_id,
-            updated_at=now,
-        )
-        mine = replace(finished, request_id=asked.context.request_id, outcome=mig.REVERTED)
-        return Next(migration=mig.at(mine, Stage.UNDOING, now), instance=going)
+        after = mig.reverting(finished, server, asked.context.request_id, utcnow())
+        return Next(migration=after[0], instance=after[1])
 
     _decide(asked, located, migration, (Action.REVERT_RESIZE, step))
     return Answer(status=202)

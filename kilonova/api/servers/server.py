@@ -8,7 +8,7 @@ from kilonova.api.find import find_server, missing
 from kilonova.api.microversions import Since
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import servers as schemas
-from kilonova.api.servers import create, delete, lists
+from kilonova.api.servers import create, delete, lists, wishes
 from kilonova.api.servers.actions import ROUTES as ACTION_ROUTES
 from kilonova.api.servers.queries import QUERY
 from kilonova.api.servers.sight import sight_of
@@ -84,15 +84,6 @@ def _pin(asked: Asked, instance: Instance, cell: CellUuid, zone: str | None) -> 
     instances.wish(asked.services.cells.database(cell), instance.uuid, {"pinned_zone": zone})
 
 
-_FIELD_OF = {
-    "name": "name",
-    "description": "description",
-    "hostname": "hostname",
-    "accessIPv4": "access_ipv4",
-    "accessIPv6": "access_ipv6",
-}
-
-
 def update(asked: Asked, server_id: str) -> Answer:
     """``PUT /servers/{server_id}``: name, description, hostname, access addresses, and what else its
     microversion lets be changed."""
@@ -100,7 +91,7 @@ def update(asked: Asked, server_id: str) -> Answer:
     located = find_server(asked, server_id)
     instance, cell = placed(located, "update")
     database = asked.services.cells.database(cell)
-    values = {field: body[key] for key, field in _FIELD_OF.items() if key in body}
+    values = wishes.said_in(body)
     if "pinned_availability_zone" in body:
         _pin(asked, instance, cell, body["pinned_availability_zone"])
     if "OS-DCF:diskConfig" in body:

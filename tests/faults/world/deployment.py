@@ -2,6 +2,7 @@
 the Compute API, and two hosts in each of two cells. Each is a process that may be killed and started again.
 """
 
+import dataclasses
 import random
 import uuid
 from collections.abc import Callable
@@ -73,6 +74,9 @@ class _Images:
 
     def get(self, _context: object, image_id: ImageId) -> Image:
         return Image(image_id=image_id, name="image", disk_format="raw", visibility="public")
+
+    def remove_unfilled(self, _server: str) -> None:
+        """Nobody copies servers here."""
 
 
 class Deployment:
@@ -191,7 +195,9 @@ class Deployment:
         fence = Fencer(None, collaborators[1]).take_note
         moves_, tasks = conductor.moves, conductor.tasks
         hands = Hands(conductor.arrive, moves_.take_note, tasks.take_note, fence)
-        Converger(self.conf, scene_of(self.conf, collaborators, notices, hands)).start()
+        scene = scene_of(self.conf, collaborators, notices, hands)
+        images: Any = _Images()
+        Converger(self.conf, dataclasses.replace(scene, images=images)).start()
 
     def _client(self) -> Placement:
         return Placement(PlacementAdapter(self.placement))

@@ -170,6 +170,16 @@ class ServersTest(Populated):
             name = "OS-EXT-SRV-ATTR:hostname" if key == "hostname" else key
             self.assertEqual(value, shown[name])
 
+    def test_an_address_is_shown_in_its_one_form_however_it_was_written(self) -> None:
+        written, shown = "0000:0000:0000:0000:0000:BABE:220.12.22.2", "::babe:dc0c:1602"
+        made = self._create(accessIPv6=written)
+        self.assertEqual(shown, self._show(made)["accessIPv6"])
+        self.asked(200, "PUT", f"/servers/{ACTIVE}", {"server": {"accessIPv6": written}})
+        self.assertEqual(shown, self._show(ACTIVE)["accessIPv6"])
+        body = {"rebuild": {"imageRef": self.image, "accessIPv6": "2001:DB8:0::1"}}
+        self.asked(202, "POST", f"/servers/{ACTIVE}/action", body)
+        self.assertEqual("2001:db8::1", self._show(ACTIVE)["accessIPv6"])
+
     def test_what_a_change_may_not_say_is_refused_and_nothing_is_changed(self) -> None:
         before = self._show(ACTIVE)
         for key, value in (
