@@ -57,7 +57,6 @@ from kilonova.core.pinning import counted, pooled
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
-LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
