@@ -5,6 +5,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 from oslo_config import cfg
@@ -31,6 +32,9 @@ LOG = logging.getLogger(__name__)
 _ROUNDS = 3
 """Times that the scheduler is asked again because whatever it named had filled up."""
 _SCHEDULING_TIMEOUT = 55.0
+_PATIENCE = timedelta(seconds=20)
+"""How long a server that could go nowhere else waits for a host to be rid of what it left there."""
+_PAUSE = 0.5
 
 
 class MoveStarter:
@@ -94,12 +98,21 @@ class MoveStarter:
             return
         log_under(_context_of(taken))
         try:
-            self._send(cell, taken, server)
+            settled = self._send(cell, taken, server)
         except KilonovaError:
             moves.release(database, migration_uuid, self._token)
             raise
+        if not settled:
+            moves.release(database, migration_uuid, self._token)
+            self._drive_later(StartMove(cell_uuid=cell, migration=migration_uuid))
 
-    def _send(self, cell: CellUuid, taken: Migration, server: Instance) -> None:
+    def _drive_later(self, message: StartMove) -> None:
+        timer = threading.Timer(_PAUSE, self._arrived.put, (message,))
+        timer.daemon = True
+        timer.start()
+
+    def _send(self, cell: CellUuid, taken: Migration, server: Instance) -> bool:
+        """Settle where a move goes; False if there may be a host when an earlier move is cleared away."""
         here = self.of_cell(cell)
         migration, seen = self._as_it_was(here, taken)
         why: Fault | None = None
@@ -110,9 +123,14 @@ class MoveStarter:
                     why = plan.no_valid_host(decision.no_host, utcnow())
                     break
                 if self._begin(here, migration, decision, seen):
-                    return
+                    return True
+        dirty = moves.being_cleared(self._cells.database(cell), server.uuid)
+        awaited = migration.requested_host in dirty if migration.requested_host else bool(dirty)
+        if awaited and utcnow() - migration.created_at < _PATIENCE:
+            return False
         why = why or plan.no_valid_host(None, utcnow())
         self._end(here, migration, why)
+        return True
 
     def _as_it_was(self, here: CellMoves, taken: Migration) -> tuple[Migration, Seen]:
         """Return a move of which nothing is claimed yet, and what its server holds.
