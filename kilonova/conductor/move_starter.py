@@ -15,7 +15,7 @@ from kilonova.conductor.cell_moves import CellMoves, Seen
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.errors import GenerationConflict, KilonovaError
-from kilonova.core.ids import CellUuid
+from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
@@ -116,7 +116,8 @@ class MoveStarter:
         here = self.of_cell(cell)
         migration, seen = self._as_it_was(here, taken)
         why: Fault | None = None
-        for spec in self._wishes(cell, migration, server):
+        dirty = moves.being_cleared(self._cells.database(cell), server.uuid)
+        for spec in self._wishes(cell, migration, server, dirty):
             for _ in range(_ROUNDS):
                 decision = self._ask(migration, spec)
                 if decision.destination is None:
@@ -124,7 +125,6 @@ class MoveStarter:
                     break
                 if self._begin(here, migration, decision, seen):
                     return True
-        dirty = moves.being_cleared(self._cells.database(cell), server.uuid)
         awaited = migration.requested_host in dirty if migration.requested_host else bool(dirty)
         if awaited and utcnow() - migration.created_at < _PATIENCE:
             return False
@@ -150,7 +150,7 @@ class MoveStarter:
         return msgspec.structs.replace(taken, source_allocation=held), seen
 
     def _wishes(
-        self, cell: CellUuid, migration: Migration, server: Instance
+        self, cell: CellUuid, migration: Migration, server: Instance, dirty: tuple[HostName, ...]
     ) -> Iterator[RequestSpec]:
         """Yield what the scheduler is asked, one after the other, until there is a host.
 
@@ -174,8 +174,6 @@ class MoveStarter:
             moves_from=cell,
             unjudged=migration.forced,
         )
-        database = self._cells.database(cell)
-        dirty = moves.being_cleared(database, server.uuid)
         may_stay = migration.kind is Kind.RESIZE and migration.requested_host is None
         if may_stay and migration.source_host not in dirty:
             yield msgspec.structs.replace(spec, forced_host=migration.source_host)
