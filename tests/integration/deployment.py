@@ -29,12 +29,13 @@ Sections = dict[str, dict[str, object]]
 class Host:
     """A compute host: its name, and what its configuration says beyond every host's.
 
-    ``plays`` is the script of fake hosts.
+    ``plays`` is the script of fake hosts, ``network`` the network namespace of one that has its own.
     """
 
     name: str
     sections: Sections
     plays: dict[str, object] = field(default_factory=dict)
+    network: Path | None = None
 
 
 def libvirt_host(name: str, uri: str, virt_type: str) -> Host:
@@ -105,9 +106,13 @@ class Deployment:
         """Start ``kilonova-SERVICE``, or the compute service of a host; see ``wait_ready``."""
         name = host or service
         configuration = self.directory / f"{host or 'kilonova'}.conf"
+        networks = [one.network for one in self.hosts if one.name == host and one.network]
         self.processes[name] = Process(
             f"kilonova-{service}",
-            [str(COMMANDS / f"kilonova-{service}"), "--config-file", str(configuration)],
+            [
+                *(word for network in networks for word in ("nsenter", f"--net={network}")),
+                *(str(COMMANDS / f"kilonova-{service}"), "--config-file", str(configuration)),
+            ],
             log=self.directory / f"{name}.log",
         )
         return self.processes[name]
