@@ -19,11 +19,7 @@ _METADATA = "169.254.169.254"
 
 
 class NetworkAgent:
-    """Serves the ports of a network on a host.
-
-    ``ports`` are found at ``network_url`` with ``token``, and guests' metadata at ``compute_url``, for
-    who knows ``secret``.
-    """
+    """Serves the ports of a network on a host; ``router`` is its own address there."""
 
     def __init__(self, directory: Path, host: Libvirtd, network: str, router: str) -> None:
         self._directory = directory
@@ -62,7 +58,10 @@ class NetworkAgent:
         )
 
     def tell(self, network_url: str, token: str, compute_url: str, secret: str) -> None:
-        """Pass on what guests ask of their metadata, signed, as the agent of the network does."""
+        """Pass on what guests ask of their metadata to ``compute_url``, signed with ``secret``.
+
+        Whose address it is that asks, ``network_url`` tells who has ``token``.
+        """
 
         class Asks(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
