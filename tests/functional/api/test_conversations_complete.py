@@ -92,7 +92,9 @@ def _served() -> Iterator[tuple[str, Route, tuple[Schemas | None, ...]]]:
             continue
         for action, act in route.handler.acts.items():
             # Served when both are.
-            narrowed = Route(route.method, route.path, None, act.handler, when=route.when & act.when)
+            narrowed = Route(
+                route.method, route.path, None, act.handler, when=route.when & act.when
+            )
             yield f"{route.method} {route.path} {action}", narrowed, (act.body,)
 
 
