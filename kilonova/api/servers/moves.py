@@ -32,6 +32,7 @@ from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
+from kilonova.core.hardware import has_tpm
 from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
@@ -53,6 +54,9 @@ _RULE = {
     Kind.UNSHELVE: Action.UNSHELVE,
 }
 
+_WITHOUT_TPM = (Kind.SHELVE, Kind.EVACUATION)
+"""How a server comes away from its host with nothing but its disk."""
+
 replace = msgspec.structs.replace
 
 
@@ -72,7 +76,14 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
     Raises:
         WrongState, NotFound: as ``tasks.begin``; an evacuation also where the server moves already.
+        Conflict: what its TPM remembers would be lost.
     """
+    before = located.instance
+    if wanted.kind in _WITHOUT_TPM and has_tpm(before.flavor, before.image):
+        action = _RULE[wanted.kind]
+        raise Conflict(
+            f"Operation '{action}' not supported for vTPM-enabled instance {before.uuid}."
+        )
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:

@@ -138,7 +138,7 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
         if name in _INNER or name.startswith("_"):
             raise Invalid(f"Invalid filter field: {name}.")
     wanted: dict[str, Any] = {
-        "project_id": _project(asked, rule, privileged=privileged),
+        "project_id": _project(asked, rule),
         "equal": dict(_equal(asked, privileged=privileged)),
         "deleted": _deleted(asked, privileged=privileged),
         "soft_deleted": _flag(asked, "soft_deleted", when=ALWAYS if privileged else NEVER),
@@ -181,15 +181,12 @@ def _marked(
         raise
 
 
-def _project(asked: Asked, rule: str, *, privileged: bool) -> str | None:
-    named = asked.one("project_id") or asked.one("tenant_id")
-    everybody = _flag(asked, "all_tenants", empty=True)
-    if everybody is None:
-        everybody = privileged and named not in (None, asked.context.project_id)
-    if not everybody:
+def _project(asked: Asked, rule: str) -> str | None:
+    """Return the project whose servers are asked for (None: all); another only with ``all_tenants``."""
+    if not _flag(asked, "all_tenants", empty=True):
         return asked.context.project_id
     asked.authorize(rule)
-    return named
+    return asked.one("project_id") or asked.one("tenant_id")
 
 
 def _flag(
