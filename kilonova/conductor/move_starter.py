@@ -20,7 +20,7 @@ from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
 from kilonova.core.states import TaskState
-from kilonova.db import build_requests, instances, moves
+from kilonova.db import build_requests, host_fences, instances, moves
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -98,7 +98,14 @@ class MoveStarter:
             return
         log_under(_context_of(taken))
         try:
-            settled = self._send(cell, taken, server)
+            if not taken.builds and taken.source_host in host_fences.surely_dead(database):
+                why = Fault(
+                    code=500, message="The host of the server is dead.", created_at=utcnow()
+                )
+                self._end(self.of_cell(cell), taken, why)
+                settled = True
+            else:
+                settled = self._send(cell, taken, server)
         except KilonovaError:
             moves.release(database, migration_uuid, self._token)
             raise

@@ -2,9 +2,12 @@
 
 from xml.etree import ElementTree as ET
 
+import msgspec
 import testtools
 
 from kilonova.compute.libvirt import carried, live_copy, moved_xml
+from kilonova.core.instance import Plug
+from tests.unit.rpc.network_values import NIC
 
 XML = """
 <domain type="kvm">
@@ -13,6 +16,7 @@ XML = """
     <shares>512</shares><vcpupin vcpu="0" cpuset="2-3,6"/><emulatorpin cpuset="1"/>
   </cputune>
   <cpu mode="custom"><model>Nehalem</model><topology sockets="1"/><feature name="vmx"/></cpu>
+  <os><nvram template="/usr/share/OVMF/VARS.fd">/old/one/variables.fd</nvram></os>
   <devices>
     <disk type="file" device="disk">
       <source file="/old/one/disk.qcow2"/>
@@ -32,6 +36,10 @@ XML = """
 """
 
 
+def _plain(xml: str) -> str:
+    return ET.canonicalize(xml, strip_text=True)
+
+
 class MovedTest(testtools.TestCase):
     """Files are where they are on the new host; what is the old host's own is left out."""
 
@@ -47,9 +55,31 @@ class MovedTest(testtools.TestCase):
             ],
             sources,
         )
+        self.assertEqual("/new/one/variables.fd", domain.findtext("os/nvram"))
         self.assertEqual("/new/one/console.log", domain.find("devices/serial/log").get("file"))
         self.assertEqual("/new/one/console.sock", domain.find("devices/serial/source").get("path"))
         self.assertEqual("3", domain.findtext("metadata/{urn:k}instance/{urn:k}epoch"))
+
+    def test_a_card_is_plugged_in_as_its_port_is_there_and_looks_the_same_to_the_guest(
+        self,
+    ) -> None:
+        card = """<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <source bridge="qbr3c1f5b52-7a"/><target dev="tap3c1f5b52-7a"/>
+            <model type="virtio"/><mtu size="1450"/><alias name="net0"/>
+            <address type="pci" bus="0x01"/></interface>"""
+        other = card.replace("00:05", "00:06")
+        xml = XML.replace("</devices>", f"{card}{other}</devices>")
+        plug = Plug(kind="ovs", bridge="br-x", device="tap3c1f5b52-7a")
+        there = msgspec.structs.replace(NIC, mac="fa:16:3e:00:00:05", mtu=1450, plug=plug)
+        domain = ET.fromstring(moved_xml.moved(xml, "/old", "/new", [there]))
+        moved, kept = domain.iterfind("devices/interface")
+        expected = f"""<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <model type="virtio"/><alias name="net0"/><address type="pci" bus="0x01"/>
+            <source bridge="br-x"/><virtualport type="openvswitch">
+            <parameters interfaceid="{NIC.port_id}"/></virtualport>
+            <target dev="tap3c1f5b52-7a"/><mtu size="1450"/></interface>"""
+        self.assertEqual(_plain(expected), _plain(ET.tostring(moved, encoding="unicode")))
+        self.assertEqual(_plain(other), _plain(ET.tostring(kept, encoding="unicode")))
 
     def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
         said = moved_xml.moved(XML, "/old/one", "/new/one")
