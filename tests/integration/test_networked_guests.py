@@ -44,7 +44,7 @@ class NetworkedGuestsTest(BootTest):
                     "compute": {"driver": "libvirt"},
                     "libvirt": {"connection_uri": daemon.uri, "virt_type": "qemu"},
                 },
-                network=daemon.network,
+                within=("nsenter", f"--net={daemon.network}"),
             )
             for name, address, daemon in zip(HOSTS, ADDRESSES, daemons, strict=True)
         ]

@@ -15,7 +15,7 @@ import libvirt
 
 from kilonova.compute.crossing.harbour import LOOPBACK
 from kilonova.compute.crossing.line import DOORSTEP, Line
-from kilonova.compute.libvirt import domains, moved_xml
+from kilonova.compute.libvirt import domains, live_copy, moved_xml
 from kilonova.compute.libvirt.carried import IMAGE, Carried
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
@@ -116,9 +116,11 @@ class LiveMove:
             domain = connection.lookupByUUIDString(self._uuid)
             if not domain.isActive():
                 raise BuildFailed("The server does not run.")
-            with suppress(libvirt.libvirtError):
-                # What an earlier run of this service left undone, such as a copy of the disk.
-                domain.abortJob()
+            live_copy.end_left(domain)
+            if domains.is_stuck(domain):
+                raise BuildFailed(
+                    "A copy of the server's disk was interrupted. Reboot it hard, and it can move."
+                )
             return domain.XMLDesc(_XML), domain.XMLDesc(_XML | libvirt.VIR_DOMAIN_XML_INACTIVE)
 
         live, defined = self._local.use(look)

@@ -42,6 +42,9 @@ def moved(xml: str, old: str, new: str, nics: Sequence[Nic] = ()) -> str:
         for name, value in element.attrib.items():
             if value.startswith(f"{old}/"):
                 element.set(name, new + value.removeprefix(old))
+    variables = domain.find("os/nvram")
+    if variables is not None and (variables.text or "").startswith(f"{old}/"):
+        variables.text = new + (variables.text or "").removeprefix(old)
     return ET.tostring(domain, encoding="unicode")
 
 

@@ -236,7 +236,7 @@ class Neutron:
             "security-groups": {"description": "", "security_group_rules": []},
             "floatingips": {"port_id": None, "fixed_ip_address": None, "status": "DOWN"},
         }  # fmt: skip
-        made = usual[name] | wanted | {"id": str(uuid.uuid4())}
+        made = {"id": str(uuid.uuid4())} | usual[name] | wanted
         made |= {"project_id": project, "tenant_id": project}
         if name == "subnets":
             network = ipaddress.ip_network(made["cidr"])

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
+from tests.integration.services.cinder import Cinder
 from tests.integration.services.databases import MariaDB, PostgreSQL
 from tests.integration.services.glance import Glance
 from tests.integration.services.keystone import Keystone
@@ -21,6 +22,7 @@ from tests.integration.services.open_vswitch import OpenVSwitch
 from tests.integration.services.rabbitmq import RabbitMQ
 
 __all__ = [
+    "Cinder",
     "Glance",
     "Keystone",
     "Libvirtd",
@@ -29,6 +31,7 @@ __all__ = [
     "OpenVSwitch",
     "PostgreSQL",
     "RabbitMQ",
+    "cinder",
     "glance",
     "keystone",
     "libvirtd",
@@ -76,7 +79,9 @@ def rabbitmq() -> RabbitMQ:
 
 def keystone() -> Keystone:
     """Return the identity service."""
-    return _once("keystone", Keystone)
+    # Not on SQLite: two that change users at the same moment would lock each other out.
+    database = mariadb()
+    return _once("keystone", lambda directory: Keystone(directory, database))
 
 
 def glance() -> Glance:
@@ -91,6 +96,13 @@ def neutron(region: str) -> Neutron:
     return _once(
         f"neutron-{region}", lambda directory: Neutron(directory, identity, database, region)
     )
+
+
+def cinder(region: str) -> Cinder:
+    """Return the block storage service of a deployment, by the region that it is in."""
+    peers = (keystone(), mariadb(), rabbitmq())
+    images = glance().url
+    return _once(f"cinder-{region}", lambda directory: Cinder(directory, peers, images, region))
 
 
 def libvirtd(host: str) -> Libvirtd:

@@ -191,6 +191,17 @@ class Libvirtd:
             raise NotReady("A network of its own takes root.")
         return Path(f"/proc/{self._host.pid}/ns/net")
 
+    @property
+    def mounts(self) -> Path:
+        """The mount namespace of the daemon and its guests.
+
+        Raises:
+            NotReady: only root can have one.
+        """
+        if self._host is None:
+            raise NotReady("A mount namespace of its own takes root.")
+        return Path(f"/proc/{self._host.pid}/ns/mnt")
+
     def _environment(self) -> dict[str, str]:
         if self._privileged:
             return {}

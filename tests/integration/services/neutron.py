@@ -14,7 +14,7 @@ from tests.integration.services.process import Process, free_port, run
 CONFIGURATION = """\
 [DEFAULT]
 core_plugin = ml2
-service_plugins =
+service_plugins = router,auto_allocate
 transport_url = fake:/
 auth_strategy = keystone
 api_paste_config = {paste}

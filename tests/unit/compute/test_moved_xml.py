@@ -16,6 +16,7 @@ XML = """
     <shares>512</shares><vcpupin vcpu="0" cpuset="2-3,6"/><emulatorpin cpuset="1"/>
   </cputune>
   <cpu mode="custom"><model>Nehalem</model><topology sockets="1"/><feature name="vmx"/></cpu>
+  <os><nvram template="/usr/share/OVMF/VARS.fd">/old/one/variables.fd</nvram></os>
   <devices>
     <disk type="file" device="disk">
       <source file="/old/one/disk.qcow2"/>
@@ -54,6 +55,7 @@ class MovedTest(testtools.TestCase):
             ],
             sources,
         )
+        self.assertEqual("/new/one/variables.fd", domain.findtext("os/nvram"))
         self.assertEqual("/new/one/console.log", domain.find("devices/serial/log").get("file"))
         self.assertEqual("/new/one/console.sock", domain.find("devices/serial/source").get("path"))
         self.assertEqual("3", domain.findtext("metadata/{urn:k}instance/{urn:k}epoch"))
