@@ -81,7 +81,9 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     before = located.instance
     if wanted.kind in _WITHOUT_TPM and has_tpm(before.flavor, before.image):
         action = _RULE[wanted.kind]
-        raise Conflict(f"Operation '{action}' not supported for vTPM-enabled instance {before.uuid}.")
+        raise Conflict(
+            f"Operation '{action}' not supported for vTPM-enabled instance {before.uuid}."
+        )
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
