@@ -136,7 +136,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         self._records[instance.uuid] = record_for(instance)
 
     def _tell_of_tags(self, domain: Any, instance: Instance) -> None:
-        """Tell the guest where its devices with tags are, which libvirt knows once its domain is defined."""
+        """Tell the guest where its devices with tags are: libvirt knows as soon as it is defined."""
         nics = self._cards.of(instance.uuid)
         if instance.wishes.config_drive and has_tags(instance, nics):
             self._disks.write_config_drive(instance, nics, placed(domain.XMLDesc()))
