@@ -1,5 +1,6 @@
 """What libvirt says of its host, and the node that this host reports to its cell."""
 
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,12 +10,17 @@ import libvirt
 from oslo_config import cfg
 
 from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
+from kilonova.compute.libvirt import traits
 from kilonova.compute.libvirt.domain_xml import Record
+from kilonova.compute.libvirt.elements.cpu import EMULATED
+from kilonova.compute.libvirt.elements.place import X86
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, NodeName
 from kilonova.core.pinning import Parts, counted, pooled
 from kilonova.core.states import PowerState
+
+LOG = logging.getLogger(__name__)
 
 
 class Machine:
@@ -25,6 +31,8 @@ class Machine:
         self._host = host
         self._disks = disks
         self._load = Load()
+        # What libvirt can do changes with the daemon, and so with the connection.
+        self._traits: tuple[Any, tuple[str, ...]] = (None, ())
 
     def report(
         self, connection: Any, guests: Iterable[tuple[PowerState, Record]], free: Parts
@@ -66,7 +74,7 @@ class Machine:
             disk_gb_used=used["DISK_GB"],
             running_vms=running,
             inventory=inventory(self._conf, capacity),
-            traits=("COMPUTE_NODE",),
+            traits=self._traits_of(connection, arch),
             capabilities={"hypervisor_type": kind, "cpu_arch": arch},
             supported=((arch, kind, "hvm"), (arch, self._conf.libvirt.virt_type, "hvm")),
             booted_at=booted_at(),
@@ -75,6 +83,36 @@ class Machine:
             pci=pooled(free.devices),
             numa=counted(free.cells),
         )
+
+    def _traits_of(self, connection: Any, arch: str) -> tuple[str, ...]:
+        virt_type = self._conf.libvirt.virt_type
+        if virt_type not in ("kvm", "qemu"):
+            return traits.ANY
+        if self._traits[0] is not connection:
+            machines = (None, "q35") if arch in X86 else (None,)
+            told = [
+                connection.getDomainCapabilities(None, arch, machine, virt_type)
+                for machine in machines
+            ]
+            cpu = _processor(connection, arch, virt_type, told[0])
+            self._traits = (connection, traits.traits_of(told, cpu))
+        return self._traits[1]
+
+
+def _processor(connection: Any, arch: str, virt_type: str, capabilities: str) -> str | None:
+    """Return the processor that guests get, with all of its features, None where libvirt does not say."""
+    if virt_type == "kvm":
+        model = traits.host_model(capabilities)
+    else:
+        model = f"<cpu><model>{EMULATED}</model></cpu>" if arch in X86 else None
+    if model is None:
+        return None
+    every = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+    try:
+        return str(connection.baselineHypervisorCPU(None, arch, None, virt_type, [model], every))
+    except libvirt.libvirtError as error:
+        LOG.warning("The features of this host's processors are not known: %s", error)
+        return None
 
 
 def memory_mb(connection: Any, reported: int) -> int:

@@ -144,8 +144,8 @@ class MovedTest(testtools.TestCase):
         )
         place = Place(virt_type="", arch="", console_log="", pins=pins)
         said = place_xml(instance(flavor=flavor), place)
-        for name, there in (("moved-pinned", said), ("moved-shared", "")):
-            golden = (Path(__file__).parent / "domains" / f"{name}.xml").read_text()
+        for name, there in (("pinned", said), ("shared", "")):
+            golden = (Path(__file__).parent / "moved" / f"{name}.xml").read_text()
             moved = moved_xml.moved(PINNED, "/old/one", berth(place=there))
             self.assertEqual(canonical(golden), canonical(moved), name)
 
