@@ -36,6 +36,7 @@ from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
 from kilonova.http import networks
+from kilonova.http import volumes as block_storage
 from kilonova.placement.client import Placement
 from kilonova.rpc.connect import Buses
 
@@ -249,4 +250,5 @@ def scene_of(
             ha=Policy(Mode(conf.ha.evacuate_on_host_failure), fences=bool(conf.ha.fence_command)),
         ),
         networks=networks.load(conf),
+        storage=block_storage.load(conf),
     )

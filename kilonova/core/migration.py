@@ -165,6 +165,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
     ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
     that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
+    ``volumes`` are the paths there of those volumes, by their ids, that have one.
     """
 
     address: str
@@ -175,6 +176,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: str = ""
     shared: bool = False
     wants_image: bool = False
+    volumes: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """Show all but the token: logs are read by many."""

@@ -124,12 +124,13 @@ class LiveMove:
         live, defined = self._local.use(look)
         there.use(lambda connection: _check_cpu(connection, live))
         old, new = str(self._disks.directory(self._uuid)), self._berth.directory
+        volumes = self._berth.volumes
         memory, disks = self._line.ports(2)
         parameters: dict[str, Any] = {
             libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{DOORSTEP}:{memory}",
             libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
-            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, new),
-            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, new),
+            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, (old, new), volumes),
+            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, (old, new), volumes),
         }
         if not self._berth.shared:
             moving = moved_xml.moving_disks(live, old)
@@ -159,8 +160,9 @@ class LiveMove:
         flags = _FLAGS
         if libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS in parameters:
             flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
-        if self._berth.shared:
-            # libvirt looks at the kind of file system; the hosts have seen each other's note in it.
+        if self._berth.shared or self._berth.volumes:
+            # libvirt looks at the kind of file system; the hosts have seen each other's note in it, or the
+            # block storage service lets both have the volumes.
             flags |= libvirt.VIR_MIGRATE_UNSAFE
         if self._migration.vm_state is VmState.PAUSED:
             flags |= libvirt.VIR_MIGRATE_PAUSED

@@ -1,10 +1,12 @@
 """The XML of a guest that comes while it runs: its source's, with files where they are here. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from xml.etree import ElementTree as ET
 
 import msgspec
+
+from kilonova.compute.libvirt.elements.volumes import alias
 
 
 class MovedDisk(msgspec.Struct, frozen=True):
@@ -14,13 +16,22 @@ class MovedDisk(msgspec.Struct, frozen=True):
     path: str
 
 
-def moved(xml: str, old: str, new: str) -> str:
-    """Return a domain whose files are in directory ``new`` instead of ``old``, on the new host's images."""
+def moved(xml: str, directories: tuple[str, str], volumes: Mapping[str, str]) -> str:
+    """Return a domain whose files are in the second of two directories, on the new host's images.
+
+    ``volumes`` are paths on the new host, by the ids of volumes.
+    """
+    old, new = directories
+    paths = {alias(volume_id): path for volume_id, path in volumes.items()}
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     for disk in domain.iterfind("devices/disk"):
         # Which image a disk is an overlay on, the other libvirt finds in the disk.
         for part in (*disk.findall("backingStore"), *disk.findall("mirror")):
             disk.remove(part)
+        named, source = disk.find("alias"), disk.find("source")
+        path = None if named is None else paths.get(named.get("name", ""))
+        if source is not None and path is not None:
+            source.set("dev" if disk.get("type") == "block" else "file", path)
     tuning = domain.find("cputune")
     if tuning is not None:
         # Which of the host's CPUs it runs on is the new host's to say.

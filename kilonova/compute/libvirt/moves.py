@@ -20,8 +20,10 @@ from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import EARLIER_LOG, Disks
 from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, metadata_of, record_for
 from kilonova.compute.libvirt.live import LiveMove
+from kilonova.compute.libvirt.volumes import paths_of
 from kilonova.compute.moving import Voyage
 from kilonova.core import pinning
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import (
     BuildAborted,
     BuildFailed,
@@ -112,6 +114,7 @@ class Moves(ABC):
             hypervisor=instance_of(self._uri),
             shared=shared,
             wants_image=wants_image,
+            volumes=paths_of(instance.volumes),
         )
 
     def _has(self, image: Image) -> bool:
@@ -161,6 +164,8 @@ class Moves(ABC):
             self._harbour.close(instance.uuid)
             if berth is not None and berth.shared:
                 self._disks.owners.take(instance.uuid, migration.source_host)
+            elif boots_from_volume(instance.wishes):
+                pass
             elif not self._disks.disk(instance.uuid).exists():
                 raise BuildFailed("The disk of the server did not arrive.")
             elif not self._is_active(instance.uuid):

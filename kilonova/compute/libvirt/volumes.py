@@ -78,6 +78,12 @@ def reached(connection: Mapping[str, Any], path: str | None = None) -> dict[str,
     return found
 
 
+def paths_of(volumes: Sequence[Volume]) -> dict[str, str]:
+    """Return where connected volumes are on this host, by their ids, of those that have a path."""
+    here = {volume.volume_id: volume.connection or {} for volume in volumes}
+    return {volume_id: str(at["path"]) for volume_id, at in here.items() if "path" in at}
+
+
 def _kind_of(path: str) -> str:
     try:
         return "block" if stat.S_ISBLK(Path(path).stat().st_mode) else "file"
@@ -261,7 +267,7 @@ def is_merged(chain: Sequence[str], files: tuple[str | None, str | None]) -> boo
 
 
 def _chain(domain: Any, volume: Volume) -> list[str]:
-    """Return the names of a disk's files: the one that the guest has open, and what lies behind it in turn."""
+    """Return the names of a disk's files: the one that the guest has open, then what lies behind it."""
     text = _element(domain, volume)
     place = ET.fromstring(text) if text else None  # noqa: S314 - libvirt's
     names: list[str] = []

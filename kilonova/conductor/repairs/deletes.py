@@ -10,6 +10,7 @@ from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance
 from kilonova.core.states import Action, TaskState
 from kilonova.db import build_requests, instances, unfinished
+from kilonova.http import volume_release
 from kilonova.http.network_cards import release
 from kilonova.rpc.messages import DeleteInstance
 
@@ -36,6 +37,8 @@ def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
 
 
 def _bury(scene: Scene, cell: CellUuid, instance: Instance, why: str) -> str:
+    # What the storage does not hear now it hears in the next round; until then the server is not gone.
+    volume_release.release(scene.storage, instance)
     over = scene.moves(cell).leave_behind([instance.uuid], instance.host or "")
     scene.placement.free([instance.uuid, *(move.consumer for move in over)])
     if scene.networks is not None:

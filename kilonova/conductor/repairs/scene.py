@@ -1,7 +1,7 @@
 """What a repair is made of: where it looks, what it finds, and how each thing is mended."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from kilonova.conductor.cell_moves import CellMoves
@@ -19,6 +19,7 @@ from kilonova.db import actions, hosts
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.networks import Networks
+from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -58,7 +59,8 @@ class Scene:
     """What repairs look at and act on.
 
     ``turn`` counts the rounds, so that what is too much for one is spread over several; None looks at
-    everything at once. ``networks`` is None without a network service.
+    everything at once. ``networks`` is None without a network service; ``storage`` itself says whether
+    there is one.
     """
 
     api_db: Database
@@ -69,6 +71,7 @@ class Scene:
     hands: Hands
     limits: Limits
     networks: Networks | None = None
+    storage: Volumes = field(default_factory=lambda: Volumes(None))
     turn: int | None = None
 
     def database(self, cell: CellUuid) -> Database:

@@ -12,6 +12,7 @@ from kilonova.core.instance import Instance, InstanceAction
 from kilonova.core.states import Action, TaskState
 from kilonova.db import build_requests, instances, tasks
 from kilonova.db.cells import mapping_of
+from kilonova.http import volume_release
 from kilonova.rpc.messages import DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def _delete_in(scene: Scene, cell: CellUuid, uuid: InstanceUuid) -> None:
         tell_host(scene, cell, owner, begun)
     elif server.task_state != TaskState.UNSHELVING:
         # Of one that is on its way to a host the converger clears away what is claimed meanwhile.
+        volume_release.release(scene.storage, begun)
         scene.placement.free([uuid])
         instances.mark_deleted(database, [uuid], utcnow())
         scene.notices.tell_one(database, begun, plan.gone(begun))

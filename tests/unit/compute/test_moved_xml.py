@@ -22,7 +22,9 @@ XML = """
     <disk type="file" device="disk">
       <source file="/old/one/config-drive.iso"/><target dev="vdb"/><readonly/>
     </disk>
-    <disk type="block" device="disk"><source dev="/dev/mapper/volume"/><target dev="vdc"/></disk>
+    <disk type="block" device="disk">
+      <source dev="/dev/mapper/volume"/><target dev="vdc"/><alias name="ua-7c1b"/>
+    </disk>
     <disk type="file" device="disk"><source file="/old/other/disk.raw"/><target dev="vdd"/></disk>
     <serial type="unix">
       <source mode="bind" path="/old/one/console.sock"/><log file="/old/one/console.log"/>
@@ -36,7 +38,7 @@ class MovedTest(testtools.TestCase):
     """Files are where they are on the new host; what is the old host's own is left out."""
 
     def test_files_of_the_guest_are_elsewhere_and_nothing_else_is(self) -> None:
-        domain = ET.fromstring(moved_xml.moved(XML, "/old/one", "/new/one"))
+        domain = ET.fromstring(moved_xml.moved(XML, ("/old/one", "/new/one"), {}))
         sources = [dict(found.attrib) for found in domain.iterfind("devices/disk/source")]
         self.assertEqual(
             [
@@ -52,10 +54,20 @@ class MovedTest(testtools.TestCase):
         self.assertEqual("3", domain.findtext("metadata/{urn:k}instance/{urn:k}epoch"))
 
     def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
-        said = moved_xml.moved(XML, "/old/one", "/new/one")
+        said = moved_xml.moved(XML, ("/old/one", "/new/one"), {})
         for word in ("backingStore", "vcpupin", "emulatorpin"):
             self.assertNotIn(word, said)
         self.assertIn("512", said)
+
+    def test_volumes_are_where_the_new_host_has_them(self) -> None:
+        said = moved_xml.moved(
+            XML, ("/old/one", "/new/one"), {"7c1b": "/dev/sdq", "9a0b": "/dev/sdr"}
+        )
+        sources = [
+            dict(found.attrib) for found in ET.fromstring(said).iterfind("devices/disk/source")
+        ]
+        self.assertEqual({"dev": "/dev/sdq"}, sources[2])
+        self.assertNotIn("/dev/sdr", said)
 
     def test_disks_that_can_be_written_move_and_the_others_are_brought(self) -> None:
         self.assertEqual(
