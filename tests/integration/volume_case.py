@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import requests
 from testtools.content import text_content
 
 from tests.integration import services
@@ -104,6 +105,15 @@ class VolumeCase(BootTest):
     def refused(self, *command: str, user: str = DEMO) -> str:
         """Run a command that fails, and return what it says."""
         return str(self.assertRaises(CommandFailed, self.client.run, *command, user=user))
+
+    def attach(self, server: RealServer, volume: str) -> requests.Response:
+        """Ask for a volume without the client, as the owner, and return the answer."""
+        return requests.post(
+            f"{self.deployment.compute_url}/servers/{server.uuid}/os-volume_attachments",
+            json={"volumeAttachment": {"volumeId": volume}},
+            headers={"X-Auth-Token": self.deployment.token(DEMO)},
+            timeout=60,
+        )
 
     def create(self, name: str, *options: str) -> RealServer:
         """Ask for a server whose guest watches its disks."""

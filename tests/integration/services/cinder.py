@@ -41,12 +41,10 @@ default_volume_type = {exports}
 glance_api_servers = {glance}
 image_conversion_dir = {directory}/conversion
 rootwrap_config = {rootwrap}
-allowed_direct_url_schemes =
 periodic_interval = 5
 report_interval = 2
 scheduler_driver_init_wait_time = 1
 osapi_volume_workers = 1
-enable_force_upload = true
 [{exports}]
 volume_driver = cinder.volume.drivers.nfs.NfsDriver
 volume_backend_name = {exports}
