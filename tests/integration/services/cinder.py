@@ -129,7 +129,9 @@ class Cinder:
         self._wait_for_services(api)
 
     def start_api(self) -> None:
-        """Start the API alone; its address stays the same."""
+        """Start the API, if it is away; its address stays the same."""
+        if "api" in self._processes:
+            return
         self._processes["api"] = serve(
             "cinder.wsgi.api:application",
             self._port,
