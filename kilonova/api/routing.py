@@ -56,6 +56,11 @@ class Schemas:
         """Return the schemas that ``make`` returns, made anew wherever one of the spans begins or ends."""
         return cls({Span(version): make(version) for version in edges(spans)})
 
+    @property
+    def edges(self) -> set[Version]:
+        """The microversions from which another schema counts."""
+        return {change.since for change, _ in self._validators}
+
     def at(self, version: Version) -> Mapping[str, Any]:
         """Return the schema that counts at a microversion; without one, that of everything."""
         for change, validator in self._validators:

@@ -63,13 +63,15 @@ class Plug(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is a vif type (``bridge``, ``ovs``, ``tap``, ``unbound`` ...), ``bridge`` the name of the
     host's bridge where that was said, ``device`` that of the guest's end. ``hybrid`` is set where the
-    firewall needs a bridge of its own between the two.
+    firewall needs a bridge of its own between the two; ``datapath`` is how a switch of Open vSwitch's
+    works, where that was said.
     """
 
     kind: str
     bridge: str = ""
     device: str = ""
     hybrid: bool = False
+    datapath: str = ""
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):

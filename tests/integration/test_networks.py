@@ -54,6 +54,7 @@ class NetworksTest(BootTest):
         self.assertEqual("front", network)
         self.assertTrue(address.startswith("10.11.0."), address)
         self.assertEqual([{"name": "web"}], server["security_groups"])
+        self.change_groups()
         self.plug(address)
         self.demo("server", "delete", "--wait", "vm")
         # What was made for the server is gone, and what its user brought is his again.
@@ -63,6 +64,18 @@ class NetworksTest(BootTest):
         self.assertEqual(
             ("", "", "DOWN"), tuple(port[k] for k in ("device_id", "device_owner", "status"))
         )
+
+    def groups(self) -> list[str]:
+        """Return the names of the server's security groups."""
+        return sorted(one["name"] for one in self.shown("server", "show", "vm")["security_groups"])
+
+    def change_groups(self) -> None:
+        """Add a security group, and take it away again."""
+        self.demo("security", "group", "create", "db")
+        self.demo("server", "add", "security", "group", "vm", "db")
+        eventually("it has both", 20, lambda: self.groups() == ["db", "web"])
+        self.demo("server", "remove", "security", "group", "vm", "db")
+        eventually("it has one", 20, lambda: self.groups() == ["web"])
 
     def plug(self, first: str) -> None:
         """Attach a port, a network, and a second address, and take each away again."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import falcon
 import libvirt
 import msgspec
 from oslo_config import cfg
@@ -19,12 +20,13 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import network_xml
 from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.plugs import Plugs
 from kilonova.compute.libvirt.port_cards import PortCards
-from kilonova.compute.metadata.openstack import Told
-from kilonova.compute.metadata.service import ADDRESS, PORT, create_app
 from kilonova.core.errors import BuildFailed, Invalid, KilonovaError
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance, Nic
+from kilonova.http.metadata.openstack import Told
+from kilonova.http.metadata.service import ADDRESS, PORT, create_app
 from kilonova.http.server import ThreadedServer, check_free
 
 LOG = logging.getLogger(__name__)
@@ -57,11 +59,25 @@ class Cards(Protocol):
     def place(self, uuid: InstanceUuid, place: Place) -> Place:
         """Return where a guest lives, with its cards."""
 
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See that what a guest is plugged into is there; a host that was switched off has lost it.
+
+        Raises:
+            BuildFailed: it cannot be made.
+        """
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """Take away what was made for a guest that does not run here, before it is forgotten."""
+
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
-        """Note that a guest has a further card."""
+        """Note that a guest has a further card, and have what it is plugged into.
+
+        Raises:
+            BuildFailed: this host has not; nothing is noted.
+        """
 
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
-        """Note that a guest has a card no more."""
+        """Note that a guest has a card no more, and take away what was made for it."""
 
     def unplug(self, uuid: InstanceUuid) -> None:
         """Give back what a guest had, once nothing of it is left."""
@@ -77,7 +93,7 @@ def cards(conf: cfg.ConfigOpts, disks: Path) -> Cards:
         Invalid: ``[network] fixed_range`` is no range.
     """
     if conf.network.provider == "neutron":
-        return PortCards(disks)
+        return PortCards(disks, Plugs(conf))
     if conf.network.provider == "libvirt":
         return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks)
     return NoCards()
@@ -100,6 +116,12 @@ class NoCards:
     def place(self, uuid: InstanceUuid, place: Place) -> Place:
         """See ``Cards``."""
         return place
+
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``. It is there as long as this service is."""
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``. All of it is libvirt's."""
 
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
         """See ``Cards``. There are none to be added."""
@@ -145,7 +167,7 @@ class LibvirtCards(NoCards):
                 self._ensure_network(connection)
                 if self._server is None:
                     connection.nwfilterDefineXML(network_xml.filter_xml())
-                    self._server = _serve(self._told_at)
+                    self._server = _serve(self._told_to)
             except (libvirt.libvirtError, KilonovaError, OSError) as error:
                 if _is_gone(connection):
                     raise
@@ -228,8 +250,9 @@ class LibvirtCards(NoCards):
         self._told.pop(uuid, None)
         self._book.give_back(uuid)
 
-    def _told_at(self, address: str) -> Told | None:
-        uuid = self._book.holder(address)
+    def _told_to(self, request: falcon.Request) -> Told | None:
+        """Return what is told to who asks, known by the address: that it is its own, the filter sees to."""
+        uuid = self._book.holder(request.remote_addr)
         return None if uuid is None else self._told.get(uuid)
 
     def close(self) -> None:
@@ -240,7 +263,7 @@ class LibvirtCards(NoCards):
                 self._server = None
 
 
-def _serve(told_of: Callable[[str], Told | None]) -> ThreadedServer:
+def _serve(told_of: Callable[[falcon.Request], Told | None]) -> ThreadedServer:
     check_free(ADDRESS, PORT)
     server = ThreadedServer(create_app(told_of), ADDRESS, PORT, threads=4)
     server.start()

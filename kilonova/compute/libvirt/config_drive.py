@@ -7,9 +7,9 @@ from io import BytesIO
 
 import pycdlib
 
-from kilonova.compute.metadata import ec2, openstack
-from kilonova.compute.metadata.openstack import Told
 from kilonova.core.instance import Instance, Nic
+from kilonova.http.metadata import ec2, openstack
+from kilonova.http.metadata.openstack import Told
 
 _LABEL = "config-2"
 _SEED = 512

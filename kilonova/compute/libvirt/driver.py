@@ -1,7 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
 import contextlib
-import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +36,7 @@ from kilonova.compute.libvirt.interfaces import Interfaces
 from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import memory_mb
 from kilonova.compute.libvirt.parts import GuestParts
+from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
@@ -57,7 +57,6 @@ from kilonova.core.pinning import counted, pooled
 from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 
-LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -76,6 +75,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         self._libvirt = Connection(self._uri)
         self._closing = threading.Event()
         self._carried = Carried(self._disks, self._uri)
+        self._tpms = TpmStates(self._uri)
         berths = self._disks.root / "_berths" / host
         self._harbour = Harbour(berths, conf.my_ip, self._carried)
         self._cards = cards(conf, self._disks.root)
@@ -194,7 +194,8 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         try:
             self._on(uuid, self._remove)
         except NotFound:
-            LOG.debug("%s has no domain", uuid)
+            self._drop_tpm(uuid)
+        self._cards.disconnect(uuid)
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
         self._parts.give_back(uuid)
@@ -209,6 +210,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
     def start(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
+        self._cards.connect(uuid)
         self._on(uuid, domains.power_on)
 
     def reboot(self, instance: Instance) -> None:
@@ -220,6 +222,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
         def restart(connection: Any) -> None:
             domain = domains.find(connection, instance.uuid)
+            self._cards.connect(instance.uuid)
             if domain is not None:
                 domains.power_off(domain)
                 domains.forget_saved(domain)
@@ -330,7 +333,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
     def resume(self, uuid: InstanceUuid) -> None:
         """See ``Driver``. What was saved is what it starts from."""
-        self._on(uuid, domains.power_on)
+        self.start(uuid)
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """See ``Driver``."""

@@ -1,12 +1,15 @@
 """The XML of a guest that comes while it runs: its source's, with files where they are here. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePath
 from xml.etree import ElementTree as ET
 
 import msgspec
 
+from kilonova.compute.libvirt.elements.nics import add_plug
 from kilonova.compute.libvirt.elements.volumes import alias
+from kilonova.core.instance import Nic
+from kilonova.core.migration import Berth
 
 
 class MovedDisk(msgspec.Struct, frozen=True):
@@ -16,13 +19,13 @@ class MovedDisk(msgspec.Struct, frozen=True):
     path: str
 
 
-def moved(xml: str, directories: tuple[str, str], volumes: Mapping[str, str]) -> str:
-    """Return a domain whose files are in the second of two directories, on the new host's images.
+def moved(xml: str, old: str, berth: Berth) -> str:
+    """Return a domain whose files are in a berth's directory instead of ``old``, on the new host's images.
 
-    ``volumes`` are paths on the new host, by the ids of volumes.
+    Its volumes are where the berth has them, and its cards that are ports are plugged in as there.
     """
-    old, new = directories
-    paths = {alias(volume_id): path for volume_id, path in volumes.items()}
+    new = berth.directory
+    paths = {alias(volume_id): path for volume_id, path in berth.volumes.items()}
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     for disk in domain.iterfind("devices/disk"):
         # Which image a disk is an overlay on, the other libvirt finds in the disk.
@@ -37,11 +40,30 @@ def moved(xml: str, directories: tuple[str, str], volumes: Mapping[str, str]) ->
         # Which of the host's CPUs it runs on is the new host's to say.
         for pin in (*tuning.findall("vcpupin"), *tuning.findall("emulatorpin")):
             tuning.remove(pin)
+    plugs = {nic.mac: nic for nic in berth.nics}
+    for card in domain.iterfind("devices/interface"):
+        mac = card.find("mac")
+        nic = None if mac is None else plugs.get(mac.get("address", ""))
+        if nic is not None:
+            _plug_elsewhere(card, nic)
     for element in domain.iter():
         for name, value in element.attrib.items():
             if value.startswith(f"{old}/"):
                 element.set(name, new + value.removeprefix(old))
+    variables = domain.find("os/nvram")
+    if variables is not None and (variables.text or "").startswith(f"{old}/"):
+        variables.text = new + (variables.text or "").removeprefix(old)
     return ET.tostring(domain, encoding="unicode")
+
+
+def _plug_elsewhere(card: ET.Element, nic: Nic) -> None:
+    """Say what a card's other end is on the new host; what the guest sees of it stays."""
+    if nic.plug is None:
+        return
+    for name in ("source", "virtualport", "target", "mtu"):
+        for part in card.findall(name):
+            card.remove(part)
+    add_plug(card, nic, nic.plug)
 
 
 def moving_disks(xml: str, directory: str) -> tuple[MovedDisk, ...]:

@@ -3,6 +3,7 @@
 import logging
 
 from kilonova.conductor import plan
+from kilonova.conductor.repairs import leftovers
 from kilonova.conductor.repairs.scene import Scene
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, new_request_id
@@ -12,7 +13,6 @@ from kilonova.core.instance import Instance, InstanceAction
 from kilonova.core.states import Action, TaskState
 from kilonova.db import build_requests, instances, tasks
 from kilonova.db.cells import mapping_of
-from kilonova.http import volume_release
 from kilonova.rpc.messages import DeleteInstance
 
 LOG = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _delete_in(scene: Scene, cell: CellUuid, uuid: InstanceUuid) -> None:
         tell_host(scene, cell, owner, begun)
     elif server.task_state != TaskState.UNSHELVING:
         # Of one that is on its way to a host the converger clears away what is claimed meanwhile.
-        volume_release.release(scene.storage, begun)
+        leftovers.free_volumes(scene, cell, begun)
         scene.placement.free([uuid])
         instances.mark_deleted(database, [uuid], utcnow())
         scene.notices.tell_one(database, begun, plan.gone(begun))

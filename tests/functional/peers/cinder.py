@@ -66,7 +66,7 @@ class Cinder:
 
     def add(self, project: str, **more: Any) -> str:
         """Have a volume of 1 GiB, and return its id."""
-        volume_id = str(uuid.uuid4())
+        volume_id: str = more.get("id") or str(uuid.uuid4())
         self.volumes[volume_id] = {
             "id": volume_id,
             "status": "available",

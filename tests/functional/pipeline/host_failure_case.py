@@ -26,6 +26,8 @@ class Fenced(PipelineCase):
     """Hosts that are down after three seconds, and a fence that says what the test wants."""
 
     mode = "always"
+    beside = ""
+    """The options of services beside it."""
 
     def setUp(self) -> None:
         scratch = tempfile.TemporaryDirectory()
@@ -38,6 +40,7 @@ class Fenced(PipelineCase):
         self.more = (
             "service_down_time = 3\nreport_interval = 1\n"
             f"[ha]\nevacuate_on_host_failure = {self.mode}\nfence_command = {program} --now\n"
+            f"{self.beside}"
         )
         self.patch(host_failure, "STAYS_SILENT", timedelta(seconds=0.5))
         self.patch(host_failure, "_FIRST_PAUSE", timedelta(seconds=1))

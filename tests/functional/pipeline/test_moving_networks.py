@@ -15,6 +15,7 @@ class MovingNetworks(NetworkCase, MovingCase):
 
     script = [
         {"step": "live-migrate", "server": "broken", "error": "the wire broke"},
+        {"step": "prepare-move", "server": "unready", "error": "no berth"},
         {"step": "spawn", "server": "second-luck", "times": 1, "error": "out of luck"},
         {"step": "spawn", "server": "unlucky", "error": "out of luck"},
     ]
@@ -61,17 +62,34 @@ class MovingNetworks(NetworkCase, MovingCase):
         before = self.host(uuid)
         self.asked_for(uuid, LIVE)
         alone = {before: "ACTIVE"}
-        migrations = f"/os-migrations?instance_uuid={uuid}"
-        self.until(
-            "it has failed",
-            lambda: (
-                [m["status"] for m in self.get("compute", migrations)["migrations"]]
-                in (["error"], ["failed"])
-            ),
-        )
+        self.until("it has failed", lambda: self.migrations(uuid) in (["error"], ["failed"]))
         self.until("one is left", lambda: self.neutron.hosts_of(port["id"]) == alone)
         self.until_idle(uuid, "ACTIVE")
         self.assertEqual({before}, self.bound(uuid))
+
+    def test_a_host_that_cannot_prepare_lets_go_of_the_port_that_it_was_promised(self) -> None:
+        uuid = self.boot("unready")["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        before = self.host(uuid)
+        self.asked_for(uuid, LIVE)
+        self.until("it is given up", lambda: self.migrations(uuid) == ["error"])
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual({before: "ACTIVE"}, self.neutron.hosts_of(port["id"]))
+
+    def test_a_port_that_cannot_be_bound_at_the_destination_stays_with_its_server(self) -> None:
+        uuid = self.boot()["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        before = self.host(uuid)
+        self.neutron.failing = set(self.hosts_named()) - {before}
+        self.asked_for(uuid, LIVE)
+        self.until("it is given up", lambda: self.migrations(uuid) == ["error"])
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual({before: "ACTIVE"}, self.neutron.hosts_of(port["id"]))
+
+    def migrations(self, uuid: str) -> list[str]:
+        """Return the statuses of a server's moves."""
+        found = self.get("compute", f"/os-migrations?instance_uuid={uuid}")["migrations"]
+        return [one["status"] for one in found]
 
     def test_a_shelved_server_keeps_its_ports_on_no_host(self) -> None:
         uuid = self.boot()["id"]

@@ -18,6 +18,7 @@ from tests.integration.services.glance import Glance
 from tests.integration.services.keystone import Keystone
 from tests.integration.services.libvirtd import Libvirtd
 from tests.integration.services.neutron import Neutron
+from tests.integration.services.open_vswitch import OpenVSwitch
 from tests.integration.services.rabbitmq import RabbitMQ
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Libvirtd",
     "MariaDB",
     "Neutron",
+    "OpenVSwitch",
     "PostgreSQL",
     "RabbitMQ",
     "cinder",
@@ -35,6 +37,7 @@ __all__ = [
     "libvirtd",
     "mariadb",
     "neutron",
+    "open_vswitch",
     "postgresql",
     "rabbitmq",
     "scratch",
@@ -76,7 +79,9 @@ def rabbitmq() -> RabbitMQ:
 
 def keystone() -> Keystone:
     """Return the identity service."""
-    return _once("keystone", Keystone)
+    # Not on SQLite: two that change users at the same moment would lock each other out.
+    database = mariadb()
+    return _once("keystone", lambda directory: Keystone(directory, database))
 
 
 def glance() -> Glance:
@@ -108,6 +113,12 @@ def libvirtd(host: str) -> Libvirtd:
 def networked_libvirtd(host: str) -> Libvirtd:
     """Return the daemon of a host that has a network of its own."""
     return _once(f"libvirt-{host}", lambda directory: Libvirtd(directory, networked=True))
+
+
+def open_vswitch(host: str) -> OpenVSwitch:
+    """Return the switches of a host that has a network of its own."""
+    beside = networked_libvirtd(host)
+    return _once(f"switch-{host}", lambda directory: OpenVSwitch(directory, beside))
 
 
 def scratch() -> Path:

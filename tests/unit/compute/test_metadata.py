@@ -12,10 +12,10 @@ from falcon import testing
 
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import config_drive
-from kilonova.compute.metadata import openstack, service
-from kilonova.compute.metadata.openstack import Told
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import InjectedFile, KeyPair, Wishes
+from kilonova.http.metadata import openstack, service
+from kilonova.http.metadata.openstack import Told
 from tests.instances import instance
 
 HOSTILE = "<&\"'\\]]>\u00e9\u2028\n../../../etc"
@@ -104,7 +104,7 @@ class ServiceTest(testtools.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        app = service.create_app(lambda address: TOLD if address == NIC.address else None)
+        app = service.create_app(lambda asked: TOLD if asked.remote_addr == NIC.address else None)
         self.client = testing.TestClient(app)
 
     def get(self, path: str, address: str = NIC.address) -> Any:

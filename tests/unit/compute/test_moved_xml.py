@@ -2,9 +2,13 @@
 
 from xml.etree import ElementTree as ET
 
+import msgspec
 import testtools
 
 from kilonova.compute.libvirt import carried, live_copy, moved_xml
+from kilonova.core.instance import Plug
+from kilonova.core.migration import Berth
+from tests.unit.rpc.network_values import NIC
 
 XML = """
 <domain type="kvm">
@@ -13,6 +17,7 @@ XML = """
     <shares>512</shares><vcpupin vcpu="0" cpuset="2-3,6"/><emulatorpin cpuset="1"/>
   </cputune>
   <cpu mode="custom"><model>Nehalem</model><topology sockets="1"/><feature name="vmx"/></cpu>
+  <os><nvram template="/usr/share/OVMF/VARS.fd">/old/one/variables.fd</nvram></os>
   <devices>
     <disk type="file" device="disk">
       <source file="/old/one/disk.qcow2"/>
@@ -33,12 +38,18 @@ XML = """
 </domain>
 """
 
+BERTH = Berth(address="192.0.2.1", port=49152, fingerprint="f", token="token", directory="/new/one")
+
+
+def _plain(xml: str) -> str:
+    return ET.canonicalize(xml, strip_text=True)
+
 
 class MovedTest(testtools.TestCase):
     """Files are where they are on the new host; what is the old host's own is left out."""
 
     def test_files_of_the_guest_are_elsewhere_and_nothing_else_is(self) -> None:
-        domain = ET.fromstring(moved_xml.moved(XML, ("/old/one", "/new/one"), {}))
+        domain = ET.fromstring(moved_xml.moved(XML, "/old/one", BERTH))
         sources = [dict(found.attrib) for found in domain.iterfind("devices/disk/source")]
         self.assertEqual(
             [
@@ -49,20 +60,43 @@ class MovedTest(testtools.TestCase):
             ],
             sources,
         )
+        self.assertEqual("/new/one/variables.fd", domain.findtext("os/nvram"))
         self.assertEqual("/new/one/console.log", domain.find("devices/serial/log").get("file"))
         self.assertEqual("/new/one/console.sock", domain.find("devices/serial/source").get("path"))
         self.assertEqual("3", domain.findtext("metadata/{urn:k}instance/{urn:k}epoch"))
 
+    def test_a_card_is_plugged_in_as_its_port_is_there_and_looks_the_same_to_the_guest(
+        self,
+    ) -> None:
+        card = """<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <source bridge="qbr3c1f5b52-7a"/><target dev="tap3c1f5b52-7a"/>
+            <model type="virtio"/><mtu size="1450"/><alias name="net0"/>
+            <address type="pci" bus="0x01"/></interface>"""
+        other = card.replace("00:05", "00:06")
+        xml = XML.replace("</devices>", f"{card}{other}</devices>")
+        plug = Plug(kind="ovs", bridge="br-x", device="tap3c1f5b52-7a")
+        there = msgspec.structs.replace(NIC, mac="fa:16:3e:00:00:05", mtu=1450, plug=plug)
+        berth = msgspec.structs.replace(BERTH, nics=(there,))
+        domain = ET.fromstring(moved_xml.moved(xml, "/old/one", berth))
+        moved, kept = domain.iterfind("devices/interface")
+        expected = f"""<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <model type="virtio"/><alias name="net0"/><address type="pci" bus="0x01"/>
+            <source bridge="br-x"/><virtualport type="openvswitch">
+            <parameters interfaceid="{NIC.port_id}"/></virtualport>
+            <target dev="tap3c1f5b52-7a"/><mtu size="1450"/></interface>"""
+        self.assertEqual(_plain(expected), _plain(ET.tostring(moved, encoding="unicode")))
+        self.assertEqual(_plain(other), _plain(ET.tostring(kept, encoding="unicode")))
+
     def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
-        said = moved_xml.moved(XML, ("/old/one", "/new/one"), {})
+        said = moved_xml.moved(XML, "/old/one", BERTH)
         for word in ("backingStore", "vcpupin", "emulatorpin"):
             self.assertNotIn(word, said)
         self.assertIn("512", said)
 
     def test_volumes_are_where_the_new_host_has_them(self) -> None:
-        said = moved_xml.moved(
-            XML, ("/old/one", "/new/one"), {"7c1b": "/dev/sdq", "9a0b": "/dev/sdr"}
-        )
+        volumes = {"7c1b": "/dev/sdq", "9a0b": "/dev/sdr"}
+        berth = msgspec.structs.replace(BERTH, volumes=volumes)
+        said = moved_xml.moved(XML, "/old/one", berth)
         sources = [
             dict(found.attrib) for found in ET.fromstring(said).iterfind("devices/disk/source")
         ]

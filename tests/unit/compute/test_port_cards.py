@@ -7,8 +7,8 @@ import testtools
 
 from kilonova.compute.libvirt.domain_xml import domain_xml, interface_xml
 from kilonova.compute.libvirt.elements.place import Place
-from kilonova.compute.metadata.openstack import Told, meta_data, network_data
 from kilonova.core.instance import FixedAddress, Nic, Plug
+from kilonova.http.metadata.openstack import Told, meta_data, network_data
 from tests.instances import instance
 
 PLACE = Place(virt_type="qemu", arch="x86_64", console_log="/console.log", disk="/disk.qcow2")
@@ -65,6 +65,13 @@ class PlugsTest(testtools.TestCase):
             <virtualport type="openvswitch"><parameters interfaceid="{PORT}"/></virtualport>
             <target dev="tap3c1f5b52-7a"/><mtu size="1450"/><model type="virtio"/></interface>"""
         self.assertEqual(said(expected), card(nic("ovs", mtu=1450)))
+
+    def test_a_port_behind_a_firewall_of_iptables_has_a_bridge_of_its_own(self) -> None:
+        hybrid = Plug(kind="ovs", bridge="br-int", device="tap3c1f5b52-7a", hybrid=True)
+        expected = """<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <source bridge="qbr3c1f5b52-7a"/><target dev="tap3c1f5b52-7a"/>
+            <model type="virtio"/></interface>"""
+        self.assertEqual(said(expected), card(nic("ovs", plug=hybrid)))
 
     def test_a_tap_has_a_name_and_no_bridge(self) -> None:
         expected = """<interface type="ethernet"><mac address="fa:16:3e:00:00:05"/>

@@ -1,6 +1,7 @@
 """What is said of moves: parts of the values in ``values``, every field given."""
 
 from kilonova.core.migration import Berth, Progress
+from tests.unit.rpc.network_values import NIC
 
 PROGRESS = Progress(
     memory_total=6,
@@ -21,4 +22,5 @@ BERTH = Berth(
     shared=True,
     wants_image=True,
     volumes={"7c1b1f5e-9a0b-4a3c-8f2e-1d2c3b4a5968": "/dev/sdq"},
+    nics=(NIC,),
 )

@@ -24,7 +24,7 @@ NIC = Nic(
         ),
     ),
     groups=("web",),
-    plug=Plug(kind="ovs", bridge="br-int", device="tap99999999-99", hybrid=True),
+    plug=Plug(kind="ovs", bridge="br-int", device="tap99999999-99", hybrid=True, datapath="netdev"),
     is_active=False,
     is_ours=False,
 )
