@@ -179,7 +179,7 @@ class HostVolumes:
         return msgspec.structs.replace(instance, volumes=volumes)
 
     def join(self, instance: Instance, volume: Volume) -> Volume:
-        """Have the volume here that is to take a volume's place; return it under that one's id, which stays."""
+        """Have the volume here that is to take another's place; return it under that one's id."""
         replacement = volume.replacement or ""
         attachment = self.attachment_to(instance, replacement)
         attachment = attachment or self._storage.reserve(replacement, instance.uuid)

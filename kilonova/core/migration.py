@@ -39,7 +39,7 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import Allocation, Destination
-from kilonova.core.states import TaskState, VmState
+from kilonova.core.states import PowerState, TaskState, VmState
 
 
 class Kind(StrEnum):
@@ -343,6 +343,16 @@ def ended(migration: Migration, now: datetime) -> Migration:
     return msgspec.structs.replace(
         migration, stage=Stage.ENDED, status=status, updated_at=now, berth=None
     )
+
+
+def confirming(
+    migration: Migration, server: Instance, request: RequestId, now: datetime
+) -> tuple[Migration, Instance]:
+    """Return a move, and its server, of which a request says that it is to stay what it is."""
+    settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
+    kept = msgspec.structs.replace(server, vm_state=settled, updated_at=now)
+    mine = msgspec.structs.replace(migration, request_id=request)
+    return at(mine, Stage.CLEARING, now), kept
 
 
 def reverting(

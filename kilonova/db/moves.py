@@ -192,6 +192,15 @@ def stuck(
     return find(cell_db, acting, due, sa.not_(removed))
 
 
+def undecided(
+    cell_db: Database, before: datetime, away: Collection[HostName]
+) -> tuple[Migration, ...]:
+    """Return migrations that wait for their owner since before ``before``; none to a host in ``away``."""
+    c = _migrations.c
+    finished = (c.stage == Stage.FINISHED, c.kind.in_((Kind.RESIZE, Kind.MIGRATION)))
+    return find(cell_db, *finished, c.updated_at < before, c.destination_host.not_in(away))
+
+
 _REMOVED_LATER = (Stage.CLEARING, Stage.ABANDONING)
 
 
@@ -324,6 +333,8 @@ def change(
             if before.deleted or before.task_state == TaskState.DELETING:
                 raise _Passed
             write_differences(connection, before, found.instance)
+        if (found.migration.stage, found.migration.attempt) != (seen.stage, seen.attempt):
+            waits.end(connection, found.migration)
         _tell(connection, found, record)
         return found
 
@@ -336,7 +347,6 @@ def change(
 def _tell(connection: sa.Connection, found: Next, record: InstanceAction | None) -> None:
     """Write what the server's owner can read of it."""
     uuid, now = found.migration.instance_uuid, found.migration.updated_at
-    waits.end(connection, (uuid, found.migration.request_id), now)
     if record is not None:
         connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
     if found.fault is not None:

@@ -56,7 +56,7 @@ class VolumesTest(VolumeCase):
         self.demo("server", "delete", server.uuid)
 
     def copy(self, server: RealServer, root: str) -> None:
-        """Copy the volume twice while the guest has it, merge one copy, and start a server from the other."""
+        """Copy the volume twice under the guest, merge one copy, start a server from the other."""
         for name in ("one", "two"):
             self.demo("volume", "snapshot", "create", "--force", "--volume", root, name)
             self.until_snapshot(name, "available")

@@ -39,7 +39,7 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount
-from kilonova.core.states import Action, PowerState, VmState
+from kilonova.core.states import Action
 from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
@@ -280,11 +280,8 @@ def confirm(asked: Asked, server_id: str) -> Answer:
     _check_is_up(asked, migration.chosen.host, "its host")
 
     def step(finished: Migration, server: Instance) -> Next:
-        now = utcnow()
-        settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
-        kept = replace(server, vm_state=settled, updated_at=now)
-        mine = replace(finished, request_id=asked.context.request_id)
-        return Next(migration=mig.at(mine, Stage.CLEARING, now), instance=kept)
+        after = mig.confirming(finished, server, asked.context.request_id, utcnow())
+        return Next(migration=after[0], instance=after[1])
 
     _decide(asked, located, migration, (Action.CONFIRM_RESIZE, step))
     resizes.resize(asked.services.api_db, migration.instance_uuid, migration.new_flavor)

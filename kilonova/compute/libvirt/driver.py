@@ -1,7 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -56,7 +55,6 @@ from kilonova.core.states import PowerState
 from kilonova.core.tagged_devices import Placed, has_tags
 from kilonova.http.images import ImageStore
 
-LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -165,7 +163,6 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         try:
             self._on(uuid, self._remove)
         except NotFound:
-            LOG.debug("%s has no domain", uuid)
             self._drop_tpm(uuid)
         self._cards.disconnect(uuid)
         self._disks.remove(uuid)

@@ -290,6 +290,8 @@ class Moves(ABC):
 
         def take(connection: Any) -> None:
             domain = connection.lookupByUUIDString(uuid)
+            if migration.unsent and not _has_come(domain):
+                raise NotFound(f"Guest {uuid} did not come whole before its source died.")
             connection.defineXML(self._xml(connection, instance))
             if not domain.isActive():
                 return
@@ -323,6 +325,13 @@ class Moves(ABC):
         self._libvirt.use(make)
         self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
         self._records[instance.uuid] = record_for(instance)
+
+
+def _has_come(domain: Any) -> bool:
+    """Whether a domain runs that a source sent, and does not wait for more of itself."""
+    state, reason = domain.state()
+    waits = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+    return bool(domain.isActive()) and (state, reason) != waits
 
 
 def _mark(domain: Any, instance: Instance) -> None:

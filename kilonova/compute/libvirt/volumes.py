@@ -264,7 +264,7 @@ def is_merged(chain: Sequence[str], files: tuple[str | None, str | None]) -> boo
 
 
 def _chain(domain: Any, volume: Volume) -> list[str]:
-    """Return the names of a disk's files: the one that the guest has open, and what lies behind it in turn."""
+    """Return the names of a disk's files: the one in use, and what lies behind it in turn."""
     text = _element(domain, volume)
     place = ET.fromstring(text) if text else None  # noqa: S314 - libvirt's
     names: list[str] = []

@@ -19,6 +19,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Kind, Migration, Stage
+from kilonova.core.quota import UNLIMITED, Limits
 from kilonova.db import host_fences, hosts, instances, moves, resizes, waits
 from kilonova.db.hosts import Silence
 from kilonova.db.moves import Next
@@ -33,6 +34,7 @@ class _Known(NamedTuple):
 
 
 _GONE = _Known(Heard.GONE)
+_COUNTED_BEFORE = Limits(cores=UNLIMITED, ram=UNLIMITED)
 
 
 def standing_still(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
@@ -59,7 +61,11 @@ def standing_still(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
         elif lost_hosts.holds_up(move):
             # Once told, it is an operator's affair.
             told = waits.is_told(database, move) and not _as_before(move, server, one.heard)
-            say = None if told else partial(_tell, scene, cell, move, (host, way.why, one.heard))
+            say = (
+                None
+                if told
+                else partial(_tell, scene, cell, (move, server), (host, way.why, one.heard))
+            )
             yield Finding(move.instance_uuid, f"{what}: {way.why}", say)
 
 
@@ -111,21 +117,20 @@ def _as_before(move: Migration, server: Instance, heard: Heard) -> bool:
 
 
 def _tell(
-    scene: Scene, cell: CellUuid, move: Migration, what: tuple[HostName, str, Heard]
+    scene: Scene,
+    cell: CellUuid,
+    of: tuple[Migration, Instance],
+    what: tuple[HostName, str, Heard],
 ) -> str | None:
     """Tell a server's owner what its move waits for."""
-    host, why, heard = what
+    (move, server), (host, why, heard) = of, what
     database = scene.database(cell)
 
-    def step(waiting: Migration, server: Instance) -> Next:
-        if not _as_before(waiting, server, heard):
-            return Next(migration=waiting)
-        return Next(
-            migration=waiting,
-            instance=msgspec.structs.replace(server, vm_state=waiting.vm_state),
-        )
+    def step(waiting: Migration, now: Instance) -> Next:
+        was = msgspec.structs.replace(now, vm_state=waiting.vm_state)
+        return Next(migration=waiting, instance=was)
 
-    if moves.change(database, move, step) is None:
+    if _as_before(move, server, heard) and moves.change(database, move, step) is None:
         return None
     waits.tell(database, move, host, why)
     return "its owner is told"
@@ -141,12 +146,18 @@ def not_settled(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
 def _settle(scene: Scene, cell: CellUuid, move: Migration) -> str | None:
     """Let the top level know what a server counts for, and what it needs of a host.
 
-    Of one that is deleted nothing is to be claimed, whoever came late.
+    Of one that is deleted nothing is to be claimed, whoever came late. One that is on the move again counts
+    for the larger of two sizes, and for one of them when that has ended.
     """
     database = scene.database(cell)
     server = instances.get(database, move.instance_uuid)
     if server is not None:
-        resizes.resize(scene.api_db, server.uuid, server.flavor)
+        if not moves.moving_among(database, [server.uuid]):
+            resizes.resize(scene.api_db, server.uuid, server.flavor)
+            # Whoever has begun to move it since the look may have counted before.
+            for later in moves.unfinished(database, [server.uuid]):
+                if later.stage is not Stage.CLEARING:
+                    resizes.grow(scene.api_db, server.uuid, later.new_flavor, _COUNTED_BEFORE)
     elif move.updated_at > utcnow() - moves.LEASE:
         # Somebody may be claiming for it still, who looked before it was deleted.
         return None

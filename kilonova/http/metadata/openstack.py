@@ -13,7 +13,7 @@ import msgspec
 
 from kilonova.core.asked import Malformed
 from kilonova.core.hardware import hardware_of
-from kilonova.core.instance import Instance, Nic
+from kilonova.core.instance import FixedAddress, Instance, Nic
 from kilonova.core.tagged_devices import Placed, Tagged, tagged
 
 _FIRST = "2012-08-10"
@@ -108,26 +108,21 @@ def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
 
 
 def network_data(nics: Sequence[Nic]) -> dict[str, Any]:
-    """Return network_data.json: the cards, and that each gets its address by DHCP."""
+    """Return network_data.json: the cards, and how each comes by its addresses."""
     names = [f"tap{number}" for number in range(len(nics))]
     return {
         "links": [
             {
                 "id": name,
-                "vif_id": nic.mac,
-                "type": "bridge",
+                "vif_id": nic.port_id or nic.mac,
+                "type": nic.plug.kind if nic.plug else "bridge",
                 "mtu": nic.mtu,
                 "ethernet_mac_address": nic.mac,
             }
             for name, nic in zip(names, nics, strict=True)
         ],
         "networks": [
-            {
-                "id": f"network{number}",
-                "type": "ipv6_dhcp" if ":" in fixed.address else "ipv4_dhcp",
-                "link": name,
-                "network_id": nic.network_id,
-            }
+            {"id": f"network{number}", "link": name, "network_id": nic.network_id} | _address(fixed)
             for number, (name, nic, fixed) in enumerate(
                 (name, nic, fixed)
                 for name, nic in zip(names, nics, strict=True)
@@ -138,6 +133,22 @@ def network_data(nics: Sequence[Nic]) -> dict[str, Any]:
             {"type": "dns", "address": address}
             for address in sorted({address for nic in nics for address in _dns(nic)})
         ],
+    }
+
+
+def _address(fixed: FixedAddress) -> dict[str, Any]:
+    """Return how a guest comes by an address; all of it where nobody else tells."""
+    found = ipaddress.ip_interface(f"{fixed.address}/{fixed.prefix}")
+    family = f"ipv{found.version}"
+    if fixed.given != "static":
+        return {"type": f"{family}_{fixed.given}"}
+    anywhere = str(type(found.network.network_address)(0))
+    routes = [{"network": anywhere, "netmask": anywhere, "gateway": fixed.gateway}]
+    return {
+        "type": family,
+        "ip_address": fixed.address,
+        "netmask": str(found.netmask),
+        "routes": routes if fixed.gateway else [],
     }
 
 

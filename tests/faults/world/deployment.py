@@ -5,7 +5,7 @@ the Compute API, and two hosts in each of two cells. Each is a process that may 
 import dataclasses
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
 from kilonova.compute.inventory import provider_uuid
-from kilonova.compute.script import Script
+from kilonova.compute.script import Script, Step
 from kilonova.compute.service import ComputeService
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
@@ -80,9 +80,10 @@ class _Images:
 
 
 class Deployment:
-    """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send."""
+    """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send,
+    ``plays`` what goes on at hosts beside the usual mishaps."""
 
-    def __init__(self, case: testtools.TestCase, seed: int) -> None:
+    def __init__(self, case: testtools.TestCase, seed: int, plays: Sequence[Step] = ()) -> None:
         self.kernel = Kernel(seed)
         self.told: list[str] = []
         self.wrongs: list[str] = []
@@ -100,7 +101,7 @@ class Deployment:
         self._make_cells()
         self.placement = Http(self.network)
         self.api = Http(self.network)
-        script = Script(mishaps(self.kernel.chance))
+        script = Script([*mishaps(self.kernel.chance), *plays])
         self.hypervisors = {host: Hypervisor(self, HostName(host), script) for host in HOSTS}
         self.processes: dict[str, Process] = {}
         for name in SERVICES:

@@ -14,6 +14,7 @@ _BUSY = 0.65
 """How often somebody does something with a server that is there, and does not ask for one more."""
 _HASTY = 0.2
 """How many servers are deleted as soon as they are asked for."""
+_MOVED = 10
 KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
 ACTIONS: Mapping[str, Any] = {
     "stop": {"os-stop": None},
@@ -83,6 +84,11 @@ class Person:
         if answer is not None and answer.status_code not in usual:
             self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
 
+    def move_some(self) -> None:
+        """Ask for moves of this and that server."""
+        for uuid in self._chance.sample(list(self.fates), min(len(self.fates), _MOVED)):
+            self.act(uuid, self._chance.choice(("grow", "migrate", "live", "confirm", "revert")))
+
     def rescue_from(self, host: str, after: float) -> None:
         """Evacuate the servers of a host that is off, once that is known."""
         self._deployment.kernel.sleep(after)
@@ -94,6 +100,27 @@ class Person:
                 answer = self._ask("POST", path, {"evacuate": {}})
                 if answer is not None and answer.status_code not in (200, 400, 404, 409, 503):
                     self.refusals.append(f"evacuate: {answer.status_code} {answer.text}")
+
+    def force_down(self, host: str, after: float, lasts: float) -> None:
+        """Say of a host, ``after`` some seconds, that it is off, and that it is not when that ``lasts``."""
+        sleep = self._deployment.kernel.sleep
+        for down, moment in ((True, after), (False, lasts)):
+            sleep(moment)
+            while self._deployment.is_off(host) or not down:
+                answer = self._ask("GET", f"/os-services?host={host}&binary=nova-compute")
+                found = (
+                    answer.json["services"]
+                    if answer is not None and answer.status_code == 200
+                    else ()
+                )
+                change = {"forced_down": down}
+                if any(self._is_done(f"/os-services/{one['id']}", change) for one in found):
+                    break
+                sleep(1.0)
+
+    def _is_done(self, path: str, change: Any) -> bool:
+        answer = self._ask("PUT", path, change)
+        return answer is not None and answer.status_code == 200
 
     def _delete(self, uuid: str) -> None:
         if self.fates[uuid] == KEPT:

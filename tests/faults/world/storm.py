@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import testtools
 
+from kilonova.compute.script import Step
 from kilonova.core.states import VmState
 from tests.faults.world.deployment import HOSTS, SERVICES, Deployment
 from tests.faults.world.people import KEPT, Person
@@ -36,14 +37,18 @@ class World(testtools.TestCase):
         """Nothing by itself."""
 
 
-def outcome(seed: int, bug: Callable[[testtools.TestCase], None] | None = None) -> "Outcome":
+def outcome(
+    seed: int,
+    bug: Callable[[testtools.TestCase], None] | None = None,
+    kind: "type[Storm] | None" = None,
+) -> "Outcome":
     """Let a seed's storm blow over, with a bug put in if there is one, and return what came of it."""
     world = World()
     world.setUp()
     try:
         if bug is not None:
             bug(world)
-        storm = Storm(world, seed)
+        storm = (kind or Storm)(world, seed)
         return Outcome(storm.run(), storm.told)
     finally:
         world.doCleanups()
@@ -57,13 +62,15 @@ class Outcome(NamedTuple):
 
 
 class Storm:
-    """A seed's storm, and what came of it."""
+    """A seed's storm, and what came of it. ``plays`` is what goes on at hosts beside the usual mishaps."""
+
+    plays: tuple[Step, ...] = ()
 
     def __init__(self, case: testtools.TestCase, seed: int) -> None:
         logging.disable(logging.CRITICAL)
         case.addCleanup(logging.disable, logging.NOTSET)
         self._chance = random.Random(f"storm {seed}")
-        self._deployment = Deployment(case, seed)
+        self._deployment = Deployment(case, seed, self.plays)
         case.addCleanup(self._deployment.kernel.end)
         self._people = [
             Person(self._deployment, f"person-{n}", seed * 100 + n) for n in range(_PEOPLE)
@@ -148,13 +155,16 @@ class Storm:
             weather.placement_away = True
             self._deployment.tell("Placement is away")
         elif which < 0.6:
-            host = self._chance.choice(list(HOSTS))
-            if not self._deployment.is_off(host):
-                self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
-                operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
-                self._deployment.do(lambda: operator.rescue_from(host, known))
+            self._end_host(self._chance.choice(list(HOSTS)))
         elif which < 0.85:
             self._deployment.freeze(self._chance.choice(SERVICES), self._chance.uniform(1.0, 60.0))
+
+    def _end_host(self, host: str) -> None:
+        """Let a host be off for a while, and an operator do what there is to do about it."""
+        if not self._deployment.is_off(host):
+            self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
+            operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
+            self._deployment.do(lambda: operator.rescue_from(host, known))
 
     def _clear(self) -> None:
         self._deployment.weather.bus_away = self._deployment.weather.placement_away = False
