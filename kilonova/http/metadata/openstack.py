@@ -11,7 +11,10 @@ from typing import Any
 
 import msgspec
 
+from kilonova.core.asked import Malformed
+from kilonova.core.hardware import hardware_of
 from kilonova.core.instance import FixedAddress, Instance, Nic
+from kilonova.core.tagged_devices import Placed, Tagged, tagged
 
 _FIRST = "2012-08-10"
 _LATEST = "latest"
@@ -38,11 +41,13 @@ _DOCUMENTS_SINCE: Mapping[str, str] = {
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told of a server. ``seed`` is entropy for the guest, made once for each server."""
+    """What is told of a server. ``seed`` is entropy for the guest, made once for each server; ``placed``
+    is where its devices are, None where that is not known."""
 
     instance: Instance
     nics: tuple[Nic, ...] = ()
     seed: bytes = b""
+    placed: tuple[Placed, ...] | None = None
 
 
 def documents(told: Told, version: str) -> dict[str, Callable[[], bytes]]:
@@ -83,8 +88,8 @@ def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
         "meta": instance.metadata,
         "project_id": instance.project_id,
         "random_seed": base64.b64encode(told.seed).decode(),
-        "devices": _devices(told.nics),
-        "dedicated_cpus": [],
+        "devices": [_device(one) for one in tagged(instance, told.nics, told.placed)],
+        "dedicated_cpus": _dedicated(instance),
     }
     key = wishes.key_pair
     if key is not None:
@@ -152,13 +157,30 @@ def _dns(nic: Nic) -> Sequence[str]:
     return said or ([nic.dns] if nic.dns else [])
 
 
-def _devices(nics: Sequence[Nic]) -> list[dict[str, Any]]:
-    """Return the cards that have a tag. Where they are in the guest is the guest's to find, by the MAC."""
-    return [
-        {"type": "nic", "bus": "none", "address": "none", "mac": nic.mac, "tags": [nic.tag]}
-        for nic in nics
-        if nic.tag is not None
-    ]
+def _device(device: Tagged) -> dict[str, Any]:
+    """Return a device that has a tag, as its owner's programs look for it."""
+    where = device.placed
+    found: dict[str, Any] = {
+        "type": device.kind,
+        "bus": where.bus if where else "none",
+        "address": where.address if where else "none",
+    }
+    if device.kind == "nic":
+        found["mac"] = device.mac
+    else:
+        found["serial"] = device.serial
+        if where is not None and where.path:
+            found["path"] = where.path
+    return found | {"tags": [device.tag]}
+
+
+def _dedicated(instance: Instance) -> list[int]:
+    """Return the VCPUs that have CPUs of their own."""
+    try:
+        cells = hardware_of(instance.flavor, instance.image).cells
+    except Malformed:
+        return []
+    return [] if cells is None else sorted(cells.pinned)
 
 
 def netmask(nic: Nic) -> str:
