@@ -168,7 +168,8 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
     ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
     that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
-    ``nics`` are the cards of a guest that comes while it runs, as they are plugged in there.
+    Of a guest that comes while it runs, ``nics`` are the cards as they are plugged in there, and ``place``
+    says in the words of the hypervisor there which of its host's CPUs, cells and pages it gets.
     """
 
     address: str
@@ -180,6 +181,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = False
     wants_image: bool = False
     nics: tuple[Nic, ...] = ()
+    place: str = ""
 
     def __repr__(self) -> str:
         """Show all but the token: logs are read by many."""

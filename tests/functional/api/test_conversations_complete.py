@@ -35,7 +35,7 @@ _PUT_IN = re.compile(r"(\$HISTORY\['[^']*'\]\.)?\$\w+\['[^']*'\]")
 """What gabbi puts something else for."""
 
 Told = dict[str, set[tuple[Version, int]]]
-"""Method and path (and action) -> the microversions that it was asked at, with the statuses of the answers."""
+"""Method and path (and action) -> the microversions at which it was asked, with the answers' statuses."""
 
 
 def _patterns(mount: str, routes: Iterable[Route]) -> list[tuple[str, re.Pattern[str], str]]:
