@@ -333,6 +333,8 @@ def change(
             if before.deleted or before.task_state == TaskState.DELETING:
                 raise _Passed
             write_differences(connection, before, found.instance)
+        if (found.migration.stage, found.migration.attempt) != (seen.stage, seen.attempt):
+            waits.end(connection, found.migration)
         _tell(connection, found, record)
         return found
 
@@ -345,7 +347,6 @@ def change(
 def _tell(connection: sa.Connection, found: Next, record: InstanceAction | None) -> None:
     """Write what the server's owner can read of it."""
     uuid, now = found.migration.instance_uuid, found.migration.updated_at
-    waits.end(connection, (uuid, found.migration.request_id), now)
     if record is not None:
         connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
     if found.fault is not None:

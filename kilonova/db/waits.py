@@ -1,7 +1,5 @@
 """What moves wait for, among the events of their action: begun once, and over as soon as a move goes on."""
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
 from kilonova.core.ids import HostName
@@ -35,7 +33,8 @@ def tell(cell_db: Database, migration: Migration, host: HostName, why: str) -> N
     cell_db.write(lambda c: insert_if_absent(c, _events, [row], "name"))
 
 
-def end(connection: sa.Connection, of: tuple[str, str], now: datetime) -> None:
-    """Note that the move of a server and request waits no more."""
-    over = sa.update(_events).where(_open(*of)).values(finished_at=now, result="Success")
-    connection.execute(over)
+def end(connection: sa.Connection, migration: Migration) -> None:
+    """Note that a move waits no more: it has come to another stage."""
+    open_ = _open(migration.instance_uuid, migration.request_id)
+    over = {"finished_at": migration.updated_at, "result": "Success"}
+    connection.execute(sa.update(_events).where(open_).values(over))

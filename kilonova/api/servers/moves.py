@@ -30,6 +30,7 @@ from kilonova.api.servers.tasks import (
 )
 from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
+from kilonova.core.devices import pci_wanted
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
 from kilonova.core.hardware import has_tpm
@@ -223,6 +224,10 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body["host"], rule)
     if not _host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
+    if pci_wanted(located.instance.flavor):
+        raise Invalid(
+            "Migration pre-check error: a server with devices of its host's own does not move live."
+        )
     forced = _is_forced(asked, host, Since.LIVE_MIGRATION_CHECKS_HOST)
     wanted = Wanted(kind=Kind.LIVE, host=host, forced=forced)
     migration = begin_move(asked, located, wanted)

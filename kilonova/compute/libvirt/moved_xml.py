@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from kilonova.compute.libvirt.elements.nics import add_plug
+from kilonova.compute.libvirt.elements.tree import reach
 from kilonova.compute.libvirt.elements.volumes import alias
 from kilonova.core.instance import Nic
 from kilonova.core.migration import Berth
@@ -20,9 +21,10 @@ class MovedDisk(msgspec.Struct, frozen=True):
 
 
 def moved(xml: str, old: str, berth: Berth) -> str:
-    """Return a domain whose files are in a berth's directory instead of ``old``, on the new host's images.
+    """Return a domain as it is to be where ``berth`` is, with its files there instead of in ``old``.
 
-    Its volumes are where the berth has them, and its cards that are ports are plugged in as there.
+    Its volumes are where the berth has them, its cards that are ports are plugged in as the berth's are,
+    and it has of the new host's CPUs, cells and pages what its ``place`` says (``domain_xml.place_xml``).
     """
     new = berth.directory
     paths = {alias(volume_id): path for volume_id, path in berth.volumes.items()}
@@ -35,11 +37,7 @@ def moved(xml: str, old: str, berth: Berth) -> str:
         path = None if named is None else paths.get(named.get("name", ""))
         if source is not None and path is not None:
             source.set("dev" if disk.get("type") == "block" else "file", path)
-    tuning = domain.find("cputune")
-    if tuning is not None:
-        # Which of the host's CPUs it runs on is the new host's to say.
-        for pin in (*tuning.findall("vcpupin"), *tuning.findall("emulatorpin")):
-            tuning.remove(pin)
+    _settle(domain, ET.fromstring(berth.place or "<domain/>"))  # noqa: S314 - the other host's own
     plugs = {nic.mac: nic for nic in berth.nics}
     for card in domain.iterfind("devices/interface"):
         mac = card.find("mac")
@@ -66,6 +64,33 @@ def _plug_elsewhere(card: ET.Element, nic: Nic) -> None:
     add_plug(card, nic, nic.plug)
 
 
+def _settle(domain: ET.Element, there: ET.Element) -> None:
+    """Replace what a domain had of its old host by what it gets of the new one."""
+    number, wanted = domain.find("vcpu"), there.find("vcpu")
+    if number is not None:
+        number.attrib.pop("cpuset", None)
+        if wanted is not None:
+            number.attrib.update(wanted.attrib)
+    for parent, names in _OF_HOST.items():
+        had, gets = domain.find(parent), there.find(parent)
+        for name in names:
+            if had is not None:
+                for part in had.findall(name):
+                    had.remove(part)
+            if gets is not None:
+                reach(domain, parent).extend(gets.findall(name))
+        if had is not None and not len(had):
+            domain.remove(had)
+
+
+_OF_HOST = {
+    "cputune": ("vcpupin", "emulatorpin"),
+    "numatune": ("memory", "memnode"),
+    "memoryBacking": ("hugepages",),
+}
+"""The elements that name parts of a host, by where they stand."""
+
+
 def moving_disks(xml: str, directory: str) -> tuple[MovedDisk, ...]:
     """Return a domain's disks that can be written and lie in a directory."""
     return tuple(disk for disk, readonly in _disks(xml, directory) if not readonly)
@@ -83,19 +108,6 @@ def _disks(xml: str, directory: str) -> Iterator[tuple[MovedDisk, bool]]:
         path = "" if source is None else source.get("file", "")
         if target is not None and str(PurePath(path).parent) == directory:
             yield MovedDisk(target.get("dev", ""), path), disk.find("readonly") is not None
-
-
-def pins_of(xml: str) -> dict[int, frozenset[int]]:
-    """Return the host's CPUs on which each VCPU of a domain is to run, of those that are pinned."""
-    domain = ET.fromstring(xml)  # noqa: S314 - we wrote it
-    found = {}
-    for pin in domain.iterfind("cputune/vcpupin"):
-        cpus: set[int] = set()
-        for part in pin.get("cpuset", "").split(","):
-            first, _, last = part.partition("-")
-            cpus.update(range(int(first), int(last or first) + 1))
-        found[int(pin.get("vcpu", "0"))] = frozenset(cpus)
-    return found
 
 
 def cpu_of(xml: str) -> str | None:

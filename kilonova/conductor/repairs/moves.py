@@ -61,7 +61,11 @@ def standing_still(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
         elif lost_hosts.holds_up(move):
             # Once told, it is an operator's affair.
             told = waits.is_told(database, move) and not _as_before(move, server, one.heard)
-            say = None if told else partial(_tell, scene, cell, move, (host, way.why, one.heard))
+            say = (
+                None
+                if told
+                else partial(_tell, scene, cell, (move, server), (host, way.why, one.heard))
+            )
             yield Finding(move.instance_uuid, f"{what}: {way.why}", say)
 
 
@@ -113,21 +117,20 @@ def _as_before(move: Migration, server: Instance, heard: Heard) -> bool:
 
 
 def _tell(
-    scene: Scene, cell: CellUuid, move: Migration, what: tuple[HostName, str, Heard]
+    scene: Scene,
+    cell: CellUuid,
+    of: tuple[Migration, Instance],
+    what: tuple[HostName, str, Heard],
 ) -> str | None:
     """Tell a server's owner what its move waits for."""
-    host, why, heard = what
+    (move, server), (host, why, heard) = of, what
     database = scene.database(cell)
 
-    def step(waiting: Migration, server: Instance) -> Next:
-        if not _as_before(waiting, server, heard):
-            return Next(migration=waiting)
-        return Next(
-            migration=waiting,
-            instance=msgspec.structs.replace(server, vm_state=waiting.vm_state),
-        )
+    def step(waiting: Migration, now: Instance) -> Next:
+        was = msgspec.structs.replace(now, vm_state=waiting.vm_state)
+        return Next(migration=waiting, instance=was)
 
-    if moves.change(database, move, step) is None:
+    if _as_before(move, server, heard) and moves.change(database, move, step) is None:
         return None
     waits.tell(database, move, host, why)
     return "its owner is told"

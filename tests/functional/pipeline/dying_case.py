@@ -17,6 +17,8 @@ BEFORE, AFTER = "before", "after"
 class DyingCase(FencedCase):
     """Three hosts, of which one dies as soon as a move comes to the point that ``kills`` names."""
 
+    down_after = 5
+
     def setUp(self) -> None:
         super().setUp()
         self.off: set[str] = set()

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from kilonova.core.host_failure import Verdict
 from kilonova.core.migration import Side, Stage
-from kilonova.db import host_fences
+from kilonova.db import host_fences, moves
 from tests.functional.pipeline.dying_case import AFTER, BEFORE, DyingCase
 from tests.functional.pipeline.moving_case import SMALL
 from tests.functional.pipeline.test_resize import CONFIRM, MIGRATE, RESIZE, REVERT
 from tests.functional.pipeline.test_shelving import SHELVE, UNSHELVE
 
 LIVE = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+_take = moves.take
 SOURCE, DESTINATION = Side.SOURCE, Side.DESTINATION
 
 
@@ -65,10 +67,25 @@ class DyingMovers(DyingCase):
             (what,) = action
             self.assertEqual(["create", what, "evacuate"], self.actions(uuid))
             self.assertEqual("Error", self.action(uuid, what)["message"])
-            moves = [(one["migration_type"], one["status"]) for one in self.migrations(uuid)]
+            made = [(one["migration_type"], one["status"]) for one in self.migrations(uuid)]
             kind = "resize" if what == "resize" else "migration"
-            self.assertEqual([("evacuation", "done"), (kind, "error")], moves)
+            self.assertEqual([("evacuation", "done"), (kind, "error")], made)
             self.whole_again(uuid)
+
+    def test_a_server_whose_host_dies_before_a_destination_is_chosen_is_evacuated(self) -> None:
+        uuid = self.active("vm")
+        self.patch(moves, "take", lambda *_: None)
+        self.asked_for(uuid, MIGRATE)
+        self.power_off(self.host(uuid))
+        self.until(
+            "its host is dead",
+            lambda: [one.verdict for one in self.fenced().values()] == [Verdict.DEAD],
+        )
+        self.patch(moves, "take", _take)
+        self.until_active_elsewhere(uuid)
+        self.assertEqual(["create", "migrate", "evacuate"], self.actions(uuid))
+        self.assertEqual("Error", self.action(uuid, "migrate")["message"])
+        self.whole_again(uuid)
 
     def test_a_server_whose_destination_dies_is_where_it_was_or_goes_to_another(self) -> None:
         for stage, when in (

@@ -73,6 +73,24 @@ class WaitingMovers(DyingCase):
         self.settled(uuid, "SHUTOFF", SMALL)
         self.gone(uuid)
 
+    def test_what_a_host_had_is_free_when_an_operator_removes_it(self) -> None:
+        uuid, host = self.stranded()
+        self.waiting(uuid)
+        self.force(host, down=True)
+        self.until_held(SMALL)
+        path = f"/os-services?host={host}&binary=nova-compute"
+        (found,) = self.get("compute", path)["services"]
+        removal = f"/os-services/{found['id']}"
+        self.assertEqual(409, self.ask("compute", "DELETE", removal).status_code)
+        self.asked_for(uuid, EVACUATE, 200)
+        self.until_idle(uuid, "SHUTOFF")
+        self.until_held({name: 2 * amount for name, amount in SMALL.items()})
+        self.assertEqual(204, self.ask("compute", "DELETE", removal).status_code)
+        self.until_migration(uuid, "completed")
+        self.until_held(SMALL)
+        self.delete(uuid)
+        self.assert_nothing_left()
+
     def test_a_server_is_what_it_was_when_its_host_is_back_after_all(self) -> None:
         uuid, host = self.stranded()
         self.waiting(uuid)
@@ -106,6 +124,12 @@ class WaitingMovers(DyingCase):
         self.force(host, down=True)
         state = "OS-EXT-STS:vm_state"
         self.until("it is what it was", lambda: self.server(uuid)[state] == "active")
+        self.assertEqual(host, self.waiting(uuid, "revertResize")["host"])
+        one = Round(self.scene(), lambda: True)
+        one.of_everything()
+        self.assertEqual(
+            [None], [each.did for each in one.outcomes if each.repair == "move"], "it is told once"
+        )
         self.asked_for(uuid, EVACUATE, 200)
         self.until_idle(uuid, "SHUTOFF")
         self.back(host)

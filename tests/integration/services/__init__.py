@@ -86,8 +86,8 @@ def keystone() -> Keystone:
 
 def glance() -> Glance:
     """Return the image service, which asks ``keystone()``."""
-    identity = keystone()
-    return _once("glance", lambda directory: Glance(directory, identity))
+    identity, database = keystone(), mariadb()
+    return _once("glance", lambda directory: Glance(directory, identity, database))
 
 
 def neutron(region: str) -> Neutron:
