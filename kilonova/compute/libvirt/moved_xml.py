@@ -24,7 +24,8 @@ def moved(xml: str, old: str, berth: Berth) -> str:
     """Return a domain as it is to be where ``berth`` is, with its files there instead of in ``old``.
 
     Its volumes are where the berth has them, its cards that are ports are plugged in as the berth's are,
-    and it has of the new host's CPUs, cells and pages what its ``place`` says (``domain_xml.place_xml``).
+    and it has of the new host's CPUs, cells and pages what the berth's ``place`` says
+    (``domain_xml.place_xml``).
     """
     new = berth.directory
     paths = {alias(volume_id): path for volume_id, path in berth.volumes.items()}

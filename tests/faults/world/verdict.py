@@ -108,8 +108,14 @@ class Verdict:
             for _, one in self.servers
             if one.vm_state in _RESTING
         }
+        # A server that is its old host's again has the guest that it had, of an earlier build that counts.
+        counts = {
+            (one.uuid, epoch): one.epoch
+            for _, one in self.servers
+            for epoch in range(one.begun_epoch, one.epoch)
+        }
         found = {
-            (host, uuid): (guest.epoch, guest.power)
+            (host, uuid): (counts.get((uuid, guest.epoch), guest.epoch), guest.power)
             for host, hypervisor in self._deployment.hypervisors.items()
             for uuid, guest in hypervisor.guests().items()
         }

@@ -43,11 +43,6 @@ XML = """
 </domain>
 """
 
-
-def _plain(xml: str) -> str:
-    return ET.canonicalize(xml, strip_text=True)
-
-
 PINNED = """
 <domain type="kvm">
   <vcpu placement="static" cpuset="0-1">4</vcpu>
@@ -113,8 +108,8 @@ class MovedTest(testtools.TestCase):
             <source bridge="br-x"/><virtualport type="openvswitch">
             <parameters interfaceid="{NIC.port_id}"/></virtualport>
             <target dev="tap3c1f5b52-7a"/><mtu size="1450"/></interface>"""
-        self.assertEqual(_plain(expected), _plain(ET.tostring(moved, encoding="unicode")))
-        self.assertEqual(_plain(other), _plain(ET.tostring(kept, encoding="unicode")))
+        self.assertEqual(canonical(expected), canonical(ET.tostring(moved, encoding="unicode")))
+        self.assertEqual(canonical(other), canonical(ET.tostring(kept, encoding="unicode")))
 
     def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
         said = moved_xml.moved(XML, "/old/one", berth())
