@@ -59,9 +59,9 @@ class Person:
         """Ask for a server."""
         self._count += 1
         server = {"name": f"{self._name}-{self._count}", "flavorRef": "1", "imageRef": IMAGE}
-        answer = self._ask("POST", "/servers", {"server": server | {"networks": "none"}})
+        answer = self._ask("POST", "/v2.1/servers", {"server": server | {"networks": "none"}})
         if answer is not None and answer.status_code == 202:
-            uuid = answer.json["server"]["id"]
+            uuid = answer.json()["server"]["id"]
             self.fates[uuid] = KEPT
             if self._chance.random() < _HASTY:
                 self._deployment.kernel.sleep(self._chance.expovariate(20.0))
@@ -78,7 +78,7 @@ class Person:
 
     def act(self, uuid: str, what: str) -> None:
         """Ask for an action on a server."""
-        answer = self._ask("POST", f"/servers/{uuid}/action", ACTIONS[what])
+        answer = self._ask("POST", f"/v2.1/servers/{uuid}/action", ACTIONS[what])
         usual = (202, 204, 404, 409, 503, *_ALSO.get(what, ()))
         if answer is not None and answer.status_code not in usual:
             self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
@@ -86,11 +86,11 @@ class Person:
     def rescue_from(self, host: str, after: float) -> None:
         """Evacuate the servers of a host that is off, once that is known."""
         self._deployment.kernel.sleep(after)
-        answer = self._ask("GET", f"/servers/detail?host={host}&all_tenants=1")
-        servers = answer.json["servers"] if answer is not None and answer.status_code == 200 else ()
+        answer = self._ask("GET", f"/v2.1/servers/detail?host={host}&all_tenants=1")
+        servers = answer.json()["servers"] if answer is not None and answer.status_code == 200 else ()
         for server in servers:
             if self._deployment.is_off(host):
-                path = f"/servers/{server['id']}/action"
+                path = f"/v2.1/servers/{server['id']}/action"
                 answer = self._ask("POST", path, {"evacuate": {}})
                 if answer is not None and answer.status_code not in (200, 400, 404, 409, 503):
                     self.refusals.append(f"evacuate: {answer.status_code} {answer.text}")
@@ -98,7 +98,7 @@ class Person:
     def _delete(self, uuid: str) -> None:
         if self.fates[uuid] == KEPT:
             self.fates[uuid] = UNSURE
-        answer = self._ask("DELETE", f"/servers/{uuid}")
+        answer = self._ask("DELETE", f"/v2.1/servers/{uuid}")
         if answer is not None and answer.status_code in (204, 404):
             self.fates[uuid] = DELETED
         elif answer is not None and answer.status_code != 503:

@@ -9,21 +9,23 @@ from typing import NamedTuple
 import testtools
 
 from kilonova.core.states import VmState
-from tests.faults.world.deployment import HOSTS, SERVICES, Deployment
+from tests.faults.world.deployment import Deployment
+from tests.faults.world.keeper import Keeper
+from tests.faults.world.layout import layout_of
 from tests.faults.world.people import KEPT, Person
-from tests.faults.world.storage import SCHEMAS
 from tests.faults.world.verdict import Verdict
 
 _STARTS = 5.0
 _QUIET = 15.0
 """Seconds in which everybody's first servers come to run, before it blows."""
 _SERVERS_BEFORE = 2
-_BLOWS = 90.0
 _REST = 100.0
-"""Seconds after everything seems settled: what is late still comes, and is refused."""
+"""Seconds after which everything is judged that seems settled: what is late still comes, and is refused."""
+_SHORT_REST = 15.0
+"""The same where nothing is late and nothing is wrong."""
+_LOOK = 5.0
 _PATIENCE = 1500.0
 """Seconds after the storm within which everything must be settled, deadlines and all."""
-_PEOPLE = 3
 _CALM_SERVERS = 3
 _DECISIONS = 5
 _TOLD = 400
@@ -63,11 +65,14 @@ class Storm:
         logging.disable(logging.CRITICAL)
         case.addCleanup(logging.disable, logging.NOTSET)
         self._chance = random.Random(f"storm {seed}")
-        self._deployment = Deployment(case, seed)
+        self._layout = layout_of(seed)
+        self._deployment = Deployment(case, seed, self._layout)
         case.addCleanup(self._deployment.kernel.end)
         self._people = [
-            Person(self._deployment, f"person-{n}", seed * 100 + n) for n in range(_PEOPLE)
+            Person(self._deployment, f"person-{n}", seed * 100 + n)
+            for n in range(self._layout.people)
         ]
+        self._keeper = Keeper(self._deployment, seed) if self._layout.desired else None
 
     @property
     def told(self) -> str:
@@ -82,23 +87,26 @@ class Storm:
             for _ in range(_SERVERS_BEFORE):
                 self._deployment.do(person.create)
         kernel.run(kernel.now + _QUIET)
-        end = kernel.now + _BLOWS
+        end = kernel.now + self._layout.blows
         for person in self._people:
             self._deployment.do(lambda p=person: p.live(end))
+        if self._keeper is not None:
+            self._deployment.do(partial(self._keeper.live, end))
         self._blow(end)
         self._calm()
         restless = self._settle(end + _PATIENCE)
-        kernel.run(kernel.now + _REST)
+        self._rest()
         self._decide()
         late = Person(self._deployment, "late", seed=0)
         for _ in range(_CALM_SERVERS):
             self._deployment.do(late.create)
         self._people.append(late)
-        kernel.run(kernel.now + _REST)
+        self._rest()
         verdict = self._verdict()
         wrongs = [f"not settled: {what}" for what in restless or verdict.unrest()]
         wrongs += [f"{name} failed: {error!r}" for name, error in kernel.failures]
-        wrongs += [refusal for person in self._people for refusal in person.refusals]
+        askers = [*self._people, *([self._keeper] if self._keeper else [])]
+        wrongs += [refusal for asker in askers for refusal in asker.refusals]
         wrongs += [*self._deployment.network.bugs, *self._deployment.wrongs, *verdict.wrongs()]
         running = {one.uuid for _, one in verdict.servers if one.vm_state == VmState.ACTIVE}
         kept = {uuid for uuid, fate in late.fates.items() if fate == KEPT}
@@ -117,9 +125,21 @@ class Storm:
                 self._deployment.do(partial(self._people[0].act, uuid, what))
             self._settle(self._deployment.kernel.now + _PATIENCE)
 
+    def _rest(self) -> None:
+        """Let come what still comes."""
+        kernel = self._deployment.kernel
+        quiet, end = kernel.now, kernel.now + _REST
+        while kernel.now < end:
+            kernel.run(kernel.now + _LOOK)
+            verdict = self._verdict()
+            if self._deployment.is_awaited or verdict.unrest() or any(verdict.wrongs()):
+                quiet = kernel.now
+            elif kernel.now >= quiet + _SHORT_REST and not self._layout.rests_long:
+                return
+
     def _verdict(self) -> Verdict:
         fates = {uuid: fate for person in self._people for uuid, fate in person.fates.items()}
-        return Verdict(self._deployment, fates)
+        return Verdict(self._deployment, fates, self._keeper.count if self._keeper else None)
 
     def _blow(self, end: float) -> None:
         kernel, weather = self._deployment.kernel, self._deployment.weather
@@ -138,7 +158,7 @@ class Storm:
         weather, storage = self._deployment.weather, self._deployment.storage
         which = self._chance.random()
         if which < 0.25:
-            away = self._chance.choice(list(SCHEMAS))
+            away = self._chance.choice(storage.names)
             storage.away.add(away)
             self._deployment.tell(f"the database {away} is away")
         elif which < 0.4:
@@ -148,13 +168,13 @@ class Storm:
             weather.placement_away = True
             self._deployment.tell("Placement is away")
         elif which < 0.6:
-            host = self._chance.choice(list(HOSTS))
+            host = self._chance.choice(list(self._layout.hosts))
             if not self._deployment.is_off(host):
                 self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
                 operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
                 self._deployment.do(lambda: operator.rescue_from(host, known))
         elif which < 0.85:
-            self._deployment.freeze(self._chance.choice(SERVICES), self._chance.uniform(1.0, 60.0))
+            self._deployment.freeze(self._chance.choice(self._deployment.services), self._chance.uniform(1.0, 60.0))
 
     def _clear(self) -> None:
         self._deployment.weather.bus_away = self._deployment.weather.placement_away = False
@@ -170,7 +190,9 @@ class Storm:
         """Wait until nothing is under way; return what still is at the deadline."""
         kernel = self._deployment.kernel
         while True:
-            kernel.run(kernel.now + 20.0)
+            kernel.run(kernel.now + 2 * _LOOK)
             restless = self._verdict().unrest()
+            if self._keeper is not None and self._keeper.count is None:
+                restless.append("the keeper is not heard")
             if not restless or kernel.now > deadline:
                 return restless
