@@ -1,7 +1,7 @@
 """The bus over oslo.messaging: RabbitMQ with quorum queues and publisher confirms."""
 
 import logging
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import amqp
 import kombu.exceptions
@@ -27,6 +27,24 @@ R = TypeVar("R", bound=msgspec.Struct)
 # that other threads were done with. Ours are acknowledged by the listener itself, and the looks took a
 # quarter of the CPU time of boots that come one after another.
 amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = 0.25
+
+_CONFIRMED_WITHIN = 8.0
+"""Seconds that a broker has to confirm a message. One that is short of memory or disk takes it, and waits."""
+
+
+class _Publish(Protocol):
+    def __call__(self, *message: Any, confirm_timeout: float | None = None, **how: Any) -> Any: ...
+
+
+def _in_time(publish: _Publish) -> _Publish:
+    def confirmed(*message: Any, confirm_timeout: float | None = None, **how: Any) -> Any:
+        return publish(*message, confirm_timeout=confirm_timeout or _CONFIRMED_WITHIN, **how)
+
+    return confirmed
+
+
+# oslo.messaging lets a cast wait for ever; nothing of its own says otherwise.
+amqp.Channel.basic_publish_confirm = _in_time(amqp.Channel.basic_publish_confirm)
 
 _EXCHANGE = "kilonova"
 _SEND_RETRIES = 1

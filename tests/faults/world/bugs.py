@@ -1,7 +1,7 @@
 """Bugs put in by hand, each of which some storm must notice. Each breaks one promise in one place."""
 
 import contextlib
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -14,7 +14,11 @@ from kilonova.compute.handlers import ComputeHandlers
 from kilonova.conductor.rebuild import Rebuild
 from kilonova.conductor.repairs import OF_CELL, OF_CELL0, OF_DEPLOYMENT
 from kilonova.core.errors import PlacementUnavailable
-from kilonova.db import placement_claims, reports
+from kilonova.core.ids import InstanceUuid
+from kilonova.core.quota import Limits
+from kilonova.db import build_requests, desired, placement_claims, reports
+from kilonova.db.desired import Filling
+from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
 
 Bug = Callable[[testtools.TestCase], None]
@@ -114,6 +118,22 @@ def a_request_is_sent_before_it_is_stored(case: testtools.TestCase) -> None:
     case.patch(create.build_requests, "accept", forgetful)
 
 
+def a_desired_server_is_accepted_before_its_index_names_it(case: testtools.TestCase) -> None:
+    """Whoever breaks off between the two leaves a server that is nobody's, and another is started."""
+
+    def start(
+        api_db: Database, uuid: str, fillings: Sequence[Filling], limits: Limits
+    ) -> list[InstanceUuid]:
+        api_db.write(build_requests.writing([one.accepted for one in fillings], limits))
+        return [
+            one.accepted.instance.uuid
+            for one in fillings
+            if desired.move(api_db, uuid, one.before, one.after)
+        ]
+
+    case.patch(desired, "start", start)
+
+
 def _leave_out(case: testtools.TestCase, repairs: Mapping[str, Any], name: str) -> None:
     table = cast(MutableMapping[str, Any], repairs)
     case.addCleanup(table.__setitem__, name, table[name])
@@ -132,6 +152,7 @@ BUGS: Mapping[Bug, int] = {
     a_guest_that_could_not_be_removed_is_told_gone: 13,
     a_host_that_starts_does_not_look_at_its_guests: 23,
     a_build_moves_before_its_epoch_is_ended: 4,
-    a_request_is_sent_before_it_is_stored: 1,
+    a_request_is_sent_before_it_is_stored: 4,
+    a_desired_server_is_accepted_before_its_index_names_it: 19,
 }
 """Bug -> a seed that noticed it, which is tried first. What a seed does changes with the code."""

@@ -20,7 +20,7 @@ _CONF = """\
 [DEFAULT]
 report_interval = 10
 service_down_time = 25
-converge_interval = 10
+converge_interval = {interval}
 instance_build_timeout = 400
 cpu_allocation_ratio = 1.0
 reserved_host_memory_mb = 0
@@ -44,11 +44,14 @@ fence_command = fence
 
 @functools.cache
 def configuration(*, desired: bool = False, fenced: bool = False) -> cfg.ConfigOpts:
-    """Return how services are configured; where servers are desired there is room for them."""
+    """Return how services are configured.
+
+    Where servers are desired there is room for them, and the converger, which starts them, has more to do.
+    """
     hosts = Path(__file__).with_name("roomy_hosts.yaml" if desired else "hosts.yaml")
     fake = f"[fake]\nscript = {hosts}\n"
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(_CONF + fake + _FENCED * fenced)
+        file.write(_CONF.format(interval=4 if desired else 10) + fake + _FENCED * fenced)
         file.flush()
         return settings.read_config(["--config-file", file.name], prog="kilonova")
 

@@ -19,9 +19,9 @@ from kilonova.api.services import Policy, Services
 from kilonova.compute.inventory import provider_uuid
 from kilonova.compute.script import Script
 from kilonova.compute.service import ComputeService
+from kilonova.conductor import fencing
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
-from kilonova.conductor import fencing
 from kilonova.conductor.fencing import Fencer
 from kilonova.conductor.notices import Notices
 from kilonova.conductor.repairs import Hands
@@ -85,6 +85,8 @@ class Deployment:
         self.told: list[str] = []
         self.wrongs: list[str] = []
         self.crash_odds = 0.0
+        self.clocks: dict[str, float] = {}
+        """By how many seconds the clocks of services are ahead."""
         self.weather = Weather()
         self.weather.crash = self.crash
         self.conf = configuration(desired=layout.desired, fenced=layout.fenced)
@@ -107,8 +109,12 @@ class Deployment:
 
     def _fix_chance_and_clock(self, case: testtools.TestCase, seed: int) -> None:
         kernel = self.kernel
-        now = SimpleNamespace(now=lambda _zone: BEGAN + timedelta(seconds=kernel.now))
-        case.patch(clock, "datetime", now)
+
+        def now(_zone: object) -> datetime:
+            ahead = self.clocks.get(kernel.process.name, 0.0) if kernel.process else 0.0
+            return BEGAN + timedelta(seconds=kernel.now + ahead)
+
+        case.patch(clock, "datetime", SimpleNamespace(now=now))
         # Of their own: what a service asks for must not change what the weather does.
         chance = random.Random(seed)
         case.patch(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4))
@@ -131,6 +137,11 @@ class Deployment:
         """Let a service stand still for so long, and then go on as if nothing had been."""
         self.processes[name].frozen_until = self.kernel.now + seconds
         self.tell(f"{name} stands still for {seconds:.1f} s")
+
+    def set_clock(self, name: str, ahead: float) -> None:
+        """Let a service's clock jump until it is so many seconds ahead."""
+        self.clocks[name] = ahead
+        self.tell(f"the clock of {name} is {ahead:+.1f} s ahead")
 
     def power_off(self, host: str, seconds: float) -> None:
         """Let a host be off for so long, and its guests with it."""

@@ -16,7 +16,7 @@ _ROOT = "/kilonova/v1/desired"
 
 
 class Keeper:
-    """Has one name's desired servers. ``count`` is how many there must be in the end, once that was accepted."""
+    """Has one name's desired servers. ``count`` is how many there must be in the end, once he said so."""
 
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self._deployment = deployment
@@ -25,18 +25,18 @@ class Keeper:
         self.refusals: list[str] = []
 
     def live(self, until: float) -> None:
-        """Change what is desired, and spoil some of it, until a moment; then want what must be in the end."""
+        """Change what is desired, and spoil some of it, until a moment; then say what must be."""
         self._desire(self._chance.randint(1, _MOST))
         while self._deployment.kernel.now < until:
-            self._deployment.kernel.sleep(self._chance.uniform(0.0, 12.0))
+            self._deployment.kernel.sleep(self._chance.uniform(0.0, 6.0))
             what = self._chance.random()
-            if what < 0.5:
+            if what < 0.4:
                 self._scale(self._chance.randint(0, _MOST))
-            elif what < 0.65:
+            elif what < 0.5:
                 self._ask("PUT", f"{_ROOT}/{NAME}", {"server": {"flavorRef": "1"}}, (404, 409))
-            elif what < 0.75:
+            elif what < 0.55:
                 self._ask("DELETE", f"{_ROOT}/{NAME}", None, (404,))
-            elif what < 0.85:
+            elif what < 0.65:
                 self._desire(self._chance.randint(1, _MOST))
             else:
                 self._spoil()

@@ -11,13 +11,15 @@ _LARGE = (0, 4)
 _WITH_DESIRED = (3, 6, 7)
 _FENCED = (6, 7)
 _RESTS_LONG = 0
+_CLOCKS_JUMP = (1, 4, 7)
 
 
 class Layout(NamedTuple):
     """A world. ``hosts`` says in which cell each is, ``blows`` how many seconds its storm lasts.
 
     In a ``fenced`` one hosts that die are fenced, and evacuated. In one with ``desired`` servers somebody
-    scales them up and down. One that ``rests_long`` is judged only when all that is late has come.
+    scales them up and down. One that ``rests_long`` is judged only when all that is late has come. Where
+    ``clocks_jump``, those of services do, until it is calm.
     """
 
     hosts: Mapping[str, str]
@@ -26,6 +28,7 @@ class Layout(NamedTuple):
     desired: bool = False
     fenced: bool = False
     rests_long: bool = False
+    clocks_jump: bool = False
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -41,10 +44,14 @@ class Layout(NamedTuple):
 def layout_of(seed: int) -> Layout:
     """Return the world of a seed."""
     kind = seed % _OF_EIGHT
+    jump = kind in _CLOCKS_JUMP
     if kind in _LARGE:
         hosts = {"h1": "cell1", "h2": "cell1", "h3": "cell2", "h4": "cell2"}
-        return Layout(hosts, people=3, blows=90.0, rests_long=kind == _RESTS_LONG)
+        long = kind == _RESTS_LONG
+        return Layout(hosts, people=3, blows=90.0, rests_long=long, clocks_jump=jump)
     if kind in _WITH_DESIRED:
         hosts = {"h1": "cell1", "h2": "cell1", "h3": "cell1"}
-        return Layout(hosts, people=1, blows=60.0, desired=True, fenced=kind in _FENCED)
-    return Layout({"h1": "cell1", "h2": "cell1"}, people=2, blows=45.0)
+        return Layout(
+            hosts, people=1, blows=60.0, desired=True, fenced=kind in _FENCED, clocks_jump=jump
+        )
+    return Layout({"h1": "cell1", "h2": "cell1"}, people=2, blows=45.0, clocks_jump=jump)

@@ -87,7 +87,9 @@ class Person:
         """Evacuate the servers of a host that is off, once that is known."""
         self._deployment.kernel.sleep(after)
         answer = self._ask("GET", f"/v2.1/servers/detail?host={host}&all_tenants=1")
-        servers = answer.json()["servers"] if answer is not None and answer.status_code == 200 else ()
+        servers = (
+            answer.json()["servers"] if answer is not None and answer.status_code == 200 else ()
+        )
         for server in servers:
             if self._deployment.is_off(host):
                 path = f"/v2.1/servers/{server['id']}/action"

@@ -47,9 +47,8 @@ class _OneConnection(Database):
         )
         upgrade(self, SCHEMAS[name])
         self._writer, self._reader = self._write.connect(), self._read.connect()
-        self._emptying = ";".join(
-            f"DELETE FROM {table.name}" for table in METADATA[SCHEMAS[name]].sorted_tables[::-1]
-        )
+        tables = METADATA[SCHEMAS[name]].sorted_tables[::-1]
+        self._emptying = ";".join(str(table.delete()) for table in tables)
 
     def doubt(self) -> None:
         """See ``CellDatabase``."""
@@ -133,4 +132,3 @@ class Storage:
         self._kernel.pause()
         if database.name in self.away:
             raise DatabaseUnavailable(f"The database {database.name} is away.")
-

@@ -1,5 +1,6 @@
 """One storm from a seed: people ask for servers while everything breaks; then it is calm, and judged."""
 
+import gc
 import logging
 import random
 from collections.abc import Callable
@@ -27,6 +28,10 @@ _LOOK = 5.0
 _PATIENCE = 1500.0
 """Seconds after the storm within which everything must be settled, deadlines and all."""
 _CALM_SERVERS = 3
+_HOSTS_STAND_STILL = 0.7
+_CLOCK_JUMPS = 0.4
+_FAR = 60.0
+"""Seconds that a clock is ahead or behind, at the most."""
 _DECISIONS = 5
 _TOLD = 400
 
@@ -40,6 +45,10 @@ class World(testtools.TestCase):
 
 def outcome(seed: int, bug: Callable[[testtools.TestCase], None] | None = None) -> "Outcome":
     """Let a seed's storm blow over, with a bug put in if there is one, and return what came of it."""
+    # Worlds are small and short: looking for what they leave takes less time between them.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     world = World()
     world.setUp()
     try:
@@ -49,6 +58,7 @@ def outcome(seed: int, bug: Callable[[testtools.TestCase], None] | None = None) 
         return Outcome(storm.run(), storm.told)
     finally:
         world.doCleanups()
+        gc.enable()
 
 
 class Outcome(NamedTuple):
@@ -86,12 +96,12 @@ class Storm:
         for person in self._people:
             for _ in range(_SERVERS_BEFORE):
                 self._deployment.do(person.create)
-        kernel.run(kernel.now + _QUIET)
-        end = kernel.now + self._layout.blows
-        for person in self._people:
-            self._deployment.do(lambda p=person: p.live(end))
+        end = kernel.now + _QUIET + self._layout.blows
         if self._keeper is not None:
             self._deployment.do(partial(self._keeper.live, end))
+        kernel.run(kernel.now + _QUIET)
+        for person in self._people:
+            self._deployment.do(lambda p=person: p.live(end))
         self._blow(end)
         self._calm()
         restless = self._settle(end + _PATIENCE)
@@ -143,7 +153,8 @@ class Storm:
 
     def _blow(self, end: float) -> None:
         kernel, weather = self._deployment.kernel, self._deployment.weather
-        self._deployment.crash_odds = self._chance.choice((0.0, 0.003, 0.01, 0.03))
+        often = (0.01, 0.03) if self._layout.desired else (0.0, 0.003, 0.01, 0.03)
+        self._deployment.crash_odds = self._chance.choice(often)
         weather.lost = self._chance.choice((0.0, 0.05, 0.2))
         weather.twice = self._chance.choice((0.0, 0.1, 0.4))
         weather.late = self._chance.choice((0.0, 0.1, 0.3))
@@ -174,7 +185,16 @@ class Storm:
                 operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
                 self._deployment.do(lambda: operator.rescue_from(host, known))
         elif which < 0.85:
-            self._deployment.freeze(self._chance.choice(self._deployment.services), self._chance.uniform(1.0, 60.0))
+            self._freeze()
+        if self._layout.clocks_jump and self._chance.random() < _CLOCK_JUMPS:
+            name = self._chance.choice(self._deployment.services)
+            self._deployment.set_clock(name, self._chance.uniform(-_FAR, _FAR))
+
+    def _freeze(self) -> None:
+        """Let a service stand still; where hosts are fenced, often one of theirs."""
+        fenced = self._layout.fenced and self._chance.random() < _HOSTS_STAND_STILL
+        names = tuple(self._layout.hosts) if fenced else self._deployment.services
+        self._deployment.freeze(self._chance.choice(names), self._chance.uniform(1.0, 60.0))
 
     def _clear(self) -> None:
         self._deployment.weather.bus_away = self._deployment.weather.placement_away = False
@@ -185,6 +205,8 @@ class Storm:
         self._deployment.tell("it is calm")
         self._deployment.crash_odds = weather.lost = weather.twice = weather.late = 0.0
         self._deployment.storage.loses_answer = lambda: False
+        for name in list(self._deployment.clocks):
+            self._deployment.set_clock(name, 0.0)
 
     def _settle(self, deadline: float) -> list[str]:
         """Wait until nothing is under way; return what still is at the deadline."""

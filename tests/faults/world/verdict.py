@@ -120,18 +120,27 @@ class Verdict:
 
     def _guests_are_servers(self) -> Iterator[str]:
         expected = {
-            (one.host, one.uuid): (one.epoch, _RESTING[one.vm_state])
+            (one.host, one.uuid): (_RESTING[one.vm_state], one)
             for _, one in self.servers
             if one.vm_state in _RESTING
         }
         found = {
-            (host, uuid): (guest.epoch, guest.power)
+            (host, uuid): guest
             for host, hypervisor in self._deployment.hypervisors.items()
             for uuid, guest in hypervisor.guests().items()
         }
         for where in expected.keys() | found.keys():
-            if expected.get(where) != found.get(where):
-                yield f"{where}: the cell says {expected.get(where)}, the host {found.get(where)}"
+            (power, server), guest = expected.get(where, (None, None)), found.get(where)
+            if server is None or guest is None or guest.power != power:
+                yield f"{where}: the cell says {power}, the host {guest}"
+            elif guest.epoch not in self._epochs(server):
+                yield f"{where}: the guest is of build {guest.epoch}, and the server {server.epoch}"
+
+    def _epochs(self, server: Instance) -> range:
+        """Return of which builds a server's guest may be."""
+        # A fence that is asked raises them; the guest is the same if its host is well after all.
+        first = server.begun_epoch if self._deployment.layout.fenced else server.epoch
+        return range(first, server.epoch + 1)
 
     def _claims_are_servers(self) -> Iterator[str]:
         providers = {
@@ -183,9 +192,7 @@ class Verdict:
 
     def _desired_are_there(self, count: int) -> Iterator[str]:
         """Exactly one server stands at each index, and is the one that its slot names."""
-        named = {
-            row.server: f"{NAME}-{row.number}" for row in self._rows("api", sa.select(_slots))
-        }
+        named = {row.server: f"{NAME}-{row.number}" for row in self._rows("api", sa.select(_slots))}
         there = {one.uuid: one.name for _, one in self.servers if one.project_id == OWNER}
         if sorted(there.values()) != [f"{NAME}-{number}" for number in range(count)]:
             yield f"{count} servers are desired, and there are {sorted(there.values())}"
