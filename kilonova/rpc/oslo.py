@@ -29,7 +29,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = 0.25
 
 _CONFIRMED_WITHIN = 8.0
-"""Seconds that a broker has to confirm a message. One that is short of memory or disk takes it, and waits."""
+"""Seconds that a broker has to confirm a message: one that is short of memory or disk does not."""
 
 
 class _Publish(Protocol):

@@ -1,15 +1,19 @@
-"""Databases that answer and take no writes, and connections that are lost in the middle of a transaction."""
+"""Databases that answer and take no writes, and connections that are lost in a transaction."""
 
 from collections.abc import Callable
 from typing import Any
 
+import falcon.testing
 import sqlalchemy as sa
 import testscenarios
 
 from kilonova.core.errors import DatabaseUnavailable
+from kilonova.db import probe
 from kilonova.db.api_schema import QuotaUsage
 from kilonova.db.engine import Database
 from kilonova.db.statements import table_of
+from kilonova.http import health
+from kilonova.http.health import Health, WithHealth
 from tests.functional.db.api_database import ApiDatabaseTest
 from tests.functional.db.databases import administer
 
@@ -70,6 +74,14 @@ class ReadOnlyTest(Projects):
                 self.served, lambda: f"PRAGMA query_only = {'ON' if self.only_read else 'OFF'}"
             )
         self.addCleanup(self.switch, only_read=False)
+        self.patch(health, "_REMEMBERED", 0.0)
+        checks = Health({"database": lambda: probe.check(self.served, "api")})
+        self.service = falcon.testing.TestClient(WithHealth(None, checks))
+
+    def is_ready(self) -> tuple[int, str]:
+        """Return what a service with this database says of itself."""
+        said = self.service.simulate_get("/healthcheck")
+        return said.status_code, said.json["dependencies"]["database"]
 
     def say(self, statement: str) -> None:
         """Tell the server something as its administrator."""
@@ -83,9 +95,14 @@ class ReadOnlyTest(Projects):
         elif self.server_url:
             name = self.db.url.database
             self.say(f"ALTER DATABASE {name} SET default_transaction_read_only = {only_read}")
+        if only_read and self.server_url.startswith("postgresql"):
+            # Sessions stay as they began: those that began read-only are left to be found out. The name is ours.
+            mine = f"datname = '{self.db.url.database}'"
+            self.say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")  # noqa: S608
 
     def test_writes_are_refused_with_that_reason_reads_go_on_and_it_heals_by_itself(self) -> None:
         self.assertEqual(["first"], self.projects(self.served))
+        self.assertEqual((200, "ok"), self.is_ready())
         self.switch(only_read=True)
         for _ in range(2):
             error = self.assertRaises(
@@ -93,7 +110,9 @@ class ReadOnlyTest(Projects):
             )
             self.assertEqual("The database takes no writes: it is read-only.", error.message)
             self.assertEqual(["first"], self.projects(self.served))
+            self.assertEqual((503, error.message), self.is_ready())
         self.switch(only_read=False)
+        self.assertEqual((200, "ok"), self.is_ready())
         self.served.write(lambda c: self.add(c, "second", "third"))
         self.assertEqual(["first", "second", "third"], self.projects(self.served))
 
