@@ -96,7 +96,7 @@ class ReadOnlyTest(Projects):
             name = self.db.url.database
             self.say(f"ALTER DATABASE {name} SET default_transaction_read_only = {only_read}")
         if only_read and self.server_url.startswith("postgresql"):
-            # Sessions stay as they began: those that began read-only are left to be found out. The name is ours.
+            # Sessions stay as they began: those that began read-only are left to be found out.
             mine = f"datname = '{self.db.url.database}'"
             self.say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")  # noqa: S608
 
