@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 _OF_EIGHT = 8
-_LARGE = (0, 4)
+_LARGE = 0
 _WITH_DESIRED = (3, 6, 7)
 _FENCED = (6, 7)
-_RESTS_LONG = 0
 _CLOCKS_JUMP = (1, 4, 7)
 
 
@@ -45,10 +44,9 @@ def layout_of(seed: int) -> Layout:
     """Return the world of a seed."""
     kind = seed % _OF_EIGHT
     jump = kind in _CLOCKS_JUMP
-    if kind in _LARGE:
+    if kind == _LARGE:
         hosts = {"h1": "cell1", "h2": "cell1", "h3": "cell2", "h4": "cell2"}
-        long = kind == _RESTS_LONG
-        return Layout(hosts, people=3, blows=90.0, rests_long=long, clocks_jump=jump)
+        return Layout(hosts, people=3, blows=90.0, rests_long=True)
     if kind in _WITH_DESIRED:
         hosts = {"h1": "cell1", "h2": "cell1", "h3": "cell1"}
         return Layout(
