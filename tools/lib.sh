@@ -11,9 +11,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 venv_clients=$root/.venv-clients
-clients="python-openstackclient osc-placement keystone glance neutron PyMySQL gunicorn"
+clients="python-openstackclient osc-placement tempest keystone glance neutron cinder PyMySQL gunicorn"
 libvirt_packages="libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils"
-network_packages="dnsmasq-base iptables iproute2 e2fsprogs curl"
+network_packages="openvswitch-switch dnsmasq-base iptables iproute2 e2fsprogs curl"
 firmware_packages="ovmf swtpm swtpm-tools"
 container_packages="libvirt-daemon-driver-lxc busybox-static"
 guest_packages="cpio xz-utils syslinux mtools dosfstools binutils"
@@ -145,7 +145,7 @@ ensure_clients() {
     local key
     key="$(stamp_key constraints-clients.txt) $clients"
     stamped "$venv_clients" "$key" "" && return
-    exec 9<"$root" && flock 9
+    exec 9<"$root/tools" && flock 9
     if ! stamped "$venv_clients" "$key" ""; then
         make_environment "$venv_clients"
         say "Installing $clients into .venv-clients"

@@ -9,7 +9,7 @@ from kilonova.api.views import decisions as views
 from kilonova.core.errors import NotFound
 from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.db import decisions
-from kilonova.db.decisions import LONGEST_KEPT, DecisionQuery
+from kilonova.db.decisions import LONGEST_KEPT, MOST_KEPT, DecisionQuery
 
 _MOST = 100
 _USUAL = 20
@@ -51,7 +51,7 @@ def show(asked: Asked, decision_id: str) -> Answer:
     if found is None:
         raise NotFound(
             f"There is no decision {decision_id}. None is kept for longer than {LONGEST_KEPT.days} days, "
-            "nor beyond the newest of [scheduler] decisions_kept servers."
+            f"nor beyond those of the newest {MOST_KEPT:,} servers."
         )
     return Answer({"decision": views.kept(found)})
 

@@ -42,7 +42,7 @@ def list_hosts(asked: Asked) -> Answer:
             "hosts": [
                 {"host_name": service.host, "service": service.topic, "zone": zone}
                 for service, zone in shown
-                if wanted in (None, zone) and kind in (None, service.topic)
+                if wanted in (None, "", zone) and kind in (None, service.topic)
             ]
         }
     )
@@ -102,8 +102,14 @@ def _missing(host: str) -> NotFound:
     return NotFound(f"Compute host {host} could not be found.")
 
 
+def _check(asked: Asked, host: str) -> None:
+    if cell_of_host(asked.services.api_db, HostName(host)) is None:
+        raise _missing(host)
+
+
 def update(asked: Asked, host: str) -> Answer:
     """Enable or disable the compute service of a host. There is no maintenance mode."""
+    _check(asked, host)
     if "maintenance_mode" in asked.body:
         raise NotSupported("Hosts have no maintenance mode here.")
     enabled = asked.body["status"].lower() == "enable"
@@ -119,8 +125,7 @@ def power(asked: Asked, host: str) -> Answer:
     Raises:
         NotSupported: always, for a host that there is.
     """
-    if cell_of_host(asked.services.api_db, HostName(host)) is None:
-        raise _missing(host)
+    _check(asked, host)
     raise NotSupported("The power of hosts is not in kilonova's hands.")
 
 

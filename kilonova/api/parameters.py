@@ -127,7 +127,8 @@ def whole(value: Any, name: str, *, low: int = 0, high: int = MOST) -> int:
 
 def number_of(text: str) -> int | None:
     """Return the number of a path or a marker, or None if the text is none that a column holds."""
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MOST:
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) <= MOST:
         return int(text)
     return None
 

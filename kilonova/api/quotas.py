@@ -13,7 +13,7 @@ from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import quotas as views
 from kilonova.core.errors import Invalid
 from kilonova.core.ids import ProjectId, UserId
-from kilonova.core.quota import UNLIMITED, Amount, Limits, limits_in
+from kilonova.core.quota import UNLIMITED, Limits, limits_in
 from kilonova.db import quotas
 
 _RULE = "os_compute_api:os-quota-sets"
@@ -47,19 +47,24 @@ def _user(asked: Asked) -> UserId | None:
 def show(asked: Asked, project_id: str) -> Answer:
     """Answer the limits of a project, or of a user in it."""
     asked.authorize(f"{_RULE}:show", project_id)
-    limits = limits_of(asked, ProjectId(project_id), _user(asked))
+    limits = limits_of(asked, ProjectId(project_id), _user(asked)).nearest
     return Answer(views.quota_set(limits, asked.version, project_id))
 
 
 def show_detail(asked: Asked, project_id: str) -> Answer:
-    """Answer the limits of a project and what it uses; for a user also the key pairs."""
+    """Answer the limits of a project, or of a user in it, and what is used of them."""
     asked.authorize(f"{_RULE}:detail", project_id)
-    user, api_db = _user(asked), asked.services.api_db
-    limits = limits_of(asked, ProjectId(project_id), user)
-    used = msgspec.structs.asdict(quotas.used_by(api_db, ProjectId(project_id)))
-    if user is not None:
-        used["key_pairs"] = quotas.key_pairs_of(api_db, user)
+    project, user = ProjectId(project_id), _user(asked)
+    limits = limits_of(asked, project, user).nearest
+    used = _used(asked, project, user)
     return Answer(views.detailed_set(limits, used, asked.version, project_id))
+
+
+def _used(asked: Asked, project: ProjectId, user: UserId | None) -> dict[str, int]:
+    """Return what a project uses, or of that what is a user's, and the user's key pairs."""
+    api_db = asked.services.api_db
+    used: dict[str, int] = msgspec.structs.asdict(quotas.used_by(api_db, project, user))
+    return used if user is None else used | {"key_pairs": quotas.key_pairs_of(api_db, user)}
 
 
 def show_defaults(asked: Asked, project_id: str) -> Answer:
@@ -79,14 +84,11 @@ def update(asked: Asked, project_id: str) -> Answer:
     project, user = ProjectId(_short(project_id, "project id")), _user(asked)
     body = dict(asked.body["quota_set"])
     force = parameters.is_true(body.pop("force", False))
-    wanted = _limits(body, "quota_set")
-    if user is None:
-        if not force:
-            _check_use(wanted, quotas.used_by(asked.services.api_db, project))
-    else:
-        _check_user(wanted, limits_of(asked, project), force=force)
+    wanted = _limits(body)
+    if not force:
+        _check(asked, wanted, project, user)
     quotas.set_limits(asked.services.api_db, project, wanted, user)
-    return Answer(views.quota_set(limits_of(asked, project, user), asked.version))
+    return Answer(views.quota_set(limits_of(asked, project, user).nearest, asked.version))
 
 
 def _short(text: str, what: str) -> str:
@@ -95,32 +97,38 @@ def _short(text: str, what: str) -> str:
     return text
 
 
-def _limits(body: Mapping[str, Any], where: str) -> dict[str, int]:
+def _limits(body: Mapping[str, Any]) -> dict[str, int]:
     """Return the limits that are kept: those that exist here."""
-    limits = {
-        name: parameters.whole(value, f"{where}/{name}", low=UNLIMITED)
-        for name, value in body.items()
-    }
+    limits = {name: parameters.whole(value, name, low=UNLIMITED) for name, value in body.items()}
     return {name: limit for name, limit in limits.items() if name in Limits.__struct_fields__}
 
 
-def _check_use(wanted: Mapping[str, int], used: Amount) -> None:
+def _check(
+    asked: Asked, wanted: Mapping[str, int], project: ProjectId, user: UserId | None
+) -> None:
+    """Refuse limits below what is used, and those of users that are more than their project's together.
+
+    Raises:
+        Invalid: naming the limit.
+    """
+    used = _used(asked, project, user)
+    allotted = quotas.allotted(asked.services.api_db, project, besides=user)
+    whole = limits_of(asked, project)
     for name, limit in wanted.items():
-        least: int = getattr(used, name, 0)
+        least, taken, most = used.get(name, 0), allotted.get(name, 0), getattr(whole, name)
+        if user is None:
+            least = max(least, taken)
         if limit != UNLIMITED and limit < least:
             raise Invalid(
                 f"Quota limit {limit} for {name} must be greater than or equal to already used and "
                 f"reserved {least}."
             )
-
-
-def _check_user(wanted: Mapping[str, int], project: Limits, *, force: bool) -> None:
-    for name, limit in wanted.items():
-        if name in Amount.__struct_fields__:
-            raise Invalid(f"Quota for {name} is counted for a project, not for a user in it.")
-        most: int = getattr(project, name)
-        if not force and most != UNLIMITED and (limit == UNLIMITED or limit > most):
-            raise Invalid(f"Quota limit {limit} for {name} must be less than or equal to {most}.")
+        if user is None or most == UNLIMITED:
+            continue
+        if limit == UNLIMITED or limit > most - taken:
+            raise Invalid(
+                f"Quota limit {limit} for {name} must be less than or equal to {most - taken}."
+            )
 
 
 def reset(asked: Asked, project_id: str) -> Answer:
@@ -138,7 +146,7 @@ def show_class(asked: Asked, name: str) -> Answer:
 def update_class(asked: Asked, name: str) -> Answer:
     """Set limits of a quota class."""
     known = _short(name, "name of the quota class")
-    limits = _limits(asked.body["quota_class_set"], "quota_class_set")
+    limits = _limits(asked.body["quota_class_set"])
     quotas.set_class_limits(asked.services.api_db, known, limits)
     return Answer(views.class_set(_class_limits(asked, name), asked.version))
 

@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from kilonova.api.app import create_app, is_public
 from kilonova.api.fleet import Fleet
+from kilonova.api.guest_metadata import with_metadata
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.policies import enforcer_for
 from kilonova.api.services import Policy, Services
@@ -24,7 +25,7 @@ from kilonova.rpc.notifications import notifier
 
 
 def build(conf: cfg.ConfigOpts) -> Wsgi:
-    """Return the application behind its authentication."""
+    """Return the application behind its authentication, and what metadata agents are answered beside it."""
     pool_size = conf.compute_api.threads
     api_db = Database(conf.api_database.connection, pool_size=pool_size)
     cells = Cells(api_db, pool_size=pool_size, patience=conf.api.cell_timeout)
@@ -44,7 +45,8 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
         networks=networks.load(conf),
     )
     app: Any = create_app(services)
-    return authenticated(app, conf, public=is_public, default_roles=("member", "reader"))
+    guarded = authenticated(app, conf, public=is_public, default_roles=("member", "reader"))
+    return with_metadata(guarded, services)
 
 
 def __getattr__(name: str) -> Wsgi:

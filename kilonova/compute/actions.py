@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 import uuid
 from collections import OrderedDict
 
@@ -12,6 +11,7 @@ from msgspec import UNSET
 from kilonova.compute.acts import ACTS, Act
 from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
+from kilonova.compute.in_hand import InHand
 from kilonova.compute.jobs import Job, Outcome
 from kilonova.compute.reporter import Reporter
 from kilonova.compute.stages import Stages
@@ -123,8 +123,7 @@ class Actions:
         self._turns = turns
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._in_hand: dict[InstanceUuid, _Words] = {}
-        self._renewed = time.monotonic()
+        self._in_hand = InHand[InstanceUuid, _Words](_RENEWS, _Words.go_on)
         self._done: OrderedDict[RequestId, None] = OrderedDict()
 
     def act(self, context: RequestContext, message: ActOnInstance) -> None:
@@ -145,11 +144,8 @@ class Actions:
             if not words.begin(whole, self._stopped):
                 LOG.info("%s: %s no longer counts", instance.uuid, act.event)
                 return
-            self._in_hand[instance.uuid] = words
-            try:
+            with self._in_hand.hold(instance.uuid, words):
                 self._do(words, order, act, stages, whole)
-            finally:
-                del self._in_hand[instance.uuid]
 
     def _do_if_due(self, words: _Words, order: Order, act: Act, stages: Stages) -> None:
         if act.due is not None and act.due(self._job(words, order)):
@@ -196,11 +192,7 @@ class Actions:
 
     def renew(self) -> None:
         """Say now and then of every order in hand that it is."""
-        if time.monotonic() - self._renewed < _RENEWS:
-            return
-        self._renewed = time.monotonic()
-        for words in tuple(self._in_hand.values()):
-            words.go_on()
+        self._in_hand.renew()
 
     def stop(self) -> None:
         """Begin nothing any more."""
@@ -215,6 +207,4 @@ def _attempt(act: Act, job: Job) -> Outcome | KilonovaError:
         return error
     except Exception as error:
         LOG.exception("%s of %s failed", act.event, job.instance.uuid)
-        unexpected = BuildFailed("The host failed in an unexpected way.")
-        unexpected.__cause__ = error
-        return unexpected
+        return BuildFailed.unexpected(error)

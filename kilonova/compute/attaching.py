@@ -48,7 +48,8 @@ class Attaching(Protocol):
         """
 
     def swap_volume(self, instance: Instance, volume: Volume, replacement: Volume) -> None:
-        """Copy a guest's volume to another that is connected, and let the guest go on with that.
+        """Copy a guest's volume to another that is connected, and let the guest go on with that, under the
+        same id if both have one. Done before, it is no error.
 
         Raises:
             NotFound: there is no such guest.
@@ -75,7 +76,8 @@ class Attaching(Protocol):
     ) -> None:
         """Merge the first of two files of a volume into the second, which lies behind it.
 
-        Without a second all that lies behind the file in use is merged into it.
+        Without a second, what lies in front of the first is merged into the file in use; without either,
+        all that lies behind that is.
 
         Raises:
             BuildFailed, NotFound: as ``snapshot_volume``.

@@ -142,9 +142,7 @@ class Builder:
             raise
         except Exception as error:
             LOG.exception("%s could not be built", instance.uuid)
-            unexpected = BuildFailed("The host failed in an unexpected way.")
-            unexpected.__cause__ = error
-            return unexpected
+            return BuildFailed.unexpected(error)
 
     def _make(self, context: RequestContext, instance: Instance, stages: Stages) -> tuple[Nic, ...]:
         """Make the guest and return its network cards.

@@ -20,7 +20,12 @@ class FakeGuest:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.power = PowerState.RUNNING
-        self.console = [f"fake guest {instance.name} {instance.uuid}", self._up("")]
+        has = instance.flavor
+        self.console = [
+            f"fake guest {instance.name} {instance.uuid}",
+            f"{has.vcpus} VCPUs, {has.memory_mb} MiB",
+            self._up(""),
+        ]
         self._started = time.monotonic()
         self.volumes = {volume.volume_id: volume for volume in instance.volumes}
 

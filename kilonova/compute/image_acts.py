@@ -6,14 +6,10 @@ from kilonova.compute.jobs import Job
 from kilonova.core.errors import BuildAborted, KilonovaError
 from kilonova.core.ids import ImageId
 from kilonova.core.instance import Instance
-from kilonova.core.states import TaskState
+from kilonova.core.states import COPIES, TaskState
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
-
-_TASKS = (TaskState.IMAGE_SNAPSHOT, TaskState.IMAGE_BACKUP, TaskState.IMAGE_UPLOADING)
-_WITHOUT_DATA = ("queued", "saving")
-"""The statuses of images that are not filled yet."""
 
 
 def snapshot(job: Job) -> None:
@@ -48,12 +44,10 @@ def backup(job: Job) -> None:
 
 def abandon(images: ImageStore, instance: Instance) -> None:
     """Remove the image that a server was being copied into when the host's service ended, if it was."""
-    if instance.task_state not in _TASKS:
+    if instance.task_state not in COPIES:
         return
     try:
-        for status in _WITHOUT_DATA:
-            for image_id in images.list_ids({"instance_uuid": instance.uuid, "status": status}):
-                images.delete(image_id)
+        images.remove_unfilled(instance.uuid)
     except KilonovaError as error:
         LOG.warning("An image of %s is left: %s", instance.uuid, error.in_full)
 

@@ -13,6 +13,7 @@ import msgspec
 from kilonova.compute.acts import CLEAN_SECONDS
 from kilonova.compute.collaborators import Collaborators
 from kilonova.compute.guests import Turns
+from kilonova.compute.in_hand import InHand
 from kilonova.compute.move_events import event_of
 from kilonova.compute.move_part import Part
 from kilonova.compute.reporter import Reporter
@@ -62,26 +63,19 @@ class Mover:
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._in_hand: dict[tuple[str, Stage, int], Part] = {}
-        self._renewed = time.monotonic()
+        self._in_hand = InHand[tuple[str, Stage, int], Part](_GOES_ON, Part.goes_on)
 
     def move(self, context: RequestContext, message: MoveInstance) -> None:
         """Do this host's part of a move, or nothing if it is done, over, or in hand."""
         part = Part(context, message, self._reporter, self._turns.is_going)
-        with self._lock:
-            if part.key in self._in_hand:
-                return
-            self._in_hand[part.key] = part
-        try:
-            with self._turns.turn(part.instance.uuid):
-                self._do(part)
-        finally:
-            del self._in_hand[part.key]
+        with self._in_hand.hold(part.key, part) as is_first:
+            if is_first:
+                with self._turns.turn(part.instance.uuid):
+                    self._do(part)
 
     def guide(self, message: GuideMove) -> None:
         """Abort a move in hand, or let it come to an end at any price."""
-        for part in tuple(self._in_hand.values()):
+        for part in self._in_hand.works():
             if part.migration.uuid == message.migration:
                 if message.wish == "abort":
                     part.abort()
@@ -90,10 +84,7 @@ class Mover:
 
     def renew(self) -> None:
         """Say now and then of every part in hand that it is."""
-        if time.monotonic() - self._renewed >= _GOES_ON:
-            self._renewed = time.monotonic()
-            for part in tuple(self._in_hand.values()):
-                part.goes_on()
+        self._in_hand.renew()
 
     def stop(self) -> None:
         """Begin nothing any more."""
@@ -113,8 +104,7 @@ class Mover:
             error = failure
         except Exception as failure:
             LOG.exception("%s of %s failed", migration.stage, uuid)
-            error = BuildFailed("The host failed in an unexpected way.")
-            error.__cause__ = failure
+            error = BuildFailed.unexpected(failure)
         if isinstance(error, HypervisorUnavailable) and self._stopped.is_set():
             # Nothing is known of it. Whoever is started next is told again.
             return
@@ -161,8 +151,10 @@ class Mover:
             except KilonovaError as error:
                 LOG.warning("What came of %s stays: %s", part.instance.uuid, error.in_full)
                 if not runs:
+                    self._disown(part)
                     return True
             else:
+                self._disown(part)
                 if part.instance.volumes:
                     self._volumes.try_to_let_go(part.instance, part.request_id)
                 return True
@@ -200,8 +192,8 @@ class Mover:
         # A guest that comes while it runs has its ports and volumes here before it comes.
         instance = part.instance
         if part.migration.is_live:
-            self._wiring.reserve(instance)
-            instance = self._connected(part)
+            nics = self._wiring.reserve(instance)
+            instance = msgspec.structs.replace(self._connected(part), nics=nics)
         part.berth = self._driver.prepare_move(instance, part.migration)
 
     def _connected(self, part: Part) -> Instance:
@@ -233,6 +225,17 @@ class Mover:
                 raise BuildFailed("The server was deleted while it was being shelved.")
             self._images.upload(image.image_id, copy.data, copy.disk_format)
 
+    def _disown(self, part: Part) -> None:
+        """Let go of the ports of a server that does not come, and has them elsewhere, or nowhere."""
+        uuid = part.instance.uuid
+        try:
+            if part.migration.is_live:
+                self._wiring.drop(uuid)
+            elif part.migration.kind is Kind.UNSHELVE:
+                self._wiring.unbind(uuid)
+        except KilonovaError as error:
+            LOG.warning("Ports of %s stay bound to this host: %s", uuid, error.in_full)
+
     def _remove_image(self, migration: Migration) -> None:
         """Remove the image of a server that is not shelved, or not any more."""
         if migration.image is None:
@@ -259,13 +262,14 @@ class Mover:
         """Make the guest of a server of an image, as there is nothing else."""
         instance = part.instance
         self._driver.destroy(instance.uuid)
-        part.nics = self._wiring.bring(instance)
+        part.nics = nics = self._wiring.bring(instance)
         if part.migration.kind is Kind.EVACUATION:
             self._driver.recover_disks(instance)
         else:
             self._driver.prepare_disks(instance)
         instance = self._connected(part)
-        self._driver.spawn(instance)
+        with self._wiring.plugging(instance, nics) as until_plugged:
+            self._driver.spawn(instance, until_plugged)
         self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)

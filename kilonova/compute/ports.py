@@ -28,7 +28,7 @@ from kilonova.core.errors import (
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance, Nic, RequestedNetwork
-from kilonova.http.network_cards import FAILED, OURS, cards_of, owner_of, release
+from kilonova.http.network_cards import FAILED, OURS, cards_of, owner_of, plug_of, release
 from kilonova.http.networks import Document, Documents, Networks
 
 LOG = logging.getLogger(__name__)
@@ -200,14 +200,22 @@ class Ports(Wiring):
             if port.get("status") == "ACTIVE":
                 left.pop(port["id"], None)
 
-    def reserve(self, instance: Instance) -> None:
+    def reserve(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Wiring``."""
         with _refusals():
-            for nic in instance.nics:
-                try:
-                    self._networks.add_binding(nic.port_id, self._host)
-                except NotFound:
-                    LOG.debug("Port %s is bound here only when its server is", nic.port_id)
+            return tuple(self._reserved(nic) for nic in instance.nics)
+
+    def _reserved(self, nic: Nic) -> Nic:
+        """Return a card as it is plugged in here, once its port has a binding for this host."""
+        try:
+            binding = self._networks.add_binding(nic.port_id, self._host)
+        except NotFound:
+            LOG.debug("Port %s is bound here only when its server is", nic.port_id)
+            return nic
+        plug = plug_of(nic.port_id, binding.get("vif_type"), binding.get("vif_details"))
+        if plug.kind == FAILED:
+            raise BuildFailed(f"Port {nic.port_id} cannot be bound to this host.")
+        return msgspec.structs.replace(nic, plug=plug)
 
     def drop(self, uuid: InstanceUuid) -> None:
         """See ``Wiring``."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from kilonova.compute.jobs import Job
-from kilonova.core.errors import BuildFailed, KilonovaError, NotFound
+from kilonova.core.errors import BuildFailed, KilonovaError, NotFound, Unavailable
 from kilonova.core.volume import Volume, VolumeReport, VolumeStage
 
 LOG = logging.getLogger(__name__)
@@ -74,31 +74,36 @@ def _take_away(job: Job, volume: Volume) -> None:
 
 
 def swap(job: Job) -> None:
-    """Put another volume in a volume's place, with what was on it."""
+    """Copy a volume to where the storage moves it, and let the guest go on there.
+
+    Once the guest is there, nothing is undone: what the storage does not hear now it is told again.
+    """
     volume = _volume(job)
-    if volume.replacement is None:
-        raise BuildFailed("There is no volume to put in the place of the other.")
-    fresh = msgspec.structs.replace(
-        volume, volume_id=volume.replacement, attachments={}, connection=None, replacement=None
-    )
+    if not job.volumes.is_moving(volume):
+        # Whoever did this before came to its end, and died before it could say so.
+        _tell_settled(job, volume, volume.volume_id)
+        return
     try:
-        here = job.volumes.join(job.instance, fresh)
+        here = job.volumes.join(job.instance, volume)
         job.driver.swap_volume(job.instance, volume, here)
-        job.volumes.finished(here)
-    except KilonovaError:
-        job.volumes.free(job.instance, fresh)
-        _tell(job, VolumeReport(volume_id=volume.volume_id, stage=VolumeStage.ATTACHED))
+    except Unavailable:
         raise
-    job.volumes.free(job.instance, volume)
-    _tell(
-        job,
-        VolumeReport(
-            volume_id=volume.volume_id,
-            replaced_by=here.volume_id,
-            attachment=next(iter(here.attachments.values())),
-            stage=VolumeStage.ATTACHED,
-        ),
+    except KilonovaError:
+        _tell_settled(job, volume, job.volumes.finish_move(job.instance, volume, None))
+        raise
+    job.volumes.finished(here)
+    _tell_settled(job, volume, job.volumes.finish_move(job.instance, volume, here))
+
+
+def _tell_settled(job: Job, volume: Volume, kept: str) -> None:
+    """Tell which volume the server has instead of one, or still, and that nothing is under way with it."""
+    said = VolumeReport(
+        volume_id=volume.volume_id,
+        replaced_by=kept,
+        attachment=job.volumes.attachment_to(job.instance, kept),
+        stage=VolumeStage.ATTACHED,
     )
+    _tell(job, said)
 
 
 def extend(job: Job) -> None:

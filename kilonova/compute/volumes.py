@@ -18,7 +18,7 @@ from kilonova.core.ids import HostName, ImageId, InstanceUuid, RequestId
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.core.volume import NOBODY, Volume, VolumeReport, VolumeStage
-from kilonova.http.volumes import Volumes
+from kilonova.http.volumes import IS_MOVING, Volumes
 
 LOG = logging.getLogger(__name__)
 
@@ -179,20 +179,43 @@ class HostVolumes:
         return msgspec.structs.replace(instance, volumes=volumes)
 
     def join(self, instance: Instance, volume: Volume) -> Volume:
-        """Have a volume here that is to take the place of another of the server."""
-        reserved = [
-            one.attachment_id
-            for one in self._storage.attachments_of(instance.uuid)
-            if one.volume_id == volume.volume_id
-        ]
-        attachment = next(iter(reserved), "") or self._storage.reserve(
-            volume.volume_id, instance.uuid
-        )
+        """Have the volume here that is to take another's place; return it under that one's id."""
+        replacement = volume.replacement or ""
+        attachment = self.attachment_to(instance, replacement)
+        attachment = attachment or self._storage.reserve(replacement, instance.uuid)
         connection = self._storage.connect(attachment, self._driver.connector())
         return self._driver.connect_volume(
             msgspec.structs.replace(
                 volume, attachments={self._host: attachment}, connection=connection
             )
+        )
+
+    def attachment_to(self, instance: Instance, volume_id: str) -> str:
+        """Return an attachment that a server has to a volume, an empty text if it has none."""
+        found = (
+            one.attachment_id
+            for one in self._storage.attachments_of(instance.uuid)
+            if one.volume_id == volume_id
+        )
+        return next(found, "")
+
+    def is_moving(self, volume: Volume) -> bool:
+        """Whether the storage still waits for a volume's data to be copied to the one that replaces it."""
+        return self._storage.get(volume.volume_id).migration_status in IS_MOVING
+
+    def finish_move(self, instance: Instance, volume: Volume, here: Volume | None) -> str:
+        """Let the storage do away with one of two volumes: the replaced one, or (None) its replacement.
+
+        Returns the id of the volume that the server has from now on.
+        """
+        replacement = volume.replacement or ""
+        if here is None:
+            fresh = msgspec.structs.replace(volume, volume_id=replacement, attachments={})
+            self.free(instance, fresh)
+        else:
+            self.free(instance, volume)
+        return self._storage.finish_migration(
+            volume.volume_id, replacement, has_failed=here is None
         )
 
     def _disconnect(self, volume: Volume) -> None:

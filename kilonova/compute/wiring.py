@@ -34,8 +34,9 @@ class Wiring:
         waited for."""
         yield None
 
-    def reserve(self, instance: Instance) -> None:
-        """Make ready for a server that comes while it runs."""
+    def reserve(self, instance: Instance) -> tuple[Nic, ...]:
+        """Make ready for a server that comes while it runs, and return its cards as they will be here."""
+        return instance.nics
 
     def drop(self, uuid: InstanceUuid) -> None:
         """Let go of what this host has of a server that runs elsewhere."""

@@ -16,13 +16,14 @@ from kilonova.core.clock import utcnow
 from kilonova.core.context import service_context
 from kilonova.core.errors import Conflict, GenerationConflict, KilonovaError
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.instance import Instance
-from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Side, Stage
+from kilonova.core.instance import Instance, InstanceAction
+from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Stage
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Allocation, Destination
 from kilonova.core.states import PowerState
 from kilonova.db import instances, moves
 from kilonova.db.engine import Database
+from kilonova.db.hosts import Silence
 from kilonova.db.moves import Next
 from kilonova.placement.client import Claim, Holding, Placement
 from kilonova.rpc.bus import Bus
@@ -71,23 +72,34 @@ class CellMoves:
         nics = None if report.nics is UNSET else report.nics
         berth = report.move.berth if report.move else None
         arrived = move_plan.Arrived(power=power, nics=nics, berth=berth)
+        self._claim_after(migration, seen)
+        self.change(migration, lambda m, i: move_plan.done(m, i, arrived, utcnow()))
+
+    def _claim_after(self, migration: Migration, seen: Seen) -> None:
+        """Have claimed what is when the acting host has done its part."""
         if migration.stage is Stage.UNDOING:
             self.claim(migration, (migration.source_allocation, {}), seen)
         elif migration.stage in (Stage.CLEARING, Stage.ABANDONING):
             shelved = migration.kind is Kind.SHELVE
             left = migration.instance_uuid if shelved else migration.consumer
             self._placement.free([left])
-        self.change(migration, lambda m, i: move_plan.done(m, i, arrived, utcnow()))
 
-    def _failed(self, migration: Migration, said: MoveReport, seen: Seen) -> None:
+    def _failed(
+        self, migration: Migration, said: MoveReport, seen: Seen, silent: Silence | None = None
+    ) -> bool:
         after = move_plan.failed_stage(migration)
         if after is migration.stage:
             # It cannot be removed yet; the converger sends it on after a while.
-            return
+            return False
         claimed = migration.destination is not None and migration.stage is not Stage.RESTORING
         if claimed and after in (Stage.RESTORING, Stage.ENDED):
             self.claim(migration, (migration.source_allocation, {}), seen)
-        self.change(migration, lambda m, i: move_plan.failed(m, i, said, utcnow()))
+        return (
+            self.change(
+                migration, lambda m, i: move_plan.failed(m, i, said, utcnow()), silent=silent
+            )
+            is not None
+        )
 
     def _try_next(self, migration: Migration, said: MoveReport, seen: Seen) -> bool:
         """Send a server to the next alternate that has room; False if there is none."""
@@ -140,10 +152,18 @@ class CellMoves:
     # ---- stages
 
     def change(
-        self, migration: Migration, step: moves.Step, *, driver: str | None = None
+        self,
+        migration: Migration,
+        step: moves.Step,
+        *,
+        driver: str | None = None,
+        record: InstanceAction | None = None,
+        silent: Silence | None = None,
     ) -> Next | None:
-        """Bring a migration to its next stage, and tell whoever has to act; None if that is past."""
-        found = moves.change(self._cell_db, migration, step, driver=driver)
+        """Bring a migration to its next stage, and tell whoever has to act; None as ``moves.change``."""
+        found = moves.change(
+            self._cell_db, migration, step, driver=driver, record=record, silent=silent
+        )
         if found is None:
             return None
         after = found.migration
@@ -237,34 +257,35 @@ class CellMoves:
             LOG.info("%s: %s goes on on %s", migration.instance_uuid, migration.stage, host)
             self.again(migration, now)
 
-    def without_host(self, migration: Migration, *, dead: bool) -> bool:
-        """Go on without a destination that is silent, where it cannot have a guest of the server's.
-
-        ``dead`` says that it is surely off. False if nothing can be done.
-        """
-        server = instances.get(self._cell_db, migration.instance_uuid, with_deleted=True)
-        if server is None:
-            return False
-        if ACTS[migration.stage] is not Side.DESTINATION or migration.stage is Stage.ABANDONING:
-            return False
-        if server.epoch != migration.epoch and not dead:
-            # It was told to make the guest, and may have done so.
-            return False
+    def fail_for(self, migration: Migration, why: str, silent: Silence) -> bool:
+        """Go on as if a silent host had said that it cannot do its part; False if it is heard again, or
+        has done it."""
         seen = self.seen(migration.uuid, migration.instance_uuid)
         said = MoveReport(
             migration=migration.uuid,
             stage=migration.stage,
             attempt=migration.attempt,
             moved=Moved.FAILED,
-            reason="The destination does not answer.",
+            reason=why,
         )
-        if migration.stage is Stage.UNDOING:
-            self.claim(migration, (migration.source_allocation, {}), seen)
-            nothing = move_plan.Arrived()
-            self.change(migration, lambda m, i: move_plan.done(m, i, nothing, utcnow()))
-        elif not self._try_next(migration, said, seen):
-            self._failed(migration, said, seen)
-        return True
+        if self._try_next(migration, said, seen):
+            return True
+        sends = migration.stage is Stage.SENDING
+        undone = move_plan.failed_stage(migration) is Stage.UNDOING
+        return self._failed(migration, said, seen, silent if sends or undone else None)
+
+    def pass_over(self, migration: Migration, silent: Silence) -> bool:
+        """Go on as if a silent host had done its part; False if it is heard again, or has done it."""
+        seen = self.seen(migration.uuid, migration.instance_uuid)
+        self._claim_after(migration, seen)
+
+        def step(passed: Migration, server: Instance) -> Next:
+            if passed.stage is Stage.SENDING:
+                passed = msgspec.structs.replace(passed, unsent=True)
+            as_known = move_plan.Arrived(power=server.power_state)
+            return move_plan.done(passed, server, as_known, utcnow())
+
+        return self.change(migration, step, silent=silent) is not None
 
 
 def claims_of(migration: Migration, wanted: tuple[Allocation, Allocation]) -> list[Claim]:

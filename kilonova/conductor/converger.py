@@ -35,7 +35,7 @@ from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
-from kilonova.http import networks
+from kilonova.http import images, networks, volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.connect import Buses
 
@@ -52,8 +52,8 @@ _CELLS_AT_ONCE = 32
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one finding.
 
-    ``did`` is None where nothing was done: nobody was to act, it was no longer so, or it ``failed``, which
-    says why.
+    ``did`` is None where nothing was done: nobody was to act, or only an operator can, or it ``failed``,
+    which says why.
     """
 
     repair: str
@@ -96,9 +96,9 @@ class Round:
         try:
             for finding in find():
                 outcome = Outcome(name, cell, finding.subject, finding.differs)
-                if not self._may_act():
+                if finding.mend is None or not self._may_act():
                     self.outcomes.append(outcome)
-                elif not self._mend(finding, outcome):
+                elif not self._mend(finding.mend, outcome):
                     return
         except KilonovaError as error:
             self._fail(Outcome(name, cell, "", "could not be looked at"), error)
@@ -106,15 +106,15 @@ class Round:
             LOG.exception("Converging %s failed", name)
             self._fail(Outcome(name, cell, "", "could not be looked at"), error)
 
-    def _mend(self, finding: Finding, outcome: Outcome) -> bool:
+    def _mend(self, mend: Callable[[], str | None], outcome: Outcome) -> bool:
         """Mend one thing; False if a part is away, and the others of its kind have to wait."""
         try:
-            did = finding.mend()
+            did = mend()
         except KilonovaError as error:
             self._fail(outcome, error)
             return not isinstance(error, Unavailable)
         if did is not None:
-            LOG.info("Repair %s: %s: %s: %s", outcome.repair, finding.subject, finding.differs, did)
+            LOG.info("Repair %s: %s: %s: %s", outcome.repair, outcome.subject, outcome.differs, did)
             REPAIRS.add(outcome.repair)
         self.outcomes.append(msgspec.structs.replace(outcome, did=did or "no longer so"))
         return True
@@ -244,9 +244,11 @@ def scene_of(
             down_time=conf.service_down_time,
             interval=conf.converge_interval,
             deleted_kept=conf.reclaim_instance_interval,
-            decisions_kept=conf.scheduler.decisions_kept,
+            confirm_window=conf.resize_confirm_window,
             quota=limits_in(conf.quota),
             ha=Policy(Mode(conf.ha.evacuate_on_host_failure), fences=bool(conf.ha.fence_command)),
         ),
+        images=images.load(conf),
+        volumes=volumes.load(conf),
         networks=networks.load(conf),
     )

@@ -15,16 +15,22 @@ import sqlalchemy as sa
 from kilonova.core import migration as mig
 from kilonova.core import states
 from kilonova.core.context import RequestContext, new_request_id, service_context
+from kilonova.core.hardware import has_tpm
 from kilonova.core.host_failure import Fence, Mode, again_after, wants
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import Instance, InstanceAction
-from kilonova.core.migration import Kind, Migration
+from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.states import Action, TaskState, VmState
 from kilonova.db import actions, desired, host_fences, instances, moves, tasks
 from kilonova.db.engine import Database
 
 AT_ONCE = 50
 """Evacuations of a cell that may be under way by themselves: what more hosts can build at a time."""
+
+
+_STAND_STILL = (VmState.PAUSED, VmState.SUSPENDED)
+"""What a server is that runs nothing, and whose memory is lost with its host: it stays off elsewhere, like
+one that is stopped."""
 
 
 class Waiting(NamedTuple):
@@ -53,10 +59,14 @@ def to_move(
     """Return the servers of a host that are to be evacuated if it is dead, and those that are desired.
 
     Desired servers are replaced by others, and not evacuated. What is being built, deleted or moved is left
-    to those who do that.
+    to those who do that; a server whose move only waits for this host is moved by nobody.
     """
     here = instances.of_host(cell_db, host)
-    moving = moves.moving_among(cell_db, [server.uuid for server in here])
+    moving = {
+        move.instance_uuid
+        for move in moves.unfinished(cell_db, [server.uuid for server in here])
+        if move.stage not in (Stage.CLEARING, Stage.RESTORING)
+    }
     idle = [
         server
         for server in here
@@ -67,6 +77,29 @@ def to_move(
     kept = desired.among(api_db, [server.uuid for server in idle])
     asked = tuple(one for one in idle if one.uuid not in kept and wants(one, mode))
     return asked, tuple(one for one in idle if one.uuid in kept)
+
+
+def undecided(
+    api_db: Database, cell_db: Database, host: HostName, mode: Mode
+) -> tuple[tuple[Migration, Instance], ...]:
+    """Return the resized servers of a host that are to be elsewhere if it is dead, with their moves: their
+    old hosts have all of them still."""
+    here = {one.uuid: one for one in instances.of_host(cell_db, host)}
+    kept = desired.among(api_db, list(here))
+    return tuple(
+        (move, here[move.instance_uuid])
+        for move in moves.unfinished(cell_db, list(here))
+        if move.stage is Stage.FINISHED
+        and move.chosen.host == host
+        and move.instance_uuid not in kept
+        and wants(here[move.instance_uuid], mode)
+    )
+
+
+def reversion(server: Instance, now: datetime) -> InstanceAction:
+    """Return the record of a resize that is reverted because its server's host is dead."""
+    told = _record(server, new_request_id(), now)
+    return msgspec.structs.replace(told, action=Action.REVERT_RESIZE)
 
 
 def due(
@@ -91,9 +124,11 @@ def due(
 
 
 def _refusal(server: Instance) -> str:
-    why = states.refusal(Action.EVACUATE, server.vm_state, server.task_state)
+    why = states.refusal(states.LEAVE_DEAD, server.vm_state, server.task_state)
     if why is None and server.launched_at is None:
         why = "it has never been active"
+    if why is None and has_tpm(server.flavor, server.image):
+        why = "only that host knows what its TPM remembers"
     return why or ""
 
 
@@ -126,13 +161,14 @@ def begin(cell_db: Database, fence: Fence, server: Instance, now: datetime) -> M
     def write(connection: sa.Connection, begun: Instance) -> None:
         if begun.host != fence.host or begun.vm_state != server.vm_state:
             raise _Passed
-        if moves.is_moving(connection, begun.uuid) or not host_fences.holds(connection, fence):
+        if not host_fences.holds(connection, fence) or not moves.give_way(connection, begun, now):
             raise _Passed
-        made[:] = [mig.of_server(begun, Kind.EVACUATION, _owner(server, record.request_id), now)]
+        move = mig.of_server(begun, Kind.EVACUATION, _owner(server, record.request_id), now)
+        made[:] = [msgspec.structs.replace(move, stays_off=server.vm_state in _STAND_STILL)]
         moves.insert(connection, made[0])
 
     try:
-        begun = tasks.begin(cell_db, server, Action.EVACUATE, record, beside=write)
+        begun = tasks.begin(cell_db, server, states.LEAVE_DEAD, record, beside=write)
     except _Passed:
         return None
     return made[0] if begun is not None else None

@@ -188,7 +188,7 @@ def failed_stage(migration: Migration) -> Stage:
             return Stage.RESTORING
         case Stage.FINISHING if migration.builds:
             return Stage.ENDED
-        case Stage.FINISHING if migration.is_live:
+        case Stage.FINISHING if migration.is_live and not migration.unsent:
             return Stage.CLEARING
         case Stage.SENDING | Stage.FINISHING:
             return Stage.UNDOING

@@ -262,6 +262,13 @@ class BuildFailed(KilonovaError):
     code = "build_failed"
     retry_helps = True
 
+    @classmethod
+    def unexpected(cls, error: Exception) -> "BuildFailed":
+        """Return what is told of an error that nobody foresaw; the host's log has the rest."""
+        failed = cls("The host failed in an unexpected way.")
+        failed.__cause__ = error
+        return failed
+
 
 class BuildAborted(BuildFailed):
     """The server cannot be built on any host (its image is broken, its data too large)."""

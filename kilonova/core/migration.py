@@ -37,9 +37,9 @@ from kilonova.core.ids import (
     UserId,
 )
 from kilonova.core.image import Image
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import Allocation, Destination
-from kilonova.core.states import VmState
+from kilonova.core.states import PowerState, TaskState, VmState
 
 
 class Kind(StrEnum):
@@ -130,6 +130,9 @@ _STATUS: dict[Kind, dict[Stage, str]] = {
 CONFIRMED, REVERTED, COMPLETED = "confirmed", "reverted", "completed"
 FAILED, CANCELLED = "error", "cancelled"
 
+WAITS = "conductor_wait_for_host"
+"""The event of a move that waits for a host that does not answer."""
+
 _CLEARED = {
     Kind.MIGRATION: CONFIRMED,
     Kind.RESIZE: CONFIRMED,
@@ -165,6 +168,8 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
     ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
     that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
+    Of a guest that comes while it runs, ``nics`` are the cards as they are plugged in there, and ``place``
+    says in the words of the hypervisor there which of its host's CPUs, cells and pages it gets.
     """
 
     address: str
@@ -175,6 +180,8 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: str = ""
     shared: bool = False
     wants_image: bool = False
+    nics: tuple[Nic, ...] = ()
+    place: str = ""
 
     def __repr__(self) -> str:
         """Show all but the token: logs are read by many."""
@@ -190,7 +197,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     ``reason`` and ``details`` why it failed. ``wish`` is ``abort`` or ``force`` where an operator asked for
     that. ``project_id`` is the server's, ``user_id`` that of who asked. With ``forced`` the destination is
     claimed and not judged. ``image`` is what a shelved server becomes, and is made of again. ``berth`` is
-    what the destination has ready for the guest, until the move is done.
+    what the destination has ready for the guest, until the move is done. With ``unsent`` the source died
+    before it said that a running guest had left it.
     """
 
     uuid: str
@@ -228,6 +236,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool = False
     image: Image | None = None
     berth: Berth | None = None
+    unsent: bool = False
 
     @property
     def consumer(self) -> InstanceUuid:
@@ -334,6 +343,27 @@ def ended(migration: Migration, now: datetime) -> Migration:
     return msgspec.structs.replace(
         migration, stage=Stage.ENDED, status=status, updated_at=now, berth=None
     )
+
+
+def confirming(
+    migration: Migration, server: Instance, request: RequestId, now: datetime
+) -> tuple[Migration, Instance]:
+    """Return a move, and its server, of which a request says that it is to stay what it is."""
+    settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
+    kept = msgspec.structs.replace(server, vm_state=settled, updated_at=now)
+    mine = msgspec.structs.replace(migration, request_id=request)
+    return at(mine, Stage.CLEARING, now), kept
+
+
+def reverting(
+    migration: Migration, server: Instance, request: RequestId, now: datetime
+) -> tuple[Migration, Instance]:
+    """Return a move, and its server, of which a request says that it is to be what it was before."""
+    mine = msgspec.structs.replace(migration, request_id=request, outcome=REVERTED)
+    going = msgspec.structs.replace(
+        server, task_state=TaskState.RESIZE_REVERTING, task_request=request, updated_at=now
+    )
+    return at(mine, Stage.UNDOING, now), going
 
 
 class Moved(StrEnum):

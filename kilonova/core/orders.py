@@ -123,7 +123,8 @@ class SnapshotVolume(Order, frozen=True, kw_only=True, tag=str(Action.SNAPSHOT_V
 
 
 class MergeSnapshot(Order, frozen=True, kw_only=True, tag=str(Action.MERGE_SNAPSHOT)):
-    """Merge a file of a volume into the one behind it, or (no target) all behind it into the one in use."""
+    """Merge a file of a volume into the one behind it, or (no target) what is in
+    front of it into the one in use; without either, all that is behind that one."""
 
     volume_id: str
     snapshot_id: str

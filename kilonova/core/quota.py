@@ -1,8 +1,10 @@
-"""Quotas: how much a project may use, and what a request over it is told."""
+"""Quotas: how much a project and a user in it may use, and what a request over it is told."""
 
 from collections.abc import Mapping
 
 import msgspec
+
+from kilonova.core.ids import UserId
 
 UNLIMITED = -1
 
@@ -17,7 +19,12 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of a project (of a user, for key pairs). -1 is unlimited; ``ram`` is MiB."""
+    """The limits on a request. -1 is unlimited; ``ram`` is MiB.
+
+    Of what is counted (the fields of ``Amount``) they are the project's, for all its users together; and
+    who has limits of his own on that is held to them as well, by ``own``. All others are the nearest: the
+    user's, where he has some.
+    """
 
     instances: int = 10
     cores: int = 20
@@ -29,11 +36,25 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     injected_files: int = 5
     injected_file_content_bytes: int = 10240
     injected_file_path_bytes: int = 255
+    own: "OwnLimits | None" = None
+
+    @property
+    def nearest(self) -> "Limits":
+        """The user's limits, and the project's on what he has none on."""
+        return self if self.own is None else self.own.limits
+
+
+class OwnLimits(msgspec.Struct, frozen=True):
+    """The nearest limits of a user who has limits of his own on what is counted."""
+
+    user_id: UserId
+    limits: Limits
 
 
 def limits_in(section: Mapping[str, int]) -> Limits:
     """Return the limits of a configuration's section ``quota``."""
-    return Limits(**{name: section[name] for name in Limits.__struct_fields__ if name in section})
+    known = {name: section[name] for name in Limits.__struct_fields__ if name in section}
+    return msgspec.structs.replace(Limits(), **known)
 
 
 def exceeded(asked: Amount, used: Amount, limits: Limits) -> str | None:

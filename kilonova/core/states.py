@@ -223,6 +223,8 @@ class Rule:
 SOFT_REBOOT = "reboot-soft"
 HARD_REBOOT = "reboot-hard"
 SOFT_DELETE = "delete-soft"
+LEAVE_DEAD = "evacuate-dead"
+"""What is done by itself with servers whose host is dead."""
 
 _ON_DISK = (VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED)
 """What a server is whose disk can be copied."""
@@ -287,6 +289,13 @@ RULES: dict[str, Rule] = {
         during=frozenset(TaskState) - {TaskState.DELETING},
         heeds_lock=False,
     ),
+    LEAVE_DEAD: Rule(
+        (*_ON_DISK, VmState.RESCUED, VmState.ERROR),
+        TaskState.REBUILDING,
+        during=frozenset(TaskState) - {TaskState.DELETING},
+        action=Action.EVACUATE,
+        heeds_lock=False,
+    ),
     Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
     Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
@@ -314,6 +323,9 @@ BREAKS = frozenset(
 """Tasks that change what a guest is made of: one that does not come to its end leaves the server in ERROR.
 After any other, the server is what its guest is."""
 
+COPIES = frozenset({TaskState.IMAGE_SNAPSHOT, TaskState.IMAGE_BACKUP, TaskState.IMAGE_UPLOADING})
+"""Tasks that fill an image: one that does not come to its end leaves it without data."""
+
 HOST_TASKS = frozenset(
     {
         TaskState.POWERING_OFF,
@@ -324,12 +336,10 @@ HOST_TASKS = frozenset(
         TaskState.UNPAUSING,
         TaskState.SUSPENDING,
         TaskState.RESUMING,
-        TaskState.IMAGE_SNAPSHOT,
-        TaskState.IMAGE_BACKUP,
-        TaskState.IMAGE_UPLOADING,
         TaskState.UPDATING_PASSWORD,
         TaskState.SOFT_DELETING,
         TaskState.RESTORING,
+        *COPIES,
         *BREAKS,
     }
 )

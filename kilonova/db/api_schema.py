@@ -43,7 +43,9 @@ class InstanceMapping(ApiBase):
     """
 
     __tablename__ = "instance_mappings"
-    __table_args__ = (Index("instance_mappings_project", "project_id", "queued_for_delete"),)
+    __table_args__ = (
+        Index("instance_mappings_owner", "project_id", "queued_for_delete", "user_id"),
+    )
 
     instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     cell_uuid: Mapped[str | None] = mapped_column(ForeignKey("cell_mappings.uuid"), index=True)

@@ -19,6 +19,8 @@ from kilonova.db.engine import Database
 from kilonova.db.statements import among, table_of
 
 LONGEST_KEPT = timedelta(days=30)
+MOST_KEPT = 20_000
+"""Of how many servers decisions are kept."""
 
 _decisions = table_of(StoredDecision)
 _requests = table_of(BuildRequest)

@@ -94,7 +94,7 @@ def ask(
     )
 
     def work(connection: sa.Connection) -> Fence | None:
-        if not _is_silent(connection, seen) or not connection.execute(change).rowcount:
+        if not _stays(connection, seen) or not connection.execute(change).rowcount:
             return None
         for server in servers:
             connection.execute(
@@ -117,7 +117,7 @@ def answer(cell_db: Database, asked: Fence, words: str, now: datetime, *, yes: b
     change = _same(asked).values(verdict=verdict, changed_at=now, words=words[-_LONGEST_WORDS:])
 
     def work(connection: sa.Connection) -> bool:
-        still = _is_silent(connection, asked)
+        still = _stays(connection, asked)
         return still and bool(connection.execute(change).rowcount)
 
     return cell_db.write(work)
@@ -132,17 +132,11 @@ def forget(cell_db: Database, seen: Fence) -> bool:
 def holds(connection: sa.Connection, fence: Fence) -> bool:
     """Whether a host is still known to be dead; nothing changes that before this transaction ends."""
     query = sa.select(_fences.c.host).where(*_sameness(fence)).with_for_update()
-    return _is_silent(connection, fence) and connection.execute(query).first() is not None
+    return _stays(connection, fence) and connection.execute(query).first() is not None
 
 
-def _is_silent(connection: sa.Connection, fence: Fence) -> bool:
-    """Whether a host gave no sign of life in this silence; it cannot before this transaction ends."""
-    query = (
-        sa.select(_services.c.last_seen)
-        .where(_services.c.binary == hosts.COMPUTE, _services.c.host == fence.host)
-        .with_for_update()
-    )
-    return bool(connection.execute(query).scalar() == fence.since)
+def _stays(connection: sa.Connection, fence: Fence) -> bool:
+    return hosts.stays_silent(connection, hosts.Silence(fence.host, fence.since))
 
 
 def _sameness(seen: Fence) -> tuple[sa.ColumnElement[bool], ...]:

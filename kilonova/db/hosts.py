@@ -3,7 +3,7 @@
 import uuid as uuids
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -115,6 +115,23 @@ def silent_since(cell_db: Database, before: datetime) -> frozenset[HostName]:
     )
     query = sa.select(_services.c.host).where(_services.c.binary == COMPUTE, silent)
     return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
+
+
+class Silence(NamedTuple):
+    """A host that said nothing since a moment; None since it was known."""
+
+    host: HostName
+    since: datetime | None
+
+
+def stays_silent(connection: sa.Connection, silence: Silence) -> bool:
+    """Whether a host gave no sign of life in this silence; it cannot before this transaction ends."""
+    query = (
+        sa.select(_services.c.last_seen)
+        .where(_services.c.binary == COMPUTE, _services.c.host == silence.host)
+        .with_for_update()
+    )
+    return bool(connection.execute(query).scalar() == silence.since)
 
 
 def change_service(cell_db: Database, service_uuid: str, values: Mapping[str, Any]) -> Service:

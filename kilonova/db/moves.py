@@ -13,8 +13,19 @@ import sqlalchemy as sa
 
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Fault, Instance, InstanceAction
-from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Progress, Side, Stage
+from kilonova.core.migration import (
+    ACTS,
+    Kind,
+    Migration,
+    Moved,
+    MoveReport,
+    Progress,
+    Side,
+    Stage,
+    ended,
+)
 from kilonova.core.states import TaskState
+from kilonova.db import waits
 from kilonova.db.actions import action_rows
 from kilonova.db.cell_schema import (
     InstanceFault,
@@ -23,6 +34,7 @@ from kilonova.db.cell_schema import (
     StoredMigration,
 )
 from kilonova.db.engine import Database
+from kilonova.db.hosts import Silence, stays_silent
 from kilonova.db.instances import COLUMNS, fault_row, instance_of
 from kilonova.db.statements import table_of
 from kilonova.db.tasks import end_action, write_differences
@@ -130,6 +142,20 @@ def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
     return connection.execute(query).first() is not None
 
 
+def give_way(connection: sa.Connection, server: Instance, now: datetime) -> bool:
+    """Let an evacuation take the place of a move that waits for the server's dead host, which has the disk;
+    False if the server is on the move otherwise."""
+    c = _migrations.c
+    mine = sa.select(_migrations).where(c.instance_uuid == server.uuid, c.stage == Stage.RESTORING)
+    for row in connection.execute(mine.with_for_update()):
+        move = migration_of(row)
+        reason = move.reason or "Its host died."
+        over = ended(msgspec.structs.replace(move, reason=reason), now)
+        connection.execute(sa.update(_migrations).where(c.id == row.id).values(columns_of(over)))
+        end_action(connection, (server.uuid, move.request_id), now, failed=reason)
+    return not is_moving(connection, server.uuid)
+
+
 def evacuations_from(cell_db: Database, host: HostName, since: datetime) -> tuple[Migration, ...]:
     """Return the evacuations from a host that began since it was heard last."""
     c = _migrations.c
@@ -150,23 +176,44 @@ def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozense
     return frozenset(one.instance_uuid for one in found if one.stage is not Stage.CLEARING)
 
 
-def stuck(cell_db: Database, before: datetime) -> tuple[Migration, ...]:
-    """Return migrations in which somebody has had something to do since before ``before``."""
-    acting = _migrations.c.stage.in_((Stage.ACCEPTED, *ACTS))
-    return find(cell_db, acting, _migrations.c.updated_at < before)
+def stuck(
+    cell_db: Database,
+    before: datetime,
+    silent: Collection[HostName] = (),
+    dead: Collection[HostName] = (),
+) -> tuple[Migration, ...]:
+    """Return migrations in which somebody has had something to do since before ``before``, and those whose
+    host is dead. What silent hosts have only to remove waits for them, and is not among these.
+    """
+    c = _migrations.c
+    acting = c.stage.in_((Stage.ACCEPTED, *ACTS))
+    removed = sa.and_(c.stage.in_(_REMOVED_LATER), c.kind != Kind.SHELVE, _acts_among(silent))
+    due = sa.or_(c.updated_at < before, _acts_among(dead))
+    return find(cell_db, acting, due, sa.not_(removed))
+
+
+def undecided(
+    cell_db: Database, before: datetime, away: Collection[HostName]
+) -> tuple[Migration, ...]:
+    """Return migrations that wait for their owner since before ``before``; none to a host in ``away``."""
+    c = _migrations.c
+    finished = (c.stage == Stage.FINISHED, c.kind.in_((Kind.RESIZE, Kind.MIGRATION)))
+    return find(cell_db, *finished, c.updated_at < before, c.destination_host.not_in(away))
+
+
+_REMOVED_LATER = (Stage.CLEARING, Stage.ABANDONING)
+
+
+def _acts_among(hosts: Collection[HostName]) -> sa.ColumnElement[bool]:
+    """Return the condition that one of these hosts has something to do."""
+    c = _migrations.c
+    sides = ((c.source_host, Side.SOURCE), (c.destination_host, Side.DESTINATION))
+    return sa.or_(*(sa.and_(_acting == str(side), column.in_(hosts)) for column, side in sides))
 
 
 def due_at(cell_db: Database, host: HostName) -> tuple[Migration, ...]:
     """Return migrations in which a host has something to do."""
-    c = _migrations.c
-    sides = ((c.source_host, Side.SOURCE), (c.destination_host, Side.DESTINATION))
-    due = (
-        sa.and_(
-            column == host, c.stage.in_([stage for stage, acts in ACTS.items() if acts is side])
-        )
-        for column, side in sides
-    )
-    return find(cell_db, sa.or_(*due))
+    return find(cell_db, _acts_among([host]))
 
 
 def unsettled(cell_db: Database) -> tuple[Migration, ...]:
@@ -259,15 +306,19 @@ def change(
     *,
     driver: str | None = None,
     record: InstanceAction | None = None,
+    silent: Silence | None = None,
 ) -> Next | None:
     """Bring a migration from the stage that it was seen at to the next, and its server with it.
 
-    ``driver`` is who must still be its driver; ``record`` the action that this begins. None means that it
-    has gone on meanwhile, or that its server is being deleted, and nothing was written.
+    ``driver`` is who must still be its driver; ``record`` the action that this begins; ``silent`` a host
+    that must have said nothing since. None means that this is not so, that it has gone on meanwhile, or
+    that its server is being deleted, and nothing was written.
     """
     same = _same(seen) if driver is None else (*_same(seen), _migrations.c.driver == driver)
 
     def work(connection: sa.Connection) -> Next | None:
+        if silent is not None and not stays_silent(connection, silent):
+            return None
         row = connection.execute(sa.select(_migrations).where(*same).with_for_update()).first()
         if row is None:
             return None
@@ -282,6 +333,8 @@ def change(
             if before.deleted or before.task_state == TaskState.DELETING:
                 raise _Passed
             write_differences(connection, before, found.instance)
+        if (found.migration.stage, found.migration.attempt) != (seen.stage, seen.attempt):
+            waits.end(connection, found.migration)
         _tell(connection, found, record)
         return found
 
@@ -293,14 +346,13 @@ def change(
 
 def _tell(connection: sa.Connection, found: Next, record: InstanceAction | None) -> None:
     """Write what the server's owner can read of it."""
-    uuid = found.migration.instance_uuid
+    uuid, now = found.migration.instance_uuid, found.migration.updated_at
     if record is not None:
         connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
     if found.fault is not None:
         connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, found.fault)])
     if found.over:
-        request = found.migration.request_id
-        end_action(connection, (uuid, request), found.migration.updated_at, failed=found.failed)
+        end_action(connection, (uuid, found.migration.request_id), now, failed=found.failed)
 
 
 _REMOVING = (Stage.CLEARING, Stage.UNDOING, Stage.ABANDONING)

@@ -1,7 +1,8 @@
-"""Quotas: the limits that differ from the configured ones, and what a project uses.
+"""Quotas: the limits that differ from the configured ones, and what a project and a user in it use.
 
 Owns where a limit comes from: the user's own, else the project's, else the class ``default``, else the
-configuration; and the one statement that counts, within the transaction that writes what is counted.
+configuration; and the one statement that counts, within the transaction that writes what is counted. A
+user with limits of his own costs one more: a sum, which is exact while the project's row is locked.
 """
 
 import functools
@@ -13,24 +14,36 @@ import sqlalchemy as sa
 
 from kilonova.core.errors import QuotaExceeded
 from kilonova.core.ids import ProjectId, UserId
-from kilonova.core.quota import Amount, Limits, exceeded
-from kilonova.db.api_schema import KeyPairUsage, Quota, QuotaClass, QuotaUsage
+from kilonova.core.quota import UNLIMITED, Amount, Limits, OwnLimits, exceeded
+from kilonova.db.api_schema import (
+    InstanceMapping,
+    KeyPairUsage,
+    Quota,
+    QuotaClass,
+    QuotaUsage,
+    ServerGroup,
+)
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
 DEFAULT_CLASS = "default"
 """The quota class whose limits are everybody's."""
 
+_USERS_RANK = 2
+
 _quotas = table_of(Quota)
 _classes = table_of(QuotaClass)
 _usages = table_of(QuotaUsage)
 _key_pair_usages = table_of(KeyPairUsage)
+_mappings = table_of(InstanceMapping)
+_groups = table_of(ServerGroup)
+_COUNTED = Amount.__struct_fields__
 
 _of_class = sa.select(
     sa.literal_column("0").label("rank"), _classes.c.resource, _classes.c.hard_limit
 ).where(_classes.c.name == sa.bindparam("class"))
 _of_project = sa.select(
-    sa.case((_quotas.c.user_id == "", 1), else_=2).label("rank"),
+    sa.case((_quotas.c.user_id == "", 1), else_=_USERS_RANK).label("rank"),
     _quotas.c.resource,
     _quotas.c.hard_limit,
 ).where(
@@ -38,22 +51,48 @@ _of_project = sa.select(
     _quotas.c.user_id.in_(("", sa.bindparam("user"))),
 )
 _LIMITS = sa.union_all(_of_class, _of_project)
-_USED = sa.select(*(_usages.c[name] for name in Amount.__struct_fields__)).where(
+_USED = sa.select(*(_usages.c[name] for name in _COUNTED)).where(
     _usages.c.project_id == sa.bindparam("project")
+)
+_USED_BY_USER = sa.select(
+    sa.func.count().label("instances"),
+    sa.func.coalesce(sa.func.sum(_mappings.c.vcpus), 0).label("cores"),
+    sa.func.coalesce(sa.func.sum(_mappings.c.memory_mb), 0).label("ram"),
+    sa.select(sa.func.count())
+    .select_from(_groups)
+    .where(
+        _groups.c.project_id == sa.bindparam("project"),
+        _groups.c.user_id == sa.bindparam("user"),
+    )
+    .scalar_subquery()
+    .label("server_groups"),
+).where(
+    _mappings.c.project_id == sa.bindparam("project"),
+    _mappings.c.user_id == sa.bindparam("user"),
+    _mappings.c.queued_for_delete.is_(False),
 )
 
 
 def limits_of(
     api_db: Database, defaults: Limits, project: ProjectId, user: UserId | None = None
 ) -> Limits:
-    """Return the limits of a project (of a user in it), in one SELECT.
+    """Return the limits of a project (on a user in it), in one SELECT.
 
     ``defaults`` are the configured limits.
     """
     asked = {"class": DEFAULT_CLASS, "project": project, "user": user or ""}
-    rows = api_db.query(lambda c: c.execute(_LIMITS, asked).all())
+    rows = sorted(api_db.query(lambda c: c.execute(_LIMITS, asked).all()))
     # The higher rank is written last and so wins.
-    return _overridden(defaults, {row.resource: row.hard_limit for row in sorted(rows)})
+    common = {row.resource: row.hard_limit for row in rows if row.rank < _USERS_RANK}
+    own = {row.resource: row.hard_limit for row in rows if row.rank == _USERS_RANK}
+    limits = _overridden(defaults, common)
+    if user is None or not own:
+        return limits
+    nearest = _overridden(limits, own)
+    if own.keys().isdisjoint(_COUNTED):
+        return nearest
+    of_project = {name: getattr(limits, name) for name in _COUNTED}
+    return msgspec.structs.replace(nearest, **of_project, own=OwnLimits(user, nearest))
 
 
 def limits_of_class(api_db: Database, defaults: Limits, name: str) -> Limits:
@@ -67,9 +106,29 @@ def _overridden(defaults: Limits, limits: Mapping[str, int]) -> Limits:
     return msgspec.structs.replace(defaults, **known) if known else defaults
 
 
-def used_by(api_db: Database, project: ProjectId) -> Amount:
-    """Return what a project uses."""
-    return api_db.query(lambda connection: _used(connection, project))
+def allotted(api_db: Database, project: ProjectId, besides: UserId | None = None) -> dict[str, int]:
+    """Return the sums of the users' own limits in a project, without those of the user ``besides``.
+
+    Who may have any number of something adds nothing.
+    """
+    query = (
+        sa.select(_quotas.c.resource, sa.func.sum(_quotas.c.hard_limit))
+        .where(
+            _quotas.c.project_id == project,
+            _quotas.c.user_id.not_in(("", besides or "")),
+            _quotas.c.hard_limit != UNLIMITED,
+        )
+        .group_by(_quotas.c.resource)
+    )
+    rows = api_db.query(lambda c: c.execute(query).all())
+    return {resource: int(total) for resource, total in rows}
+
+
+def used_by(api_db: Database, project: ProjectId, user: UserId | None = None) -> Amount:
+    """Return what a project uses, or of that what is a user's."""
+    if user is None:
+        return api_db.query(lambda connection: _used(connection, project))
+    return api_db.query(lambda connection: _used_by_user(connection, project, user))
 
 
 def _used(connection: sa.Connection, project: ProjectId) -> Amount:
@@ -77,10 +136,25 @@ def _used(connection: sa.Connection, project: ProjectId) -> Amount:
     return Amount() if row is None else Amount(**row)
 
 
+def _used_by_user(connection: sa.Connection, project: ProjectId, user: UserId) -> Amount:
+    row = connection.execute(_USED_BY_USER, {"project": project, "user": user}).mappings().one()
+    return Amount(**{name: int(n) for name, n in row.items()})
+
+
+def refusal(api_db: Database, project: ProjectId, asked: Amount, limits: Limits) -> str | None:
+    """Return what a request would be told that is over its limits as it stands, None if it fits."""
+    sentence = exceeded(asked, used_by(api_db, project), limits)
+    if sentence is None and limits.own is not None:
+        used = used_by(api_db, project, limits.own.user_id)
+        sentence = exceeded(asked, used, limits.own.limits)
+    return sentence
+
+
 def count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: Limits) -> None:
     """Add what is asked for to what a project uses, if that stays within the limits.
 
-    It locks the project's row until the commit, so it comes last in its transaction.
+    It locks the project's row until the commit, so it comes last in its transaction: what is asked for is
+    written already, and is in a user's sum.
 
     Raises:
         QuotaExceeded: naming what is exceeded, asked for, used and allowed.
@@ -96,6 +170,19 @@ def count(connection: sa.Connection, project: ProjectId, asked: Amount, limits: 
         # There is room: the row was not there yet, or another gave something back meanwhile.
         empty = {"project_id": project, **msgspec.structs.asdict(Amount())}
         insert_if_absent(connection, _usages, [empty], "project_id")
+    if limits.own is not None:
+        _check_own(connection, project, asked, limits.own)
+
+
+def _check_own(
+    connection: sa.Connection, project: ProjectId, asked: Amount, own: OwnLimits
+) -> None:
+    """Hold a user to limits of his own. Nobody else in the project counts while its row is locked."""
+    now = _used_by_user(connection, project, own.user_id)
+    before = Amount(**{name: getattr(now, name) - getattr(asked, name) for name in _COUNTED})
+    sentence = exceeded(asked, before, own.limits)
+    if sentence is not None:
+        raise QuotaExceeded(sentence)
 
 
 @functools.cache

@@ -19,6 +19,8 @@ from kilonova.core.image import Image
 
 _TIMEOUT = 30.0
 _CHUNK = 1 << 20
+_WITHOUT_DATA = ("queued", "saving")
+"""The statuses of images that are not filled yet."""
 _FRESH = 5.0
 """Seconds for which what is known of an active image is taken as true; its data never changes."""
 _MOST_SEEN = 1000
@@ -161,6 +163,16 @@ class ImageStore:
             found += [ImageId(image["id"]) for image in page["images"]]
             path = page.get("next", "")
         return found
+
+    def remove_unfilled(self, instance_uuid: str) -> None:
+        """Remove the images that a server was being copied into when that broke off.
+
+        Raises:
+            ImageStoreUnavailable: no answer, or it was refused.
+        """
+        for status in _WITHOUT_DATA:
+            for image_id in self.list_ids({"instance_uuid": instance_uuid, "status": status}):
+                self.delete(image_id)
 
     def url(self, image_id: ImageId) -> str:
         """Return where an image can be asked for.

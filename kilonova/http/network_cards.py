@@ -91,7 +91,7 @@ def card_of(
         port_id=port["id"],
         fixed=addresses,
         groups=tuple(sorted({names[g] for g in port.get("security_groups", ()) if g in names})),
-        plug=_plug(port),
+        plug=plug_of(port["id"], port.get("binding:vif_type"), port.get("binding:vif_details")),
         is_active=port.get("status") == "ACTIVE",
         is_ours=port.get("description") == OURS,
     )
@@ -107,6 +107,7 @@ def _fixed(one: Document, subnet: Document, port_id: str, leading: Documents) ->
         subnet_id=one["subnet_id"],
         gateway=subnet.get("gateway_ip") or "",
         dns=tuple(subnet.get("dns_nameservers", ())),
+        given=_given(subnet),
         floating=tuple(
             found["floating_ip_address"]
             for found in leading
@@ -115,14 +116,21 @@ def _fixed(one: Document, subnet: Document, port_id: str, leading: Documents) ->
     )
 
 
-def _plug(port: Document) -> Plug:
-    kind = port.get("binding:vif_type") or "unbound"
-    details = port.get("binding:vif_details") or {}
+def _given(subnet: Document) -> str:
+    """Return how guests come by an address of a subnet."""
+    mode: str | None = subnet.get("ipv6_address_mode")
+    return mode or ("static" if subnet.get("enable_dhcp") is False else "dhcp")
+
+
+def plug_of(port_id: str, kind: str | None, details: Document | None) -> Plug:
+    """Return how a port is connected, as a binding's vif type and details say. Pure."""
+    said = details or {}
     return Plug(
-        kind=kind,
-        bridge=details.get("bridge_name") or "",
-        device=f"tap{port['id'][:_NAME]}" if kind in _DEVICES else "",
-        hybrid=bool(details.get("ovs_hybrid_plug")),
+        kind=kind or "unbound",
+        bridge=said.get("bridge_name") or "",
+        device=f"tap{port_id[:_NAME]}" if kind in _DEVICES else "",
+        hybrid=bool(said.get("ovs_hybrid_plug")),
+        datapath=said.get("datapath_type") or "",
     )
 
 

@@ -129,17 +129,21 @@ class Networks:
         made = self._get("auto_allocated_topology", f"/auto-allocated-topology/{project_id}")
         return str(made["id"])
 
-    def add_binding(self, port_id: str, host: str) -> None:
-        """Prepare a port for a second host, to which its server comes while it runs.
+    def add_binding(self, port_id: str, host: str) -> Document:
+        """Prepare a port for a second host, to which its server comes while it runs; return the binding.
 
         Raises:
             NotFound: there is no such port, or the service does not do that.
         """
+        path = f"/ports/{port_id}/bindings"
         try:
-            self._send("POST", f"/ports/{port_id}/bindings", "binding", {"host": host})
+            return self._send("POST", path, "binding", {"host": host})
         except Conflict:
             # It was, when this was asked before.
-            return
+            for binding in self._ask("GET", path)["bindings"]:
+                if binding["host"] == host:
+                    return dict(binding)
+            raise
 
     def activate_binding(self, port_id: str, host: str) -> None:
         """Let a prepared host be that of the port."""

@@ -31,6 +31,8 @@ _PROJECT = re.compile(r"(.*/v3)/[^/]+")
 _VERSION = "volume 3.44"
 """From 3.44 on an attachment is complete only when that is said."""
 _REIMAGE_VERSION = "volume 3.68"
+IS_MOVING = frozenset({"starting", "migrating", "completing"})
+"""Values of ``migration_status`` with which the service waits for a host to copy a volume."""
 _TAKEN = frozenset({"in-use", "attaching", "reserved", "detaching"})
 
 
@@ -191,9 +193,15 @@ class Volumes:
         body = {"os-update_snapshot_status": told}
         self._ask("POST", f"/snapshots/{snapshot_id}/action", body)
 
-    def finish_migration(self, volume_id: str, replacement: str) -> str:
-        """Say that a server has ``replacement`` instead of a volume; return which of both remains its."""
-        body = {"os-migrate_volume_completion": {"new_volume": replacement, "error": False}}
+    def finish_migration(
+        self, volume_id: str, replacement: str, *, has_failed: bool = False
+    ) -> str:
+        """Say that a server has ``replacement`` instead of a volume, or still the volume if that failed.
+
+        Returns which of both remains the server's; what is on the other is removed.
+        """
+        wanted = {"new_volume": replacement, "error": has_failed}
+        body = {"os-migrate_volume_completion": wanted}
         return str(self._ask("POST", f"/volumes/{volume_id}/action", body)["save_volume_id"])
 
     def reimage(self, volume_id: str, image_id: str) -> None:
@@ -229,6 +237,8 @@ class Volumes:
                 # The user's token stands in place of ours.
                 authenticated=asker is None,
                 connect_retries=1 if method == "GET" else 0,
+                # How a volume is reached holds secrets, and who debugs would have them in his log.
+                log=not path.startswith("/attachments"),
                 **({} if body is None else {"json": dict(body)}),
             )
         except exceptions.ClientException as error:

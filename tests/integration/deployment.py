@@ -29,12 +29,13 @@ Sections = dict[str, dict[str, object]]
 class Host:
     """A compute host: its name, and what its configuration says beyond every host's.
 
-    ``plays`` is the script of fake hosts.
+    ``plays`` is the script of fake hosts. ``within`` is a command that runs the service where it belongs.
     """
 
     name: str
     sections: Sections
     plays: dict[str, object] = field(default_factory=dict)
+    within: Sequence[str] = ()
 
 
 def libvirt_host(name: str, uri: str, virt_type: str) -> Host:
@@ -60,6 +61,8 @@ class Deployment:
     """Options for every service, over the deployment's own."""
     has_neutron: bool = False
     """Whether servers are plugged into ports of a real Neutron's."""
+    has_cinder: bool = False
+    """Whether servers may have volumes of a real Cinder's."""
 
     def __post_init__(self) -> None:
         self.directory = services.scratch() / self.name
@@ -87,7 +90,11 @@ class Deployment:
         endpoints = {"image": services.glance().url, "placement": self.placement_url}
         if self.has_neutron:
             endpoints["network"] = services.neutron(self.name).url
+        if self.has_cinder:
+            endpoints["block-storage"] = services.cinder(self.name).url
         services.keystone().register(self.name, endpoints | {"compute": self.compute_url})
+        if self.has_cinder:
+            services.cinder(self.name).prepare()
         write_sections(self.directory / "kilonova.conf", self._controller_sections())
         (self.directory / "clouds.yaml").write_text(json.dumps({"clouds": self._clouds()}))
         self.manage("db", "sync")
@@ -105,9 +112,10 @@ class Deployment:
         """Start ``kilonova-SERVICE``, or the compute service of a host; see ``wait_ready``."""
         name = host or service
         configuration = self.directory / f"{host or 'kilonova'}.conf"
+        within = next((one.within for one in self.hosts if one.name == host), ())
         self.processes[name] = Process(
             f"kilonova-{service}",
-            [str(COMMANDS / f"kilonova-{service}"), "--config-file", str(configuration)],
+            [*within, str(COMMANDS / f"kilonova-{service}"), "--config-file", str(configuration)],
             log=self.directory / f"{name}.log",
         )
         return self.processes[name]
@@ -202,7 +210,8 @@ class Deployment:
             endpoint = self.placement_url
             placement = {"auth_type": "admin_token", "endpoint": endpoint, "token": ADMIN}
         provider = "neutron" if self.has_neutron else "none"
-        return {
+        volumes: Sections = {"cinder": {**service_auth, **identity}} if self.has_cinder else {}
+        return volumes | {
             "DEFAULT": {
                 "transport_url": services.rabbitmq().transport_url(self.name),
                 "report_interval": 2,

@@ -50,8 +50,9 @@ def console_output(asked: Asked, server_id: str) -> Answer:
     length = asked.body["os-getConsoleOutput"].get("length")
     lines = None if length is None or int(length) < 0 else min(int(length), MOST)
     message = GetConsoleOutput(instance_uuid=located.instance.uuid, length=lines)
-    answer = ask_host(asked, located, "get_console_output", message, ConsoleOutput)
-    return Answer({"output": answer.text})
+    text = ask_host(asked, located, "get_console_output", message, ConsoleOutput).text
+    # As many lines as were asked for, and no empty one behind the last.
+    return Answer({"output": text if lines is None else text.removesuffix("\n")})
 
 
 def lock(asked: Asked, server_id: str) -> Answer:

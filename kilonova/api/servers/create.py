@@ -26,7 +26,7 @@ from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Wishes
 from kilonova.core.new_server import of_template
-from kilonova.core.quota import Amount, Limits, crowded, exceeded
+from kilonova.core.quota import Amount, Limits, crowded
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.server_group import GroupRule
 from kilonova.db import build_requests, quotas, server_groups
@@ -102,9 +102,8 @@ def admitted(asked: Asked, request: Wanted) -> int:
     room = room_for(asked.services.api_db, request.template, request.limits, MOST_AT_ONCE)
     if room < low:
         api_db, flavor, group = asked.services.api_db, request.spec.flavor, request.spec.group
-        used = quotas.used_by(api_db, asked.context.project_id)
-        each = Amount(instances=low, cores=low * flavor.vcpus, ram=low * flavor.memory_mb)
-        sentence = exceeded(each, used, request.limits)
+        least = Amount(instances=low, cores=low * flavor.vcpus, ram=low * flavor.memory_mb)
+        sentence = quotas.refusal(api_db, asked.context.project_id, least, request.limits)
         if sentence is None and group is not None:
             members = server_groups.count_members(api_db, group.group_uuid)
             sentence = crowded(low, members, request.limits.server_group_members)
@@ -146,7 +145,7 @@ def _template(
         metadata=body.get("metadata", {}),
         tags=tuple(dict.fromkeys(body.get("tags", ()))),
         access_ipv4=body.get("accessIPv4"),
-        access_ipv6=body.get("accessIPv6"),
+        access_ipv6=server_wishes.access_ipv6_of(body),
     )
 
 

@@ -30,14 +30,16 @@ from kilonova.api.servers.tasks import (
 )
 from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
+from kilonova.core.devices import pci_wanted
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
+from kilonova.core.hardware import has_tpm
 from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
-from kilonova.core.quota import Amount, exceeded
-from kilonova.core.states import Action, PowerState, TaskState, VmState
+from kilonova.core.quota import Amount
+from kilonova.core.states import Action
 from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
@@ -52,6 +54,9 @@ _RULE = {
     Kind.SHELVE: Action.SHELVE,
     Kind.UNSHELVE: Action.UNSHELVE,
 }
+
+_WITHOUT_TPM = (Kind.SHELVE, Kind.EVACUATION)
+"""How a server comes away from its host with nothing but its disk."""
 
 replace = msgspec.structs.replace
 
@@ -72,11 +77,19 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
     Raises:
         WrongState, NotFound: as ``tasks.begin``; an evacuation also where the server moves already.
+        Conflict: what its TPM remembers would be lost.
     """
+    before = located.instance
+    if wanted.kind in _WITHOUT_TPM and has_tpm(before.flavor, before.image):
+        action = _RULE[wanted.kind]
+        raise Conflict(
+            f"Operation '{action}' not supported for vTPM-enabled instance {before.uuid}."
+        )
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
-        if wanted.kind is Kind.EVACUATION and moves.is_moving(connection, server.uuid):
+        evacuates = wanted.kind is Kind.EVACUATION
+        if evacuates and not moves.give_way(connection, server, utcnow()):
             # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once.
             raise WrongState(f"Cannot 'evacuate' instance {server.uuid} while it is being migrated")
         made[:] = [_migration(asked, server, wanted)]
@@ -165,9 +178,8 @@ def _check_quota(asked: Asked, server: Instance, flavor: Flavor) -> None:
         ram=max(0, flavor.memory_mb - server.flavor.memory_mb),
     )
     limits = limits_of(asked, server.project_id, server.user_id)
-    used = quotas.used_by(asked.services.api_db, server.project_id)
-    over = exceeded(more, used, limits)
-    if over is not None and (more.cores or more.ram):
+    over = quotas.refusal(asked.services.api_db, server.project_id, more, limits)
+    if over is not None:
         raise QuotaExceeded(over)
 
 
@@ -210,8 +222,12 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     body = asked.body["os-migrateLive"]
     rule = "os_compute_api:os-migrate-server:migrate_live:host"
     host = _named_host(asked, located, body["host"], rule)
-    if not _host_is_up(asked, located):
+    if not _host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
+    if pci_wanted(located.instance.flavor):
+        raise Invalid(
+            "Migration pre-check error: a server with devices of its host's own does not move live."
+        )
     forced = _is_forced(asked, host, Since.LIVE_MIGRATION_CHECKS_HOST)
     wanted = Wanted(kind=Kind.LIVE, host=host, forced=forced)
     migration = begin_move(asked, located, wanted)
@@ -224,7 +240,7 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.EVACUATE)
     body = asked.body["evacuate"]
     host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
-    if _host_is_up(asked, located):
+    if _host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
     wanted = Wanted(
         kind=Kind.EVACUATION,
@@ -242,21 +258,30 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     return Answer()
 
 
-def _host_is_up(asked: Asked, located: Located) -> bool:
-    found, _ = fleet_of(asked).services(binary=hosts.COMPUTE, host=located.instance.host)
+def _host_is_up(asked: Asked, host: HostName | None) -> bool:
+    found, _ = fleet_of(asked).services(binary=hosts.COMPUTE, host=host)
     return any(is_up(asked, service) for service in found)
+
+
+def _check_is_up(asked: Asked, host: HostName, which: str) -> None:
+    """Refuse to decide on a move while that would leave its server on a host that is down.
+
+    Raises:
+        Conflict: it is.
+    """
+    if not _host_is_up(asked, host):
+        raise Conflict(f"The server cannot be moved on now: {which} is down.")
 
 
 def confirm(asked: Asked, server_id: str) -> Answer:
     """``confirmResize``: the server stays as it is, and its old host forgets it."""
     located, migration = _finished(asked, server_id, Action.CONFIRM_RESIZE)
+    # What its old host has may be all that is left of it.
+    _check_is_up(asked, migration.chosen.host, "its host")
 
     def step(finished: Migration, server: Instance) -> Next:
-        now = utcnow()
-        settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
-        kept = replace(server, vm_state=settled, updated_at=now)
-        mine = replace(finished, request_id=asked.context.request_id)
-        return Next(migration=mig.at(mine, Stage.CLEARING, now), instance=kept)
+        after = mig.confirming(finished, server, asked.context.request_id, utcnow())
+        return Next(migration=after[0], instance=after[1])
 
     _decide(asked, located, migration, (Action.CONFIRM_RESIZE, step))
     resizes.resize(asked.services.api_db, migration.instance_uuid, migration.new_flavor)
@@ -266,17 +291,11 @@ def confirm(asked: Asked, server_id: str) -> Answer:
 def revert(asked: Asked, server_id: str) -> Answer:
     """``revertResize``: the server is what and where it was."""
     located, migration = _finished(asked, server_id, Action.REVERT_RESIZE)
+    _check_is_up(asked, migration.source_host, "the host to which it would return")
 
     def step(finished: Migration, server: Instance) -> Next:
-        now = utcnow()
-        going = replace(
-            server,
-            task_state=TaskState.RESIZE_REVERTING,
-            task_request=asked.context.request_id,
-            updated_at=now,
-        )
-        mine = replace(finished, request_id=asked.context.request_id, outcome=mig.REVERTED)
-        return Next(migration=mig.at(mine, Stage.UNDOING, now), instance=going)
+        after = mig.reverting(finished, server, asked.context.request_id, utcnow())
+        return Next(migration=after[0], instance=after[1])
 
     _decide(asked, located, migration, (Action.REVERT_RESIZE, step))
     return Answer(status=202)

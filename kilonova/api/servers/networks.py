@@ -143,7 +143,8 @@ def _change_groups(asked: Asked, server_id: str) -> Answer:
 def _add_group(networks: Networks, port: Document, group: str) -> None:
     if group in port["security_groups"]:
         return
-    if not port.get("port_security_enabled", True) or not port.get("fixed_ips"):
+    # A network service without that extension says nothing of it, or null.
+    if port.get("port_security_enabled") is False or not port.get("fixed_ips"):
         raise Invalid(
             "Network requires port_security_enabled and subnet associated in order to apply "
             "security groups."

@@ -23,15 +23,6 @@ from kilonova.core.states import Action
 from kilonova.db import build_requests
 from kilonova.db.tasks import Change
 
-_FIELD_OF = {
-    "name": "name",
-    "description": "description",
-    "hostname": "hostname",
-    "accessIPv4": "access_ipv4",
-    "accessIPv6": "access_ipv6",
-    "metadata": "metadata",
-}
-
 
 def rebuild(asked: Asked, server_id: str) -> Answer:
     """Begin a rebuild: everything that can refuse it comes before."""
@@ -97,13 +88,14 @@ def _wishes(
     return changed
 
 
-def _change(body: dict[str, Any], image: Image, wishes: dict[str, Any]) -> Change:
-    """Return what a rebuild makes of a server; ``wishes`` are those that are others."""
+def _change(body: dict[str, Any], image: Image, changed: dict[str, Any]) -> Change:
+    """Return what a rebuild makes of a server; ``changed`` are the wishes that are others."""
+
+    said = wishes.said_in(body)
 
     def change(instance: Instance) -> Instance:
-        all_ = msgspec.structs.replace(instance.wishes, **wishes)
-        fields = {field: body[key] for key, field in _FIELD_OF.items() if key in body}
-        return msgspec.structs.replace(instance, image=image, wishes=all_, progress=0, **fields)
+        all_ = msgspec.structs.replace(instance.wishes, **changed)
+        return msgspec.structs.replace(instance, image=image, wishes=all_, progress=0, **said)
 
     return change
 
@@ -116,6 +108,8 @@ def _answer(asked: Asked, password: str, instance: Instance) -> Answer:
         key_pair = instance.wishes.key_pair
         server["key_name"] = key_pair.name if key_pair else None
     if asked.version in Since.NO_FILES:
+        # Here it has a name of its own.
+        server.pop("OS-EXT-SRV-ATTR:user_data", None)
         server["user_data"] = instance.wishes.user_data
     path = f"/servers/{instance.uuid}"
     return Answer({"server": server}, 202, {"Location": asked.link(path)})

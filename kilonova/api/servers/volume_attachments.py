@@ -26,7 +26,7 @@ from kilonova.core.states import Action, VmState
 from kilonova.core.volume import NOBODY, Volume, VolumeReport, VolumeStage
 from kilonova.db import volumes
 from kilonova.db.engine import Database
-from kilonova.http.volumes import check_free
+from kilonova.http.volumes import IS_MOVING, check_free
 from kilonova.rpc.messages import ActOnInstance
 
 _RULE = "os_compute_api:os-volumes-attachments"
@@ -288,7 +288,7 @@ def _swap(asked: Asked, server_id: str, volume_id: str, other: str) -> None:
     _found(server, volume_id)
     storage = asked.services.volumes
     old = storage.get(volume_id)
-    if not old.migration_status:
+    if old.migration_status not in IS_MOVING:
         raise Conflict(
             f"volume {volume_id} is not migrating; this API should only be called by Cinder"
         )

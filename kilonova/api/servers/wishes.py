@@ -6,6 +6,7 @@ cannot do (signed images) is refused by name, never ignored.
 
 import base64
 import binascii
+import ipaddress
 import secrets
 import uuid as uuids
 from collections.abc import Mapping
@@ -32,9 +33,31 @@ from kilonova.db.hosts import NodeQuery
 
 Body = Mapping[str, Any]
 
+SAID = {
+    "name": "name",
+    "description": "description",
+    "hostname": "hostname",
+    "accessIPv4": "access_ipv4",
+    "accessIPv6": "access_ipv6",
+    "metadata": "metadata",
+}
+"""What a server is as its user says, and may be otherwise later: key of the body -> field."""
+
 _CREATE = "os_compute_api:servers:create"
 _NO_IMAGE = "Can not find requested image"
 _DESTINATION = "compute:servers:create:requested_destination"
+
+
+def said_in(body: Body) -> dict[str, Any]:
+    """Return the fields of a server that a request to change it names, as they are kept."""
+    said = {field: body[key] for key, field in SAID.items() if key in body}
+    return said | ({"access_ipv6": access_ipv6_of(body)} if "accessIPv6" in body else {})
+
+
+def access_ipv6_of(body: Body) -> str | None:
+    """Return the address in the one form that RFC 5952 has of it, if there is one."""
+    said = body.get("accessIPv6")
+    return None if said is None else str(ipaddress.IPv6Address(said))
 
 
 def flavor_of(asked: Asked, body: Body) -> Flavor:

@@ -8,10 +8,11 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import falcon
 import libvirt
 import msgspec
 from oslo_config import cfg
@@ -19,12 +20,15 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import network_xml
 from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.plugs import Plugs
 from kilonova.compute.libvirt.port_cards import PortCards
-from kilonova.compute.metadata.openstack import Told
-from kilonova.compute.metadata.service import ADDRESS, PORT, create_app
 from kilonova.core.errors import BuildFailed, Invalid, KilonovaError
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.tagged_devices import Placed, has_tags
+from kilonova.core.volume import Volume
+from kilonova.http.metadata.openstack import Told
+from kilonova.http.metadata.service import ADDRESS, PORT, create_app
 from kilonova.http.server import ThreadedServer, check_free
 
 LOG = logging.getLogger(__name__)
@@ -57,11 +61,28 @@ class Cards(Protocol):
     def place(self, uuid: InstanceUuid, place: Place) -> Place:
         """Return where a guest lives, with its cards."""
 
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See that what a guest is plugged into is there; a host that was switched off has lost it.
+
+        Raises:
+            BuildFailed: it cannot be made.
+        """
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """Take away what was made for a guest that does not run here, before it is forgotten."""
+
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
-        """Note that a guest has a further card."""
+        """Note that a guest has a further card, and have what it is plugged into.
+
+        Raises:
+            BuildFailed: this host has not; nothing is noted.
+        """
 
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
-        """Note that a guest has a card no more."""
+        """Note that a guest has a card no more, and take away what was made for it."""
+
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """Note which volumes a guest has, where it is told of them here."""
 
     def unplug(self, uuid: InstanceUuid) -> None:
         """Give back what a guest had, once nothing of it is left."""
@@ -70,16 +91,20 @@ class Cards(Protocol):
         """Serve no more. Guests keep what they have."""
 
 
-def cards(conf: cfg.ConfigOpts, disks: Path) -> Cards:
+Find = Callable[[InstanceUuid], tuple[Placed, ...]]
+"""Says where a guest's devices are. Raises ``KilonovaError``."""
+
+
+def cards(conf: cfg.ConfigOpts, disks: Path, find: Find) -> Cards:
     """Return what ``[network] provider`` names; ``disks`` is where guests' directories are.
 
     Raises:
         Invalid: ``[network] fixed_range`` is no range.
     """
     if conf.network.provider == "neutron":
-        return PortCards(disks)
+        return PortCards(disks, Plugs(conf))
     if conf.network.provider == "libvirt":
-        return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks)
+        return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks, find)
     return NoCards()
 
 
@@ -101,11 +126,20 @@ class NoCards:
         """See ``Cards``."""
         return place
 
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``. It is there as long as this service is."""
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``. All of it is libvirt's."""
+
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
         """See ``Cards``. There are none to be added."""
 
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
         """See ``Cards``. There are none to be removed."""
+
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """See ``Cards``."""
 
     def unplug(self, uuid: InstanceUuid) -> None:
         """See ``Cards``."""
@@ -117,8 +151,9 @@ class NoCards:
 class LibvirtCards(NoCards):
     """One card for each guest that wants one, in a network that libvirt keeps on this host."""
 
-    def __init__(self, book: AddressBook, disks: Path) -> None:
+    def __init__(self, book: AddressBook, disks: Path, find: Find) -> None:
         self._book = book
+        self._find = find
         self._disks = disks
         self._told: dict[InstanceUuid, Told] = {}
         self._lock = threading.Lock()
@@ -145,7 +180,7 @@ class LibvirtCards(NoCards):
                 self._ensure_network(connection)
                 if self._server is None:
                     connection.nwfilterDefineXML(network_xml.filter_xml())
-                    self._server = _serve(self._told_at)
+                    self._server = _serve(self._told_to)
             except (libvirt.libvirtError, KilonovaError, OSError) as error:
                 if _is_gone(connection):
                     raise
@@ -223,14 +258,35 @@ class LibvirtCards(NoCards):
             nic_filter=network_xml.FILTER,
         )
 
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """See ``Cards``. How they are reached is not kept."""
+        before = self._told.get(uuid)
+        if before is None:
+            return
+        plain = tuple(msgspec.structs.replace(volume, connection=None) for volume in volumes)
+        instance = msgspec.structs.replace(before.instance, volumes=plain)
+        told = self._told[uuid] = msgspec.structs.replace(before, instance=instance)
+        try:
+            self._write(uuid, told)
+        except OSError as error:
+            LOG.warning("What is told of %s is not kept: %s", uuid, error)
+
     def unplug(self, uuid: InstanceUuid) -> None:
         """See ``Cards``."""
         self._told.pop(uuid, None)
         self._book.give_back(uuid)
 
-    def _told_at(self, address: str) -> Told | None:
-        uuid = self._book.holder(address)
-        return None if uuid is None else self._told.get(uuid)
+    def _told_to(self, request: falcon.Request) -> Told | None:
+        """Return what is told to who asks, known by the address: that it is its own, the filter sees to."""
+        uuid = self._book.holder(request.remote_addr)
+        told = None if uuid is None else self._told.get(uuid)
+        if uuid is None or told is None or not has_tags(told.instance, told.nics):
+            return told
+        try:
+            return msgspec.structs.replace(told, placed=self._find(uuid))
+        except KilonovaError as error:
+            LOG.info("Where devices of %s are is not known: %s", uuid, error)
+            return told
 
     def close(self) -> None:
         """See ``Cards``."""
@@ -240,7 +296,7 @@ class LibvirtCards(NoCards):
                 self._server = None
 
 
-def _serve(told_of: Callable[[str], Told | None]) -> ThreadedServer:
+def _serve(told_of: Callable[[falcon.Request], Told | None]) -> ThreadedServer:
     check_free(ADDRESS, PORT)
     server = ThreadedServer(create_app(told_of), ADDRESS, PORT, threads=4)
     server.start()

@@ -19,7 +19,7 @@ from kilonova.core.ids import InstanceUuid
 
 IMAGE = "image"
 """The name under which the image crosses that a root disk is an overlay on."""
-_NAMES = re.compile(r"(?!kept-)[a-z0-9][a-z0-9-]*\.(qcow2|raw|iso|log)")
+_NAMES = re.compile(r"(?!kept-)[a-z0-9][a-z0-9-]*\.(qcow2|raw|iso|log|fd|state)")
 _SOCKETS = ("virtqemud-sock", "libvirt-sock")
 
 

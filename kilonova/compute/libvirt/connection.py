@@ -129,4 +129,6 @@ def _translate(connection: Any, error: libvirt.libvirtError) -> KilonovaError:
         return HypervisorUnavailable(_SILENCE)
     if code == libvirt.VIR_ERR_NO_DOMAIN:
         return NotFound("There is no such guest on this host.")
+    if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+        return BuildFailed("The hypervisor is still busy with the server. A hard reboot ends that.")
     return BuildFailed("The hypervisor refused what was asked of it.")

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kilonova.compute.libvirt.config_drive import files
-from kilonova.compute.libvirt.disks import Disks, written
-from kilonova.compute.libvirt.tool import ToolFailed, run
-from kilonova.compute.metadata.openstack import Told
+from kilonova.compute.libvirt.disks import Disks
+from kilonova.compute.libvirt.tool import ToolFailed, run, written
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import BuildAborted, BuildFailed
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.tagged_devices import Placed
+from kilonova.http.metadata.openstack import Told
 
 _SEED = 512
 _LONGEST = 63
@@ -84,7 +85,9 @@ class ContainerDisks(Disks):
             _grow(partial, size)
             partial.replace(disk)
 
-    def write_config_drive(self, instance: Instance, nics: Sequence[Nic]) -> None:
+    def write_config_drive(
+        self, instance: Instance, nics: Sequence[Nic], placed: Sequence[Placed] | None = None
+    ) -> None:
         """See ``Disks``."""
         if not instance.wishes.config_drive:
             return

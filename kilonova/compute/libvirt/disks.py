@@ -16,20 +16,25 @@ from kilonova.compute.libvirt import formatting
 from kilonova.compute.libvirt.config_drive import config_drive
 from kilonova.compute.libvirt.elements.place import LocalFile, Place
 from kilonova.compute.libvirt.image_cache import Base, ImageCache
+from kilonova.compute.libvirt.kept import Kept
 from kilonova.compute.libvirt.owners import Owners
-from kilonova.compute.libvirt.tool import ToolFailed, run
+from kilonova.compute.libvirt.tool import run, written
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import BuildAborted, BuildFailed, Invalid
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.local_disks import local_disks
+from kilonova.core.tagged_devices import Placed
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
 
 ROOT_DISK = "disk.qcow2"
 _CONFIG_DRIVE, _RESCUE_DISK, _COPY = "config-drive.iso", "rescue.qcow2", "copy.part"
+_VARIABLES = "variables.fd"
+TPM_STATE = "tpm.state"
+"""What a guest's TPM remembers, where it is carried or kept: libvirt has it in a place of its own."""
 NO_DISKS = (_CONFIG_DRIVE, _RESCUE_DISK)
 """Files that guests have as disks, and that are no disk of their servers."""
 EARLIER_LOG = "earlier.log"
@@ -49,8 +54,8 @@ class Disks:
 
     def __init__(self, root: Path, images: ImageStore, host: HostName) -> None:
         self.root = root
-        self._host = host
         self.owners = Owners(root, host)
+        self.kept = Kept(root, host, (ROOT_DISK, _VARIABLES, TPM_STATE))
         root.mkdir(parents=True, exist_ok=True)
         self.direct = _takes_direct_io(root)
         self.cached = ImageCache(root, images)
@@ -95,6 +100,10 @@ class Disks:
             self.directory(uuid).mkdir(parents=True, exist_ok=True)
         if self.owners.of(uuid) is None or not self.owners.is_mine(uuid):
             self.owners.take(uuid)
+
+    def tpm_state(self, uuid: InstanceUuid) -> Path:
+        """Return where it is put down what a guest's TPM remembers."""
+        return self.directory(uuid) / TPM_STATE
 
     def rescue_disk(self, uuid: InstanceUuid) -> Path:
         """Return where the disk is that a rescued guest starts from."""
@@ -180,15 +189,18 @@ class Disks:
             path = self.directory(instance.uuid) / f"{name}.raw"
             yield LocalFile(disk=disk, path=str(path)), name
 
-    def write_config_drive(self, instance: Instance, nics: Sequence[Nic]) -> None:
-        """Make a guest's config drive, if it asked for one.
+    def write_config_drive(
+        self, instance: Instance, nics: Sequence[Nic], placed: Sequence[Placed] | None = None
+    ) -> None:
+        """Make a guest's config drive, if it asked for one; ``placed`` is where its devices are, once that
+        is known.
 
         Raises:
             BuildFailed: it cannot be written.
         """
         if instance.wishes.config_drive:
             with written():
-                self.config_drive(instance.uuid).write_bytes(config_drive(instance, nics))
+                self.config_drive(instance.uuid).write_bytes(config_drive(instance, nics, placed))
 
     def place(self, instance: Instance, place: Place) -> Place:
         """Return where a guest lives, with where its disks and its console are."""
@@ -201,6 +213,7 @@ class Disks:
             config_drive=str(drive) if drive.exists() else None,
             console_socket=str(socket) if socket else None,
             direct=self.direct,
+            variables=str(self.directory(uuid) / _VARIABLES),
         )
 
     def check_size(self, instance: Instance) -> None:
@@ -222,20 +235,6 @@ class Disks:
         with written():
             told = run("qemu-img", "info", "--output=json", "-U", str(disk))
         return int(json.loads(told)["virtual-size"])
-
-    def keep(self, uuid: InstanceUuid) -> None:
-        """Keep a guest's disk as it is beside the one that it goes on with. Done before, it stays done.
-
-        Raises:
-            BuildFailed: it cannot be copied.
-        """
-        disk, kept = self.disk(uuid), self._kept(uuid)
-        if kept.exists() or not disk.exists():
-            return
-        copy = kept.with_suffix(".part")
-        with written():
-            run("cp", "--reflink=auto", "--sparse=always", str(disk), str(copy))
-            copy.replace(kept)
 
     def grow(self, instance: Instance) -> None:
         """Make a guest's disk as large as its server's flavor says.
@@ -260,26 +259,6 @@ class Disks:
             with self.cached.use(instance.image) as base, written():
                 what = ("-b", str(base.path), "-F", base.disk_format)
                 run("qemu-img", "rebase", "-q", "-u", "-f", "qcow2", *what, str(disk))
-
-    def is_kept(self, uuid: InstanceUuid) -> bool:
-        """Whether a guest's disk is kept as it was."""
-        return self._kept(uuid).exists()
-
-    def put_back(self, uuid: InstanceUuid) -> None:
-        """Let a guest have the disk again that was kept.
-
-        Raises:
-            BuildFailed: it cannot be moved.
-        """
-        with written():
-            self._kept(uuid).replace(self.disk(uuid))
-
-    def forget(self, uuid: InstanceUuid) -> None:
-        """Remove the disk that was kept."""
-        self._kept(uuid).unlink(missing_ok=True)
-
-    def _kept(self, uuid: InstanceUuid) -> Path:
-        return self.directory(uuid) / f"kept-{self._host}.qcow2"
 
     def prepare_rescue(self, uuid: InstanceUuid, image: Image) -> None:
         """Make the disk from which a guest is rescued.
@@ -325,7 +304,7 @@ class Disks:
             if self.owners.part_with(uuid):
                 shutil.rmtree(self.directory(uuid))
             else:
-                self.forget(uuid)
+                self.kept.forget(uuid)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -359,15 +338,6 @@ def overlay(base: Base, path: Path, size: int) -> None:
         *("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.path)),
         *("-F", base.disk_format, str(path), str(size)),
     )
-
-
-@contextmanager
-def written() -> Iterator[None]:
-    """Say that a file could not be written, whatever the reason."""
-    try:
-        yield
-    except (OSError, ToolFailed) as error:
-        raise BuildFailed("A disk cannot be made on this host.") from error
 
 
 def _takes_direct_io(directory: Path) -> bool:

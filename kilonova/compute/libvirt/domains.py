@@ -34,6 +34,7 @@ POWER_AFTER = {
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 )
+_KEEP = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 _LOOKS = 0.2
 """Seconds between two looks at whether a guest has shut down."""
 _ASKS = 5.0
@@ -51,15 +52,45 @@ def find(connection: Any, uuid: InstanceUuid) -> Any:
 
 
 def remove(domain: Any, *, has_nvram: bool) -> None:
-    """Cut the power and undefine. libvirt's test driver knows no NVRAM, and refuses to remove it."""
+    """Cut the power and undefine. The variables of UEFI are a file among the guest's, whoever has those;
+    libvirt's test driver knows none, and refuses to keep them."""
     power_off(domain)
-    domain.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_NVRAM if has_nvram else 0))
+    domain.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if has_nvram else 0))
 
 
 def power_on(domain: Any) -> None:
     """Start a domain that does not run."""
-    if not domain.isActive():
+    if domain.isActive():
+        return
+    try:
         domain.create()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            raise
+        # It ended by itself while it was stuck.
+        _define_anew(domain)
+        domain.create()
+
+
+def is_stuck(domain: Any) -> bool:
+    """Whether libvirt believes that a copy of a running domain goes on of which it knows nothing else.
+
+    It does if it was killed at the very beginning of one. What it does one at a time with a domain (copies,
+    suspending, live migration, a start) waits for that in vain from then on.
+    """
+    try:
+        domain.jobInfo()
+    except libvirt.libvirtError as error:
+        return bool(error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR)
+    return False
+
+
+def _define_anew(domain: Any) -> None:
+    """Let libvirt know of a domain that does not run nothing but its definition."""
+    connection = domain.connect()
+    defined = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    domain.undefineFlags(_KEEP)
+    connection.defineXML(defined)
 
 
 def forget_saved(domain: Any) -> None:
@@ -70,13 +101,17 @@ def forget_saved(domain: Any) -> None:
 
 def power_off(domain: Any) -> None:
     """Cut the power of a domain that runs."""
-    if domain.isActive():
-        try:
-            domain.destroy()
-        except libvirt.libvirtError:
-            # It may have ended by itself in between.
-            if domain.isActive():
-                raise
+    if not domain.isActive():
+        return
+    stuck = is_stuck(domain)
+    try:
+        domain.destroy()
+    except libvirt.libvirtError:
+        # It may have ended by itself in between.
+        if domain.isActive():
+            raise
+    if stuck:
+        _define_anew(domain)
 
 
 def pause(domain: Any) -> None:

@@ -15,7 +15,7 @@ import libvirt
 
 from kilonova.compute.crossing.harbour import LOOPBACK
 from kilonova.compute.crossing.line import DOORSTEP, Line
-from kilonova.compute.libvirt import domains, moved_xml
+from kilonova.compute.libvirt import domains, live_copy, moved_xml
 from kilonova.compute.libvirt.carried import IMAGE, Carried
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
@@ -116,20 +116,22 @@ class LiveMove:
             domain = connection.lookupByUUIDString(self._uuid)
             if not domain.isActive():
                 raise BuildFailed("The server does not run.")
-            with suppress(libvirt.libvirtError):
-                # What an earlier run of this service left undone, such as a copy of the disk.
-                domain.abortJob()
+            live_copy.end_left(domain)
+            if domains.is_stuck(domain):
+                raise BuildFailed(
+                    "A copy of the server's disk was interrupted. Reboot it hard, and it can move."
+                )
             return domain.XMLDesc(_XML), domain.XMLDesc(_XML | libvirt.VIR_DOMAIN_XML_INACTIVE)
 
         live, defined = self._local.use(look)
         there.use(lambda connection: _check_cpu(connection, live))
-        old, new = str(self._disks.directory(self._uuid)), self._berth.directory
+        old = str(self._disks.directory(self._uuid))
         memory, disks = self._line.ports(2)
         parameters: dict[str, Any] = {
             libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{DOORSTEP}:{memory}",
             libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
-            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, new),
-            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, new),
+            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, self._berth),
+            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, self._berth),
         }
         if not self._berth.shared:
             moving = moved_xml.moving_disks(live, old)

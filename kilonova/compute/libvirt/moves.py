@@ -13,13 +13,22 @@ import msgspec
 
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.crossing.line import Line
-from kilonova.compute.libvirt import domains, moved_xml
+from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.carried import IMAGE, Carried, instance_of
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import EARLIER_LOG, Disks
-from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, metadata_of, record_for
+from kilonova.compute.libvirt.domain_xml import (
+    NAMESPACE,
+    Record,
+    metadata_of,
+    place_xml,
+    record_for,
+)
+from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.live import LiveMove
+from kilonova.compute.libvirt.parts import GuestParts
+from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.moving import Voyage
 from kilonova.core import pinning
 from kilonova.core.errors import (
@@ -52,6 +61,8 @@ class Moves(ABC):
     _records: dict[InstanceUuid, Record]
     _harbour: Harbour
     _carried: Carried
+    _tpms: TpmStates
+    _parts: GuestParts
     _closing: threading.Event
 
     @property
@@ -74,20 +85,28 @@ class Moves(ABC):
         self._libvirt.use(lambda connection: None)
         if migration.is_live:
             self._check_live(instance)
-        else:
-            _check_cold(instance)
         if self._is_test:
             self._disks.make_directory(instance.uuid)
             return None
-        return self._berth(instance, migration)
+        berth = self._berth(instance, migration)
+        if not migration.is_live:
+            return berth
+        return msgspec.structs.replace(berth, nics=instance.nics, place=self._place(instance))
+
+    def _place(self, instance: Instance) -> str:
+        """Pick what a guest is to have of this host, and return it as XML."""
+
+        def pick(connection: Any) -> str:
+            nowhere = Place(virt_type="", arch="", console_log="")
+            return place_xml(instance, self._parts.place(connection, instance, nowhere))
+
+        return self._libvirt.use(pick)
 
     def _check_live(self, instance: Instance) -> None:
         if self._is_test or not instance_of(self._uri):
             raise NotSupported("Live migration takes a libvirt with QEMU on the host itself.")
-        if pinning.wanted(instance) != pinning.Wanted():
-            raise NotSupported(
-                "A server with CPUs, pages or devices of its own does not move live."
-            )
+        if pinning.wanted(instance).devices:
+            raise NotSupported("A server with devices of its host's own does not move live.")
         had = instance.nics
         now = self._cards.plug(instance)
         if [(nic.mac, nic.address) for nic in had] != [(nic.mac, nic.address) for nic in now]:
@@ -127,11 +146,15 @@ class Moves(ABC):
     def send(self, instance: Instance, migration: Migration) -> None:
         """See ``Moving``."""
         uuid, berth = instance.uuid, migration.berth
+        if not migration.stays:
+            # Its ports are the other host's from now on; where it comes back, they are brought back.
+            self._cards.disconnect(uuid)
         sized = msgspec.structs.replace(instance, flavor=migration.new_flavor)
         if not self._is_test:
             self._disks.check_size(sized)
+            self._put_down_tpm(instance)
         if migration.stays or (berth is not None and berth.shared):
-            self._disks.keep(uuid)
+            self._disks.kept.keep(uuid)
         elif not self._is_test:
             line = self._line(berth, self._closing.is_set)
             try:
@@ -167,6 +190,9 @@ class Moves(ABC):
                 self._disks.rebase(instance)
         if not self._is_active(instance.uuid):
             self._disks.grow(instance)
+        if migration.stays:
+            # Its TPM remembers all by itself.
+            self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
         self._make_again(instance, power_on=power_on)
 
     def _is_active(self, uuid: InstanceUuid) -> bool:
@@ -178,14 +204,43 @@ class Moves(ABC):
 
     def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
         """See ``Moving``."""
-        if self._disks.is_kept(instance.uuid):
+        if self._disks.kept.has(instance.uuid):
             self._on(instance.uuid, domains.power_off)
-            self._disks.put_back(instance.uuid)
+            self._disks.kept.put_back(instance.uuid)
         self._make_again(instance, power_on=power_on)
 
     def forget(self, uuid: InstanceUuid) -> None:
         """See ``Moving``."""
-        self._disks.forget(uuid)
+        had_tpm = self._disks.kept.of(self._disks.tpm_state(uuid)).exists()
+        if had_tpm and not self._has_tpm(uuid):
+            self._tpms.remove(uuid)
+        self._disks.kept.forget(uuid)
+
+    def _has_tpm(self, uuid: InstanceUuid) -> bool:
+        def look(connection: Any) -> bool:
+            return "<tpm " in connection.lookupByUUIDString(uuid).XMLDesc()
+
+        return self._libvirt.use(look)
+
+    # ---- what libvirt keeps elsewhere
+
+    def _put_down_tpm(self, instance: Instance) -> None:
+        """Let what the guest's TPM remembers, if it has one, be among its files."""
+        file = self._disks.tpm_state(instance.uuid)
+        file.unlink(missing_ok=True)
+        if hardware_of(instance.flavor, instance.image).tpm is not None:
+            self._tpms.pack(instance.uuid, file)
+
+    def _drop_tpm(self, uuid: InstanceUuid) -> None:
+        """Let nothing remember what came here for a guest of which there is no domain yet."""
+        if self._disks.tpm_state(uuid).exists() and self._disks.owners.is_mine(uuid):
+            self._tpms.remove(uuid)
+
+    def _take_up_tpm(self, instance: Instance) -> None:
+        """Let the guest's TPM, if it has one, remember what is among its files."""
+        file = self._disks.tpm_state(instance.uuid)
+        if file.exists() and hardware_of(instance.flavor, instance.image).tpm is not None:
+            self._tpms.unpack(instance.uuid, file)
 
     def recover_disks(self, instance: Instance) -> None:
         """See ``Moving``."""
@@ -235,12 +290,12 @@ class Moves(ABC):
 
         def take(connection: Any) -> None:
             domain = connection.lookupByUUIDString(uuid)
-            xml = self._xml(connection, instance)
-            connection.defineXML(xml)
+            if migration.unsent and not _has_come(domain):
+                raise NotFound(f"Guest {uuid} did not come whole before its source died.")
+            connection.defineXML(self._xml(connection, instance))
             if not domain.isActive():
                 return
             _mark(domain, instance)
-            _pin(connection, domain, xml)
             if migration.vm_state is not VmState.PAUSED:
                 # It was paused to let it come, if it is.
                 domains.unpause(domain)
@@ -262,33 +317,24 @@ class Moves(ABC):
             if domain is not None and domain.isActive():
                 # Made already, and what is defined would count only from its next start.
                 return
+            self._take_up_tpm(instance)
             defined = connection.defineXML(self._xml(connection, instance))
             if power_on:
                 domains.power_on(defined)
 
         self._libvirt.use(make)
+        self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
         self._records[instance.uuid] = record_for(instance)
+
+
+def _has_come(domain: Any) -> bool:
+    """Whether a domain runs that a source sent, and does not wait for more of itself."""
+    state, reason = domain.state()
+    waits = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+    return bool(domain.isActive()) and (state, reason) != waits
 
 
 def _mark(domain: Any, instance: Instance) -> None:
     """Let a domain that runs tell of which build it is."""
     element, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
     domain.setMetadata(element, metadata_of(instance), _KEY, NAMESPACE, live)
-
-
-def _pin(connection: Any, domain: Any, xml: str) -> None:
-    """Let a domain that runs keep to the CPUs that its XML names."""
-    count = int(connection.getInfo()[2])
-    for vcpu, cpus in moved_xml.pins_of(xml).items():
-        domain.pinVcpu(vcpu, tuple(cpu in cpus for cpu in range(count)))
-
-
-def _check_cold(instance: Instance) -> None:
-    """See that all of a guest can be carried.
-
-    Raises:
-        NotSupported: libvirt keeps a part of it where nobody else reads it.
-    """
-    hardware = hardware_of(instance.flavor, instance.image)
-    if hardware.tpm is not None or hardware.uefi:
-        raise NotSupported("A server with a TPM or UEFI variables moves to another host only live.")

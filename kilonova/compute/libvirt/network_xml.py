@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from kilonova.compute.addresses import AddressBook, mac_of
 from kilonova.compute.libvirt.elements.tree import add
-from kilonova.compute.metadata.service import ADDRESS
+from kilonova.http.metadata.service import ADDRESS
 
 NAME = "kilonova"
 BRIDGE = "kilonova0"

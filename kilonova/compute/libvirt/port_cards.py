@@ -1,35 +1,36 @@
-"""The cards of this host's guests that are ports of a network service: which they are, and their bridges.
+"""The cards of this host's guests that are ports of a network service: which they are, and their plugs.
 
-They stand in a file in their guest's directory, which goes with the guest's other files.
+They stand in a file in their guest's directory, which goes with the guest's other files; what they are
+plugged into goes before.
 """
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kilonova.compute.libvirt import tool
-from kilonova.compute.libvirt.elements.nics import bridge_of
 from kilonova.compute.libvirt.elements.place import Place
+from kilonova.compute.libvirt.plugs import Plugs
 from kilonova.core.errors import BuildFailed
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.volume import Volume
 
 LOG = logging.getLogger(__name__)
 
 _FILE = "ports.json"
-_KINDS = ("bridge", "ovs", "tap")
-_NETWORKS = Path("/sys/class/net")
 _decode = msgspec.json.Decoder(tuple[Nic, ...]).decode
 
 
 class PortCards:
-    """See ``cards.Cards``."""
+    """See ``cards.Cards``. What is plugged in is noted first, so that it is found whatever ends this."""
 
-    def __init__(self, disks: Path) -> None:
+    def __init__(self, disks: Path, plugs: Plugs) -> None:
         self._disks = disks
+        self._plugs = plugs
         self._lock = threading.Lock()
         self._cards: dict[InstanceUuid, tuple[Nic, ...]] = {}
         for file in sorted(disks.glob(f"*/{_FILE}")):
@@ -43,10 +44,22 @@ class PortCards:
 
     def plug(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Cards``. They are ports already."""
-        for nic in instance.nics:
-            _connect(nic)
         self._keep(instance.uuid, instance.nics)
+        self.connect(instance.uuid)
         return instance.nics
+
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """See ``Cards``. The network service's agents ask for it elsewhere."""
+
+    def connect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``."""
+        for nic in self.of(uuid):
+            self._plugs.connect(uuid, nic)
+
+    def disconnect(self, uuid: InstanceUuid) -> None:
+        """See ``Cards``."""
+        for nic in self.of(uuid):
+            self._plugs.disconnect(uuid, nic)
 
     def of(self, uuid: InstanceUuid) -> tuple[Nic, ...]:
         """See ``Cards``."""
@@ -58,12 +71,19 @@ class PortCards:
 
     def add(self, uuid: InstanceUuid, nic: Nic) -> None:
         """See ``Cards``."""
-        _connect(nic)
         others = (one for one in self.of(uuid) if one.port_id != nic.port_id)
         self._keep(uuid, (*others, nic))
+        try:
+            self._plugs.connect(uuid, nic)
+        except BuildFailed:
+            self.remove(uuid, nic.port_id)
+            raise
 
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
         """See ``Cards``."""
+        for nic in self.of(uuid):
+            if nic.port_id == port_id:
+                self._plugs.disconnect(uuid, nic)
         self._keep(uuid, tuple(one for one in self.of(uuid) if one.port_id != port_id))
 
     def unplug(self, uuid: InstanceUuid) -> None:
@@ -84,26 +104,3 @@ class PortCards:
             except OSError as error:
                 raise BuildFailed("A network card cannot be made on this host.") from error
             self._cards[uuid] = nics
-
-
-def _connect(nic: Nic) -> None:
-    """See that this host can plug a card in; the bridge of a network that has no guest here yet is made.
-
-    Raises:
-        BuildFailed: it cannot.
-    """
-    plug = nic.plug
-    if plug is None or plug.kind not in _KINDS or plug.hybrid:
-        what = "hybrid ovs" if plug and plug.hybrid else plug.kind if plug else "no"
-        raise BuildFailed(
-            f"Port {nic.port_id} needs a plug of kind {what}, which this host has not."
-        )
-    bridge = bridge_of(nic, plug)
-    if plug.kind != "bridge" or (_NETWORKS / bridge).exists():
-        return
-    try:
-        tool.run("ip", "link", "add", "name", bridge, "type", "bridge", "forward_delay", "0")
-        tool.run("ip", "link", "set", bridge, "up")
-    except tool.ToolFailed as error:
-        if not (_NETWORKS / bridge).exists():
-            raise BuildFailed(f"The bridge of port {nic.port_id} cannot be made.") from error

@@ -2,6 +2,10 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kilonova.core.errors import BuildFailed
 
 _SECONDS = 600
 _KEPT = 500
@@ -36,3 +40,16 @@ def run(*command: str, is_limited: bool = False) -> str:
     if done.returncode:
         raise ToolFailed(f"{' '.join(command[:2])}: {done.stderr.strip()[:_KEPT]}")
     return done.stdout
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Say that a guest's file could not be written, whatever the reason.
+
+    Raises:
+        BuildFailed: it could not.
+    """
+    try:
+        yield
+    except (OSError, ToolFailed) as error:
+        raise BuildFailed("A disk cannot be made on this host.") from error

@@ -19,6 +19,7 @@ import libvirt
 import msgspec
 from oslo_config import cfg
 
+from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.compute.libvirt.elements.volumes import alias, volume_xml
@@ -41,6 +42,8 @@ _RATES = frozenset(
     f"{what}_{unit}_sec" for what in ("read", "write", "total") for unit in ("bytes", "iops")
 )
 _ROOT_HELPER = "sudo"
+_PLACES = ("file", "dev", "protocol", "name")
+"""What tells one source of a disk from another."""
 
 
 def reached(connection: Mapping[str, Any], path: str | None = None) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class VolumesHere(ABC):
     _conf: cfg.ConfigOpts
     _host: HostName
     _libvirt: Connection
+    _cards: Cards
 
     @abstractmethod
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None: ...
@@ -154,6 +158,7 @@ class VolumesHere(ABC):
                 domain.attachDeviceFlags(volume_xml(volume), flags)
 
         self._on(instance.uuid, attach)
+        self._cards.tell_of(instance.uuid, instance.volumes)
 
     def detach_volume(self, instance: Instance, volume: Volume) -> None:
         """See ``Attaching``. A guest may be slow to let a disk go, and is asked again."""
@@ -175,10 +180,11 @@ class VolumesHere(ABC):
 
         def swap(domain: Any) -> None:
             defined = _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
-            if domain.isActive() and _element(domain, volume) is not None:
-                _copy(domain, short(volume.device), volume_xml(fresh))
-            elif domain.isActive():
+            live = _element(domain, volume) if domain.isActive() else defined
+            if live is None:
                 raise BuildFailed(f"The guest has no volume {volume.volume_id}.")
+            if domain.isActive() and _source_of(live) != _source_of(volume_xml(fresh)):
+                _copy(domain, short(volume.device), volume_xml(fresh))
             if defined is not None:
                 domain.detachDeviceFlags(defined, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
             domain.attachDeviceFlags(volume_xml(fresh), libvirt.VIR_DOMAIN_AFFECT_CONFIG)
@@ -218,14 +224,20 @@ class VolumesHere(ABC):
 
         def merge(domain: Any) -> None:
             path = _file_in_use(domain, volume)
-            if base is None or top is None:
-                domain.blockRebase(device, None, 0, 0)
-            else:
+            if base is not None and top is not None:
                 flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_RELATIVE
                 target, merged = str(path.with_name(base)), str(path.with_name(top))
                 domain.blockCommit(device, target, merged, 0, flags)
+            elif top is not None:
+                flags = libvirt.VIR_DOMAIN_BLOCK_REBASE_RELATIVE
+                domain.blockRebase(device, str(path.with_name(top)), 0, flags)
+            else:
+                domain.blockRebase(device, None, 0, 0)
             while domain.blockJobInfo(device, 0):
                 time.sleep(_LOOKS)
+            # A job that failed is gone, too.
+            if not is_merged(_chain(domain, volume), files):
+                raise BuildFailed(f"The files of volume {volume.volume_id} were not merged.")
 
         self._on(instance.uuid, merge)
 
@@ -241,6 +253,28 @@ def snapshot_xml(names: Sequence[str], chosen: str, file: Path) -> str:
         else:
             add(disks, "disk", {"name": name, "snapshot": "no"})
     return ET.tostring(root, encoding="unicode")
+
+
+def is_merged(chain: Sequence[str], files: tuple[str | None, str | None]) -> bool:
+    """Whether files are merged as ``Attaching.merge_snapshot`` has them, by what a disk's chain is now."""
+    top, base = files
+    if base is not None:
+        return top not in chain
+    return list(chain[1:2]) == ([] if top is None else [top])
+
+
+def _chain(domain: Any, volume: Volume) -> list[str]:
+    """Return the names of a disk's files: the one in use, and what lies behind it in turn."""
+    text = _element(domain, volume)
+    place = ET.fromstring(text) if text else None  # noqa: S314 - libvirt's
+    names: list[str] = []
+    while place is not None:
+        source = place.find("source")
+        path = source.get("file") if source is not None else None
+        if path is not None:
+            names.append(Path(path).name)
+        place = place.find("backingStore")
+    return names
 
 
 def _names(domain: Any) -> list[str]:
@@ -269,6 +303,13 @@ def _element(domain: Any, volume: Volume, flags: int = 0) -> str | None:
         if same or (serial and target is not None and target.get("dev") == short(volume.device)):
             return ET.tostring(found, encoding="unicode")
     return None
+
+
+def _source_of(disk: str) -> dict[str, str]:
+    """Return where a disk's element says that its data is."""
+    source = ET.fromstring(disk).find("source")  # noqa: S314 - libvirt's, or ours
+    found = {} if source is None else source.attrib
+    return {name: found[name] for name in _PLACES if name in found}
 
 
 def _let_go(domain: Any, volume: Volume) -> bool:

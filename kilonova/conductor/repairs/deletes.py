@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from kilonova.conductor import patience, plan
+from kilonova.conductor.repairs import leftovers
 from kilonova.conductor.repairs.scene import Finding, Scene
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid
@@ -15,11 +16,15 @@ from kilonova.rpc.messages import DeleteInstance
 
 
 def not_finished(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
-    """Find servers that are being deleted and that no host reported gone."""
-    before = utcnow() - patience.NOT_DELETED
-    for instance in unfinished.in_task(scene.database(cell), [TaskState.DELETING], before):
-        mend = partial(_delete_again, scene, cell, instance)
-        yield Finding(instance.uuid, "its delete was not finished", mend)
+    """Find servers that are being deleted and that no host reported gone, or that a host cannot delete."""
+    now = utcnow()
+    going = unfinished.in_task(scene.database(cell), [TaskState.DELETING], now)
+    down = scene.down(cell) if going else frozenset()
+    for instance in going:
+        late = (instance.updated_at or now) < now - patience.NOT_DELETED
+        if late or instance.host in down:
+            mend = partial(_delete_again, scene, cell, instance)
+            yield Finding(instance.uuid, "its delete was not finished", mend)
 
 
 def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
@@ -40,6 +45,9 @@ def _bury(scene: Scene, cell: CellUuid, instance: Instance, why: str) -> str:
     scene.placement.free([instance.uuid, *(move.consumer for move in over)])
     if scene.networks is not None:
         release(scene.networks, instance.uuid)
+    leftovers.free_volumes(scene, cell, instance)
+    if instance.host is not None:
+        leftovers.remove_copies(scene, instance)
     database = scene.database(cell)
     instances.mark_deleted(database, [instance.uuid], utcnow())
     scene.notices.tell_one(database, instance, plan.gone(instance))

@@ -11,11 +11,16 @@ from kilonova.conductor.evacuations import Waiting
 from kilonova.conductor.fencing import Asked
 from kilonova.conductor.repairs.scene import Finding, Scene
 from kilonova.core import host_failure
+from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
 from kilonova.core.errors import HostsUnavailable
 from kilonova.core.host_failure import Ask, Fence, Forget, Suspect, Verdict
 from kilonova.core.ids import CellUuid
+from kilonova.core.instance import Instance
+from kilonova.core.migration import Migration
 from kilonova.db import host_fences, hosted, hosts
+from kilonova.db.hosts import Silence
+from kilonova.db.moves import Next
 from kilonova.rpc.messages import StartMove
 
 
@@ -90,7 +95,11 @@ def left_behind(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
             continue
         if held is not None and fence.host in held.hosts:
             continue
-        servers, _ = evacuations.to_move(scene.api_db, database, fence.host, scene.limits.ha.mode)
+        mode = scene.limits.ha.mode
+        for move, server in evacuations.undecided(scene.api_db, database, fence.host, mode):
+            back = partial(_revert, scene, cell, fence, (move, server))
+            yield Finding(server.uuid, f"its host {fence.host} is dead", back)
+        servers, _ = evacuations.to_move(scene.api_db, database, fence.host, mode)
         room = evacuations.room(database)
         for waiting in evacuations.due(database, fence, servers, now):
             if not waiting.refusal:
@@ -109,3 +118,20 @@ def _start_elsewhere(scene: Scene, cell: CellUuid, fence: Fence, waiting: Waitin
         return None
     scene.hands.move(StartMove(cell_uuid=cell, migration=move.uuid))
     return "is started elsewhere"
+
+
+def _revert(
+    scene: Scene, cell: CellUuid, fence: Fence, resized: tuple[Migration, Instance]
+) -> str | None:
+    """Let a resized server be what it was, where it was: its old host has all of it still."""
+    move, server = resized
+    now = utcnow()
+    record = evacuations.reversion(server, now)
+
+    def step(finished: Migration, instance: Instance) -> Next:
+        after = mig.reverting(finished, instance, record.request_id, now)
+        return Next(migration=after[0], instance=after[1])
+
+    silent = Silence(fence.host, fence.since)
+    done = scene.moves(cell).change(move, step, record=record, silent=silent)
+    return "its resize is reverted" if done is not None else None

@@ -13,7 +13,7 @@ from kilonova.db import decisions, operator_tasks
 def decisions_kept(scene: Scene) -> Iterator[Finding]:
     """Find decisions beyond those that are to be kept."""
     if scene.is_due(patience.PRUNED_EVERY):
-        now, most = utcnow(), scene.limits.decisions_kept
+        now, most = utcnow(), decisions.MOST_KEPT
         before = decisions.old_before(scene.api_db, now, most)
         if before is not None:
             mend = partial(_forget_decisions, scene, before)

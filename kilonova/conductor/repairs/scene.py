@@ -18,7 +18,9 @@ from kilonova.core.states import Action
 from kilonova.db import actions, hosts
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
+from kilonova.http.images import ImageStore
 from kilonova.http.networks import Networks
+from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -38,17 +40,18 @@ class Hands:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a configuration says of repairs: seconds, and how many servers' decisions are kept.
+    """What a configuration says of repairs, in seconds.
 
-    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored. ``quota`` are the
-    limits of those for whom there are no others, ``ha`` what is done about dead hosts.
+    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored; with 0 to be
+    confirmed, owners alone confirm. ``quota`` are the limits of those for whom there are no others, ``ha``
+    what is done about dead hosts.
     """
 
     build_timeout: float
     down_time: float
     interval: float
     deleted_kept: int
-    decisions_kept: int
+    confirm_window: int
     quota: quota.Limits
     ha: Policy
 
@@ -58,7 +61,8 @@ class Scene:
     """What repairs look at and act on.
 
     ``turn`` counts the rounds, so that what is too much for one is spread over several; None looks at
-    everything at once. ``networks`` is None without a network service.
+    everything at once. ``networks`` is None without a network service; ``images`` and ``volumes`` are asked
+    only about what a server that had some left behind.
     """
 
     api_db: Database
@@ -68,6 +72,8 @@ class Scene:
     notices: Notices
     hands: Hands
     limits: Limits
+    images: ImageStore
+    volumes: Volumes
     networks: Networks | None = None
     turn: int | None = None
 
@@ -109,13 +115,13 @@ class Finding:
     """Something that is not as it should be.
 
     ``subject`` is the server's UUID, or whatever else it is about; ``differs`` says in a few words what is
-    wrong. ``mend`` mends it and returns what it did, or None if it was no longer so. Mending again, or by
-    two at once, does no harm.
+    wrong. ``mend`` mends it and returns what it did, or None if it was no longer so; it is None where only
+    an operator can. Mending again, or by two at once, does no harm.
     """
 
     subject: str
     differs: str
-    mend: Callable[[], str | None]
+    mend: Callable[[], str | None] | None
 
 
 OfDeployment = Callable[[Scene], Iterable[Finding]]

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from functools import partial
 
 from kilonova.conductor import patience, plan
+from kilonova.conductor.repairs import leftovers
 from kilonova.conductor.repairs.scene import Finding, Scene
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance
-from kilonova.core.states import HOST_TASKS
+from kilonova.core.states import COPIES, HOST_TASKS
 from kilonova.db import moves, tasks, unfinished
 
 
@@ -36,6 +37,9 @@ def not_answered(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
 
 def _give_up(scene: Scene, cell: CellUuid, instance: Instance, reason: str) -> str | None:
     database = scene.database(cell)
+    if instance.task_state in COPIES:
+        # First: once the task is over, nobody knows of what there is.
+        leftovers.remove_copies(scene, instance)
     if not tasks.give_up(database, instance, reason, utcnow()):
         return None
     scene.notices.tell_one(database, instance, plan.gave_up_task(instance, reason))

@@ -2,9 +2,10 @@
 the Compute API, and hosts. Each is a process that may be killed and started again.
 """
 
+import dataclasses
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
 from kilonova.compute.inventory import provider_uuid
-from kilonova.compute.script import Script
+from kilonova.compute.script import Script, Step
 from kilonova.compute.service import ComputeService
 from kilonova.conductor import fencing
 from kilonova.conductor.cell_conductor import CellConductor
@@ -74,11 +75,17 @@ class _Images:
     def get(self, _context: object, image_id: ImageId) -> Image:
         return Image(image_id=image_id, name="image", disk_format="raw", visibility="public")
 
+    def remove_unfilled(self, _server: str) -> None:
+        """Nobody copies servers here."""
+
 
 class Deployment:
-    """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send."""
+    """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send,
+    ``plays`` what goes on at hosts beside the usual mishaps."""
 
-    def __init__(self, case: testtools.TestCase, seed: int, layout: Layout) -> None:
+    def __init__(
+        self, case: testtools.TestCase, seed: int, layout: Layout, plays: Sequence[Step] = ()
+    ) -> None:
         self.layout = layout
         self.services = (*_TOP, *layout.cells, *layout.hosts)
         self.kernel = Kernel(seed)
@@ -100,7 +107,7 @@ class Deployment:
         self._make_cells()
         self.placement = Http(self.network)
         self.api = Http(self.network)
-        script = Script(mishaps(self.kernel.chance))
+        script = Script([*mishaps(self.kernel.chance), *plays])
         self.hypervisors = {host: Hypervisor(self, HostName(host), script) for host in layout.hosts}
         case.patch(fencing, "run", self._fence)
         self.processes: dict[str, Process] = {}
@@ -222,7 +229,9 @@ class Deployment:
         fence = Fencer(self.conf.ha.fence_command, collaborators[1]).take_note
         moves_, tasks = conductor.moves, conductor.tasks
         hands = Hands(conductor.arrive, moves_.take_note, tasks.take_note, fence)
-        Converger(self.conf, scene_of(self.conf, collaborators, notices, hands)).start()
+        scene = scene_of(self.conf, collaborators, notices, hands)
+        images: Any = _Images()
+        Converger(self.conf, dataclasses.replace(scene, images=images)).start()
 
     def _client(self) -> Placement:
         return Placement(PlacementAdapter(self.placement))

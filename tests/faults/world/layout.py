@@ -40,13 +40,20 @@ class Layout(NamedTuple):
         return ("api", "cell0", *self.cells, "placement")
 
 
+LARGE = Layout(
+    {"h1": "cell1", "h2": "cell1", "h3": "cell2", "h4": "cell2"},
+    people=3,
+    blows=90.0,
+    rests_long=True,
+)
+
+
 def layout_of(seed: int) -> Layout:
     """Return the world of a seed."""
     kind = seed % _OF_EIGHT
     jump = kind in _CLOCKS_JUMP
     if kind == _LARGE:
-        hosts = {"h1": "cell1", "h2": "cell1", "h3": "cell2", "h4": "cell2"}
-        return Layout(hosts, people=3, blows=90.0, rests_long=True)
+        return LARGE
     if kind in _WITH_DESIRED:
         hosts = {"h1": "cell1", "h2": "cell1", "h3": "cell1"}
         return Layout(

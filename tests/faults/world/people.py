@@ -14,6 +14,7 @@ _BUSY = 0.65
 """How often somebody does something with a server that is there, and does not ask for one more."""
 _HASTY = 0.2
 """How many servers are deleted as soon as they are asked for."""
+_MOVED = 10
 KEPT, DELETED, UNSURE = "kept", "deleted", "unsure"
 ACTIONS: Mapping[str, Any] = {
     "stop": {"os-stop": None},
@@ -59,7 +60,7 @@ class Person:
         """Ask for a server."""
         self._count += 1
         server = {"name": f"{self._name}-{self._count}", "flavorRef": "1", "imageRef": IMAGE}
-        answer = self._ask("POST", "/v2.1/servers", {"server": server | {"networks": "none"}})
+        answer = self._ask("POST", "/servers", {"server": server | {"networks": "none"}})
         if answer is not None and answer.status_code == 202:
             uuid = answer.json()["server"]["id"]
             self.fates[uuid] = KEPT
@@ -78,29 +79,55 @@ class Person:
 
     def act(self, uuid: str, what: str) -> None:
         """Ask for an action on a server."""
-        answer = self._ask("POST", f"/v2.1/servers/{uuid}/action", ACTIONS[what])
+        answer = self._ask("POST", f"/servers/{uuid}/action", ACTIONS[what])
         usual = (202, 204, 404, 409, 503, *_ALSO.get(what, ()))
         if answer is not None and answer.status_code not in usual:
             self.refusals.append(f"{what} {uuid}: {answer.status_code} {answer.text}")
 
+    def move_some(self) -> None:
+        """Ask for moves of this and that server."""
+        for uuid in self._chance.sample(list(self.fates), min(len(self.fates), _MOVED)):
+            self.act(uuid, self._chance.choice(("grow", "migrate", "live", "confirm", "revert")))
+
     def rescue_from(self, host: str, after: float) -> None:
         """Evacuate the servers of a host that is off, once that is known."""
         self._deployment.kernel.sleep(after)
-        answer = self._ask("GET", f"/v2.1/servers/detail?host={host}&all_tenants=1")
+        answer = self._ask("GET", f"/servers/detail?host={host}&all_tenants=1")
         servers = (
             answer.json()["servers"] if answer is not None and answer.status_code == 200 else ()
         )
         for server in servers:
             if self._deployment.is_off(host):
-                path = f"/v2.1/servers/{server['id']}/action"
+                path = f"/servers/{server['id']}/action"
                 answer = self._ask("POST", path, {"evacuate": {}})
                 if answer is not None and answer.status_code not in (200, 400, 404, 409, 503):
                     self.refusals.append(f"evacuate: {answer.status_code} {answer.text}")
 
+    def force_down(self, host: str, after: float, lasts: float) -> None:
+        """Say of a host, ``after`` some seconds, that it is off, and that it is not when that ``lasts``."""
+        sleep = self._deployment.kernel.sleep
+        for down, moment in ((True, after), (False, lasts)):
+            sleep(moment)
+            while self._deployment.is_off(host) or not down:
+                answer = self._ask("GET", f"/os-services?host={host}&binary=nova-compute")
+                found = (
+                    answer.json()["services"]
+                    if answer is not None and answer.status_code == 200
+                    else ()
+                )
+                change = {"forced_down": down}
+                if any(self._is_done(f"/os-services/{one['id']}", change) for one in found):
+                    break
+                sleep(1.0)
+
+    def _is_done(self, path: str, change: Any) -> bool:
+        answer = self._ask("PUT", path, change)
+        return answer is not None and answer.status_code == 200
+
     def _delete(self, uuid: str) -> None:
         if self.fates[uuid] == KEPT:
             self.fates[uuid] = UNSURE
-        answer = self._ask("DELETE", f"/v2.1/servers/{uuid}")
+        answer = self._ask("DELETE", f"/servers/{uuid}")
         if answer is not None and answer.status_code in (204, 404):
             self.fates[uuid] = DELETED
         elif answer is not None and answer.status_code != 503:
@@ -109,6 +136,6 @@ class Person:
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         try:
-            return self._deployment.ask(method, path, data)
+            return self._deployment.ask(method, f"/v2.1{path}", data)
         except exceptions.ConnectFailure:
             return None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import testtools
 
+from kilonova.compute.script import Step
 from kilonova.core.states import VmState
 from tests.faults.world.deployment import Deployment
 from tests.faults.world.keeper import Keeper
@@ -43,7 +44,11 @@ class World(testtools.TestCase):
         """Nothing by itself."""
 
 
-def outcome(seed: int, bug: Callable[[testtools.TestCase], None] | None = None) -> "Outcome":
+def outcome(
+    seed: int,
+    bug: Callable[[testtools.TestCase], None] | None = None,
+    kind: "type[Storm] | None" = None,
+) -> "Outcome":
     """Let a seed's storm blow over, with a bug put in if there is one, and return what came of it."""
     # Worlds are small and short: looking for what they leave takes less time between them.
     gc.collect()
@@ -54,7 +59,7 @@ def outcome(seed: int, bug: Callable[[testtools.TestCase], None] | None = None) 
     try:
         if bug is not None:
             bug(world)
-        storm = Storm(world, seed)
+        storm = (kind or Storm)(world, seed)
         return Outcome(storm.run(), storm.told)
     finally:
         world.doCleanups()
@@ -69,14 +74,17 @@ class Outcome(NamedTuple):
 
 
 class Storm:
-    """A seed's storm, and what came of it."""
+    """A seed's storm, and what came of it. ``plays`` is what goes on at hosts beside the usual mishaps."""
+
+    plays: tuple[Step, ...] = ()
+    layout_of = staticmethod(layout_of)
 
     def __init__(self, case: testtools.TestCase, seed: int) -> None:
         logging.disable(logging.CRITICAL)
         case.addCleanup(logging.disable, logging.NOTSET)
         self._chance = random.Random(f"storm {seed}")
-        self._layout = layout_of(seed)
-        self._deployment = Deployment(case, seed, self._layout)
+        self._layout = self.layout_of(seed)
+        self._deployment = Deployment(case, seed, self._layout, self.plays)
         case.addCleanup(self._deployment.kernel.end)
         self._people = [
             Person(self._deployment, f"person-{n}", seed * 100 + n)
@@ -179,11 +187,7 @@ class Storm:
             weather.placement_away = True
             self._deployment.tell("Placement is away")
         elif which < 0.6:
-            host = self._chance.choice(list(self._layout.hosts))
-            if not self._deployment.is_off(host):
-                self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
-                operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
-                self._deployment.do(lambda: operator.rescue_from(host, known))
+            self._end_host(self._chance.choice(list(self._layout.hosts)))
         elif which < 0.85:
             self._freeze()
         if self._layout.clocks_jump and self._chance.random() < _CLOCK_JUMPS:
@@ -195,6 +199,13 @@ class Storm:
         fenced = self._layout.fenced and self._chance.random() < _HOSTS_STAND_STILL
         names = tuple(self._layout.hosts) if fenced else self._deployment.services
         self._deployment.freeze(self._chance.choice(names), self._chance.uniform(1.0, 60.0))
+
+    def _end_host(self, host: str) -> None:
+        """Let a host be off for a while, and an operator do what there is to do about it."""
+        if not self._deployment.is_off(host):
+            self._deployment.power_off(host, self._chance.uniform(60.0, 90.0))
+            operator, known = self._people[0], self._chance.uniform(30.0, 40.0)
+            self._deployment.do(lambda: operator.rescue_from(host, known))
 
     def _clear(self) -> None:
         self._deployment.weather.bus_away = self._deployment.weather.placement_away = False

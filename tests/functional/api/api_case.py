@@ -1,6 +1,5 @@
 """A Compute API in one process: SQLite in a temporary directory, the in-memory bus, noauth tokens."""
 
-import functools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,12 @@ from kilonova.db.cells import Cell, create_cell, map_hosts
 from kilonova.db.engine import Database
 from kilonova.db.migrate import Schema, upgrade
 from tests.functional.api.answers import Answered, Asked, wrong_with
+from tests.functional.db.databases import empty_file
 
 CELL = CellUuid("11111111-1111-4111-8111-111111111111")
 ADMIN = "admin:operators"
 ANN = "ann:project-a"
 BOB = "bob:project-b"
-
-
-@functools.cache
-def _empty(schema: Schema) -> bytes:
-    """Return the file of an empty database: making its tables once saves every test the time."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "empty.sqlite"
-        database = Database(f"sqlite:///{path}")
-        upgrade(database, schema)
-        database.dispose()
-        return path.read_bytes()
 
 
 class ApiCase(testtools.TestCase):
@@ -71,7 +60,7 @@ class ApiCase(testtools.TestCase):
         database = Database(url)
         self.addCleanup(database.dispose)
         if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).write_bytes(_empty(schema))
+            Path(url.removeprefix("sqlite:///")).write_bytes(empty_file(schema))
         else:
             upgrade(database, schema)
         return database

@@ -16,6 +16,7 @@ class OldHostsTest(Populated):
         for query, expected in (
             ("", [one, other]),
             ("?zone=z1", [one]),
+            ("?zone=", [one, other]),
             ("?service=compute&zone=nova", [other]),
             ("?service=conductor", []),
             ("?unknown=1", [one, other]),
@@ -50,7 +51,8 @@ class OldHostsTest(Populated):
             self.refused(501, "power", "GET", f"/os-hosts/h1/{action}", version=OLD)
             self.refused(404, "h9", "GET", f"/os-hosts/h9/{action}", version=OLD)
         self.refused(404, "h9", "GET", "/os-hosts/h9", version=OLD)
-        self.refused(404, "h9", "PUT", "/os-hosts/h9", {"status": "enable"}, version=OLD)
+        for body in ({"status": "enable"}, {"status": "enable"} | maintenance, maintenance):
+            self.refused(404, "h9", "PUT", "/os-hosts/h9", body, version=OLD)
         self.refused(403, "os-hosts:list", "GET", "/os-hosts", version=OLD, token=ANN)
         self.refused(404, "", "GET", "/os-hosts", version="2.43")
 

@@ -4,9 +4,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from kilonova.core.quota import Limits
 from kilonova.db.api_schema import QuotaUsage
+from kilonova.db.build_requests import accept
 from kilonova.db.statements import table_of
 from tests.functional.api.api_case import ADMIN, ANN, ApiCase
+from tests.functional.db.servers import accepted
 
 SET = "/os-quota-sets/project-a"
 CLASS = "/os-quota-class-sets/default"
@@ -64,12 +67,58 @@ class QuotasTest(ApiCase):
         self.assertEqual(-1, self._set(cores=-1)["cores"])
 
     def test_a_users_limits_lie_below_the_projects(self) -> None:
-        self._set("?user_id=ann", key_pairs=7)
+        self._set("?user_id=ann", key_pairs=7, cores=8)
         shown = self.asked(200, "GET", f"{SET}?user_id=ann")["quota_set"]
-        self.assertEqual(7, shown["key_pairs"])
-        self.assertEqual(100, self.asked(200, "GET", SET)["quota_set"]["key_pairs"])
-        for limits, says in (({"key_pairs": 101}, "key_pairs"), ({"cores": 1}, "cores")):
-            self.refused(400, says, "PUT", f"{SET}?user_id=ann", {"quota_set": limits})
+        self.assertEqual((7, 8, 5), (shown["key_pairs"], shown["cores"], shown["instances"]))
+        others = self.asked(200, "GET", f"{SET}?user_id=bob")["quota_set"]
+        self.assertEqual(others, self.asked(200, "GET", SET)["quota_set"])
+        self.assertEqual((100, 20), (others["key_pairs"], others["cores"]))
+        for limits, says in (({"key_pairs": 101}, "key_pairs"), ({"cores": -1}, "cores")):
+            self._refused_limits("?user_id=ann", f"for {says} must be less than", **limits)
+
+    def test_the_users_of_a_project_share_its_limits_out(self) -> None:
+        self._set("?user_id=ann", cores=8)
+        self._refused_limits("?user_id=bob", "cores must be less than or equal to 12", cores=13)
+        self._set("?user_id=bob", cores=12)
+        self._refused_limits("?user_id=ann", "less than or equal to 8", cores=9)
+        self._refused_limits("", "greater than or equal to already used and reserved 20", cores=19)
+        self._set("?user_id=ann", cores=50, force=True)
+        self._set("", cores=1, force="true")
+        self._refused_limits("?user_id=ann", "less than or equal to -11", cores=2)
+        self._set("", cores=-1)
+        self._set("?user_id=ann", cores=-1)
+
+    def test_a_users_limits_do_not_lie_below_what_he_uses(self) -> None:
+        self._boot(2)
+        self._refused_limits("?user_id=ann", "used and reserved 2", instances=1)
+        self._set("?user_id=ann", instances=2)
+        self._set("?user_id=bob", instances=0)
+        detail = self.asked(200, "GET", f"{SET}/detail?user_id=ann", token=ANN)["quota_set"]
+        self.assertEqual({"limit": 2, "in_use": 2, "reserved": 0}, detail["instances"])
+        self.assertEqual({"limit": 20, "in_use": 2, "reserved": 0}, detail["cores"])
+        detail = self.asked(200, "GET", f"{SET}/detail?user_id=bob")["quota_set"]
+        self.assertEqual({"limit": 0, "in_use": 0, "reserved": 0}, detail["instances"])
+        self._set("?user_id=ann", instances=1, force=True)
+
+    def test_the_limits_of_the_asker_are_those_of_the_project(self) -> None:
+        self._boot(1)
+        self._set("?user_id=ann", instances=1)
+        limits = self._limits()
+        self.assertEqual((5, 1), (limits["maxTotalInstances"], limits["totalInstancesUsed"]))
+
+    def test_a_user_has_the_projects_limits_again(self) -> None:
+        self._set(cores=15)
+        self._set("?user_id=ann", cores=8)
+        self._set("?user_id=bob", cores=3)
+        self.asked(202, "DELETE", f"{SET}?user_id=ann")
+        shown = [self.asked(200, "GET", f"{SET}?user_id={u}")["quota_set"] for u in ("ann", "bob")]
+        self.assertEqual([15, 3], [limits["cores"] for limits in shown])
+
+    def _boot(self, count: int) -> None:
+        accept(self.api_db, accepted(count), Limits())
+
+    def _refused_limits(self, query: str, says: str, **limits: Any) -> None:
+        self.refused(400, says, "PUT", f"{SET}{query}", {"quota_set": limits})
 
     def test_what_is_wrong_is_named_and_nothing_is_set(self) -> None:
         for name, value in (

@@ -66,7 +66,7 @@ class Cinder:
 
     def add(self, project: str, **more: Any) -> str:
         """Have a volume of 1 GiB, and return its id."""
-        volume_id = str(uuid.uuid4())
+        volume_id: str = more.get("id") or str(uuid.uuid4())
         self.volumes[volume_id] = {
             "id": volume_id,
             "status": "available",
@@ -184,12 +184,26 @@ class Cinder:
     ) -> tuple[int, Doc | None]:
         volume = self._mine(self.volumes.get(one), asker, f"Volume {one}")
         if "os-migrate_volume_completion" in body:
-            volume["migration_status"] = None
-            return 200, {"save_volume_id": one}
+            return 200, {"save_volume_id": self._migrated(volume, body)}
         if "os-reimage" in body:
             volume["wanted"] = {"imageRef": body["os-reimage"]["image_id"]}
             return 202, None
         raise Refused(400, "There is no such action.")
+
+    def _migrated(self, volume: Doc, body: Doc) -> str:
+        """A volume keeps its id, and is from now on what its copy was; if that failed, the copy goes."""
+        said = body["os-migrate_volume_completion"]
+        one = str(volume["id"])
+        if not volume["migration_status"]:
+            raise Refused(400, "Source volume not mid-migration.")
+        copy = self.volumes.pop(said["new_volume"])
+        volume["migration_status"] = "error" if said["error"] else "success"
+        if not said["error"]:
+            volume |= {"status": copy["status"], "size": copy["size"]}
+            for attachment in self.attachments.values():
+                if attachment["volume_id"] == copy["id"]:
+                    attachment["volume_id"] = one
+        return one
 
     def _post_snapshots(self, _one: str, body: Doc, asker: Any, _q: str) -> tuple[int, Doc]:
         wanted = body["snapshot"]

@@ -13,8 +13,15 @@ from typing import Any
 import falcon
 
 from kilonova.http.server import ThreadedServer
+from tests.functional.peers.neutron_rules import (
+    Document,
+    Refusal,
+    fits,
+    is_admin,
+    project_of,
+    sees,
+)
 
-Document = dict[str, Any]
 _BIND = "binding:host_id"
 _COLLECTIONS = {
     "networks": "network",
@@ -24,15 +31,6 @@ _COLLECTIONS = {
     "floatingips": "floatingip",
 }
 _PORT_ADMIN = frozenset({_BIND, "binding:vif_type", "binding:vif_details"})
-
-
-class Refusal(Exception):
-    """An answer that says no, as Neutron says it."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"NeutronError": {"type": kind, "message": message, "detail": ""}}
 
 
 class Neutron:
@@ -182,7 +180,10 @@ class Neutron:
                 self._delete(name, one)
                 return 204, None
             case "POST", ["ports", one, "bindings"]:
-                return 201, self._bind_too(one, document["binding"]["host"])
+                return 201, {"binding": self._bind_too(one, document["binding"]["host"])}
+            case "GET", ["ports", one, "bindings"]:
+                listed = self._bindings.get(one, {}).items()
+                return 200, {"bindings": [self._binding(*binding) for binding in listed]}
             case "DELETE", ["ports", one, "bindings", host]:
                 if self._bindings.get(one, {}).pop(host, None) is None:
                     raise Refusal(404, "PortBindingNotFound", "There is no such binding.")
@@ -199,15 +200,15 @@ class Neutron:
         found = []
         fields = query.pop("fields", None)
         for thing in self._things[name].values():
-            if not _sees(thing, token):
+            if not sees(thing, token):
                 continue
-            if all(_fits(thing, key, value) for key, value in query.items()):
+            if all(fits(thing, key, value) for key, value in query.items()):
                 found.append(self._shown(name, thing, token))
         return [{k: one[k] for k in fields} for one in found] if fields else found
 
     def _seen(self, name: str, one: str, token: str) -> Document:
         thing = self._things[name].get(one)
-        if thing is None or not _sees(thing, token):
+        if thing is None or not sees(thing, token):
             kind = _COLLECTIONS[name].title().replace("_", "")
             raise Refusal(404, f"{kind}NotFound", f"{kind} {one} could not be found.")
         return self._shown(name, thing, token)
@@ -217,13 +218,13 @@ class Neutron:
         if name == "networks":
             mine = (s for s in self._things["subnets"].values() if s["network_id"] == thing["id"])
             shown["subnets"] = [subnet["id"] for subnet in mine]
-        if name == "ports" and not _is_admin(token):
+        if name == "ports" and not is_admin(token):
             shown = {key: value for key, value in shown.items() if key not in _PORT_ADMIN}
         return shown
 
     def _create(self, name: str, wanted: Document, token: str) -> Document:
-        project = wanted.get("project_id") or wanted.get("tenant_id") or _project(token)
-        if project != _project(token) and not _is_admin(token):
+        project = wanted.get("project_id") or wanted.get("tenant_id") or project_of(token)
+        if project != project_of(token) and not is_admin(token):
             raise Refusal(403, "PolicyNotAuthorized", "rule:create is disallowed by policy")
         usual: dict[str, Document] = {
             "networks": {"shared": False, "router:external": False, "mtu": 1450},
@@ -235,7 +236,7 @@ class Neutron:
             "security-groups": {"description": "", "security_group_rules": []},
             "floatingips": {"port_id": None, "fixed_ip_address": None, "status": "DOWN"},
         }  # fmt: skip
-        made = usual[name] | wanted | {"id": str(uuid.uuid4())}
+        made = {"id": str(uuid.uuid4())} | usual[name] | wanted
         made |= {"project_id": project, "tenant_id": project}
         if name == "subnets":
             network = ipaddress.ip_network(made["cidr"])
@@ -328,8 +329,14 @@ class Neutron:
             raise Refusal(404, "HTTPNotFound", "The resource could not be found.")
         if host in self.failing:
             raise Refusal(409, "PortBindingError", f"Binding for port {port} could not be made.")
-        self._bindings.setdefault(port, {}).setdefault(host, "INACTIVE")
-        return {"binding": {"host": host, "status": "INACTIVE", "vif_type": "bridge"}}
+        bindings = self._bindings.setdefault(port, {})
+        if host in bindings:
+            raise Refusal(409, "PortBindingAlreadyExists", "There is such a binding.")
+        bindings[host] = "INACTIVE"
+        return self._binding(host, "INACTIVE")
+
+    def _binding(self, host: str, status: str) -> Document:
+        return {"host": host, "status": status, "vif_type": "bridge", "vif_details": {}}
 
     def _activate(self, port: str, host: str) -> Document:
         bindings = self._bindings.get(port, {})
@@ -345,7 +352,7 @@ class Neutron:
         self._seen(name, one, token)
         thing = self._things[name][one]
         if name == "ports":
-            if set(changes) & _PORT_ADMIN and not _is_admin(token):
+            if set(changes) & _PORT_ADMIN and not is_admin(token):
                 raise Refusal(
                     403, "PolicyNotAuthorized", "rule:update_port is disallowed by policy"
                 )
@@ -377,23 +384,3 @@ class Neutron:
         if port["device_id"]:
             event = {"name": name, "server_uuid": port["device_id"], "tag": port["id"]} | more
             threading.Thread(target=self.events, args=([event],), daemon=True).start()
-
-
-def _project(token: str) -> str:
-    return token.partition(":")[2] or token
-
-
-def _is_admin(token: str) -> bool:
-    return token.partition(":")[0] == "admin"
-
-
-def _sees(thing: Document, token: str) -> bool:
-    public = thing.get("shared") or thing.get("router:external") or "cidr" in thing
-    return bool(public) or _is_admin(token) or thing["project_id"] == _project(token)
-
-
-def _fits(thing: Document, key: str, value: Any) -> bool:
-    wanted = value if isinstance(value, list) else [value]
-    if key == "fixed_ips":
-        return any(f"ip_address={one['ip_address']}" in wanted for one in thing["fixed_ips"])
-    return str(thing.get(key)) in wanted

@@ -12,13 +12,21 @@ import requests
 import testtools
 
 from kilonova.api.versions import negotiate
+from kilonova.db.migrate import Schema
 from kilonova.embedded.boot_sector import disk_image
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.first_boot import FirstBoot
 from kilonova.embedded.identity import project_id
 from tests.functional.api.answers import Answered, Asked, wrong_with
+from tests.functional.db.databases import empty_file
 
 MICROVERSION = "2.104"
+_DATABASES: tuple[tuple[str, Schema], ...] = (
+    ("api", "api"),
+    ("placement", "placement"),
+    ("cell0", "cell"),
+    ("cell1", "cell"),
+)
 
 
 def free_ports() -> tuple[int, int, int, int, int]:
@@ -54,6 +62,8 @@ class PipelineCase(testtools.TestCase):
         script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script} | self.plays))
         more = f"[fake]\nscript = {script}\n[DEFAULT]\nconverge_interval = 1\n{self.more}"
         options = Options(state_dir=self.state, ports=free_ports(), hosts=self.hosts, more=more)
+        for name, schema in _DATABASES:
+            (self.state / f"{name}.db").write_bytes(empty_file(schema))
         self.deployment = Deployment(options)
         self.addCleanup(self.deployment.stop)
         self.deployment.start()

@@ -23,9 +23,12 @@ NOT_YET = 2.0
 
 
 class Fenced(PipelineCase):
-    """Hosts that are down after three seconds, and a fence that says what the test wants."""
+    """Hosts that are down after a few seconds, and a fence that says what the test wants."""
 
     mode = "always"
+    down_after = 3
+    beside = ""
+    """The options of services beside it."""
 
     def setUp(self) -> None:
         scratch = tempfile.TemporaryDirectory()
@@ -36,8 +39,9 @@ class Fenced(PipelineCase):
         program.chmod(0o700)
         self.says(0, "it is off")
         self.more = (
-            "service_down_time = 3\nreport_interval = 1\n"
+            f"service_down_time = {self.down_after}\nreport_interval = 1\n"
             f"[ha]\nevacuate_on_host_failure = {self.mode}\nfence_command = {program} --now\n"
+            f"{self.beside}"
         )
         self.patch(host_failure, "STAYS_SILENT", timedelta(seconds=0.5))
         self.patch(host_failure, "_FIRST_PAUSE", timedelta(seconds=1))

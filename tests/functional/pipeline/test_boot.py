@@ -46,8 +46,17 @@ class OneHost(PipelineCase):
         self.assertEqual(202, self.act(uuid, {"reboot": {"type": "HARD"}}).status_code)
         self.until_status(uuid, "ACTIVE")
         self.until("it is idle", lambda: self.server(uuid)["OS-EXT-STS:task_state"] is None)
-        output = self.act(uuid, {"os-getConsoleOutput": {"length": 1}}).json()["output"]
-        self.assertIn("hard reboot", output)
+        whole = self.said(uuid)
+        self.assertTrue(whole.endswith("\n"), whole)
+        self.assertIn("hard reboot", self.said(uuid, 1))
+        for length in (1, 3):
+            self.assertEqual(whole.splitlines()[-length:], self.said(uuid, length).split("\n"))
+
+    def said(self, uuid: str, length: int | None = None) -> str:
+        """Return the end of what the guest said on its console, or all."""
+        body = {} if length is None else {"length": length}
+        output: str = self.act(uuid, {"os-getConsoleOutput": body}).json()["output"]
+        return output
 
     def test_a_server_that_fits_nowhere_says_why_with_numbers(self) -> None:
         flavor = {"name": "huge", "id": "9", "vcpus": 1, "ram": 1 << 29, "disk": 1}

@@ -4,12 +4,15 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from kilonova.conductor import converger, fencing
 from kilonova.conductor.repairs import host_failures
 from kilonova.core import host_failure
 from kilonova.core.errors import HostsUnavailable
 from kilonova.core.host_failure import WISH
 from kilonova.db import host_fences, hosts, moves
+from kilonova.db.cell_schema import StoredInstance
 from tests.functional.pipeline.desired_case import DesiredCase
 from tests.functional.pipeline.host_failure_case import NOT_YET, Fenced, FencedCase
 from tests.functional.pipeline.moving_case import SMALL
@@ -109,25 +112,57 @@ class HostFailureTest(FencedCase):
         self.until_migration(uuid, "completed")
         self.settled(uuid, "ACTIVE", SMALL)
 
-    def test_servers_that_cannot_leave_say_why_and_the_others_go(self) -> None:
-        paused, moved = self.active("paused"), self.active("moved")
-        for uuid in (paused, moved):
-            while self.host(uuid) != self.hosts_named()[0]:
-                named = {
-                    "os-migrateLive": {"host": self.hosts_named()[0], "block_migration": "auto"}
-                }
-                self.asked_for(uuid, named)
+    def all_on_one_host(self, *names: str) -> list[str]:
+        """Return servers of these names, on one host."""
+        first = self.hosts_named()[0]
+        uuids = [self.active(name) for name in names]
+        for uuid in uuids:
+            if self.host(uuid) != first:
+                self.asked_for(uuid, {"os-migrateLive": {"host": first, "block_migration": "auto"}})
+                self.until("it is there", lambda u=uuid: self.host(u) == first)  # type: ignore[misc]
                 self.until_idle(uuid, "ACTIVE")
-        dead = self.host(paused)
-        self.asked_for(paused, {"pause": None})
-        self.until_idle(paused, "PAUSED")
+        return uuids
+
+    def test_what_runs_elsewhere_is_what_ran_before(self) -> None:
+        states: dict[str, tuple[Any, str, str]] = {
+            "active": (None, "ACTIVE", "ACTIVE"),
+            "stopped": ({"os-stop": None}, "SHUTOFF", "SHUTOFF"),
+            # Their memory is lost.
+            "paused": ({"pause": None}, "PAUSED", "SHUTOFF"),
+            "suspended": ({"suspend": None}, "SUSPENDED", "SHUTOFF"),
+            "rescued": ({"rescue": {}}, "RESCUE", "ACTIVE"),
+            "failed": ({"os-resetState": {"state": "error"}}, "ERROR", "ACTIVE"),
+            "locked": ({"lock": None}, "ACTIVE", "ACTIVE"),
+        }
+        uuids = dict(zip(states, self.all_on_one_host(*states), strict=True))
+        for name, (action, status, _) in states.items():
+            if action is not None:
+                accepted = self.act(uuids[name], action)
+                self.assertIn(accepted.status_code, (200, 202), accepted.text)
+            self.until_idle(uuids[name], status)
+        dead = self.host(uuids["active"])
+        self.dies(dead)
+        for name, (_, _, status) in states.items():
+            self.until(f"{name} left", lambda u=uuids[name]: self.host(u) != dead)  # type: ignore[misc]
+            self.until_idle(uuids[name], status)
+
+    def test_servers_that_cannot_leave_say_why_and_the_others_go(self) -> None:
+        never, moved = self.all_on_one_host("never active", "moved")
+        specs = {"extra_specs": {"hw:tpm_version": "2.0"}}
+        self.ask("compute", "POST", "/flavors/1/os-extra_specs", specs)
+        (trusted,) = self.all_on_one_host("trusted")
+        change = sa.update(StoredInstance).where(StoredInstance.uuid == never)
+        self.database().write(lambda c: c.execute(change.values(launched_at=None)))
+        dead = self.host(never)
         self.dies(dead)
         self.elsewhere(moved, dead)
-        self.until("it says why", lambda: bool(self._evacuations(paused)))
+        self.until("it says why", lambda: bool(self._evacuations(never)))
         time.sleep(NOT_YET / 2)
-        (told,) = self._evacuations(paused)
-        self.assertIn("cannot be started elsewhere: vm_state paused", told["message"])
-        self.assertEqual("PAUSED", self.server(paused)["status"])
+        (told,) = self._evacuations(never)
+        self.assertIn("cannot be started elsewhere: it has never been active", told["message"])
+        (told,) = self._evacuations(trusted)
+        self.assertIn("cannot be started elsewhere: only that host knows", told["message"])
+        self.assertEqual({dead}, {self.host(never), self.host(trusted)})
 
     def _evacuations(self, uuid: str) -> list[Any]:
         listed = self.get("compute", f"/servers/{uuid}/os-instance-actions")["instanceActions"]

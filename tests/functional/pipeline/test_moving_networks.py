@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from kilonova.compute import ports
 from kilonova.conductor import patience
 from tests.functional.pipeline.moving_case import MovingCase
 from tests.functional.pipeline.network_case import NetworkCase
@@ -15,6 +16,7 @@ class MovingNetworks(NetworkCase, MovingCase):
 
     script = [
         {"step": "live-migrate", "server": "broken", "error": "the wire broke"},
+        {"step": "prepare-move", "server": "unready", "error": "no berth"},
         {"step": "spawn", "server": "second-luck", "times": 1, "error": "out of luck"},
         {"step": "spawn", "server": "unlucky", "error": "out of luck"},
     ]
@@ -61,17 +63,34 @@ class MovingNetworks(NetworkCase, MovingCase):
         before = self.host(uuid)
         self.asked_for(uuid, LIVE)
         alone = {before: "ACTIVE"}
-        migrations = f"/os-migrations?instance_uuid={uuid}"
-        self.until(
-            "it has failed",
-            lambda: (
-                [m["status"] for m in self.get("compute", migrations)["migrations"]]
-                in (["error"], ["failed"])
-            ),
-        )
+        self.until("it has failed", lambda: self.migrations(uuid) in (["error"], ["failed"]))
         self.until("one is left", lambda: self.neutron.hosts_of(port["id"]) == alone)
         self.until_idle(uuid, "ACTIVE")
         self.assertEqual({before}, self.bound(uuid))
+
+    def test_a_host_that_cannot_prepare_lets_go_of_the_port_that_it_was_promised(self) -> None:
+        uuid = self.boot("unready")["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        before = self.host(uuid)
+        self.asked_for(uuid, LIVE)
+        self.until("it is given up", lambda: self.migrations(uuid) == ["error"])
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual({before: "ACTIVE"}, self.neutron.hosts_of(port["id"]))
+
+    def test_a_port_that_cannot_be_bound_at_the_destination_stays_with_its_server(self) -> None:
+        uuid = self.boot()["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        before = self.host(uuid)
+        self.neutron.failing = set(self.hosts_named()) - {before}
+        self.asked_for(uuid, LIVE)
+        self.until("it is given up", lambda: self.migrations(uuid) == ["error"])
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual({before: "ACTIVE"}, self.neutron.hosts_of(port["id"]))
+
+    def migrations(self, uuid: str) -> list[str]:
+        """Return the statuses of a server's moves."""
+        found = self.get("compute", f"/os-migrations?instance_uuid={uuid}")["migrations"]
+        return [one["status"] for one in found]
 
     def test_a_shelved_server_keeps_its_ports_on_no_host(self) -> None:
         uuid = self.boot()["id"]
@@ -87,6 +106,29 @@ class MovingNetworks(NetworkCase, MovingCase):
         self.until_idle(uuid, "SHELVED_OFFLOADED")
         self.delete(uuid)
         self.assertEqual([], self.neutron.ports_of(uuid))
+
+    def test_an_unshelved_server_stands_still_until_its_port_is_connected(self) -> None:
+        uuid = self.boot()["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        self.asked_for(uuid, {"shelve": None})
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.neutron.connects = False
+        self.asked_for(uuid, {"unshelve": None})
+        self.until("it is bound", lambda: self.bound(uuid) != {""})
+        self.assertEqual("SHELVED_OFFLOADED", self.server(uuid)["status"])
+        self.neutron.connect(port["id"])
+        self.until_idle(uuid, "ACTIVE")
+
+    def test_a_server_that_cannot_be_unshelved_has_its_port_on_no_host(self) -> None:
+        self.patch(ports, "_LOOKS", 0.1)
+        self.patch(ports, "_PLUGGED_SECONDS", 0.3)
+        uuid = self.boot()["id"]
+        self.asked_for(uuid, {"shelve": None})
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.neutron.connects = False
+        self.asked_for(uuid, {"unshelve": None})
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.assertEqual({""}, self.bound(uuid))
 
     def test_the_next_host_builds_with_ports_of_its_own_and_none_is_left_over(self) -> None:
         mine = self.neutron.port(self.net, self.project)

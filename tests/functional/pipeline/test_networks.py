@@ -122,6 +122,16 @@ class Boots(NetworkCase):
         self.assertEqual(404, self.act(uuid, {"addSecurityGroup": {"name": "none"}}).status_code)
         self.until("one is shown", lambda: self.server(uuid)["security_groups"] == both[:1])
 
+    def test_groups_are_added_where_the_network_service_knows_no_port_security_and_not_without_it(
+        self,
+    ) -> None:
+        self.neutron.group("db", self.project)
+        for enabled, status in ((None, 202), (True, 202), (False, 400)):
+            mine = self.neutron.port(self.net, self.project, port_security_enabled=enabled)
+            uuid = self.boot(networks=[{"port": mine}])["id"]
+            answer = self.act(uuid, {"addSecurityGroup": {"name": "db"}})
+            self.assertEqual(status, answer.status_code, answer.text)
+
     def test_a_guest_stands_still_until_its_ports_are_connected(self) -> None:
         self.patch(ports, "_LOOKS", 0.1)
         self.neutron.connects = False

@@ -91,12 +91,15 @@ class AttachTest(VolumeCase):
         self.cinder.volumes[old]["migration_status"] = "migrating"
         answer = self.ask("compute", "PUT", self.path(uuid, old), body)
         self.assertEqual(202, answer.status_code, answer.text)
-        self.until("it is the other", lambda: self.attached(uuid) == [new])
-        self.assertEqual([new], list(self.guest(uuid).volumes))
-        self.assertEqual(
-            ("available", "in-use"), (self.cinder.status(old), self.cinder.status(new))
-        )
         self.until_over(uuid, "swap_volume")
+        self.assertEqual([old], self.attached(uuid))
+        self.assertEqual([old], list(self.guest(uuid).volumes))
+        self.assertEqual(("in-use", [old]), (self.cinder.status(old), list(self.cinder.volumes)))
+        (attachment,) = self.cinder.attachments
+        (shown,) = self.get("compute", self.path(uuid))["volumeAttachments"]
+        self.assertEqual(attachment, shown["attachment_id"])
+        again = self.ask("compute", "PUT", self.path(uuid, old), body)
+        self.assertEqual(409, again.status_code, again.text)
 
     def test_the_storage_has_a_host_snapshot_a_file_and_is_told(self) -> None:
         uuid, volume = self.active(), self.volume()

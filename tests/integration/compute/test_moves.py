@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import libvirt
 import msgspec
 
 from kilonova.compute.crossing import extents
@@ -216,13 +217,21 @@ class LiveMovesTest(TwoHosts):
 class CopiesTest(TwoHosts):
     """A guest whose disk is copied."""
 
+    def copied(self) -> bytes:
+        """Return a copy of the guest's disk, on which it counts on."""
+        with self.here.driver.snapshot(self.server) as copy:
+            return copy.data.read()
+
     def test_a_guest_counts_on_while_its_disk_is_copied(self) -> None:
         self.spawn(filled_mb=30)
-        with self.here.driver.snapshot(self.server) as copy:
-            data = copy.data.read()
+        data = self.copied()
         self.assertLess(30 << 20, len(data))
         numbers = self.until_counted(self.here.driver, 3)
         self.assert_never_stopped(numbers)
+        self.assertLess(2, self.counted_from(data))
+
+    def counted_from(self, data: bytes) -> int:
+        """Return where a guest that starts from a copy goes on."""
         again = self.here.of_disk("again", data, "qcow2")
         self.addCleanup(self.here.driver.destroy, again.uuid)
         self.here.driver.prepare_networks(again)
@@ -230,7 +239,31 @@ class CopiesTest(TwoHosts):
         self.here.driver.spawn(again)
         self.server, first = again, self.server
         self.addCleanup(self.here.driver.destroy, first.uuid)
-        self.assertLess(2, self.until_counted(self.here.driver, 1)[0])
+        return self.until_counted(self.here.driver, 1)[0]
+
+    def test_a_copy_that_died_with_its_daemon_keeps_nobody_from_the_next(self) -> None:
+        self.spawn()
+        self.interrupt_copy()
+        for _ in range(2):
+            self.assertTrue(self.copied().startswith(self.here.copies_begin_with))
+        move = self.prepared(self.move(Kind.LIVE))
+        error = self.assertRaises(
+            BuildFailed, self.here.driver.live_migrate, self.server, move, Sailing()
+        )
+        self.assertIn("Reboot it hard", error.message)
+        self.here.driver.reboot(self.server)
+        self.assertLess(2, self.counted_from(self.copied()))
+
+    def interrupt_copy(self) -> None:
+        """Let libvirt find what it finds if it was killed in the first moment of a copy."""
+        daemon = self.here.daemon
+        daemon.kill_daemon()
+        (status,) = (daemon.directory / "run").rglob(f"*{self.server.uuid}.xml")
+        begun = "<job type='none' async='backup' phase='none' flags='0x0'/>\n</domstatus>"
+        status.write_text(status.read_text().replace("</domstatus>", begun))
+        daemon.start_daemon()
+        error = self.assertRaises(libvirt.libvirtError, self.domain(self.here).jobInfo)
+        self.assertIn("backup job data missing", str(error))
 
 
 class SharedMovesTest(TwoHosts):

@@ -12,26 +12,32 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
+from tests.integration.services.cinder import Cinder
 from tests.integration.services.databases import MariaDB, PostgreSQL
 from tests.integration.services.glance import Glance
 from tests.integration.services.keystone import Keystone
 from tests.integration.services.libvirtd import Libvirtd
 from tests.integration.services.neutron import Neutron
+from tests.integration.services.open_vswitch import OpenVSwitch
 from tests.integration.services.rabbitmq import RabbitMQ
 
 __all__ = [
+    "Cinder",
     "Glance",
     "Keystone",
     "Libvirtd",
     "MariaDB",
     "Neutron",
+    "OpenVSwitch",
     "PostgreSQL",
     "RabbitMQ",
+    "cinder",
     "glance",
     "keystone",
     "libvirtd",
     "mariadb",
     "neutron",
+    "open_vswitch",
     "postgresql",
     "rabbitmq",
     "scratch",
@@ -73,13 +79,15 @@ def rabbitmq() -> RabbitMQ:
 
 def keystone() -> Keystone:
     """Return the identity service."""
-    return _once("keystone", Keystone)
+    # Not on SQLite: two that change users at the same moment would lock each other out.
+    database = mariadb()
+    return _once("keystone", lambda directory: Keystone(directory, database))
 
 
 def glance() -> Glance:
     """Return the image service, which asks ``keystone()``."""
-    identity = keystone()
-    return _once("glance", lambda directory: Glance(directory, identity))
+    identity, database = keystone(), mariadb()
+    return _once("glance", lambda directory: Glance(directory, identity, database))
 
 
 def neutron(region: str) -> Neutron:
@@ -90,6 +98,13 @@ def neutron(region: str) -> Neutron:
     )
 
 
+def cinder(region: str) -> Cinder:
+    """Return the block storage service of a deployment, by the region that it is in."""
+    peers = (keystone(), mariadb(), rabbitmq())
+    images = glance().url
+    return _once(f"cinder-{region}", lambda directory: Cinder(directory, peers, images, region))
+
+
 def libvirtd(host: str) -> Libvirtd:
     """Return the daemon of a host, by the host's name."""
     return _once(f"libvirt-{host}", Libvirtd)
@@ -98,6 +113,12 @@ def libvirtd(host: str) -> Libvirtd:
 def networked_libvirtd(host: str) -> Libvirtd:
     """Return the daemon of a host that has a network of its own."""
     return _once(f"libvirt-{host}", lambda directory: Libvirtd(directory, networked=True))
+
+
+def open_vswitch(host: str) -> OpenVSwitch:
+    """Return the switches of a host that has a network of its own."""
+    beside = networked_libvirtd(host)
+    return _once(f"switch-{host}", lambda directory: OpenVSwitch(directory, beside))
 
 
 def scratch() -> Path:

@@ -1,4 +1,4 @@
-"""A real Keystone from PyPI, on SQLite, with a project and a user for every role that the tests play."""
+"""A real Keystone from PyPI, on MariaDB, with a project and a user for every role that the tests play."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ from cryptography.fernet import Fernet
 from keystoneauth1 import adapter, session
 from keystoneauth1.identity import v3
 
+from tests.integration.services.databases import MariaDB
 from tests.integration.services.process import Process, answers, free_port, run
 
 PROGRAMS = Path(__file__).parents[3] / ".venv-clients" / "bin"
@@ -20,7 +21,7 @@ CONFIGURATION = """\
 [DEFAULT]
 debug = false
 [database]
-connection = sqlite:///{directory}/keystone.sqlite
+connection = {database}
 [token]
 provider = fernet
 [fernet_tokens]
@@ -40,8 +41,9 @@ backend = dogpile.cache.memory
 class Keystone:
     """An identity service. A deployment registers its endpoints in a region of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, database: MariaDB) -> None:
         self._directory = directory
+        self._database = database
         self._port = free_port()
         self.auth_url = f"http://127.0.0.1:{self._port}/v3"
         self._process: Process | None = None
@@ -51,7 +53,9 @@ class Keystone:
         """Make the database and keys, start the service, and make the projects and users."""
         self._directory.mkdir(parents=True, exist_ok=True)
         configuration = self._directory / "keystone.conf"
-        configuration.write_text(CONFIGURATION.format(directory=self._directory))
+        configuration.write_text(
+            CONFIGURATION.format(directory=self._directory, database=self._database.url("keystone"))
+        )
         for keys in ("fernet-keys", "credential-keys"):
             (self._directory / keys).mkdir(mode=0o700)
             for number in ("0", "1"):

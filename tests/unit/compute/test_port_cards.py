@@ -7,8 +7,8 @@ import testtools
 
 from kilonova.compute.libvirt.domain_xml import domain_xml, interface_xml
 from kilonova.compute.libvirt.elements.place import Place
-from kilonova.compute.metadata.openstack import Told, meta_data, network_data
 from kilonova.core.instance import FixedAddress, Nic, Plug
+from kilonova.http.metadata.openstack import Told, meta_data, network_data
 from tests.instances import instance
 
 PLACE = Place(virt_type="qemu", arch="x86_64", console_log="/console.log", disk="/disk.qcow2")
@@ -66,6 +66,13 @@ class PlugsTest(testtools.TestCase):
             <target dev="tap3c1f5b52-7a"/><mtu size="1450"/><model type="virtio"/></interface>"""
         self.assertEqual(said(expected), card(nic("ovs", mtu=1450)))
 
+    def test_a_port_behind_a_firewall_of_iptables_has_a_bridge_of_its_own(self) -> None:
+        hybrid = Plug(kind="ovs", bridge="br-int", device="tap3c1f5b52-7a", hybrid=True)
+        expected = """<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
+            <source bridge="qbr3c1f5b52-7a"/><target dev="tap3c1f5b52-7a"/>
+            <model type="virtio"/></interface>"""
+        self.assertEqual(said(expected), card(nic("ovs", plug=hybrid)))
+
     def test_a_tap_has_a_name_and_no_bridge(self) -> None:
         expected = """<interface type="ethernet"><mac address="fa:16:3e:00:00:05"/>
             <target dev="tap3c1f5b52-7a"/><model type="virtio"/></interface>"""
@@ -87,6 +94,23 @@ class ToldTest(testtools.TestCase):
         self.assertEqual(
             ["192.0.2.53", "192.0.2.54", "2001:db8::53"],
             [one["address"] for one in data["services"]],
+        )
+
+    def test_what_nobody_on_the_network_tells_is_told(self) -> None:
+        static = FixedAddress(address="192.0.2.7", prefix=24, gateway="192.0.2.1", given="static")
+        lonely = FixedAddress(address="2001:db8::7", prefix=64, given="static")
+        slaac = FixedAddress(address="2001:db8:1::7", prefix=64, given="slaac")
+        data = network_data([nic("ovs", fixed=(static, lonely, slaac))])
+        self.assertEqual("ovs", data["links"][0]["type"])
+        told = [
+            {k: v for k, v in one.items() if k not in ("id", "link", "network_id")}
+            for one in data["networks"]
+        ]
+        route = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}
+        four = {"type": "ipv4", "ip_address": "192.0.2.7", "netmask": "255.255.255.0"}
+        six = {"type": "ipv6", "ip_address": "2001:db8::7", "netmask": "ffff:ffff:ffff:ffff::"}
+        self.assertEqual(
+            [four | {"routes": [route]}, six | {"routes": []}, {"type": "ipv6_slaac"}], told
         )
 
     def test_a_card_without_addresses_is_a_link_and_no_network(self) -> None:

@@ -10,6 +10,7 @@ import testtools
 from kilonova.core import states
 from kilonova.core.states import (
     HARD_REBOOT,
+    LEAVE_DEAD,
     RULES,
     SOFT_DELETE,
     SOFT_REBOOT,
@@ -101,6 +102,10 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
     Action.LIVE_MIGRATE: (frozenset({VmState.ACTIVE, VmState.PAUSED}), IDLE),
     Action.EVACUATE: (
         frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}),
+        ANY_TASK - {TaskState.DELETING},
+    ),
+    LEAVE_DEAD: (
+        ON_DISK | {VmState.RESCUED, VmState.ERROR},
         ANY_TASK - {TaskState.DELETING},
     ),
     Action.SHELVE: (ON_DISK, IDLE),
@@ -204,6 +209,7 @@ class TransitionsTest(testtools.TestCase):
                 "revertResize": "resize_reverting",
                 "live-migration": "migrating",
                 "evacuate": "rebuilding",
+                "evacuate-dead": "rebuilding",
                 "shelve": "shelving",
                 "shelveOffload": "shelving_offloading",
                 "unshelve": "unshelving",

@@ -1,6 +1,7 @@
 """What is said of moves: parts of the values in ``values``, every field given."""
 
 from kilonova.core.migration import Berth, Progress
+from tests.unit.rpc.network_values import NIC
 
 PROGRESS = Progress(
     memory_total=6,
@@ -20,4 +21,6 @@ BERTH = Berth(
     hypervisor="/system",
     shared=True,
     wants_image=True,
+    nics=(NIC,),
+    place="<domain/>",
 )

@@ -21,10 +21,11 @@ NIC = Nic(
             gateway="192.0.2.1",
             dns=("192.0.2.2",),
             floating=("203.0.113.7",),
+            given="static",
         ),
     ),
     groups=("web",),
-    plug=Plug(kind="ovs", bridge="br-int", device="tap99999999-99", hybrid=True),
+    plug=Plug(kind="ovs", bridge="br-int", device="tap99999999-99", hybrid=True, datapath="netdev"),
     is_active=False,
     is_ours=False,
 )

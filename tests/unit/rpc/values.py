@@ -251,6 +251,7 @@ MIGRATION = Migration(
     settled=True,
     image=IMAGE,
     berth=BERTH,
+    unsent=True,
 )
 LEAST_MIGRATION = Migration(
     uuid=OTHER,

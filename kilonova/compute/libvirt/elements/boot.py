@@ -28,6 +28,9 @@ def add_system(domain: ET.Element, place: Place, hardware: Hardware) -> None:
         firmware = add(system, "firmware")
         for name in ("secure-boot", "enrolled-keys"):
             add(firmware, "feature", {"enabled": "yes", "name": name})
+    if hardware.uefi and place.variables is not None:
+        # libvirt makes the file, of what its firmware begins with.
+        add(system, "nvram", text=place.variables)
     add(system, "boot", {"dev": "hd"})
     if hardware.boot_menu:
         add(system, "bootmenu", {"enable": "yes"})

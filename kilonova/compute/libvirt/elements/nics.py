@@ -17,13 +17,12 @@ def add_nics(devices: ET.Element, place: Place, hardware: Hardware) -> None:
 
 def add_nic(devices: ET.Element, nic: Nic, place: Place, hardware: Hardware) -> ET.Element:
     """Add one card: plugged in as the network service says, or into the host's own network."""
-    kind = "network" if nic.plug is None else _KINDS.get(nic.plug.kind, "bridge")
-    card = add(devices, "interface", {"type": kind})
+    card = add(devices, "interface", {"type": "network"})
     add(card, "mac", {"address": nic.mac})
     if nic.plug is None:
         add(card, "source", {"network": place.network})
     else:
-        _add_plug(card, nic, nic.plug)
+        add_plug(card, nic, nic.plug)
     add(card, "model", {"type": hardware.nic_model})
     if hardware.nic_queues > 1:
         add(card, "driver", {"name": "vhost", "queues": str(hardware.nic_queues)})
@@ -43,21 +42,31 @@ _PORT_MTU = 1500
 
 
 def bridge_of(nic: Nic, plug: Plug) -> str:
-    """Return the bridge of the host that a card is plugged into; empty for one that needs none."""
+    """Return the bridge of the host that a card is plugged into; empty for one that needs none.
+
+    Where a firewall of iptables' is between the two, a card of a switch has a bridge of its own, as os-vif
+    and Neutron's agent call it.
+    """
     if plug.kind == "tap":
         return ""
     if plug.kind == "ovs":
-        return plug.bridge or "br-int"
+        return f"qbr{nic.port_id[:11]}" if plug.hybrid else switch_of(plug)
     return plug.bridge or f"brq{nic.network_id[:11]}"
 
 
-def _add_plug(card: ET.Element, nic: Nic, plug: Plug) -> None:
+def switch_of(plug: Plug) -> str:
+    """Return the switch of Open vSwitch's that a port is on."""
+    return plug.bridge or "br-int"
+
+
+def add_plug(card: ET.Element, nic: Nic, plug: Plug) -> None:
     """Say what a card's other end is. An agent of the network service finds it by the device's name, or
     by the port's id on a switch of Open vSwitch's."""
+    card.set("type", _KINDS.get(plug.kind, "bridge"))
     bridge = bridge_of(nic, plug)
     if bridge:
         add(card, "source", {"bridge": bridge})
-    if plug.kind == "ovs":
+    if plug.kind == "ovs" and not plug.hybrid:
         port = add(card, "virtualport", {"type": "openvswitch"})
         add(port, "parameters", {"interfaceid": nic.port_id})
     add(card, "target", {"dev": plug.device})

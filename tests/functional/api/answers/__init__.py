@@ -86,7 +86,7 @@ def wrong_with(asked: Asked, answered: Answered) -> str | None:
     if answered.status == 401:
         return None
     if answered.status >= 400:
-        return _wrong_fault(answered)
+        return wrong_fault(answered)
     told = ANSWERS.get(asked.route)
     if told is None:
         return f"nobody has said what {asked.method} {asked.path} is told"
@@ -122,7 +122,8 @@ def _wrong_headers(asked: Asked, answered: Answered) -> str | None:
     return f"headers {sorted(wrong)}: {headers}" if wrong else None
 
 
-def _wrong_fault(answered: Answered) -> str | None:
+def wrong_fault(answered: Answered) -> str | None:
+    """Return what is wrong with the form of a fault, or None."""
     if answered.headers.get("content-type") != "application/json; charset=UTF-8":
         return f"Content-Type {answered.headers.get('content-type')}"
     body = json.loads(answered.content)

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from kilonova.compute.metadata.openstack import Told
+from kilonova.http.metadata.openstack import Told
 
 VERSIONS = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01",
@@ -45,7 +45,7 @@ def meta_data(told: Told) -> Tree:
         "local-ipv4": address,
         "placement": {"availability-zone": instance.availability_zone or ""},
         "public-hostname": instance.hostname,
-        "public-ipv4": "",
+        "public-ipv4": _floating(told),
         "reservation-id": wishes.reservation_id,
         "security-groups": "\n".join(wishes.security_groups or ("default",)),
     }
@@ -54,6 +54,12 @@ def meta_data(told: Told) -> Tree:
         # A list of these shows "0=name" where others show "0/".
         found["public-keys"] = {f"0={key.name}": {"openssh-key": key.public_key}}
     return found
+
+
+def _floating(told: Told) -> str:
+    """Return the first address from outside that leads to the server."""
+    addresses = (fixed for nic in told.nics for fixed in nic.addresses)
+    return next((floating for fixed in addresses for floating in fixed.floating), "")
 
 
 def _short(prefix: str, uuid: str) -> str:

@@ -1,7 +1,6 @@
-"""The metadata service: answers each guest what it is told, knowing it by the address that it asks from.
+"""The metadata service: answers each guest what it is told. Both trees are served: OpenStack's and EC2's.
 
-That a guest cannot ask from another's address is the network's to see to. Both trees are served:
-OpenStack's and EC2's. A pure application; who listens where is the driver's.
+A pure application; who listens where, and how it is known which guest asks, is whose it is to say.
 """
 
 from collections.abc import Callable
@@ -9,9 +8,9 @@ from typing import Any
 
 import falcon
 
-from kilonova.compute.metadata import ec2, openstack
-from kilonova.compute.metadata.openstack import Told
 from kilonova.http.identity import Wsgi
+from kilonova.http.metadata import ec2, openstack
+from kilonova.http.metadata.openstack import Told
 
 ADDRESS = "169.254.169.254"
 PORT = 80
@@ -20,13 +19,16 @@ _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 
-def create_app(told_of: Callable[[str], Told | None]) -> Wsgi:
-    """Return the application; ``told_of`` gives what is told to who has an address, None for nobody."""
+def create_app(told_of: Callable[[falcon.Request], Told | None]) -> Wsgi:
+    """Return the application; ``told_of`` gives what is told to who sent a request, None for nobody.
+
+    It may raise ``falcon.HTTPError``.
+    """
 
     def answer(req: falcon.Request, resp: falcon.Response, **_: Any) -> None:
         if req.method not in ("GET", "HEAD"):
             raise falcon.HTTPMethodNotAllowed(["GET", "HEAD"])
-        told = told_of(req.remote_addr)
+        told = told_of(req)
         found = None if told is None else find(told, req.path)
         if found is None:
             raise falcon.HTTPNotFound

@@ -1,0 +1,155 @@
+"""Servers of hosts that are down: deleted, or copied, without leaving anything with other services."""
+
+from datetime import timedelta
+from typing import Any
+
+from kilonova.conductor import patience
+from kilonova.core.migration import Side, Stage
+from tests.functional.peers.cinder import Cinder
+from tests.functional.peers.neutron import Neutron
+from tests.functional.pipeline.dying_case import DyingCase
+from tests.functional.pipeline.moving_case import SMALL
+from tests.functional.pipeline.test_shelving import SHELVE, UNSHELVE
+
+
+class DownHost(DyingCase):
+    """A host that is down, and no fence: whoever wants its servers gone need not wait for it."""
+
+    mode = "never"
+    script: list[dict[str, Any]] = [{"step": "snapshot", "server": "copied", "seconds": 6}]
+
+    def setUp(self) -> None:
+        self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=1))
+        super().setUp()
+        # Nothing here is to wait for that.
+        self.patch(patience, "NOT_DELETED", timedelta(seconds=3600))
+
+    def deleted(self, uuid: str) -> None:
+        """Delete a server whose host is down, and check that it is gone soon, and nothing is held."""
+        answer = self.ask("compute", "DELETE", f"/servers/{uuid}")
+        self.assertEqual(204, answer.status_code, answer.text)
+        path = f"/servers/{uuid}"
+        self.until("it is gone", lambda: self.ask("compute", "GET", path).status_code == 404)
+        self.assertEqual({}, self.held())
+        self.assertEqual(0, self.quota_used())
+
+    def until_removed(self) -> None:
+        """Have the host back, and wait until it has removed the guest that it had."""
+        self.assertEqual(1, len(self.guests()))
+        self.power_on()
+        self.until("its guest is removed", lambda: self.guests() == {})
+
+
+class DownHostTest(DownHost):
+    """Without other services but the image store."""
+
+    def test_a_server_is_gone_at_once_and_its_guest_when_the_host_is_back(self) -> None:
+        uuid = self.active("vm")
+        self.power_off(self.host(uuid))
+        self.deleted(uuid)
+        self.until_removed()
+
+    def test_a_copy_that_broke_off_is_removed_and_the_server_says_why(self) -> None:
+        uuid = self.active("copied")
+        self.asked_for(uuid, {"createImage": {"name": "copy"}})
+        self.until("it is copied", lambda: len(self._images()) == 2)
+        task = "OS-EXT-STS:task_state"
+        self.until("it has begun", lambda: self.server(uuid)[task] is not None)
+        self.power_off(self.host(uuid))
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual(1, len(self._images()))
+        self.assertEqual("Error", self.action(uuid, "createImage")["message"])
+        self.power_on()
+        self.until_idle(uuid, "SHUTOFF")
+        self.assertEqual(1, len(self._images()))
+        self.gone(uuid)
+
+    def test_a_server_that_is_deleted_while_it_was_copied_leaves_no_image(self) -> None:
+        uuid = self.active("copied")
+        self.asked_for(uuid, {"createImage": {"name": "copy"}})
+        self.until("it is copied", lambda: len(self._images()) == 2)
+        self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=3600))
+        self.power_off(self.host(uuid))
+        self.deleted(uuid)
+        self.assertEqual(1, len(self._images()))
+        self.until_removed()
+
+    def _images(self) -> list[Any]:
+        found: list[Any] = self.get("image", "/v2/images")["images"]
+        return found
+
+
+class DownHostWithVolumes(DownHost):
+    """The same, with volumes."""
+
+    def setUp(self) -> None:
+        self.cinder = Cinder()
+        self.beside = self.cinder.options
+        super().setUp()
+        self.addCleanup(self.cinder.stop)
+
+    def test_a_server_is_gone_at_once_and_its_guest_when_the_host_is_back(self) -> None:
+        data = self.cinder.add(self.project)
+        devices = [
+            {
+                "source_type": "image",
+                "uuid": self.image,
+                "destination_type": "volume",
+                "boot_index": 0,
+                "volume_size": 1,
+                "delete_on_termination": True,
+            },
+            {"source_type": "volume", "uuid": data, "destination_type": "volume"},
+        ]
+        uuid = self.active("vm", imageRef="", block_device_mapping_v2=devices)
+        self.until("it is in use", lambda: self.cinder.status(data) == "in-use")
+        self.power_off(self.host(uuid))
+        self.deleted(uuid)
+        self.assertEqual("available", self.cinder.status(data))
+        self.assertEqual({}, self.cinder.attachments)
+        self.assertEqual([data], list(self.cinder.volumes), "the other one ends with its server")
+        self.until_removed()
+
+    def test_volumes_leave_a_host_that_died_before_it_let_them_go(self) -> None:
+        data = self.cinder.add(self.project)
+        device = {"source_type": "volume", "uuid": data, "destination_type": "volume"}
+        uuid = self.active("vm", block_device_mapping_v2=[device])
+        self.kills(Stage.CLEARING, Side.SOURCE)
+        self.asked_for(uuid, SHELVE)
+        dead = self.until_off()
+        self.force(dead, down=True)
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.assertEqual("reserved", self.cinder.status(data))
+        self.assertEqual([None], self.cinder.hosts_of(data))
+        self.asked_for(uuid, UNSHELVE)
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual([self.host(uuid)], self.cinder.hosts_of(data))
+        self.power_on()
+        self.force(dead, down=False)
+        self.settled(uuid, "ACTIVE", SMALL)
+        self.gone(uuid)
+        self.assertEqual("available", self.cinder.status(data))
+
+
+class DownHostWithPorts(DownHost):
+    """The same, with a network service."""
+
+    def setUp(self) -> None:
+        self.neutron = Neutron()
+        self.addCleanup(self.neutron.stop)
+        self.beside = self.neutron.options
+        super().setUp()
+        self.neutron.events = self._tell
+        self.net = self.neutron.network("net", self.project)
+
+    def test_a_server_is_gone_at_once_and_its_guest_when_the_host_is_back(self) -> None:
+        users = self.neutron.port(self.net, self.project)
+        uuid = self.active("vm", networks=[{"uuid": self.net}, {"port": users}])
+        self.assertEqual(2, len(self.neutron.ports_of(uuid)))
+        self.power_off(self.host(uuid))
+        self.deleted(uuid)
+        self.assertEqual([], self.neutron.ports_of(uuid))
+        self.until_removed()
+
+    def _tell(self, events: list[dict[str, Any]]) -> None:
+        self.ask("compute", "POST", "/os-server-external-events", {"events": events})
