@@ -33,12 +33,23 @@ _CONFIRMED_WITHIN = 8.0
 
 
 class _Publish(Protocol):
-    def __call__(self, *message: Any, confirm_timeout: float | None = None, **how: Any) -> Any: ...
+    def __call__(
+        self, channel: Any, *message: Any, confirm_timeout: float | None = None, **how: Any
+    ) -> Any: ...
 
 
 def _in_time(publish: _Publish) -> _Publish:
-    def confirmed(*message: Any, confirm_timeout: float | None = None, **how: Any) -> Any:
-        return publish(*message, confirm_timeout=confirm_timeout or _CONFIRMED_WITHIN, **how)
+    def confirmed(
+        channel: Any, *message: Any, confirm_timeout: float | None = None, **how: Any
+    ) -> Any:
+        limit = confirm_timeout or _CONFIRMED_WITHIN
+        try:
+            return publish(channel, *message, confirm_timeout=limit, **how)
+        except TimeoutError:
+            # The broker reads nothing of this connection, also no farewell, which would be waited for.
+            if channel.connection is not None:
+                channel.connection.collect()
+            raise
 
     return confirmed
 
