@@ -134,7 +134,7 @@ class Verdict:
             if server is None or guest is None or guest.power != power:
                 yield f"{where}: the cell says {power}, the host {guest}"
             elif guest.epoch not in range(server.begun_epoch, server.epoch + 1):
-                # One that is its old host's again, or whose host is well after all, has the guest that it had.
+                # One that is its old host's again, or whose host was well after all, has its guest still.
                 yield f"{where}: the guest is of build {guest.epoch}, and the server {server.epoch}"
 
     def _claims_are_servers(self) -> Iterator[str]:
