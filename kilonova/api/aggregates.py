@@ -94,7 +94,7 @@ def update(asked: Asked, aggregate_id: str) -> Answer:
     wanted = asked.body["aggregate"]
     name = wanted["name"].strip() if "name" in wanted else None
     if name == "":
-        raise Invalid("Invalid input for field/attribute aggregate/name: it is only spaces.")
+        raise Invalid("Invalid input for field/attribute name: it is only spaces.")
     zone = {ZONE: wanted[ZONE]} if ZONE in wanted else {}
     return _rezone(asked, aggregate_id, Change(name=name, metadata=zone))
 
@@ -188,7 +188,7 @@ def _mirror(asked: Asked, host: HostName) -> None:
 def _check_zone(zone: str | None) -> None:
     if zone is not None and (not zone.strip() or zone != zone.strip() or ":" in zone):
         raise Invalid(
-            f"Invalid input for field/attribute set_metadata/metadata/{ZONE}. Value: {zone}. "
+            f"Invalid input for field/attribute {ZONE}. Value: {zone}. "
             "It must not be empty, begin or end with a space, or hold a colon."
         )
 

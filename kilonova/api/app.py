@@ -15,7 +15,7 @@ import msgspec
 
 from kilonova.api import documents, faults, resources, versions
 from kilonova.api.microversions import MAXIMUM, Version
-from kilonova.api.routing import Answer, Asked, Route
+from kilonova.api.routing import BODY, QUERY, Answer, Asked, Route
 from kilonova.api.services import Services
 from kilonova.core.context import RequestContext, log_under, new_request_id
 from kilonova.core.errors import (
@@ -150,7 +150,7 @@ class _Resource:
         if request.method in ("POST", "PUT"):
             asked.body = _body(request)
             if route.body is not None:
-                route.body.check(asked.body, version, "the body", lenient=asked.lenient)
+                route.body.check(asked.body, version, BODY, lenient=asked.lenient)
         _write(response, route.handler(asked, **params))
 
 
@@ -166,19 +166,19 @@ def _check_project(request: falcon.Request, context: RequestContext) -> None:
 def _query(request: falcon.Request, route: Route, version: Version) -> dict[str, list[str]]:
     query = falcon.uri.parse_query_string(request.query_string, keep_blank=True, csv=False)
     listed = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
-    _refuse_nul(listed, "query")
-    route.query.check(listed, version, "query parameters")
+    _refuse_nul(listed, QUERY)
+    route.query.check(listed, version, QUERY)
     return listed
 
 
 def _refuse_nul(value: object, where: str) -> None:
     """Refuse the one character that no text column of every database holds."""
     if isinstance(value, str) and "\0" in value:
-        raise Invalid(f"Invalid input for field/attribute {where}: it holds a NUL character.")
+        raise Invalid(f"Invalid input for {BODY} {where}: it holds a NUL character.")
     if isinstance(value, dict):
         for name, inner in value.items():
             _refuse_nul(name, where)
-            _refuse_nul(inner, f"{where}/{name}")
+            _refuse_nul(inner, name)
     elif isinstance(value, list):
         for inner in value:
             _refuse_nul(inner, where)

@@ -9,7 +9,7 @@ import msgspec
 
 from kilonova.api.microversions import Since
 from kilonova.api.parameters import TEXT, Schema, closed, queries, values
-from kilonova.api.routing import Answer, Asked, Route, Schemas
+from kilonova.api.routing import BODY, Answer, Asked, Route, Schemas
 from kilonova.api.schemas.servers import UUID
 from kilonova.api.servers.tasks import check_state
 from kilonova.core.errors import Invalid
@@ -92,7 +92,7 @@ def _delete_info(asked: Asked) -> dict[str, Any]:
         info = msgspec.json.decode(asked.one("delete_info") or "", type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Invalid("delete_info: it must be a JSON object") from error
-    _MERGE.check(info, asked.version, "delete_info")
+    _MERGE.check(info, asked.version, BODY)
     return info
 
 

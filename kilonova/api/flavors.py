@@ -199,13 +199,13 @@ def create(asked: Asked) -> Answer:
     made = Flavor(
         flavor_id=FlavorId(str(uuid.uuid4()) if given is None else str(given)),
         name=wanted["name"],
-        memory_mb=parameters.whole(wanted["ram"], "flavor/ram", low=1),
-        vcpus=parameters.whole(wanted["vcpus"], "flavor/vcpus", low=1),
-        root_gb=parameters.whole(wanted["disk"], "flavor/disk"),
+        memory_mb=parameters.whole(wanted["ram"], "ram", low=1),
+        vcpus=parameters.whole(wanted["vcpus"], "vcpus", low=1),
+        root_gb=parameters.whole(wanted["disk"], "disk"),
         ephemeral_gb=parameters.whole(
-            wanted.get("OS-FLV-EXT-DATA:ephemeral", 0), "flavor/OS-FLV-EXT-DATA:ephemeral"
+            wanted.get("OS-FLV-EXT-DATA:ephemeral", 0), "OS-FLV-EXT-DATA:ephemeral"
         ),
-        swap_mb=parameters.whole(wanted.get("swap", 0), "flavor/swap"),
+        swap_mb=parameters.whole(wanted.get("swap", 0), "swap"),
         rxtx_factor=_factor(wanted.get("rxtx_factor", 1.0)),
         is_public=parameters.is_true(wanted.get("os-flavor-access:is_public", True)),
         description=wanted.get("description"),
@@ -219,7 +219,7 @@ def _factor(value: str | float) -> float:
     factor = float(value)
     if not 0 < factor <= _GREATEST_FACTOR:
         raise Invalid(
-            f"Invalid input for field/attribute flavor/rxtx_factor. Value: {value}. "
+            f"Invalid input for field/attribute rxtx_factor. Value: {value}. "
             f"It must be over 0 and at most {_GREATEST_FACTOR}"
         )
     return factor

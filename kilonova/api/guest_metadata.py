@@ -14,12 +14,16 @@ from typing import Any
 import falcon
 
 from kilonova.api.services import Services
-from kilonova.core.errors import DatabaseUnavailable
-from kilonova.core.ids import InstanceUuid
+from kilonova.core.context import service_context
+from kilonova.core.errors import DatabaseUnavailable, KilonovaError
+from kilonova.core.ids import CellUuid, InstanceUuid
+from kilonova.core.instance import Instance
+from kilonova.core.tagged_devices import Placed, has_tags
 from kilonova.db import cells, instances
 from kilonova.http.identity import Wsgi
 from kilonova.http.metadata.openstack import Told
 from kilonova.http.metadata.service import create_app
+from kilonova.rpc.messages import DevicesFound, FindDevices
 
 LOG = logging.getLogger(__name__)
 
@@ -27,6 +31,7 @@ _SERVER = "X-Instance-ID"
 _PROJECT = "X-Tenant-ID"
 _SIGNATURE = "X-Instance-ID-Signature"
 _SEED = 512
+_HOST_SECONDS = 3.0
 
 
 def with_metadata(app: Wsgi, services: Services) -> Wsgi:
@@ -74,4 +79,21 @@ def _told(uuid: InstanceUuid, project: str, services: Services) -> Told | None:
     instance = instances.get(services.cells.database(mapping.cell_uuid), uuid)
     if instance is None:
         return None
-    return Told(instance=instance, nics=instance.nics, seed=secrets.token_bytes(_SEED))
+    placed = _placed(instance, mapping.cell_uuid, services)
+    seed = secrets.token_bytes(_SEED)
+    return Told(instance=instance, nics=instance.nics, seed=seed, placed=placed)
+
+
+def _placed(instance: Instance, cell: CellUuid, services: Services) -> tuple[Placed, ...] | None:
+    """Return where the server's devices are, if that is told of any and its host says so."""
+    if instance.host is None or not has_tags(instance, instance.nics):
+        return None
+    question = FindDevices(instance_uuid=instance.uuid)
+    bus = services.cell_bus(cell)
+    try:
+        return bus.call(
+            service_context(), question, DevicesFound, host=instance.host, timeout=_HOST_SECONDS
+        ).devices
+    except KilonovaError as error:
+        LOG.info("Where devices of %s are is not known: %s", instance.uuid, error)
+        return None

@@ -15,7 +15,7 @@ from kilonova.api.routing import Act, ActOn, Answer, Asked, Route
 from kilonova.api.schemas.moves import FORCE_COMPLETE
 from kilonova.api.servers.tasks import check_unlocked, record_of
 from kilonova.api.views import migrations as views
-from kilonova.core.errors import Invalid, KilonovaError, NotFound, WrongState
+from kilonova.core.errors import Forbidden, Invalid, KilonovaError, NotFound, WrongState
 from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Kind, Migration, Stage
@@ -26,6 +26,8 @@ from kilonova.db.scatter import gather
 from kilonova.rpc.messages import GuideMove
 
 LOG = logging.getLogger(__name__)
+
+_LIST_RULE = "os_compute_api:os-migrations:index"
 
 _COLUMNS = {
     "instance_uuid": "instance_uuid",
@@ -65,6 +67,8 @@ def list_migrations(asked: Asked) -> Answer:
         found = list(islice(_merged(cells.answers.values()), wanted.limit))
     addresses = _addresses(asked, found)
     shown = [_listed(asked, one, addresses) for one in _numbered(asked, found)]
+    if not asked.allows(f"{_LIST_RULE}:host"):
+        shown = [views.hostless(one) for one in shown]
     body: dict[str, Any] = {"migrations": shown}
     if asked.version in Since.MIGRATION_PAGES:
         links = next_links(asked, "/os-migrations", wanted.limit, [one.uuid for one in found])
@@ -117,6 +121,11 @@ def _wanted(asked: Asked) -> MigrationQuery:
         for name, column in _COLUMNS.items()
         if name not in owners and (text := asked.one(name)) is not None
     }
+    if not asked.allows(f"{_LIST_RULE}:all_projects"):
+        mine = asked.context.project_id
+        if equal.get("project_id", mine) != mine:
+            raise Forbidden(f"Policy doesn't allow {_LIST_RULE}:all_projects to be performed.")
+        equal["project_id"] = mine
     if asked.version not in Since.MIGRATION_PAGES:
         return MigrationQuery(equal=equal, host=asked.one("host"))
     limit, marker = page(asked)
@@ -153,7 +162,10 @@ def list_of_server(asked: Asked, server_id: str) -> Answer:
     found: tuple[Migration, ...] = ()
     if cell is not None:
         found = migration_lists.in_progress(asked.services.cells.database(cell), server.uuid)
-    return Answer({"migrations": [views.of_server(one, asked.version) for one in found]})
+    shown = [views.of_server(one, asked.version) for one in found]
+    if not asked.allows(f"{_RULE}:index:host", server.project_id):
+        shown = [views.hostless(one) for one in shown]
+    return Answer({"migrations": shown})
 
 
 def show_of_server(asked: Asked, server_id: str, migration_id: str) -> Answer:
@@ -245,7 +257,7 @@ ROUTES = (
     Route(
         "GET",
         "/os-migrations",
-        "os_compute_api:os-migrations:index",
+        _LIST_RULE,
         list_migrations,
         query=_QUERY,
     ),

@@ -84,7 +84,7 @@ def update(asked: Asked, project_id: str) -> Answer:
     project, user = ProjectId(_short(project_id, "project id")), _user(asked)
     body = dict(asked.body["quota_set"])
     force = parameters.is_true(body.pop("force", False))
-    wanted = _limits(body, "quota_set")
+    wanted = _limits(body)
     if not force:
         _check(asked, wanted, project, user)
     quotas.set_limits(asked.services.api_db, project, wanted, user)
@@ -97,12 +97,9 @@ def _short(text: str, what: str) -> str:
     return text
 
 
-def _limits(body: Mapping[str, Any], where: str) -> dict[str, int]:
+def _limits(body: Mapping[str, Any]) -> dict[str, int]:
     """Return the limits that are kept: those that exist here."""
-    limits = {
-        name: parameters.whole(value, f"{where}/{name}", low=UNLIMITED)
-        for name, value in body.items()
-    }
+    limits = {name: parameters.whole(value, name, low=UNLIMITED) for name, value in body.items()}
     return {name: limit for name, limit in limits.items() if name in Limits.__struct_fields__}
 
 
@@ -149,7 +146,7 @@ def show_class(asked: Asked, name: str) -> Answer:
 def update_class(asked: Asked, name: str) -> Answer:
     """Set limits of a quota class."""
     known = _short(name, "name of the quota class")
-    limits = _limits(asked.body["quota_class_set"], "quota_class_set")
+    limits = _limits(asked.body["quota_class_set"])
     quotas.set_class_limits(asked.services.api_db, known, limits)
     return Answer(views.class_set(_class_limits(asked, name), asked.version))
 

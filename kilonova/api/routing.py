@@ -38,6 +38,9 @@ from kilonova.http.volumes import Asker
 
 _FORMATS = FormatChecker()
 
+BODY, QUERY = "field/attribute", "query parameters"
+"""What a part of a request is called in the sentence that refuses it."""
+
 
 class Schemas:
     """JSON Schemas by the change from which each counts to the next, compiled once."""
@@ -56,6 +59,11 @@ class Schemas:
         """Return the schemas that ``make`` returns, made anew wherever one of the spans begins or ends."""
         return cls({Span(version): make(version) for version in edges(spans)})
 
+    @property
+    def edges(self) -> set[Version]:
+        """The microversions from which another schema counts."""
+        return {change.since for change, _ in self._validators}
+
     def at(self, version: Version) -> Mapping[str, Any]:
         """Return the schema that counts at a microversion; without one, that of everything."""
         for change, validator in self._validators:
@@ -65,8 +73,8 @@ class Schemas:
         return {}
 
     def check(self, value: object, version: Version, what: str, *, lenient: bool = False) -> None:
-        """Check a body or a query. ``lenient`` removes unknown keys, and spaces around names, instead of
-        refusing them.
+        """Check what is a ``BODY`` or a ``QUERY``. ``lenient`` removes unknown keys, and spaces around
+        names, instead of refusing them.
 
         Raises:
             Invalid: naming the field that is wrong.
@@ -116,11 +124,19 @@ def _sentence(error: Any, what: str) -> str:
     if error.validator == "pattern" and "description" in error.schema:
         reason = f"It must be {error.schema['description']}"
     reason = _short(reason, 300)
-    where = "/".join(str(step) for step in error.absolute_path)
-    if not where:
-        return f"Invalid input for {what}: {reason}"
+    path = list(error.absolute_path)
+    if not path:
+        return reason
     value = _short(str(error.instance), 100)
-    return f"Invalid input for field/attribute {where}. Value: {value}. {reason}"
+    return f"Invalid input for {what} {_named(path, what)}. Value: {value}. {reason}"
+
+
+def _named(path: list[str | int], what: str) -> str:
+    """Return what clients know a field by: its own name, and its place where it stands in a list."""
+    if what == QUERY:
+        return str(path[0])
+    last = max((at for at, step in enumerate(path) if isinstance(step, str)), default=0)
+    return "/".join(str(step) for step in path[last:])
 
 
 def _short(text: str, most: int) -> str:
@@ -298,5 +314,5 @@ class ActOn:
         if act is None or asked.version not in act.when:
             raise Invalid(f"There is no such action: {name}")
         asked.authorize(act.rule)
-        act.body.check(body, asked.version, "the body", lenient=asked.lenient)
+        act.body.check(body, asked.version, BODY, lenient=asked.lenient)
         return act.handler(asked, **params)

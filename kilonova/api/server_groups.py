@@ -122,7 +122,7 @@ def _limit(wanted: dict[str, Any], policy: Policy) -> int | None:
         return None
     if policy != Policy.ANTI_AFFINITY:
         raise Invalid("Only anti-affinity policy supports rules.")
-    return whole(rules["max_server_per_host"], "server_group/rules/max_server_per_host", low=1)
+    return whole(rules["max_server_per_host"], "max_server_per_host", low=1)
 
 
 def delete(asked: Asked, group_id: str) -> Answer:

@@ -15,6 +15,7 @@ from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
+from kilonova.core.tagged_devices import Placed
 
 
 class Guest(msgspec.Struct, frozen=True):
@@ -227,6 +228,13 @@ class Driver(Moving, Attaching, Protocol):
 
     def console_output(self, uuid: InstanceUuid, lines: int | None) -> str:
         """Return the last lines of the serial console (None: all that is kept), oldest first.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+
+    def devices(self, uuid: InstanceUuid) -> tuple[Placed, ...]:
+        """Return where a guest's cards and disks are, of those that have a place in its machine.
 
         Raises:
             NotFound: there is no such guest.

@@ -36,6 +36,7 @@ from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.states import PowerState
+from kilonova.core.tagged_devices import SERIAL, Placed
 
 _PORTS = {
     "novnc": 5900,
@@ -327,6 +328,15 @@ class FakeDriver(FakeMoves, FakeVolumes):
         if lines is not None:
             chosen = chosen[max(0, len(chosen) - lines) :]
         return "".join(f"{line}\n" for line in chosen)
+
+    def devices(self, uuid: InstanceUuid) -> tuple[Placed, ...]:
+        """See ``Driver``. They are in a row."""
+        cards = [nic.mac.lower() for nic in self._cards(uuid)]
+        disks = [key[:SERIAL] for key in (uuid, *self._guest(uuid).volumes)]
+        return tuple(
+            Placed(key=key, bus="pci", address=f"0000:00:{slot:02x}.0")
+            for slot, key in enumerate(cards + disks, 2)
+        )
 
     def guests(self) -> Mapping[InstanceUuid, Guest]:
         """See ``Driver``."""

@@ -41,7 +41,9 @@ from kilonova.rpc.messages import (
     CacheImages,
     ConsoleOutput,
     DeleteInstance,
+    DevicesFound,
     FindConsole,
+    FindDevices,
     GetConsoleOutput,
     GuideMove,
     Measure,
@@ -162,6 +164,10 @@ class ComputeHandlers:
         """Read a guest's console."""
         text = self._driver.console_output(message.instance_uuid, message.length)
         return ConsoleOutput(text=text)
+
+    def find_devices(self, _context: RequestContext, message: FindDevices) -> DevicesFound:
+        """Look where a guest's devices are."""
+        return DevicesFound(devices=self._driver.devices(message.instance_uuid))
 
     def _report(
         self, context: RequestContext, instance: Instance, stages: Stages, *, gone: bool

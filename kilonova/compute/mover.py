@@ -26,7 +26,7 @@ from kilonova.core.errors import (
     KilonovaError,
     MoveCancelled,
 )
-from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.ids import HostName
 from kilonova.core.instance import Instance
 from kilonova.core.migration import (
     Kind,
@@ -145,16 +145,16 @@ class Mover:
         runs = migration.builds and migration.stage is Stage.FINISHING
         if migration.stays or not (runs or migration.stage is Stage.PREPARING):
             return True
-        if migration.is_live:
-            self._drop(part.instance.uuid)
         while True:
             try:
                 self._driver.destroy(part.instance.uuid)
             except KilonovaError as error:
                 LOG.warning("What came of %s stays: %s", part.instance.uuid, error.in_full)
                 if not runs:
+                    self._disown(part)
                     return True
             else:
+                self._disown(part)
                 if part.instance.volumes:
                     self._volumes.try_to_let_go(part.instance, part.request_id)
                 return True
@@ -225,12 +225,16 @@ class Mover:
                 raise BuildFailed("The server was deleted while it was being shelved.")
             self._images.upload(image.image_id, copy.data, copy.disk_format)
 
-    def _drop(self, uuid: InstanceUuid) -> None:
-        """Let go of the ports of a server that does not come."""
+    def _disown(self, part: Part) -> None:
+        """Let go of the ports of a server that does not come, and has them elsewhere, or nowhere."""
+        uuid = part.instance.uuid
         try:
-            self._wiring.drop(uuid)
+            if part.migration.is_live:
+                self._wiring.drop(uuid)
+            elif part.migration.kind is Kind.UNSHELVE:
+                self._wiring.unbind(uuid)
         except KilonovaError as error:
-            LOG.warning("Ports of %s stay prepared for this host: %s", uuid, error.in_full)
+            LOG.warning("Ports of %s stay bound to this host: %s", uuid, error.in_full)
 
     def _remove_image(self, migration: Migration) -> None:
         """Remove the image of a server that is not shelved, or not any more."""
@@ -258,13 +262,14 @@ class Mover:
         """Make the guest of a server of an image, as there is nothing else."""
         instance = part.instance
         self._driver.destroy(instance.uuid)
-        part.nics = self._wiring.bring(instance)
+        part.nics = nics = self._wiring.bring(instance)
         if part.migration.kind is Kind.EVACUATION:
             self._driver.recover_disks(instance)
         else:
             self._driver.prepare_disks(instance)
         instance = self._connected(part)
-        self._driver.spawn(instance)
+        with self._wiring.plugging(instance, nics) as until_plugged:
+            self._driver.spawn(instance, until_plugged)
         self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)

@@ -244,6 +244,7 @@ def scene_of(
             down_time=conf.service_down_time,
             interval=conf.converge_interval,
             deleted_kept=conf.reclaim_instance_interval,
+            confirm_window=conf.resize_confirm_window,
             quota=limits_in(conf.quota),
             ha=Policy(Mode(conf.ha.evacuate_on_host_failure), fences=bool(conf.ha.fence_command)),
         ),

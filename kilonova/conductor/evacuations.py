@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from kilonova.core import migration as mig
 from kilonova.core import states
 from kilonova.core.context import RequestContext, new_request_id, service_context
+from kilonova.core.hardware import has_tpm
 from kilonova.core.host_failure import Fence, Mode, again_after, wants
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import Instance, InstanceAction
@@ -126,6 +127,8 @@ def _refusal(server: Instance) -> str:
     why = states.refusal(states.LEAVE_DEAD, server.vm_state, server.task_state)
     if why is None and server.launched_at is None:
         why = "it has never been active"
+    if why is None and has_tpm(server.flavor, server.image):
+        why = "only that host knows what its TPM remembers"
     return why or ""
 
 

@@ -5,6 +5,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 from oslo_config import cfg
@@ -14,7 +15,7 @@ from kilonova.conductor.cell_moves import CellMoves, Seen
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.errors import GenerationConflict, KilonovaError
-from kilonova.core.ids import CellUuid
+from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
@@ -31,6 +32,9 @@ LOG = logging.getLogger(__name__)
 _ROUNDS = 3
 """Times that the scheduler is asked again because whatever it named had filled up."""
 _SCHEDULING_TIMEOUT = 55.0
+_PATIENCE = timedelta(seconds=20)
+"""How long a server that could go nowhere else waits for a host to be rid of what it left there."""
+_PAUSE = 0.5
 
 
 class MoveStarter:
@@ -99,26 +103,41 @@ class MoveStarter:
                     code=500, message="The host of the server is dead.", created_at=utcnow()
                 )
                 self._end(self.of_cell(cell), taken, why)
+                settled = True
             else:
-                self._send(cell, taken, server)
+                settled = self._send(cell, taken, server)
         except KilonovaError:
             moves.release(database, migration_uuid, self._token)
             raise
+        if not settled:
+            moves.release(database, migration_uuid, self._token)
+            self._drive_later(StartMove(cell_uuid=cell, migration=migration_uuid))
 
-    def _send(self, cell: CellUuid, taken: Migration, server: Instance) -> None:
+    def _drive_later(self, message: StartMove) -> None:
+        timer = threading.Timer(_PAUSE, self._arrived.put, (message,))
+        timer.daemon = True
+        timer.start()
+
+    def _send(self, cell: CellUuid, taken: Migration, server: Instance) -> bool:
+        """Settle where a move goes; False if there may be a host when an earlier move is cleared away."""
         here = self.of_cell(cell)
         migration, seen = self._as_it_was(here, taken)
         why: Fault | None = None
-        for spec in self._wishes(cell, migration, server):
+        dirty = moves.being_cleared(self._cells.database(cell), server.uuid)
+        for spec in self._wishes(cell, migration, server, dirty):
             for _ in range(_ROUNDS):
                 decision = self._ask(migration, spec)
                 if decision.destination is None:
                     why = plan.no_valid_host(decision.no_host, utcnow())
                     break
                 if self._begin(here, migration, decision, seen):
-                    return
+                    return True
+        awaited = migration.requested_host in dirty if migration.requested_host else bool(dirty)
+        if awaited and utcnow() - migration.created_at < _PATIENCE:
+            return False
         why = why or plan.no_valid_host(None, utcnow())
         self._end(here, migration, why)
+        return True
 
     def _as_it_was(self, here: CellMoves, taken: Migration) -> tuple[Migration, Seen]:
         """Return a move of which nothing is claimed yet, and what its server holds.
@@ -138,7 +157,7 @@ class MoveStarter:
         return msgspec.structs.replace(taken, source_allocation=held), seen
 
     def _wishes(
-        self, cell: CellUuid, migration: Migration, server: Instance
+        self, cell: CellUuid, migration: Migration, server: Instance, dirty: tuple[HostName, ...]
     ) -> Iterator[RequestSpec]:
         """Yield what the scheduler is asked, one after the other, until there is a host.
 
@@ -162,8 +181,6 @@ class MoveStarter:
             moves_from=cell,
             unjudged=migration.forced,
         )
-        database = self._cells.database(cell)
-        dirty = moves.being_cleared(database, server.uuid)
         may_stay = migration.kind is Kind.RESIZE and migration.requested_host is None
         if may_stay and migration.source_host not in dirty:
             yield msgspec.structs.replace(spec, forced_host=migration.source_host)

@@ -147,6 +147,11 @@ def root_device(flavor: Flavor, image: Image | None) -> str:
     return f"/dev/{DISK_BUSES.get(bus, 'vd')}a"
 
 
+def has_tpm(flavor: Flavor, image: Image | None) -> bool:
+    """Whether a guest has a TPM, which remembers on its host alone what its disk cannot be read without."""
+    return Asked(flavor, image).get("tpm_version") is not None
+
+
 def _at_most(name: str, number: int | None, most: int, usual: int) -> int:
     if number is not None and number > most:
         raise Malformed(f"{name} is {number}, and at most {most} can be had")

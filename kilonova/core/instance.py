@@ -48,7 +48,11 @@ class RequestedNetwork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FixedAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that a card has for as long as it is there, and the ``floating`` ones that lead to it."""
+    """An address that a card has for as long as it is there, and the ``floating`` ones that lead to it.
+
+    ``given`` is how its guest comes by it: ``dhcp``, ``slaac``, ``dhcpv6-stateful``, ``dhcpv6-stateless``,
+    or ``static`` where nobody on the network tells.
+    """
 
     address: str
     prefix: int
@@ -56,6 +60,7 @@ class FixedAddress(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
     dns: tuple[str, ...] = ()
     floating: tuple[str, ...] = ()
+    given: str = "dhcp"
 
 
 class Plug(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ from kilonova.core.ids import (
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.scheduling import Allocation, Destination
-from kilonova.core.states import TaskState, VmState
+from kilonova.core.states import PowerState, TaskState, VmState
 
 
 class Kind(StrEnum):
@@ -168,7 +168,8 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
     ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
     that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
-    ``nics`` are the cards of a guest that comes while it runs, as they are plugged in there.
+    Of a guest that comes while it runs, ``nics`` are the cards as they are plugged in there, and ``place``
+    says in the words of the hypervisor there which of its host's CPUs, cells and pages it gets.
     """
 
     address: str
@@ -180,6 +181,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = False
     wants_image: bool = False
     nics: tuple[Nic, ...] = ()
+    place: str = ""
 
     def __repr__(self) -> str:
         """Show all but the token: logs are read by many."""
@@ -341,6 +343,16 @@ def ended(migration: Migration, now: datetime) -> Migration:
     return msgspec.structs.replace(
         migration, stage=Stage.ENDED, status=status, updated_at=now, berth=None
     )
+
+
+def confirming(
+    migration: Migration, server: Instance, request: RequestId, now: datetime
+) -> tuple[Migration, Instance]:
+    """Return a move, and its server, of which a request says that it is to stay what it is."""
+    settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
+    kept = msgspec.structs.replace(server, vm_state=settled, updated_at=now)
+    mine = msgspec.structs.replace(migration, request_id=request)
+    return at(mine, Stage.CLEARING, now), kept
 
 
 def reverting(

@@ -3,6 +3,7 @@
 They come from users, so they are matched in time proportional to pattern times name: there is no pattern
 that hangs a service. Understood are characters, ``.``, ``[...]``, ``\\d \\w \\s``, each with ``* + ?``;
 ``^`` at the beginning and ``$`` at the end; and ``|`` between alternatives. Groups and counts are refused.
+The classes are those of ASCII: databases do not agree on others.
 """
 
 import re
@@ -12,25 +13,34 @@ from kilonova.core.errors import Invalid
 
 _LONGEST = 255
 _ATOM = re.compile(
-    r"(?P<set>\[\^?\]?(?:\\.|[^\]\\\[])*\])"
+    r"(?P<set>\[\^?\]?(?:\\[^a-zA-Z0-9]|\\[dws]|[^\]\\\[])*\])"
     r"|(?P<escape>\\[^a-zA-Z0-9]|\\[dDwWsS])"
     r"|(?P<any>\.)"
     r"|(?P<plain>[^\\\[\](){}*+?|^$.])"
 )
 
+_CLASSES = {"d": "0-9", "w": "a-zA-Z0-9_", "s": " \t\n\r\f\v"}
+
 _Test = Callable[[str], bool]
 
 
 class _Branch:
-    """One alternative: single-character tests, each with ``*``, ``+``, ``?`` or nothing behind it."""
+    """One alternative: single-character tests, each with ``*``, ``+``, ``?`` or nothing behind it.
+
+    ``spelled`` is what every database reads the same way.
+    """
 
     def __init__(self, text: str, whole: str) -> None:
         self._from_start = text.startswith("^")
-        self._to_end = text.endswith("$") and not text.endswith("\\$")
-        text = text[self._from_start : len(text) - self._to_end]
+        self._to_end = False
         self._steps: list[tuple[_Test, str]] = []
-        at = 0
+        at = int(self._from_start)
+        self.spelled = text[:at]
         while at < len(text):
+            if text[at:] == "$":
+                self._to_end = True
+                self.spelled += "$"
+                break
             atom = _ATOM.match(text, at)
             if atom is None:
                 raise Invalid(
@@ -41,6 +51,7 @@ class _Branch:
             times = text[at] if at < len(text) and text[at] in "*+?" else ""
             at += len(times)
             self._steps.append((_test_of(atom), times))
+            self.spelled += _spelled(atom) + times
 
     def matches(self, name: str) -> bool:
         """Follow every way through the steps at once, one character after the other."""
@@ -79,17 +90,28 @@ def _test_of(atom: re.Match[str]) -> _Test:
         return lambda character: character != "\n"
     if kind == "plain":
         return text.__eq__
-    if kind == "escape" and not text[1].isalpha():
+    if kind == "escape" and text[1].lower() not in _CLASSES:
         return text[1].__eq__
     try:
-        one = re.compile(text)
+        one = re.compile(text, re.ASCII)
     except re.error as error:
         raise Invalid(f"name: {text!r} is not a set of characters: {error}") from error
     return lambda character: one.fullmatch(character) is not None
 
 
+def _spelled(atom: re.Match[str]) -> str:
+    """Return an atom in words without classes."""
+    text = atom[0]
+    if atom.lastgroup == "set":
+        return re.sub(r"\\(.)", lambda found: _CLASSES.get(found[1], found[0]), text)
+    if atom.lastgroup == "escape" and text[1].lower() in _CLASSES:
+        inverse = "^" if text[1].isupper() else ""
+        return f"[{inverse}{_CLASSES[text[1].lower()]}]"
+    return re.escape(text[1]) if atom.lastgroup == "escape" else text
+
+
 class NamePattern:
-    """A pattern that was read. ``text`` is what it was read from, which databases understand too.
+    """A pattern that was read. ``text`` says the same in words that every database understands.
 
     Raises:
         Invalid: naming what cannot be read.
@@ -98,9 +120,9 @@ class NamePattern:
     def __init__(self, text: str) -> None:
         if len(text) > _LONGEST:
             raise Invalid(f"name: a regular expression has at most {_LONGEST} characters")
-        self.text = text
         self._literal = text if not re.search(r"[\\\[\](){}*+?|^$.]", text) else None
         self._branches = [_Branch(part, text) for part in _alternatives(text)]
+        self.text = "|".join(branch.spelled for branch in self._branches)
 
     def matches(self, name: str) -> bool:
         """Whether the pattern is found anywhere in a name."""

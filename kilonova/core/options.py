@@ -47,6 +47,12 @@ _DEFAULT = [
         help="Seconds for which a deleted server can be restored; 0 is not at all.",
     ),
     cfg.IntOpt(
+        "resize_confirm_window",
+        default=0,
+        min=0,
+        help="Seconds after which a resize or a migration that nobody decided on is confirmed; 0 is never.",
+    ),
+    cfg.IntOpt(
         "converge_interval",
         default=10,
         min=1,
@@ -107,20 +113,6 @@ def _listener(port: int, what: str) -> list[cfg.Opt]:
 def _database(what: str) -> list[cfg.Opt]:
     return [cfg.StrOpt("connection", secret=True, help=f"SQLAlchemy URL of {what}.")]
 
-
-_NOBODY = "00000000-0000-0000-0000-000000000000"
-_PLACEMENT = [
-    cfg.StrOpt(
-        "incomplete_consumer_project_id",
-        default=_NOBODY,
-        help="The project of allocations that a client makes below microversion 1.8.",
-    ),
-    cfg.StrOpt(
-        "incomplete_consumer_user_id",
-        default=_NOBODY,
-        help="The user of allocations that a client makes below microversion 1.8.",
-    ),
-]
 
 _CANDIDATES = [
     cfg.BoolOpt(
@@ -328,7 +320,6 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "api_database": _database("the API database"),
     "database": _database("this cell's database"),
     "placement_database": _database("Placement's database"),
-    "placement": _PLACEMENT,
     "quota": _QUOTA,
     "scheduler": _SCHEDULER,
     "filter_scheduler": _FILTER_SCHEDULER,

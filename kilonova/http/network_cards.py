@@ -107,12 +107,19 @@ def _fixed(one: Document, subnet: Document, port_id: str, leading: Documents) ->
         subnet_id=one["subnet_id"],
         gateway=subnet.get("gateway_ip") or "",
         dns=tuple(subnet.get("dns_nameservers", ())),
+        given=_given(subnet),
         floating=tuple(
             found["floating_ip_address"]
             for found in leading
             if (found.get("port_id"), found.get("fixed_ip_address")) == (port_id, address)
         ),
     )
+
+
+def _given(subnet: Document) -> str:
+    """Return how guests come by an address of a subnet."""
+    mode: str | None = subnet.get("ipv6_address_mode")
+    return mode or ("static" if subnet.get("enable_dhcp") is False else "dhcp")
 
 
 def plug_of(port_id: str, kind: str | None, details: Document | None) -> Plug:

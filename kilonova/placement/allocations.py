@@ -13,6 +13,9 @@ from kilonova.placement.names import check_classes
 from kilonova.placement.schemas import ALLOCATIONS, MANY_ALLOCATIONS, since
 from kilonova.placement.wire import Answer, Asked, is_uuid, latest
 
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""Whose the allocations are that a client makes below microversion 1.8, which names nobody."""
+
 
 def _allocation(allocations: Any) -> Allocation:
     if isinstance(allocations, list):
@@ -33,12 +36,11 @@ def read_claim(asked: Asked, consumer: str, body: Mapping[str, Any]) -> Claim:
     """
     if not is_uuid(consumer):
         raise Invalid(f"Malformed consumer_uuid: {consumer[:200]}")
-    defaults = asked.conf.placement
     owned = asked.version >= (1, 8)
     return Claim(
         consumer=ConsumerUuid(str(uuids.UUID(consumer))),
-        project_id=body["project_id"] if owned else defaults.incomplete_consumer_project_id,
-        user_id=body["user_id"] if owned else defaults.incomplete_consumer_user_id,
+        project_id=body["project_id"] if owned else NOBODY,
+        user_id=body["user_id"] if owned else NOBODY,
         allocation=_allocation(body["allocations"]),
         generation=_generation(body) if asked.version >= (1, 28) else -1,
         consumer_type=body.get("consumer_type"),

@@ -24,6 +24,7 @@ from kilonova.core.errors import (
 )
 from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
+from kilonova.placement import host_traits
 from kilonova.placement.client_query import query_of, wants_any_of
 
 _VERSION = "1.36"
@@ -139,6 +140,9 @@ class Placement:
     ) -> bool:
         """Make a provider have this name, these inventories and these traits; write only what differs.
 
+        Traits that are not a host's to say, such as an operator's own, stay; those that this Placement does
+        not know are left out.
+
         Where less is there than is used already, the provider is made full, and False returned: ask again
         later.
 
@@ -161,10 +165,7 @@ class Placement:
         except InventoryInUse:
             complete = False
             generation = self._set_inventories(uuid, self._no_less_than_used(uuid, inventory))
-        path = f"/resource_providers/{uuid}/traits"
-        if set(self._ask("GET", path).json()["traits"]) != set(traits):
-            body = {"resource_provider_generation": generation, "traits": sorted(traits)}
-            self._ask("PUT", path, body)
+        host_traits.write(self._ask, uuid, traits, generation)
         return complete
 
     def _set_inventories(self, uuid: ProviderUuid, inventory: Mapping[str, Inventory]) -> int:

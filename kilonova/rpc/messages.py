@@ -18,6 +18,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --GetConsoleOutput---> compute host        answers ConsoleOutput
     API                --FindConsole--------> compute host        answers core's ConsoleAddress
     API                --Measure------------> compute host        answers core's Diagnostics
+    API                --FindDevices--------> compute host        answers DevicesFound
     API                --TakeExternalEvents-> compute host
     API                --RunTask------------> super conductor
     super conductor    --SampleServers------> compute host        answers ServersSampled
@@ -40,6 +41,7 @@ from kilonova.core.operator_task import TaskQueue
 from kilonova.core.orders import AnyOrder
 from kilonova.core.report import InstanceReport
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
+from kilonova.core.tagged_devices import Placed
 from kilonova.core.vitals import HostVitals, Vitals
 
 
@@ -195,6 +197,19 @@ class Measure(Message, frozen=True, kw_only=True):
 
     topic: ClassVar[Topic] = Topic.COMPUTE
     instance_uuid: InstanceUuid
+
+
+class FindDevices(Message, frozen=True, kw_only=True):
+    """Say where a guest's cards and disks are in its machine."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    instance_uuid: InstanceUuid
+
+
+class DevicesFound(msgspec.Struct, frozen=True, kw_only=True):
+    """Where those are that have a place."""
+
+    devices: tuple[Placed, ...]
 
 
 class SampleServers(Message, frozen=True, kw_only=True):

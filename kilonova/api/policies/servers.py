@@ -219,13 +219,31 @@ RULES = (
     Rule(
         "os_compute_api:os-migrations:index",
         MANAGER,
-        "List migrations.",
+        "List migrations of one's project, without their hosts.",
+        (("GET", "/os-migrations"),),
+    ),
+    Rule(
+        "os_compute_api:os-migrations:index:all_projects",
+        ADMIN,
+        "List migrations of all projects.",
+        (("GET", "/os-migrations"),),
+    ),
+    Rule(
+        "os_compute_api:os-migrations:index:host",
+        ADMIN,
+        "List migrations with their hosts.",
         (("GET", "/os-migrations"),),
     ),
     Rule(
         "os_compute_api:servers:migrations:index",
         MANAGER,
-        "List a server's live migrations that are in progress.",
+        "List a server's live migrations that are in progress, without their hosts.",
+        (("GET", "/servers/{server_id}/migrations"),),
+    ),
+    Rule(
+        "os_compute_api:servers:migrations:index:host",
+        ADMIN,
+        "List a server's live migrations that are in progress, with their hosts.",
         (("GET", "/servers/{server_id}/migrations"),),
     ),
     Rule(

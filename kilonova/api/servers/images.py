@@ -26,12 +26,14 @@ def create_image(asked: Asked, server_id: str) -> Answer:
     wanted = asked.body["createImage"]
     located = find_free(asked, server_id, Action.CREATE_IMAGE)
     server = located.instance
+    # Whoever makes an image may call it what he likes. Backups are found again by theirs.
+    kind = {"image_type": wanted.get("metadata", {}).get("image_type", "snapshot")}
     if boots_from_volume(server.wishes):
         copies = volume_images.properties_of(asked, server, wanted["name"])
-        image_id = make_image(asked, server, wanted, {"image_type": "snapshot", **copies})
+        image_id = make_image(asked, server, wanted, kind | copies)
         volume_images.finish(asked, located, image_id)
         return _answer(asked, image_id)
-    image_id = make_image(asked, server, wanted, {"image_type": "snapshot"})
+    image_id = make_image(asked, server, wanted, kind)
     _order(asked, located, Snapshot(image_id=image_id))
     return _answer(asked, image_id)
 

@@ -30,14 +30,16 @@ from kilonova.api.servers.tasks import (
 )
 from kilonova.core import migration as mig
 from kilonova.core.clock import utcnow
+from kilonova.core.devices import pci_wanted
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, QuotaExceeded, WrongState
 from kilonova.core.flavor import Flavor
+from kilonova.core.hardware import has_tpm
 from kilonova.core.ids import HostName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Located
 from kilonova.core.migration import Kind, Migration, Stage
 from kilonova.core.quota import Amount
-from kilonova.core.states import Action, PowerState, VmState
+from kilonova.core.states import Action
 from kilonova.db import hosts, instances, moves, quotas, resizes
 from kilonova.db.moves import Next
 from kilonova.rpc.messages import MoveInstance, StartMove
@@ -52,6 +54,9 @@ _RULE = {
     Kind.SHELVE: Action.SHELVE,
     Kind.UNSHELVE: Action.UNSHELVE,
 }
+
+_WITHOUT_TPM = (Kind.SHELVE, Kind.EVACUATION)
+"""How a server comes away from its host with nothing but its disk."""
 
 replace = msgspec.structs.replace
 
@@ -72,7 +77,14 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
 
     Raises:
         WrongState, NotFound: as ``tasks.begin``; an evacuation also where the server moves already.
+        Conflict: what its TPM remembers would be lost.
     """
+    before = located.instance
+    if wanted.kind in _WITHOUT_TPM and has_tpm(before.flavor, before.image):
+        action = _RULE[wanted.kind]
+        raise Conflict(
+            f"Operation '{action}' not supported for vTPM-enabled instance {before.uuid}."
+        )
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
@@ -212,6 +224,10 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     host = _named_host(asked, located, body["host"], rule)
     if not _host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
+    if pci_wanted(located.instance.flavor):
+        raise Invalid(
+            "Migration pre-check error: a server with devices of its host's own does not move live."
+        )
     forced = _is_forced(asked, host, Since.LIVE_MIGRATION_CHECKS_HOST)
     wanted = Wanted(kind=Kind.LIVE, host=host, forced=forced)
     migration = begin_move(asked, located, wanted)
@@ -264,11 +280,8 @@ def confirm(asked: Asked, server_id: str) -> Answer:
     _check_is_up(asked, migration.chosen.host, "its host")
 
     def step(finished: Migration, server: Instance) -> Next:
-        now = utcnow()
-        settled = VmState.STOPPED if server.power_state is PowerState.SHUTDOWN else VmState.ACTIVE
-        kept = replace(server, vm_state=settled, updated_at=now)
-        mine = replace(finished, request_id=asked.context.request_id)
-        return Next(migration=mig.at(mine, Stage.CLEARING, now), instance=kept)
+        after = mig.confirming(finished, server, asked.context.request_id, utcnow())
+        return Next(migration=after[0], instance=after[1])
 
     _decide(asked, located, migration, (Action.CONFIRM_RESIZE, step))
     resizes.resize(asked.services.api_db, migration.instance_uuid, migration.new_flavor)

@@ -138,11 +138,11 @@ def server_query(asked: Asked, rule: str) -> ServerQuery | None:
         if name in _INNER or name.startswith("_"):
             raise Invalid(f"Invalid filter field: {name}.")
     wanted: dict[str, Any] = {
-        "project_id": _project(asked, rule, privileged=privileged),
+        "project_id": _project(asked, rule),
         "equal": dict(_equal(asked, privileged=privileged)),
         "deleted": _deleted(asked, privileged=privileged),
         "soft_deleted": _flag(asked, "soft_deleted", when=ALWAYS if privileged else NEVER),
-        "name": _name(asked),
+        "name": _name(asked, privileged=privileged),
         "locked": _flag(asked, "locked", when=Since.LOCK_REASON),
         "config_drive": _flag(
             asked, "config_drive", when=ALWAYS if privileged else Since.MORE_FILTERS
@@ -181,15 +181,12 @@ def _marked(
         raise
 
 
-def _project(asked: Asked, rule: str, *, privileged: bool) -> str | None:
-    named = asked.one("project_id") or asked.one("tenant_id")
-    everybody = _flag(asked, "all_tenants", empty=True)
-    if everybody is None:
-        everybody = privileged and named not in (None, asked.context.project_id)
-    if not everybody:
+def _project(asked: Asked, rule: str) -> str | None:
+    """Return the project whose servers are asked for (None: all); another only with ``all_tenants``."""
+    if not _flag(asked, "all_tenants", empty=True):
         return asked.context.project_id
     asked.authorize(rule)
-    return named
+    return asked.one("project_id") or asked.one("tenant_id")
 
 
 def _flag(
@@ -225,8 +222,8 @@ def _deleted(asked: Asked, *, privileged: bool) -> bool | None:
     return None if changes else False
 
 
-def _name(asked: Asked) -> NamePattern | None:
-    text = asked.one("name") or asked.one("display_name")
+def _name(asked: Asked, *, privileged: bool) -> NamePattern | None:
+    text = asked.one("name") or (privileged and asked.one("display_name"))
     return NamePattern(text) if text else None
 
 
@@ -290,6 +287,10 @@ def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
     for direction in directions:
         if direction not in ("asc", "desc"):
             raise Invalid(f"sort_dir: {direction!r} is neither asc nor desc")
+    if len(directions) > max(len(keys), 1):
+        raise Invalid("sort_dir: there are more directions than keys to sort by")
+    # A key without a direction goes by the first that was given.
+    usual = directions[0] if directions else "desc"
     sort: dict[str, bool] = {}
     for number, key in enumerate(keys or ["created_at"]):
         if key in _UNSORTED or (key in _ONCE_SORTED and asked.version not in _refused_since(key)):
@@ -298,8 +299,8 @@ def _sort(asked: Asked, *, privileged: bool) -> tuple[tuple[str, bool], ...]:
             raise Invalid(f"sort_key: {key!r} is not a key to sort by")
         if key in ("host", "node") and not privileged:
             raise Forbidden(f"sort_key: sorting by {key} is for administrators")
-        descending = directions[number] == "desc" if number < len(directions) else True
-        sort.setdefault(key, descending)
+        direction = directions[number] if number < len(directions) else usual
+        sort.setdefault(key, direction == "desc")
     if not sort or tuple(sort.items()) == NEWEST_FIRST[:1]:
         return NEWEST_FIRST
     last = next(reversed(sort.values()))

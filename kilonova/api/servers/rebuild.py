@@ -108,6 +108,8 @@ def _answer(asked: Asked, password: str, instance: Instance) -> Answer:
         key_pair = instance.wishes.key_pair
         server["key_name"] = key_pair.name if key_pair else None
     if asked.version in Since.NO_FILES:
+        # Here it has a name of its own.
+        server.pop("OS-EXT-SRV-ATTR:user_data", None)
         server["user_data"] = instance.wishes.user_data
     path = f"/servers/{instance.uuid}"
     return Answer({"server": server}, 202, {"Location": asked.link(path)})

@@ -1,7 +1,11 @@
 """Servers: their routes, and what shows or changes one."""
 
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from kilonova.api import notices
 from kilonova.api.find import find_server, missing
@@ -19,9 +23,11 @@ from kilonova.core.errors import Conflict, DatabaseUnavailable
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance, Located
 from kilonova.core.states import VmState
-from kilonova.db import build_requests, instance_lists, instances
+from kilonova.db import build_requests, instance_lists, instances, unplaced
 
 _S = "os_compute_api:servers"
+_PLACING = 5.0
+"""Seconds that a change waits for a server to be placed. That takes a fraction of one, if all is well."""
 
 
 def show(asked: Asked, server_id: str) -> Answer:
@@ -88,10 +94,12 @@ def update(asked: Asked, server_id: str) -> Answer:
     """``PUT /servers/{server_id}``: name, description, hostname, access addresses, and what else its
     microversion lets be changed."""
     body = asked.body["server"]
-    located = find_server(asked, server_id)
+    values = wishes.said_in(body)
+    located = _changed_or_placed(asked, server_id, body, values)
+    if located.cell_uuid is None:
+        return _answer(asked, located)
     instance, cell = placed(located, "update")
     database = asked.services.cells.database(cell)
-    values = wishes.said_in(body)
     if "pinned_availability_zone" in body:
         _pin(asked, instance, cell, body["pinned_availability_zone"])
     if "OS-DCF:diskConfig" in body:
@@ -101,9 +109,47 @@ def update(asked: Asked, server_id: str) -> Answer:
         raise missing(server_id)
     after = find_server(asked, server_id)
     notices.tell_update(asked, instance, after.instance)
-    return Answer(
-        {"server": views.changed(after.instance, fault_of(asked, after), sight_of(asked))}
-    )
+    return _answer(asked, after)
+
+
+def _changed_or_placed(
+    asked: Asked, server_id: str, body: Mapping[str, Any], values: Mapping[str, Any]
+) -> Located:
+    """Change a server that nobody places yet, and return it; otherwise return one that is in a cell.
+
+    Raises:
+        WrongState: it is being placed for longer than a client is let wait.
+    """
+    until = time.monotonic() + _PLACING
+    while True:
+        located = find_server(asked, server_id)
+        if located.cell_uuid is not None:
+            return located
+        # A zone is pinned where a server is, and not before.
+        if "pinned_availability_zone" in body or time.monotonic() > until:
+            placed(located, "update")
+        uuid, changed = located.instance.uuid, _change_of(body, values)
+        if unplaced.change(asked.services.api_db, uuid, changed):
+            return msgspec.structs.replace(located, instance=changed(located.instance))
+        time.sleep(0.1)
+
+
+def _change_of(
+    body: Mapping[str, Any], values: Mapping[str, Any]
+) -> Callable[[Instance], Instance]:
+    disk = body.get("OS-DCF:diskConfig")
+    wished = {} if disk is None else {"disk_config": disk}
+
+    def change(instance: Instance) -> Instance:
+        all_ = msgspec.structs.replace(instance.wishes, **wished)
+        return msgspec.structs.replace(instance, wishes=all_, updated_at=utcnow(), **values)
+
+    return change
+
+
+def _answer(asked: Asked, located: Located) -> Answer:
+    shown = views.changed(located.instance, fault_of(asked, located), sight_of(asked))
+    return Answer({"server": shown})
 
 
 ROUTES = (

@@ -6,6 +6,8 @@ from typing import Any
 from kilonova.api.microversions import Since, Version
 from kilonova.core.migration import IN_PROGRESS, Kind, Migration
 
+_HOSTS = ("source_compute", "source_node", "dest_compute", "dest_node", "dest_host")
+
 
 def _moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%S.%f")
@@ -29,6 +31,11 @@ def _common(migration: Migration, version: Version, address: str | None = None) 
     if version in Since.MIGRATION_OWNERS:
         view |= {"user_id": migration.user_id, "project_id": migration.project_id}
     return view
+
+
+def hostless(view: dict[str, Any]) -> dict[str, Any]:
+    """Return a view for whom hosts are no concern of."""
+    return view | dict.fromkeys(_HOSTS)
 
 
 def listed(migration: Migration, version: Version, address: str | None) -> dict[str, Any]:

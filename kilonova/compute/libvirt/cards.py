@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ from kilonova.compute.libvirt.port_cards import PortCards
 from kilonova.core.errors import BuildFailed, Invalid, KilonovaError
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.tagged_devices import Placed, has_tags
+from kilonova.core.volume import Volume
 from kilonova.http.metadata.openstack import Told
 from kilonova.http.metadata.service import ADDRESS, PORT, create_app
 from kilonova.http.server import ThreadedServer, check_free
@@ -79,6 +81,9 @@ class Cards(Protocol):
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
         """Note that a guest has a card no more, and take away what was made for it."""
 
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """Note which volumes a guest has, where it is told of them here."""
+
     def unplug(self, uuid: InstanceUuid) -> None:
         """Give back what a guest had, once nothing of it is left."""
 
@@ -86,7 +91,11 @@ class Cards(Protocol):
         """Serve no more. Guests keep what they have."""
 
 
-def cards(conf: cfg.ConfigOpts, disks: Path) -> Cards:
+Find = Callable[[InstanceUuid], tuple[Placed, ...]]
+"""Says where a guest's devices are. Raises ``KilonovaError``."""
+
+
+def cards(conf: cfg.ConfigOpts, disks: Path, find: Find) -> Cards:
     """Return what ``[network] provider`` names; ``disks`` is where guests' directories are.
 
     Raises:
@@ -95,7 +104,7 @@ def cards(conf: cfg.ConfigOpts, disks: Path) -> Cards:
     if conf.network.provider == "neutron":
         return PortCards(disks, Plugs(conf))
     if conf.network.provider == "libvirt":
-        return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks)
+        return LibvirtCards(AddressBook(range_of(conf.network.fixed_range)), disks, find)
     return NoCards()
 
 
@@ -129,6 +138,9 @@ class NoCards:
     def remove(self, uuid: InstanceUuid, port_id: str) -> None:
         """See ``Cards``. There are none to be removed."""
 
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """See ``Cards``."""
+
     def unplug(self, uuid: InstanceUuid) -> None:
         """See ``Cards``."""
 
@@ -139,8 +151,9 @@ class NoCards:
 class LibvirtCards(NoCards):
     """One card for each guest that wants one, in a network that libvirt keeps on this host."""
 
-    def __init__(self, book: AddressBook, disks: Path) -> None:
+    def __init__(self, book: AddressBook, disks: Path, find: Find) -> None:
         self._book = book
+        self._find = find
         self._disks = disks
         self._told: dict[InstanceUuid, Told] = {}
         self._lock = threading.Lock()
@@ -245,6 +258,19 @@ class LibvirtCards(NoCards):
             nic_filter=network_xml.FILTER,
         )
 
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """See ``Cards``. How they are reached is not kept."""
+        before = self._told.get(uuid)
+        if before is None:
+            return
+        plain = tuple(msgspec.structs.replace(volume, connection=None) for volume in volumes)
+        instance = msgspec.structs.replace(before.instance, volumes=plain)
+        told = self._told[uuid] = msgspec.structs.replace(before, instance=instance)
+        try:
+            self._write(uuid, told)
+        except OSError as error:
+            LOG.warning("What is told of %s is not kept: %s", uuid, error)
+
     def unplug(self, uuid: InstanceUuid) -> None:
         """See ``Cards``."""
         self._told.pop(uuid, None)
@@ -253,7 +279,14 @@ class LibvirtCards(NoCards):
     def _told_to(self, request: falcon.Request) -> Told | None:
         """Return what is told to who asks, known by the address: that it is its own, the filter sees to."""
         uuid = self._book.holder(request.remote_addr)
-        return None if uuid is None else self._told.get(uuid)
+        told = None if uuid is None else self._told.get(uuid)
+        if uuid is None or told is None or not has_tags(told.instance, told.nics):
+            return told
+        try:
+            return msgspec.structs.replace(told, placed=self._find(uuid))
+        except KilonovaError as error:
+            LOG.info("Where devices of %s are is not known: %s", uuid, error)
+            return told
 
     def close(self) -> None:
         """See ``Cards``."""

@@ -8,6 +8,7 @@ from io import BytesIO
 import pycdlib
 
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.tagged_devices import Placed
 from kilonova.http.metadata import ec2, openstack
 from kilonova.http.metadata.openstack import Told
 
@@ -16,12 +17,19 @@ _SEED = 512
 _EC2_VERSIONS = ("2009-04-04", "latest")
 
 
-def config_drive(instance: Instance, nics: Sequence[Nic]) -> bytes:
+def config_drive(
+    instance: Instance, nics: Sequence[Nic], placed: Sequence[Placed] | None = None
+) -> bytes:
     """Return the ISO 9660 image that a guest reads its metadata from (label config-2).
 
     Its names are in Rock Ridge for Unix, and in Joliet for Windows.
     """
-    told = Told(instance=instance, nics=tuple(nics), seed=secrets.token_bytes(_SEED))
+    told = Told(
+        instance=instance,
+        nics=tuple(nics),
+        seed=secrets.token_bytes(_SEED),
+        placed=None if placed is None else tuple(placed),
+    )
     return image(files(told))
 
 

@@ -16,6 +16,7 @@ from kilonova.core.errors import BuildAborted, BuildFailed
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.tagged_devices import Placed
 from kilonova.http.metadata.openstack import Told
 
 _SEED = 512
@@ -84,7 +85,9 @@ class ContainerDisks(Disks):
             _grow(partial, size)
             partial.replace(disk)
 
-    def write_config_drive(self, instance: Instance, nics: Sequence[Nic]) -> None:
+    def write_config_drive(
+        self, instance: Instance, nics: Sequence[Nic], placed: Sequence[Placed] | None = None
+    ) -> None:
         """See ``Disks``."""
         if not instance.wishes.config_drive:
             return

@@ -25,6 +25,7 @@ from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
 from kilonova.core.local_disks import local_disks
+from kilonova.core.tagged_devices import Placed
 from kilonova.http.images import ImageStore
 
 LOG = logging.getLogger(__name__)
@@ -188,15 +189,18 @@ class Disks:
             path = self.directory(instance.uuid) / f"{name}.raw"
             yield LocalFile(disk=disk, path=str(path)), name
 
-    def write_config_drive(self, instance: Instance, nics: Sequence[Nic]) -> None:
-        """Make a guest's config drive, if it asked for one.
+    def write_config_drive(
+        self, instance: Instance, nics: Sequence[Nic], placed: Sequence[Placed] | None = None
+    ) -> None:
+        """Make a guest's config drive, if it asked for one; ``placed`` is where its devices are, once that
+        is known.
 
         Raises:
             BuildFailed: it cannot be written.
         """
         if instance.wishes.config_drive:
             with written():
-                self.config_drive(instance.uuid).write_bytes(config_drive(instance, nics))
+                self.config_drive(instance.uuid).write_bytes(config_drive(instance, nics, placed))
 
     def place(self, instance: Instance, place: Place) -> Place:
         """Return where a guest lives, with where its disks and its console are."""

@@ -12,7 +12,7 @@ from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.block_devices import amounts
 from kilonova.core.errors import BuildFailed
-from kilonova.core.hardware import hardware_of
+from kilonova.core.hardware import Hardware, hardware_of
 from kilonova.core.ids import domain_name
 from kilonova.core.instance import Instance, Nic
 
@@ -39,13 +39,7 @@ def domain_xml(instance: Instance, place: Place) -> str:
         Malformed: its flavor or its image asks for hardware that cannot be.
         BuildFailed: it asks for CPUs of its own, and the host picked none.
     """
-    hardware = hardware_of(instance.flavor, instance.image)
-    if (
-        hardware.cells is not None
-        and hardware.cells.pinned
-        and not (place.pins and place.pins.cpus)
-    ):
-        raise BuildFailed("This host has no CPUs that a server could have for itself.")
+    hardware = _hardware_at(instance, place)
     domain = ET.Element("domain", type=place.virt_type)
     add_identity(domain, instance)
     memory.add_memory(domain, instance.flavor)
@@ -69,6 +63,30 @@ def domain_xml(instance: Instance, place: Place) -> str:
     devices.add_passed_through(parts, place)
     devices.add_others(parts, hardware)
     return ET.tostring(domain, encoding="unicode")
+
+
+def place_xml(instance: Instance, place: Place) -> str:
+    """Return a domain with nothing but which CPUs, cells and pages of its host are the guest's.
+
+    Raises:
+        Malformed, BuildFailed: as ``domain_xml``.
+    """
+    hardware = _hardware_at(instance, place)
+    domain = ET.Element("domain")
+    cpu.add_vcpus(domain, instance.flavor, place)
+    memory.add_backing(domain, place, hardware)
+    memory.add_placement(domain, place)
+    cpu.add_tuning(domain, place, hardware)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _hardware_at(instance: Instance, place: Place) -> Hardware:
+    """Return a guest's hardware, and see that the host picked what it is to have for itself."""
+    hardware = hardware_of(instance.flavor, instance.image)
+    pinned = hardware.cells is not None and bool(hardware.cells.pinned)
+    if pinned and not (place.pins and place.pins.cpus):
+        raise BuildFailed("This host has no CPUs that a server could have for itself.")
+    return hardware
 
 
 def interface_xml(instance: Instance, nic: Nic, place: Place) -> str:

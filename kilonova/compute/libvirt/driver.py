@@ -1,7 +1,6 @@
 """The driver of libvirt: QEMU, KVM, and libvirt's own test hypervisor."""
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,6 @@ from oslo_config import cfg
 
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
-from kilonova.compute.inventory import Capacity, inventory, provider_uuid, set_apart
 from kilonova.compute.libvirt import agent, domains, live_copy
 from kilonova.compute.libvirt.agent import Agents
 from kilonova.compute.libvirt.cards import cards
@@ -34,11 +32,11 @@ from kilonova.compute.libvirt.events import Events
 from kilonova.compute.libvirt.figures import WANTED, figures, with_told
 from kilonova.compute.libvirt.interfaces import Interfaces
 from kilonova.compute.libvirt.moves import Moves
-from kilonova.compute.libvirt.node import memory_mb
+from kilonova.compute.libvirt.node import Machine
 from kilonova.compute.libvirt.parts import GuestParts
+from kilonova.compute.libvirt.placed_xml import placed
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import VolumesHere
-from kilonova.compute.machine import Load, booted_at
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
@@ -50,11 +48,11 @@ from kilonova.core.errors import (
     NotFound,
 )
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import HostName, InstanceUuid, NodeName, uuid_of_domain
+from kilonova.core.ids import HostName, InstanceUuid, uuid_of_domain
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
-from kilonova.core.pinning import counted, pooled
 from kilonova.core.states import PowerState
+from kilonova.core.tagged_devices import Placed, has_tags
 from kilonova.http.images import ImageStore
 
 T = TypeVar("T")
@@ -78,13 +76,13 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         self._tpms = TpmStates(self._uri)
         berths = self._disks.root / "_berths" / host
         self._harbour = Harbour(berths, conf.my_ip, self._carried)
-        self._cards = cards(conf, self._disks.root)
+        self._cards = cards(conf, self._disks.root, self.devices)
         # A domain's metadata can only be read by itself. It does not change, so that is done once.
         self._records: dict[InstanceUuid, Record] = {}
-        self._load = Load()
         self._consoles = Consoles(self._libvirt, conf.my_ip)
         self._agents = Agents(self._libvirt.use)
         self._parts = GuestParts(conf, host, self._disks.root)
+        self._machine = Machine(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
             # What this host cannot do is told when it starts. A hypervisor that is away may come back.
             self._libvirt.use(self._cards.ensure)
@@ -99,48 +97,8 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
 
     def _node(self, connection: Any) -> NodeReport:
         self._cards.ensure(connection)
-        info = connection.getInfo()
-        apart = set_apart(self._conf, int(info[2]))
-        capacity = Capacity(
-            vcpus=int(info[2]),
-            pcpus=len(apart),
-            memory_mb=memory_mb(connection, int(info[1])),
-            disk_gb=shutil.disk_usage(self._disks.root).total >> 30,
-        )
-        kind = connection.getType().lower()
-        arch = str(info[0])
-        used = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
-        servers = running = 0
-        for _, power, record in self._domains(connection):
-            servers += 1
-            running += power == PowerState.RUNNING
-            for name in used:
-                used[name] += record.resources.get(name, 0)
-        node = NodeName(self._host)
-        free = self._parts.free(connection)
-        return NodeReport(
-            node=node,
-            provider_uuid=provider_uuid(self._host, node),
-            hypervisor_type=connection.getType(),
-            hypervisor_version=connection.getVersion(),
-            host_ip=self._conf.my_ip,
-            vcpus=capacity.vcpus,
-            memory_mb=capacity.memory_mb,
-            disk_gb=capacity.disk_gb,
-            vcpus_used=used["VCPU"],
-            memory_mb_used=used["MEMORY_MB"],
-            disk_gb_used=used["DISK_GB"],
-            running_vms=running,
-            inventory=inventory(self._conf, capacity),
-            traits=("COMPUTE_NODE",),
-            capabilities={"hypervisor_type": kind, "cpu_arch": arch},
-            supported=((arch, kind, "hvm"), (arch, self._virt_type, "hvm")),
-            booted_at=booted_at(),
-            servers=servers,
-            metrics=self._load.metrics(),
-            pci=pooled(free.devices),
-            numa=counted(free.cells),
-        )
+        guests = [(power, record) for _, power, record in self._domains(connection)]
+        return self._machine.report(connection, guests, self._parts.free(connection))
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``."""
@@ -166,6 +124,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
             if not self._is_test:
                 self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             domain = connection.defineXML(self._xml(connection, instance))
+            self._tell_of_tags(domain, instance)
             domain.createWithFlags(0 if until is None else libvirt.VIR_DOMAIN_START_PAUSED)
 
         self._libvirt.use(make)
@@ -173,6 +132,16 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
             until()
             self._on(instance.uuid, domains.unpause)
         self._records[instance.uuid] = record_for(instance)
+
+    def _tell_of_tags(self, domain: Any, instance: Instance) -> None:
+        """Tell the guest where its devices with tags are: libvirt knows as soon as it is defined."""
+        nics = self._cards.of(instance.uuid)
+        if instance.wishes.config_drive and has_tags(instance, nics):
+            self._disks.write_config_drive(instance, nics, placed(domain.XMLDesc()))
+
+    def devices(self, uuid: InstanceUuid) -> tuple[Placed, ...]:
+        """See ``Driver``."""
+        return placed(self._on(uuid, lambda domain: str(domain.XMLDesc())))
 
     def _xml(self, connection: Any, instance: Instance, *, rescue: bool = False) -> str:
         place = Place(

@@ -125,14 +125,13 @@ class LiveMove:
 
         live, defined = self._local.use(look)
         there.use(lambda connection: _check_cpu(connection, live))
-        old, new = str(self._disks.directory(self._uuid)), self._berth.directory
-        nics = self._berth.nics
+        old = str(self._disks.directory(self._uuid))
         memory, disks = self._line.ports(2)
         parameters: dict[str, Any] = {
             libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{DOORSTEP}:{memory}",
             libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
-            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, new, nics),
-            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, new, nics),
+            libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, self._berth),
+            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, self._berth),
         }
         if not self._berth.shared:
             moving = moved_xml.moving_disks(live, old)

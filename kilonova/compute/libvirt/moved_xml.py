@@ -1,13 +1,15 @@
 """The XML of a guest that comes while it runs: its source's, with files where they are here. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePath
 from xml.etree import ElementTree as ET
 
 import msgspec
 
 from kilonova.compute.libvirt.elements.nics import add_plug
+from kilonova.compute.libvirt.elements.tree import reach
 from kilonova.core.instance import Nic
+from kilonova.core.migration import Berth
 
 
 class MovedDisk(msgspec.Struct, frozen=True):
@@ -17,22 +19,20 @@ class MovedDisk(msgspec.Struct, frozen=True):
     path: str
 
 
-def moved(xml: str, old: str, new: str, nics: Sequence[Nic] = ()) -> str:
-    """Return a domain whose files are in directory ``new`` instead of ``old``, on the new host's images.
+def moved(xml: str, old: str, berth: Berth) -> str:
+    """Return a domain as it is to be where ``berth`` is, with its files there instead of in ``old``.
 
-    Its cards that are ports are plugged in as ``nics`` are.
+    Its cards that are ports are plugged in as the berth's are, and it has of the new host's CPUs, cells and
+    pages what the berth's ``place`` says (``domain_xml.place_xml``).
     """
+    new = berth.directory
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     for disk in domain.iterfind("devices/disk"):
         # Which image a disk is an overlay on, the other libvirt finds in the disk.
         for part in (*disk.findall("backingStore"), *disk.findall("mirror")):
             disk.remove(part)
-    tuning = domain.find("cputune")
-    if tuning is not None:
-        # Which of the host's CPUs it runs on is the new host's to say.
-        for pin in (*tuning.findall("vcpupin"), *tuning.findall("emulatorpin")):
-            tuning.remove(pin)
-    plugs = {nic.mac: nic for nic in nics}
+    _settle(domain, ET.fromstring(berth.place or "<domain/>"))  # noqa: S314 - the other host's own
+    plugs = {nic.mac: nic for nic in berth.nics}
     for card in domain.iterfind("devices/interface"):
         mac = card.find("mac")
         nic = None if mac is None else plugs.get(mac.get("address", ""))
@@ -58,6 +58,33 @@ def _plug_elsewhere(card: ET.Element, nic: Nic) -> None:
     add_plug(card, nic, nic.plug)
 
 
+def _settle(domain: ET.Element, there: ET.Element) -> None:
+    """Replace what a domain had of its old host by what it gets of the new one."""
+    number, wanted = domain.find("vcpu"), there.find("vcpu")
+    if number is not None:
+        number.attrib.pop("cpuset", None)
+        if wanted is not None:
+            number.attrib.update(wanted.attrib)
+    for parent, names in _OF_HOST.items():
+        had, gets = domain.find(parent), there.find(parent)
+        for name in names:
+            if had is not None:
+                for part in had.findall(name):
+                    had.remove(part)
+            if gets is not None:
+                reach(domain, parent).extend(gets.findall(name))
+        if had is not None and not len(had):
+            domain.remove(had)
+
+
+_OF_HOST = {
+    "cputune": ("vcpupin", "emulatorpin"),
+    "numatune": ("memory", "memnode"),
+    "memoryBacking": ("hugepages",),
+}
+"""The elements that name parts of a host, by where they stand."""
+
+
 def moving_disks(xml: str, directory: str) -> tuple[MovedDisk, ...]:
     """Return a domain's disks that can be written and lie in a directory."""
     return tuple(disk for disk, readonly in _disks(xml, directory) if not readonly)
@@ -75,19 +102,6 @@ def _disks(xml: str, directory: str) -> Iterator[tuple[MovedDisk, bool]]:
         path = "" if source is None else source.get("file", "")
         if target is not None and str(PurePath(path).parent) == directory:
             yield MovedDisk(target.get("dev", ""), path), disk.find("readonly") is not None
-
-
-def pins_of(xml: str) -> dict[int, frozenset[int]]:
-    """Return the host's CPUs on which each VCPU of a domain is to run, of those that are pinned."""
-    domain = ET.fromstring(xml)  # noqa: S314 - we wrote it
-    found = {}
-    for pin in domain.iterfind("cputune/vcpupin"):
-        cpus: set[int] = set()
-        for part in pin.get("cpuset", "").split(","):
-            first, _, last = part.partition("-")
-            cpus.update(range(int(first), int(last or first) + 1))
-        found[int(pin.get("vcpu", "0"))] = frozenset(cpus)
-    return found
 
 
 def cpu_of(xml: str) -> str | None:

@@ -13,13 +13,21 @@ import msgspec
 
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.crossing.line import Line
-from kilonova.compute.libvirt import domains, moved_xml
+from kilonova.compute.libvirt import domains
 from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.carried import IMAGE, Carried, instance_of
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import EARLIER_LOG, Disks
-from kilonova.compute.libvirt.domain_xml import NAMESPACE, Record, metadata_of, record_for
+from kilonova.compute.libvirt.domain_xml import (
+    NAMESPACE,
+    Record,
+    metadata_of,
+    place_xml,
+    record_for,
+)
+from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.live import LiveMove
+from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.moving import Voyage
 from kilonova.core import pinning
@@ -54,6 +62,7 @@ class Moves(ABC):
     _harbour: Harbour
     _carried: Carried
     _tpms: TpmStates
+    _parts: GuestParts
     _closing: threading.Event
 
     @property
@@ -79,15 +88,25 @@ class Moves(ABC):
         if self._is_test:
             self._disks.make_directory(instance.uuid)
             return None
-        return self._berth(instance, migration)
+        berth = self._berth(instance, migration)
+        if not migration.is_live:
+            return berth
+        return msgspec.structs.replace(berth, nics=instance.nics, place=self._place(instance))
+
+    def _place(self, instance: Instance) -> str:
+        """Pick what a guest is to have of this host, and return it as XML."""
+
+        def pick(connection: Any) -> str:
+            nowhere = Place(virt_type="", arch="", console_log="")
+            return place_xml(instance, self._parts.place(connection, instance, nowhere))
+
+        return self._libvirt.use(pick)
 
     def _check_live(self, instance: Instance) -> None:
         if self._is_test or not instance_of(self._uri):
             raise NotSupported("Live migration takes a libvirt with QEMU on the host itself.")
-        if pinning.wanted(instance) != pinning.Wanted():
-            raise NotSupported(
-                "A server with CPUs, pages or devices of its own does not move live."
-            )
+        if pinning.wanted(instance).devices:
+            raise NotSupported("A server with devices of its host's own does not move live.")
         had = instance.nics
         now = self._cards.plug(instance)
         if [(nic.mac, nic.address) for nic in had] != [(nic.mac, nic.address) for nic in now]:
@@ -112,7 +131,6 @@ class Moves(ABC):
             hypervisor=instance_of(self._uri),
             shared=shared,
             wants_image=wants_image,
-            nics=instance.nics if migration.is_live else (),
         )
 
     def _has(self, image: Image) -> bool:
@@ -274,12 +292,10 @@ class Moves(ABC):
             domain = connection.lookupByUUIDString(uuid)
             if migration.unsent and not _has_come(domain):
                 raise NotFound(f"Guest {uuid} did not come whole before its source died.")
-            xml = self._xml(connection, instance)
-            connection.defineXML(xml)
+            connection.defineXML(self._xml(connection, instance))
             if not domain.isActive():
                 return
             _mark(domain, instance)
-            _pin(connection, domain, xml)
             if migration.vm_state is not VmState.PAUSED:
                 # It was paused to let it come, if it is.
                 domains.unpause(domain)
@@ -322,10 +338,3 @@ def _mark(domain: Any, instance: Instance) -> None:
     """Let a domain that runs tell of which build it is."""
     element, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
     domain.setMetadata(element, metadata_of(instance), _KEY, NAMESPACE, live)
-
-
-def _pin(connection: Any, domain: Any, xml: str) -> None:
-    """Let a domain that runs keep to the CPUs that its XML names."""
-    count = int(connection.getInfo()[2])
-    for vcpu, cpus in moved_xml.pins_of(xml).items():
-        domain.pinVcpu(vcpu, tuple(cpu in cpus for cpu in range(count)))

@@ -25,8 +25,6 @@ from kilonova.core.pinning import Assigned, Device, Parts, Wanted
 
 LOG = logging.getLogger(__name__)
 
-_FILE = "parts.json"
-
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What a guest wanted and got, and on which host: others may share its directory."""
@@ -57,7 +55,7 @@ class GuestParts:
 
     def _read(self) -> Mapping[InstanceUuid, _Kept]:
         found = {}
-        for file in self._disks.glob(f"*/{_FILE}"):
+        for file in self._disks.glob("*/parts-*.json"):
             try:
                 kept = _decode(file.read_bytes())
             except (OSError, msgspec.MsgspecError) as error:
@@ -118,12 +116,12 @@ class GuestParts:
             return found
 
     def _keep(self, uuid: InstanceUuid, kept: _Kept) -> None:
-        directory = self._disks / uuid
-        partial = directory / f"{_FILE}.new"
+        file = self._file(uuid)
+        partial = file.with_suffix(".new")
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(msgspec.json.encode(kept))
-            partial.rename(directory / _FILE)
+            partial.rename(file)
         except OSError as error:
             raise BuildFailed("What the server has for itself cannot be noted.") from error
         self._kept[uuid] = kept
@@ -132,7 +130,10 @@ class GuestParts:
         """Let others have what a guest had."""
         with self._lock:
             if self._kept.pop(uuid, None) is not None:
-                (self._disks / uuid / _FILE).unlink(missing_ok=True)
+                self._file(uuid).unlink(missing_ok=True)
+
+    def _file(self, uuid: InstanceUuid) -> Path:
+        return self._disks / uuid / f"parts-{self._host}.json"
 
 
 def _pins(instance: Instance, assigned: Assigned, shared: frozenset[int]) -> Pins:

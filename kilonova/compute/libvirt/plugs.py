@@ -5,8 +5,8 @@ Bridges are made here; what is to be done on switches of Open vSwitch's is os-vi
 """
 
 import logging
+import socket
 import threading
-from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -20,7 +20,6 @@ from kilonova.core.instance import Nic, Plug
 LOG = logging.getLogger(__name__)
 
 _KINDS = ("bridge", "ovs", "tap")
-_LINKS = Path("/sys/class/net")
 
 
 class Plugs:
@@ -66,17 +65,26 @@ class Plugs:
 
 def _ensure_bridge(bridge: str, nic: Nic) -> None:
     """Make the bridge of a network that has no guest here yet. The host itself has no address on it."""
-    if (_LINKS / bridge).exists():
+    if _is_there(bridge):
         return
     try:
         tool.run(
             *("ip", "link", "add", "name", bridge, "mtu", str(nic.mtu)),
             *("type", "bridge", "forward_delay", "0"),
         )
-        tool.run("ip", "link", "set", bridge, "addrgenmode", "none", "up")
+        tool.run("ip", "link", "set", bridge, "addrgenmode", "none")
+        tool.run("ip", "link", "set", bridge, "up")
     except tool.ToolFailed as error:
-        if not (_LINKS / bridge).exists():
+        if not _is_there(bridge):
             raise BuildFailed(f"The bridge of port {nic.port_id} cannot be made.") from error
+
+
+def _is_there(link: str) -> bool:
+    try:
+        socket.if_nametoindex(link)
+    except OSError:
+        return False
+    return True
 
 
 class _Switches:
@@ -121,7 +129,7 @@ class _Switches:
             raise BuildFailed(f"The switch of port {nic.port_id} does not let it go.") from error
 
     def _owner(self, uuid: InstanceUuid) -> Any:
-        return self._os_vif.objects.InstanceInfo(uuid=uuid, name=uuid)
+        return self._os_vif.objects.instance_info.InstanceInfo(uuid=uuid, name=uuid)
 
     def _vif(self, nic: Nic, plug: Plug) -> Any:
         objects = self._os_vif.objects

@@ -6,6 +6,7 @@ plugged into goes before.
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kilonova.compute.libvirt.plugs import Plugs
 from kilonova.core.errors import BuildFailed
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.volume import Volume
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +47,9 @@ class PortCards:
         self._keep(instance.uuid, instance.nics)
         self.connect(instance.uuid)
         return instance.nics
+
+    def tell_of(self, uuid: InstanceUuid, volumes: Sequence[Volume]) -> None:
+        """See ``Cards``. The network service's agents ask for it elsewhere."""
 
     def connect(self, uuid: InstanceUuid) -> None:
         """See ``Cards``."""

@@ -19,6 +19,7 @@ import libvirt
 import msgspec
 from oslo_config import cfg
 
+from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.compute.libvirt.elements.volumes import alias, volume_xml
@@ -91,6 +92,7 @@ class VolumesHere(ABC):
     _conf: cfg.ConfigOpts
     _host: HostName
     _libvirt: Connection
+    _cards: Cards
 
     @abstractmethod
     def _on(self, uuid: InstanceUuid, work: Callable[[Any], None]) -> None: ...
@@ -156,6 +158,7 @@ class VolumesHere(ABC):
                 domain.attachDeviceFlags(volume_xml(volume), flags)
 
         self._on(instance.uuid, attach)
+        self._cards.tell_of(instance.uuid, instance.volumes)
 
     def detach_volume(self, instance: Instance, volume: Volume) -> None:
         """See ``Attaching``. A guest may be slow to let a disk go, and is asked again."""

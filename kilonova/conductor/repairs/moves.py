@@ -19,6 +19,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid, HostName
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Kind, Migration, Stage
+from kilonova.core.quota import UNLIMITED, Limits
 from kilonova.db import host_fences, hosts, instances, moves, resizes, waits
 from kilonova.db.hosts import Silence
 from kilonova.db.moves import Next
@@ -33,6 +34,7 @@ class _Known(NamedTuple):
 
 
 _GONE = _Known(Heard.GONE)
+_COUNTED_BEFORE = Limits(cores=UNLIMITED, ram=UNLIMITED)
 
 
 def standing_still(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
@@ -144,12 +146,18 @@ def not_settled(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
 def _settle(scene: Scene, cell: CellUuid, move: Migration) -> str | None:
     """Let the top level know what a server counts for, and what it needs of a host.
 
-    Of one that is deleted nothing is to be claimed, whoever came late.
+    Of one that is deleted nothing is to be claimed, whoever came late. One that is on the move again counts
+    for the larger of two sizes, and for one of them when that has ended.
     """
     database = scene.database(cell)
     server = instances.get(database, move.instance_uuid)
     if server is not None:
-        resizes.resize(scene.api_db, server.uuid, server.flavor)
+        if not moves.moving_among(database, [server.uuid]):
+            resizes.resize(scene.api_db, server.uuid, server.flavor)
+            # Whoever has begun to move it since the look may have counted before.
+            for later in moves.unfinished(database, [server.uuid]):
+                if later.stage is not Stage.CLEARING:
+                    resizes.grow(scene.api_db, server.uuid, later.new_flavor, _COUNTED_BEFORE)
     elif move.updated_at > utcnow() - moves.LEASE:
         # Somebody may be claiming for it still, who looked before it was deleted.
         return None

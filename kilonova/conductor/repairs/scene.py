@@ -42,14 +42,16 @@ class Hands:
 class Limits:
     """What a configuration says of repairs, in seconds.
 
-    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored. ``quota`` are the
-    limits of those for whom there are no others, ``ha`` what is done about dead hosts.
+    0 for a build is no limit; with 0 for what is deleted, nothing is kept to be restored; with 0 to be
+    confirmed, owners alone confirm. ``quota`` are the limits of those for whom there are no others, ``ha``
+    what is done about dead hosts.
     """
 
     build_timeout: float
     down_time: float
     interval: float
     deleted_kept: int
+    confirm_window: int
     quota: quota.Limits
     ha: Policy
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import msgspec
 
-from kilonova.core.instance import Instance, Nic
+from kilonova.core.asked import Malformed
+from kilonova.core.hardware import hardware_of
+from kilonova.core.instance import FixedAddress, Instance, Nic
+from kilonova.core.tagged_devices import Placed, Tagged, tagged
 
 _FIRST = "2012-08-10"
 _LATEST = "latest"
@@ -38,11 +41,13 @@ _DOCUMENTS_SINCE: Mapping[str, str] = {
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told of a server. ``seed`` is entropy for the guest, made once for each server."""
+    """What is told of a server. ``seed`` is entropy for the guest, made once for each server; ``placed``
+    is where its devices are, None where that is not known."""
 
     instance: Instance
     nics: tuple[Nic, ...] = ()
     seed: bytes = b""
+    placed: tuple[Placed, ...] | None = None
 
 
 def documents(told: Told, version: str) -> dict[str, Callable[[], bytes]]:
@@ -83,8 +88,8 @@ def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
         "meta": instance.metadata,
         "project_id": instance.project_id,
         "random_seed": base64.b64encode(told.seed).decode(),
-        "devices": _devices(told.nics),
-        "dedicated_cpus": [],
+        "devices": [_device(one) for one in tagged(instance, told.nics, told.placed)],
+        "dedicated_cpus": _dedicated(instance),
     }
     key = wishes.key_pair
     if key is not None:
@@ -103,26 +108,21 @@ def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
 
 
 def network_data(nics: Sequence[Nic]) -> dict[str, Any]:
-    """Return network_data.json: the cards, and that each gets its address by DHCP."""
+    """Return network_data.json: the cards, and how each comes by its addresses."""
     names = [f"tap{number}" for number in range(len(nics))]
     return {
         "links": [
             {
                 "id": name,
-                "vif_id": nic.mac,
-                "type": "bridge",
+                "vif_id": nic.port_id or nic.mac,
+                "type": nic.plug.kind if nic.plug else "bridge",
                 "mtu": nic.mtu,
                 "ethernet_mac_address": nic.mac,
             }
             for name, nic in zip(names, nics, strict=True)
         ],
         "networks": [
-            {
-                "id": f"network{number}",
-                "type": "ipv6_dhcp" if ":" in fixed.address else "ipv4_dhcp",
-                "link": name,
-                "network_id": nic.network_id,
-            }
+            {"id": f"network{number}", "link": name, "network_id": nic.network_id} | _address(fixed)
             for number, (name, nic, fixed) in enumerate(
                 (name, nic, fixed)
                 for name, nic in zip(names, nics, strict=True)
@@ -136,18 +136,51 @@ def network_data(nics: Sequence[Nic]) -> dict[str, Any]:
     }
 
 
+def _address(fixed: FixedAddress) -> dict[str, Any]:
+    """Return how a guest comes by an address; all of it where nobody else tells."""
+    found = ipaddress.ip_interface(f"{fixed.address}/{fixed.prefix}")
+    family = f"ipv{found.version}"
+    if fixed.given != "static":
+        return {"type": f"{family}_{fixed.given}"}
+    anywhere = str(type(found.network.network_address)(0))
+    routes = [{"network": anywhere, "netmask": anywhere, "gateway": fixed.gateway}]
+    return {
+        "type": family,
+        "ip_address": fixed.address,
+        "netmask": str(found.netmask),
+        "routes": routes if fixed.gateway else [],
+    }
+
+
 def _dns(nic: Nic) -> Sequence[str]:
     said = [address for fixed in nic.fixed for address in fixed.dns]
     return said or ([nic.dns] if nic.dns else [])
 
 
-def _devices(nics: Sequence[Nic]) -> list[dict[str, Any]]:
-    """Return the cards that have a tag. Where they are in the guest is the guest's to find, by the MAC."""
-    return [
-        {"type": "nic", "bus": "none", "address": "none", "mac": nic.mac, "tags": [nic.tag]}
-        for nic in nics
-        if nic.tag is not None
-    ]
+def _device(device: Tagged) -> dict[str, Any]:
+    """Return a device that has a tag, as its owner's programs look for it."""
+    where = device.placed
+    found: dict[str, Any] = {
+        "type": device.kind,
+        "bus": where.bus if where else "none",
+        "address": where.address if where else "none",
+    }
+    if device.kind == "nic":
+        found["mac"] = device.mac
+    else:
+        found["serial"] = device.serial
+        if where is not None and where.path:
+            found["path"] = where.path
+    return found | {"tags": [device.tag]}
+
+
+def _dedicated(instance: Instance) -> list[int]:
+    """Return the VCPUs that have CPUs of their own."""
+    try:
+        cells = hardware_of(instance.flavor, instance.image).cells
+    except Malformed:
+        return []
+    return [] if cells is None else sorted(cells.pinned)
 
 
 def netmask(nic: Nic) -> str:

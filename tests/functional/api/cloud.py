@@ -43,9 +43,14 @@ _NETWORKS = (
     ("eeeeeeee-0000-4000-8000-000000000002", "other", "project-b", "10.2.0.0/24"),
 )
 _PORT = ("eeeeeeee-0000-4000-8000-000000000011", _NETWORKS[0][0])
-_VOLUMES = tuple(
-    (f"ffffffff-0000-4000-8000-{number:012}", project)
-    for number, project in ((1, "project-a"), (2, "project-a"), (3, "project-a"), (9, "project-b"))
+_VOLUMES: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (1, "project-a", {}),
+    (2, "project-a", {}),
+    (3, "project-a", {"size": 2}),
+    (4, "project-a", {"migration_status": "migrating"}),
+    (5, "project-a", {"multiattach": True}),
+    *((number, "project-a", {}) for number in (6, 7, 8)),
+    (9, "project-b", {}),
 )
 _CONF = """\
 [DEFAULT]
@@ -123,8 +128,10 @@ class Cloud:
         for network_id, name, project, cidr in _NETWORKS:
             neutron.network(name, project, cidr, id=network_id)
         neutron.port(_PORT[1], "project-a", id=_PORT[0])
-        for volume_id, project in _VOLUMES:
-            cinder.add(project, id=volume_id)
+        neutron.group("web", "project-a")
+        neutron.floating("project-a", "198.51.100.9")
+        for number, project, more in _VOLUMES:
+            cinder.add(project, id=f"ffffffff-0000-4000-8000-{number:012}", **more)
         return neutron.options + cinder.options + self._more
 
     def _tell(self, events: list[dict[str, Any]]) -> None:

@@ -10,8 +10,9 @@ from kilonova.core.scheduling import Destination
 from kilonova.core.states import TaskState, VmState
 from kilonova.db import instances, moves
 from tests.functional.api.api_case import ANN, CELL
-from tests.functional.api.population import ACTIVE, FLAVOR, GONE, REQUEST, Populated
+from tests.functional.api.population import ACTIVE, FAILED, FLAVOR, GONE, REQUEST, Populated
 
+MANAGER = "manager,member,reader"
 START = datetime(2026, 5, 1, 12, 0, 0)
 VERSIONS = ("2.1", "2.22", "2.23", "2.58", "2.59", "2.65", "2.66", "2.79", "2.80", "2.104")
 
@@ -190,8 +191,36 @@ class ListTest(MigrationsCase):
     def test_managers_see_them_and_members_do_not(self) -> None:
         for path in ("/os-migrations", f"/servers/{ACTIVE}/migrations"):
             self.refused(403, "migrations", "GET", path, token=ANN)
-            answer = self.ask("GET", path, token=ANN, roles="manager,member,reader")
+            answer = self.ask("GET", path, token=ANN, roles=MANAGER)
             self.assertEqual(200, answer.status_code)
+
+    def test_a_manager_sees_those_of_his_project_and_no_host(self) -> None:
+        mine = self.add(1, Kind.LIVE, Stage.SENDING)
+        other = ProjectId("project-b")
+        theirs = self.add(2, Kind.LIVE, Stage.SENDING, instance_uuid=FAILED, project_id=other)
+        hosts = ("source_compute", "source_node", "dest_compute", "dest_node", "dest_host")
+
+        def listed(path: str, version: str = "2.104") -> list[dict[str, Any]]:
+            answer = self.ask("GET", path, token=ANN, roles=MANAGER, version=version)
+            self.assertEqual(200, answer.status_code, answer.text)
+            found: list[dict[str, Any]] = answer.json["migrations"]
+            return found
+
+        for path, version in (
+            ("/os-migrations", "2.104"),
+            ("/os-migrations", "2.59"),
+            ("/os-migrations?project_id=project-a", "2.104"),
+            ("/os-migrations?project_id=project-b", "2.58"),
+            (f"/servers/{ACTIVE}/migrations", "2.104"),
+        ):
+            (one,) = listed(path, version)
+            self.assertEqual(mine, one.get("uuid", mine), path)
+            self.assertEqual({None}, {one[name] for name in hosts}, path)
+        path = "/os-migrations?project_id=project-b"
+        refused = self.ask("GET", path, token=ANN, roles=MANAGER, version="2.104")
+        self.assertEqual(403, refused.status_code)
+        by_admin = {one["uuid"]: one["source_compute"] for one in self.listed()}
+        self.assertEqual({mine: "h1", theirs: "h1"}, by_admin)
 
 
 class OfServerTest(MigrationsCase):

@@ -96,6 +96,33 @@ class ProtocolTest(Populated):
         answer = self._send("POST", "/v2.1/flavors", body=at_the_limit)
         self.assertIn("flavor", answer.json["badRequest"]["message"])
 
+    def test_a_field_that_is_wrong_is_named_as_clients_know_it(self) -> None:
+        server = {"name": "x", "flavorRef": "1", "networks": "none"}
+        device = {"boot_index": 0, "uuid": "u", "source_type": "tape"}
+        for method, path, body, says in (
+            ("POST", "/servers", {"server": server | {"min_count": 0}},
+             "Invalid input for field/attribute min_count. Value: 0. "),
+            ("POST", "/servers", {"server": server | {"block_device_mapping_v2": [device]}},
+             "Invalid input for field/attribute source_type. Value: tape. "),
+            ("POST", "/servers", {"server": server | {"tags": ["a", "b/c"]}},
+             "Invalid input for field/attribute tags/1. Value: b/c. "),
+            ("POST", "/servers", {"server": {"name": "x", "networks": "none"}},
+             "Invalid input for field/attribute server. Value: {'name': 'x', 'networks': 'none'}. "
+             "'flavorRef' is a required property"),
+            ("POST", "/servers", {"serve": {}}, "'server' is a required property"),
+            ("POST", "/servers", [1], "[1] is not of type 'object'"),
+            ("POST", "/flavors", {"flavor": {"name": "f", "ram": 0, "vcpus": 1, "disk": 1}},
+             "Invalid input for field/attribute ram. Value: 0. 0 is less than the minimum of 1"),
+            ("PUT", "/os-quota-sets/p", {"quota_set": {"cores": -2}},
+             "Invalid input for field/attribute cores. Value: -2. -2 is less than the minimum of -1"),
+            ("GET", "/servers?limit=x", None, "Invalid input for query parameters limit. Value: x. "),
+            ("GET", "/servers?colour=blue", None,
+             "Additional properties are not allowed ('colour' was unexpected)"),
+        ):  # fmt: skip
+            answer = self.ask(method, path, body)
+            self.assertEqual(400, answer.status_code, answer.text)
+            self.assertTrue(answer.json["badRequest"]["message"].startswith(says), answer.text)
+
     def test_an_action_that_is_none_is_refused_by_name(self) -> None:
         path = f"/servers/{ACTIVE}/action"
         self.refused(400, "There is no such action: dance", "POST", path, {"dance": None})

@@ -272,6 +272,7 @@ class DriverContract:
         self.assertRaises(NotFound, self.driver.console_output, server.uuid, None)
         self.assertRaises(NotFound, self.driver.console, server.uuid, "novnc")
         self.assertRaises(NotFound, self.driver.diagnostics, server.uuid)
+        self.assertRaises(NotFound, self.driver.devices, server.uuid)
         for act in (
             self.driver.pause,
             self.driver.unpause,

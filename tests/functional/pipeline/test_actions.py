@@ -155,6 +155,9 @@ class EveryAction(ActionCase):
         answer = self.do(uuid, {"createImage": {"name": "copy"}}, "2.44")
         self.assertIn("/v2/images/", answer.headers["Location"])
         self.assertEqual(b"", answer.content)
+        called = {"name": "copy", "metadata": {"image_type": "golden"}}
+        image_id = self.do(uuid, {"createImage": called}).json()["image_id"]
+        self.assertEqual("golden", self.get("image", f"/v2/images/{image_id}")["image_type"])
 
     def test_of_backups_the_newest_are_kept(self) -> None:
         uuid = self.boot()

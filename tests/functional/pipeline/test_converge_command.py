@@ -131,3 +131,31 @@ class ConvergeCommandTest(PipelineCase):
         self.assertEqual(["allocation"], [one.repair for one in outcomes])
         self.assertEqual(2, converge.status(outcomes))
         self.assertIn("FAILED: Placement does not answer", converge.table(outcomes))
+
+    def test_what_an_earlier_resize_left_to_be_counted_does_not_count_for_a_later_one(self) -> None:
+        large = {"id": "large", "name": "large", "vcpus": 2, "ram": 256, "disk": 2}
+        self.assertEqual(
+            200, self.ask("compute", "POST", "/flavors", {"flavor": large}).status_code
+        )
+        uuid = self.uuids[0]
+        for answer, status in (({"revertResize": None}, 202), ({"confirmResize": None}, 204)):
+            self.assertEqual(202, self.act(uuid, {"resize": {"flavorRef": "large"}}).status_code)
+            self.until_status(uuid, "VERIFY_RESIZE")
+            self.assertEqual(3, self._cores())
+            # That of the resize before is over, and was not heard of yet.
+            self.converge()
+            self.assertEqual(3, self._cores())
+            self.assertEqual(status, self.act(uuid, answer).status_code)
+            self.until_status(uuid, "ACTIVE")
+        self.assertEqual(202, self.act(uuid, {"resize": {"flavorRef": "1"}}).status_code)
+        self.until_status(uuid, "VERIFY_RESIZE")
+        self.converge()
+        self.assertEqual(3, self._cores())
+        self.assertEqual(202, self.act(uuid, {"revertResize": None}).status_code)
+        self.until_status(uuid, "ACTIVE")
+        self.converge()
+        self.assertEqual(3, self._cores())
+
+    def _cores(self) -> int:
+        limits = self.get("compute", "/limits")["limits"]["absolute"]
+        return int(limits["totalCoresUsed"])

@@ -11,6 +11,7 @@ from kilonova.core.instance import Instance
 from tests.functional.pipeline.moving_case import SMALL, MovingCase
 
 EVACUATE: dict[str, Any] = {"evacuate": {}}
+TPM = {"extra_specs": {"hw:tpm_version": "2.0"}}
 
 
 class EvacuationTest(MovingCase):
@@ -78,6 +79,21 @@ class EvacuationTest(MovingCase):
             self.until_migration(uuid, "completed")
             self.settled(uuid, status, SMALL)
             self.gone(uuid)
+
+    def test_a_server_whose_tpm_remembers_on_its_host_alone_does_not_leave_it_without(self) -> None:
+        self.ask("compute", "POST", "/flavors/1/os-extra_specs", TPM)
+        uuid = self.active("vm")
+        dead = self.host(uuid)
+        self.down(dead)
+        for action in (EVACUATE, {"shelve": None}):
+            answer = self.act(uuid, action)
+            self.assertEqual(409, answer.status_code, answer.text)
+            self.assertIn("not supported for vTPM-enabled instance", answer.text)
+        self.assertEqual([], self.migrations(uuid))
+        images = self.get("image", "/v2/images")["images"]
+        self.assertEqual([self.image], [image["id"] for image in images])
+        self.back(dead)
+        self.settled(uuid, "ACTIVE", SMALL)
 
     def test_a_server_is_evacuated_once_however_many_ask_at_once(self) -> None:
         uuid = self.active("vm")

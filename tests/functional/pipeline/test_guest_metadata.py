@@ -6,6 +6,7 @@ from typing import Any
 
 import requests
 
+from kilonova.api import guest_metadata
 from tests.functional.pipeline.network_case import NetworkCase
 
 SECRET = "known to the agents"
@@ -51,6 +52,20 @@ class Agents(NetworkCase):
         self.assertIn("2009-04-04", self.told("/").text)
         self.assertEqual(404, self.told("/openstack/latest/nothing").status_code)
         self.assertEqual(405, self.told("/latest/user-data", method="PUT").status_code)
+
+    def test_where_devices_with_tags_are_is_what_the_servers_host_says(self) -> None:
+        path = "/openstack/latest/meta_data.json"
+        self.assertEqual([], self.told(path).json()["devices"])
+        disk = {"boot_index": 0, "uuid": self.image, "source_type": "image", "tag": "root"}
+        disk |= {"destination_type": "local"}
+        server = self.boot("tagged", block_device_mapping_v2=[disk])
+        where = {"bus": "pci", "address": "0000:00:03.0"}
+        told = {"type": "disk", "serial": server["id"][:20], "tags": ["root"]}
+        self.assertEqual([told | where], self.told(path, server["id"]).json()["devices"])
+        self.patch(guest_metadata, "_HOST_SECONDS", 0.2)
+        self.deployment.stop_part("compute")
+        nowhere = {"bus": "none", "address": "none"}
+        self.assertEqual([told | nowhere], self.told(path, server["id"]).json()["devices"])
 
     def test_an_address_from_outside_is_told(self) -> None:
         self.assertEqual("", self.told("/latest/meta-data/public-ipv4").text)

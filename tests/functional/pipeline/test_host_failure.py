@@ -148,6 +148,9 @@ class HostFailureTest(FencedCase):
 
     def test_servers_that_cannot_leave_say_why_and_the_others_go(self) -> None:
         never, moved = self.all_on_one_host("never active", "moved")
+        specs = {"extra_specs": {"hw:tpm_version": "2.0"}}
+        self.ask("compute", "POST", "/flavors/1/os-extra_specs", specs)
+        (trusted,) = self.all_on_one_host("trusted")
         change = sa.update(StoredInstance).where(StoredInstance.uuid == never)
         self.database().write(lambda c: c.execute(change.values(launched_at=None)))
         dead = self.host(never)
@@ -157,7 +160,9 @@ class HostFailureTest(FencedCase):
         time.sleep(NOT_YET / 2)
         (told,) = self._evacuations(never)
         self.assertIn("cannot be started elsewhere: it has never been active", told["message"])
-        self.assertEqual(dead, self.host(never))
+        (told,) = self._evacuations(trusted)
+        self.assertIn("cannot be started elsewhere: only that host knows", told["message"])
+        self.assertEqual({dead}, {self.host(never), self.host(trusted)})
 
     def _evacuations(self, uuid: str) -> list[Any]:
         listed = self.get("compute", f"/servers/{uuid}/os-instance-actions")["instanceActions"]

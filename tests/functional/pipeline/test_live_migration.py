@@ -13,6 +13,7 @@ class LiveMigrationTest(MovingCase):
     """Guests called "long" are on their way for long."""
 
     script: list[dict[str, Any]] = [
+        {"step": "report", "report": {"pci": [{"alias": "gpu", "free": 8}]}},
         {"step": "prepare-move", "server": "late", "seconds": 0.5},
         {"step": "prepare-move", "server": "unprepared", "error": "nowhere"},
         {"step": "live-migrate", "server": "long", "seconds": 60},
@@ -50,6 +51,16 @@ class LiveMigrationTest(MovingCase):
         answer = self.ask("compute", "GET", f"/servers/{uuid}/migrations/{migration['id']}")
         self.assertEqual(404, answer.status_code, answer.text)
         self.gone(uuid)
+
+    def test_a_guest_with_a_device_of_its_host_stays_and_nothing_is_claimed_for_it(self) -> None:
+        specs = {"extra_specs": {"pci_passthrough:alias": "gpu:1"}}
+        self.ask("compute", "POST", "/flavors/1/os-extra_specs", specs)
+        uuid = self.active("vm")
+        answer = self.act(uuid, LIVE)
+        self.assertEqual(400, answer.status_code, answer.text)
+        self.assertIn("devices of its host's own does not move live", answer.text)
+        self.assertEqual([], self.migrations(uuid))
+        self.settled(uuid, "ACTIVE", SMALL)
 
     def test_a_paused_guest_is_paused_where_it_arrives(self) -> None:
         uuid = self.active("short")

@@ -20,6 +20,7 @@ class FailingHosts(MovingCase):
         {"step": "receive", "server": "unreceived", "error": "the disk is full"},
         {"step": "restore", "server": "unrestored", "error": "it is broken"},
         {"step": "receive", "server": "unrestored", "error": "it is broken"},
+        {"step": "destroy", "server": "untidy", "times": 1, "seconds": 2},
         {"step": "destroy", "server": "sticky", "times": 2, "error": "it sticks"},
     ]
 
@@ -67,6 +68,20 @@ class FailingHosts(MovingCase):
         server = self.until_idle(uuid, "ERROR")
         self.assertIn("it is broken", server["fault"]["message"])
         self.until_held(SMALL)
+        self.gone(uuid)
+
+    def test_a_server_goes_back_when_its_host_has_cleared_away_what_it_left(self) -> None:
+        uuid = self.active("untidy")
+        first = self.host(uuid)
+        self.asked_for(uuid, MIGRATE)
+        self.until_idle(uuid, "VERIFY_RESIZE")
+        self.asked_for(uuid, CONFIRM, 204)
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual(2, len(self.guests()[uuid]))
+        back = {"host": first, "block_migration": "auto"}
+        self.asked_for(uuid, {"os-migrateLive": back})
+        self.until("it is back", lambda: self.host(uuid) == first)
+        self.settled(uuid, "ACTIVE", SMALL)
         self.gone(uuid)
 
     def test_what_sticks_is_removed_in_the_end(self) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from kilonova.compute import ports
 from kilonova.conductor import patience
 from tests.functional.pipeline.moving_case import MovingCase
 from tests.functional.pipeline.network_case import NetworkCase
@@ -105,6 +106,29 @@ class MovingNetworks(NetworkCase, MovingCase):
         self.until_idle(uuid, "SHELVED_OFFLOADED")
         self.delete(uuid)
         self.assertEqual([], self.neutron.ports_of(uuid))
+
+    def test_an_unshelved_server_stands_still_until_its_port_is_connected(self) -> None:
+        uuid = self.boot()["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        self.asked_for(uuid, {"shelve": None})
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.neutron.connects = False
+        self.asked_for(uuid, {"unshelve": None})
+        self.until("it is bound", lambda: self.bound(uuid) != {""})
+        self.assertEqual("SHELVED_OFFLOADED", self.server(uuid)["status"])
+        self.neutron.connect(port["id"])
+        self.until_idle(uuid, "ACTIVE")
+
+    def test_a_server_that_cannot_be_unshelved_has_its_port_on_no_host(self) -> None:
+        self.patch(ports, "_LOOKS", 0.1)
+        self.patch(ports, "_PLUGGED_SECONDS", 0.3)
+        uuid = self.boot()["id"]
+        self.asked_for(uuid, {"shelve": None})
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.neutron.connects = False
+        self.asked_for(uuid, {"unshelve": None})
+        self.until_idle(uuid, "SHELVED_OFFLOADED")
+        self.assertEqual({""}, self.bound(uuid))
 
     def test_the_next_host_builds_with_ports_of_its_own_and_none_is_left_over(self) -> None:
         mine = self.neutron.port(self.net, self.project)

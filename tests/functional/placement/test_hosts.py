@@ -48,6 +48,24 @@ class HostsProviderTest(testtools.TestCase):
         self.assertIn("capacity 500, used 300", self._claim(other, 201)[other])
         self.assertEqual({}, self._claim(other, 200))
 
+    def test_an_operators_traits_stay_and_those_that_nobody_knows_are_left_out(self) -> None:
+        def said(*traits: str) -> set[str]:
+            inventory = {"MEMORY_MB": Inventory(total=1000), "VCPU": Inventory(total=8)}
+            self.assertTrue(self.placement.ensure_provider(HOST, "host", inventory, traits))
+            found: list[str] = self.placement._ask("GET", path).json()["traits"]
+            return set(found)
+
+        path = f"/resource_providers/{HOST}/traits"
+        self.placement._ask("PUT", "/traits/CUSTOM_SSD")
+        own = {"CUSTOM_SSD", "HW_NUMA_ROOT", "COMPUTE_STATUS_DISABLED"}
+        held = self.placement._ask("GET", path).json()
+        body = {"resource_provider_generation": held["resource_provider_generation"]}
+        body["traits"] = sorted({"COMPUTE_NODE", *own})
+        self.placement._ask("PUT", path, body)
+        avx = ("COMPUTE_NODE", "HW_CPU_X86_AVX", "COMPUTE_OF_TOMORROW")
+        self.assertEqual({"COMPUTE_NODE", "HW_CPU_X86_AVX", *own}, said(*avx))
+        self.assertEqual({"COMPUTE_NODE", *own}, said("COMPUTE_NODE"))
+
     def test_a_class_in_use_cannot_go_away(self) -> None:
         with self.assertRaises(InventoryInUse):
             self._offer(VCPU=8)

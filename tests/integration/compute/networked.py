@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kilonova.compute.libvirt.driver import LibvirtDriver
 from tests.integration import services
@@ -65,10 +66,15 @@ class NetworkedWorld(QemuWorld):
 
     def metadata(self, address: str) -> str:
         """Return which server the metadata service tells about to who asks from an address."""
+        return str(self.told(address).get("uuid", ""))
+
+    def told(self, address: str) -> dict[str, Any]:
+        """Return what the metadata service tells who asks from an address."""
         self.inside("ip", "address", "add", f"{address}/32", "dev", "lo")
         try:
             url = "http://169.254.169.254/openstack/latest/meta_data.json"
             asked = self.inside("curl", "-s", "-m", "5", "--interface", address, url)
         finally:
             self.inside("ip", "address", "del", f"{address}/32", "dev", "lo")
-        return str(json.loads(asked).get("uuid", ""))
+        told: dict[str, Any] = json.loads(asked)
+        return told

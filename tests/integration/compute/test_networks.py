@@ -1,13 +1,20 @@
 """Guests' network cards on a real libvirt: what is made for them, what outlives what, and what is left."""
 
+import json
+from io import BytesIO
+from typing import Any
+from xml.etree import ElementTree as ET
+
 import libvirt
 import msgspec
+import pycdlib
 import testtools
 
 from kilonova.compute.libvirt.network_xml import NAME
 from kilonova.core.errors import BuildFailed, Invalid
-from kilonova.core.instance import Instance, Wishes
+from kilonova.core.instance import BlockDevice, Instance, Wishes
 from kilonova.core.states import TaskState, VmState
+from kilonova.core.volume import Volume
 from kilonova.db import instances
 from tests.functional.compute.driver_contract import never
 from tests.integration.compute.networked import NetworkedWorld
@@ -79,6 +86,83 @@ class NetworksTest(testtools.TestCase):
         cards = {uuid: guest.nics[0].address for uuid, guest in self.driver.guests().items()}
         self.assertEqual({first.uuid: addresses[0], second.uuid: addresses[1]}, cards)
         self.assertEqual("10.88.0.4", self.spawned(self.server("c")))
+
+    def test_a_guest_is_told_where_its_devices_with_tags_are(self) -> None:
+        """On its config drive from the start, by the metadata service also once a disk has come."""
+        disks = (
+            BlockDevice(
+                source_type="image", destination_type="local", boot_index=0, tag="<boot>&'"
+            ),
+            BlockDevice(
+                source_type="blank", destination_type="local", guest_format="swap", tag="spare"
+            ),
+        )
+        server = self.server("vm", wishes=msgspec.structs.replace(_AUTO, block_devices=disks))
+        flavor = msgspec.structs.replace(server.flavor, swap_mb=16)
+        server = msgspec.structs.replace(server, flavor=flavor)
+        address = self.spawned(server)
+        root, swap = (
+            {
+                "type": "disk",
+                "bus": "pci",
+                "address": self.address_of(server, name),
+                "serial": serial,
+                "path": f"/dev/{name}",
+                "tags": [tag],
+            }
+            for name, serial, tag in (
+                ("vda", server.uuid[:20], "<boot>&'"),
+                ("vdb", "swap", "spare"),
+            )
+        )
+        self.assertEqual([root, swap], self.on_drive(server)["devices"])
+        self.assertEqual([root, swap], self.at.told(address)["devices"])
+        file = self.at.directory / "volume"
+        file.write_bytes(bytes(1 << 20))
+        volume = Volume(
+            volume_id="7c1b1f5e-9a0b-4a3c-8f2e-1d2c3b4a5968",
+            device="/dev/vdz",
+            tag="data",
+            connection={"driver_volume_type": "local", "device_path": str(file)},
+        )
+        here = self.driver.connect_volume(volume)
+        server = msgspec.structs.replace(server, volumes=(here,))
+        self.driver.attach_volume(server, here)
+        came = {
+            "type": "disk",
+            "bus": "pci",
+            "address": self.address_of(server, "vdz"),
+            "serial": volume.volume_id,
+            "path": "/dev/vdz",
+            "tags": ["data"],
+        }
+        self.again()
+        self.assertEqual([came, root, swap], self.at.told(address)["devices"])
+        told = (self.at.instances / server.uuid / "told.json").read_text()
+        self.assertNotIn("device_path", told)
+        # A guest that has shut down lets a disk go at once.
+        self.driver.stop(server.uuid, 0, never)
+        self.driver.detach_volume(server, here)
+        self.assertEqual(["<boot>&'"], self.at.told(address)["devices"][0]["tags"])
+
+    def address_of(self, server: Instance, name: str) -> str:
+        """Return the PCI address of a disk, as libvirt says it."""
+        connection = libvirt.open(self.at.uri)
+        self.addCleanup(connection.close)
+        devices = ET.fromstring(connection.lookupByUUIDString(server.uuid).XMLDesc())
+        (where,) = devices.iterfind(f"devices/disk/target[@dev='{name}']/../address")
+        parts = {key: value.removeprefix("0x") for key, value in where.attrib.items()}
+        return "{domain}:{bus}:{slot}.{function}".format(**parts)
+
+    def on_drive(self, server: Instance) -> dict[str, Any]:
+        """Return what a guest's config drive tells."""
+        drive = pycdlib.PyCdlib()
+        drive.open(str(self.at.instances / server.uuid / "config-drive.iso"))
+        self.addCleanup(drive.close)
+        found = BytesIO()
+        drive.get_file_from_iso_fp(found, joliet_path="/openstack/latest/meta_data.json")
+        told: dict[str, Any] = json.loads(found.getvalue())
+        return told
 
     def test_who_has_no_server_is_told_nothing(self) -> None:
         self.spawned(self.server("vm"))

@@ -64,12 +64,14 @@ class TwoHosts(testtools.TestCase):
     """A counting guest on the first host."""
 
     shares = False
+    kinds: tuple[type[QemuWorld], type[OtherWorld]] = (QemuWorld, OtherWorld)
 
     def setUp(self) -> None:
         super().setUp()
-        self.here = QemuWorld()
+        here, there = self.kinds
+        self.here = here()
         self.addCleanup(self.here.close)
-        self.there = OtherWorld(self.here, shares=self.shares)
+        self.there = there(self.here, shares=self.shares)
         self.addCleanup(self.there.close)
         self.server = self.here.of_disk("vm", sectors.counting())
         for world in (self.there, self.here):

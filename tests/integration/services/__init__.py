@@ -18,6 +18,7 @@ from tests.integration.services.glance import Glance
 from tests.integration.services.keystone import Keystone
 from tests.integration.services.libvirtd import Libvirtd
 from tests.integration.services.neutron import Neutron
+from tests.integration.services.open_vswitch import OpenVSwitch
 from tests.integration.services.rabbitmq import RabbitMQ
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Libvirtd",
     "MariaDB",
     "Neutron",
+    "OpenVSwitch",
     "PostgreSQL",
     "RabbitMQ",
     "cinder",
@@ -35,6 +37,7 @@ __all__ = [
     "libvirtd",
     "mariadb",
     "neutron",
+    "open_vswitch",
     "postgresql",
     "rabbitmq",
     "scratch",
@@ -83,8 +86,8 @@ def keystone() -> Keystone:
 
 def glance() -> Glance:
     """Return the image service, which asks ``keystone()``."""
-    identity = keystone()
-    return _once("glance", lambda directory: Glance(directory, identity))
+    identity, database = keystone(), mariadb()
+    return _once("glance", lambda directory: Glance(directory, identity, database))
 
 
 def neutron(region: str) -> Neutron:
@@ -110,6 +113,12 @@ def libvirtd(host: str) -> Libvirtd:
 def networked_libvirtd(host: str) -> Libvirtd:
     """Return the daemon of a host that has a network of its own."""
     return _once(f"libvirt-{host}", lambda directory: Libvirtd(directory, networked=True))
+
+
+def open_vswitch(host: str) -> OpenVSwitch:
+    """Return the switches of a host that has a network of its own."""
+    beside = networked_libvirtd(host)
+    return _once(f"switch-{host}", lambda directory: OpenVSwitch(directory, beside))
 
 
 def scratch() -> Path:

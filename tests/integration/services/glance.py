@@ -1,7 +1,8 @@
-"""A real Glance from PyPI, on SQLite, with its images in a directory."""
+"""A real Glance from PyPI, on MariaDB, with its images in a directory."""
 
 from pathlib import Path
 
+from tests.integration.services.databases import MariaDB
 from tests.integration.services.keystone import PROGRAMS, SERVICE, Keystone, serve
 from tests.integration.services.process import Process, free_port, run
 
@@ -9,7 +10,7 @@ CONFIGURATION = """\
 [DEFAULT]
 enabled_backends = files:file
 [database]
-connection = sqlite:///{directory}/glance.sqlite
+connection = {database}
 [glance_store]
 default_backend = files
 [files]
@@ -30,9 +31,10 @@ auth_type = password
 class Glance:
     """An image service that asks ``keystone`` who is who."""
 
-    def __init__(self, directory: Path, keystone: Keystone) -> None:
+    def __init__(self, directory: Path, keystone: Keystone, database: MariaDB) -> None:
         self._directory = directory
         self._keystone = keystone
+        self._database = database
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: Process | None = None
@@ -46,6 +48,7 @@ class Glance:
         configuration.write_text(
             CONFIGURATION.format(
                 directory=self._directory,
+                database=self._database.url("glance"),
                 paste=PROGRAMS.parent / "etc" / "glance" / "glance-api-paste.ini",
                 credentials="\n".join(f"{key} = {value}" for key, value in credentials.items()),
             )

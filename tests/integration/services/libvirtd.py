@@ -45,6 +45,7 @@ PLACES = {
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",
     "dbus": "/run/dbus",
+    "switch": "/run/openvswitch",
 }
 
 # The first process of the namespace: lays the scratch directory over the fixed places, then only waits,
@@ -97,7 +98,7 @@ class Libvirtd:
         self.daemon = Process(
             "libvirtd",
             [
-                *self._inside(),
+                *self.inside(),
                 _program(),
                 f"--config={self.directory / 'etc' / 'libvirtd.conf'}",
                 f"--pid-file={self.directory / 'run' / 'libvirtd.pid'}",
@@ -169,7 +170,8 @@ class Libvirtd:
             return process.pid
         return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
-    def _inside(self) -> list[str]:
+    def inside(self) -> list[str]:
+        """Return what runs a command on the host, in its namespaces."""
         if not self._host:
             return []
         namespaces = f"/proc/{self._host.pid}/ns"

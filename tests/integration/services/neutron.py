@@ -1,7 +1,8 @@
 """A real Neutron from PyPI, on MariaDB, whose ports any host may have: no agent connects anything.
 
-A driver of the tests' own binds each port to a bridge, at once, and says that it is connected. All else is
-Neutron's: who may do what, addresses, security groups, and what it tells the compute service.
+A driver of the tests' own binds each port to a bridge, at once, and says that it is connected: on networks
+called slow after two seconds, and on those called nowhere it binds none. All else is Neutron's: who may do
+what, addresses, security groups, and what it tells the compute service.
 """
 
 from pathlib import Path
@@ -42,6 +43,10 @@ region_name = {region}
 """
 
 DRIVER = """\
+import threading
+
+from neutron_lib import context as contexts
+from neutron_lib.plugins import directory
 from neutron_lib.plugins.ml2 import api
 
 
@@ -50,9 +55,22 @@ class EveryHost(api.MechanismDriver):
         pass
 
     def bind_port(self, context):
-        for segment in context.segments_to_bind:
-            context.set_binding(segment[api.ID], "bridge", {"port_filter": True}, status="ACTIVE")
+        name = context.network.current["name"]
+        if name == "nowhere":
             return
+        status = "DOWN" if name == "slow" else "ACTIVE"
+        for segment in context.segments_to_bind:
+            context.set_binding(segment[api.ID], "bridge", {"port_filter": True}, status=status)
+            return
+
+    def update_port_postcommit(self, context):
+        if context.vif_type == "bridge" and context.current["status"] == "DOWN":
+            arguments = (context.current["id"], context.host)
+            threading.Timer(2, self._connect, arguments).start()
+
+    def _connect(self, port, host):
+        plugin = directory.get_plugin()
+        plugin.update_port_status(contexts.get_admin_context(), port, "ACTIVE", host=host)
 """
 
 

@@ -14,6 +14,8 @@ from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import config_drive
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import InjectedFile, KeyPair, Wishes
+from kilonova.core.tagged_devices import Placed
+from kilonova.core.volume import Volume
 from kilonova.http.metadata import openstack, service
 from kilonova.http.metadata.openstack import Told
 from tests.instances import instance
@@ -88,6 +90,39 @@ class OpenStackTest(testtools.TestCase):
         self.assertNotIn("public_keys", openstack.meta_data(told))
         self.assertNotIn("admin_pass", openstack.meta_data(told))
         self.assertEqual({}, openstack.contents(told))
+
+    def test_devices_with_tags_are_told_with_where_they_are(self) -> None:
+        volume = Volume(volume_id="7c1b1f5e-9a0b-4a3c-8f2e-1d2c3b4a5968", tag="data")
+        other = Volume(volume_id="1d2c3b4a-9a0b-4a3c-8f2e-7c1b1f5e5968", tag="gone")
+        server = msgspec.structs.replace(SERVER, volumes=(volume, other))
+        card = msgspec.structs.replace(NIC, mac="52:54:0A:4D:00:05", tag=HOSTILE)
+        told = Told(instance=server, nics=(card, NIC))
+        nowhere = {"bus": "none", "address": "none"}
+        nic = {"type": "nic", "mac": card.mac, "tags": [HOSTILE]}
+        disk = {"type": "disk", "serial": volume.volume_id, "tags": ["data"]}
+        gone = {"type": "disk", "serial": other.volume_id, "tags": ["gone"]}
+        found = openstack.meta_data(told)["devices"]
+        self.assertEqual([nic | nowhere, disk | nowhere, gone | nowhere], found)
+        placed = (
+            Placed(key=volume.volume_id[:20], bus="pci", address="0000:00:05.0", path="/dev/vdb"),
+            Placed(key=card.mac.lower(), bus="pci", address="0000:00:03.0"),
+        )
+        found = openstack.meta_data(msgspec.structs.replace(told, placed=placed))["devices"]
+        self.assertEqual(
+            [
+                nic | {"bus": "pci", "address": "0000:00:03.0"},
+                disk | {"bus": "pci", "address": "0000:00:05.0", "path": "/dev/vdb"},
+            ],
+            found,
+        )
+        self.assertNotIn("devices", openstack.meta_data(told, "2015-10-15"))
+
+    def test_a_guest_is_told_which_vcpus_have_cpus_of_their_own(self) -> None:
+        specs = {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "^0"}
+        flavor = msgspec.structs.replace(SERVER.flavor, vcpus=3, extra_specs=specs)
+        told = Told(instance=msgspec.structs.replace(SERVER, flavor=flavor))
+        self.assertEqual([1, 2], openstack.meta_data(told)["dedicated_cpus"])
+        self.assertNotIn("dedicated_cpus", openstack.meta_data(told, "2018-08-27"))
 
     def test_a_card_is_a_link_whose_network_gives_it_its_address(self) -> None:
         found = document("latest", "network_data.json")

@@ -1,12 +1,18 @@
 """What becomes of a guest's XML when it moves to another host while it runs."""
 
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import msgspec
 import testtools
 
 from kilonova.compute.libvirt import carried, live_copy, moved_xml
+from kilonova.compute.libvirt.domain_xml import place_xml
+from kilonova.compute.libvirt.elements.place import Pins, Place
 from kilonova.core.instance import Plug
+from kilonova.core.migration import Berth
+from tests.instances import instance
 from tests.unit.rpc.network_values import NIC
 
 XML = """
@@ -40,11 +46,38 @@ def _plain(xml: str) -> str:
     return ET.canonicalize(xml, strip_text=True)
 
 
+PINNED = """
+<domain type="kvm">
+  <vcpu placement="static" cpuset="0-1">4</vcpu>
+  <memoryBacking><hugepages><page size="2048" unit="KiB" nodeset="0"/></hugepages><locked/></memoryBacking>
+  <numatune>
+    <memory mode="strict" nodeset="1"/><memnode cellid="0" mode="strict" nodeset="1"/>
+  </numatune>
+  <cputune>
+    <shares>512</shares><vcpupin vcpu="2" cpuset="8"/><vcpupin vcpu="3" cpuset="9"/>
+    <emulatorpin cpuset="8-9"/>
+  </cputune>
+  <devices/>
+</domain>
+"""
+
+
+def berth(**more: Any) -> Berth:
+    """Return a berth whose guest's files are in another directory."""
+    plain = Berth(address="", port=0, fingerprint="", token="", directory="/new/one")
+    return msgspec.structs.replace(plain, **more)
+
+
+def canonical(xml: str) -> str:
+    """Return XML without what does not count in it."""
+    return ET.canonicalize(xml, strip_text=True)
+
+
 class MovedTest(testtools.TestCase):
     """Files are where they are on the new host; what is the old host's own is left out."""
 
     def test_files_of_the_guest_are_elsewhere_and_nothing_else_is(self) -> None:
-        domain = ET.fromstring(moved_xml.moved(XML, "/old/one", "/new/one"))
+        domain = ET.fromstring(moved_xml.moved(XML, "/old/one", berth()))
         sources = [dict(found.attrib) for found in domain.iterfind("devices/disk/source")]
         self.assertEqual(
             [
@@ -71,7 +104,7 @@ class MovedTest(testtools.TestCase):
         xml = XML.replace("</devices>", f"{card}{other}</devices>")
         plug = Plug(kind="ovs", bridge="br-x", device="tap3c1f5b52-7a")
         there = msgspec.structs.replace(NIC, mac="fa:16:3e:00:00:05", mtu=1450, plug=plug)
-        domain = ET.fromstring(moved_xml.moved(xml, "/old", "/new", [there]))
+        domain = ET.fromstring(moved_xml.moved(xml, "/old", berth(nics=(there,))))
         moved, kept = domain.iterfind("devices/interface")
         expected = f"""<interface type="bridge"><mac address="fa:16:3e:00:00:05"/>
             <model type="virtio"/><alias name="net0"/><address type="pci" bus="0x01"/>
@@ -82,7 +115,7 @@ class MovedTest(testtools.TestCase):
         self.assertEqual(_plain(other), _plain(ET.tostring(kept, encoding="unicode")))
 
     def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
-        said = moved_xml.moved(XML, "/old/one", "/new/one")
+        said = moved_xml.moved(XML, "/old/one", berth())
         for word in ("backingStore", "vcpupin", "emulatorpin"):
             self.assertNotIn(word, said)
         self.assertIn("512", said)
@@ -94,9 +127,27 @@ class MovedTest(testtools.TestCase):
         )
         self.assertEqual(("config-drive.iso",), moved_xml.fixed_files(XML, "/old/one"))
 
-    def test_pins_are_read_as_libvirt_lists_them(self) -> None:
-        self.assertEqual({0: frozenset({2, 3, 6})}, moved_xml.pins_of(XML))
-        self.assertEqual({}, moved_xml.pins_of("<domain/>"))
+    def test_a_guest_has_of_its_new_host_what_that_picked_and_keeps_the_rest(self) -> None:
+        specs = {
+            "hw:cpu_policy": "mixed",
+            "hw:cpu_dedicated_mask": "2-3",
+            "hw:mem_page_size": "1GB",
+            "quota:cpu_shares": "512",
+        }
+        flavor = msgspec.structs.replace(instance().flavor, vcpus=4, extra_specs=specs)
+        pins = Pins(
+            cpus={2: 1, 3: 2},
+            shared=frozenset({4, 5}),
+            emulator=frozenset({6}),
+            cells={0: 0},
+            pages={0: 1 << 20},
+        )
+        place = Place(virt_type="", arch="", console_log="", pins=pins)
+        said = place_xml(instance(flavor=flavor), place)
+        for name, there in (("pinned", said), ("shared", "")):
+            golden = (Path(__file__).parent / "moved" / f"{name}.xml").read_text()
+            moved = moved_xml.moved(PINNED, "/old/one", berth(place=there))
+            self.assertEqual(canonical(golden), canonical(moved), name)
 
     def test_processors_are_compared_without_their_arrangement(self) -> None:
         said = moved_xml.cpu_of(XML)

@@ -96,6 +96,23 @@ class ToldTest(testtools.TestCase):
             [one["address"] for one in data["services"]],
         )
 
+    def test_what_nobody_on_the_network_tells_is_told(self) -> None:
+        static = FixedAddress(address="192.0.2.7", prefix=24, gateway="192.0.2.1", given="static")
+        lonely = FixedAddress(address="2001:db8::7", prefix=64, given="static")
+        slaac = FixedAddress(address="2001:db8:1::7", prefix=64, given="slaac")
+        data = network_data([nic("ovs", fixed=(static, lonely, slaac))])
+        self.assertEqual("ovs", data["links"][0]["type"])
+        told = [
+            {k: v for k, v in one.items() if k not in ("id", "link", "network_id")}
+            for one in data["networks"]
+        ]
+        route = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}
+        four = {"type": "ipv4", "ip_address": "192.0.2.7", "netmask": "255.255.255.0"}
+        six = {"type": "ipv6", "ip_address": "2001:db8::7", "netmask": "ffff:ffff:ffff:ffff::"}
+        self.assertEqual(
+            [four | {"routes": [route]}, six | {"routes": []}, {"type": "ipv6_slaac"}], told
+        )
+
     def test_a_card_without_addresses_is_a_link_and_no_network(self) -> None:
         data = network_data([nic("bridge", address="", fixed=())])
         self.assertEqual((1, []), (len(data["links"]), data["networks"]))

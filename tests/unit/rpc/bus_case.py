@@ -16,6 +16,7 @@ from kilonova.rpc.messages import (
     ConsoleOutput,
     DeleteInstance,
     FindConsole,
+    FindDevices,
     GetConsoleOutput,
     GuideMove,
     Measure,
@@ -73,6 +74,9 @@ class Compute:
         """Not asked here."""
 
     def measure(self, context: RequestContext, message: Measure) -> None:
+        """Not asked here."""
+
+    def find_devices(self, context: RequestContext, message: FindDevices) -> None:
         """Not asked here."""
 
     def sample_servers(self, context: RequestContext, message: SampleServers) -> None:

@@ -7,6 +7,7 @@ from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole, NicFigures
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.ids import InstanceUuid
+from kilonova.core.tagged_devices import Placed
 from kilonova.core.vitals import Allowance, Amounts, CpuUse, HostVitals, Share, Vitals
 
 _UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
@@ -31,6 +32,8 @@ PLAIN_ORDERS = (
 EVENT = ExternalEvent(server_uuid=_UUID, name="network-vif-plugged", tag="port", status="failed")
 LEAST_EVENT = ExternalEvent(server_uuid=_UUID, name="network-changed")
 
+PLACED = Placed(key="52:54:0a:4d:00:05", bus="pci", address="0000:00:03.0", path="/dev/vda")
+LEAST_PLACED = Placed(key="swap", bus="scsi", address="0:0:0:1")
 VITALS = Vitals(
     instance_uuid=_UUID,
     at=_NOON,

@@ -22,4 +22,5 @@ BERTH = Berth(
     shared=True,
     wants_image=True,
     nics=(NIC,),
+    place="<domain/>",
 )

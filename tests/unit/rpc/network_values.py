@@ -21,6 +21,7 @@ NIC = Nic(
             gateway="192.0.2.1",
             dns=("192.0.2.2",),
             floating=("203.0.113.7",),
+            given="static",
         ),
     ),
     groups=("web",),

@@ -7,7 +7,7 @@ from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.flavor import Flavor
 from kilonova.core.hardware import CpuTopology, Hardware
 
-_EMULATED = "Nehalem"
+EMULATED = "Nehalem"
 """Of what can be emulated, the oldest that today's distributions run on (x86-64-v2)."""
 
 
@@ -47,7 +47,7 @@ def add_cpu(domain: ET.Element, place: Place, flavor: Flavor, hardware: Hardware
         cpu = add(domain, "cpu", {"mode": "host-model"})
     elif place.arch == "x86_64":
         cpu = add(domain, "cpu", {"mode": "custom", "match": "exact", "check": "none"})
-        add(cpu, "model", {"fallback": "allow"}, _EMULATED)
+        add(cpu, "model", {"fallback": "allow"}, EMULATED)
     else:
         cpu = add(domain, "cpu", {"mode": "maximum"})
     topology = hardware.topology

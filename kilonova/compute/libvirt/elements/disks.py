@@ -7,10 +7,11 @@ import msgspec
 
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
-from kilonova.compute.libvirt.elements.volumes import SERIAL, add_volume, bus_of
+from kilonova.compute.libvirt.elements.volumes import add_volume, bus_of
 from kilonova.core.block_devices import free_name, short
 from kilonova.core.hardware import DISK_BUSES, Hardware
 from kilonova.core.instance import Instance
+from kilonova.core.tagged_devices import SERIAL
 
 _CDROMS = ("ide", "sata", "scsi")
 """The buses on which there are drives that cannot be written."""

@@ -16,10 +16,9 @@ from xml.etree import ElementTree as ET
 
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.block_devices import short
+from kilonova.core.tagged_devices import SERIAL
 from kilonova.core.volume import Volume
 
-SERIAL = 20
-"""Characters of a disk's serial number that a guest sees."""
 _BUSES = {"vd": "virtio", "hd": "ide", "sd": "scsi"}
 _SOURCES = {"file": "file", "block": "dev"}
 

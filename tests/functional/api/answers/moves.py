@@ -20,8 +20,9 @@ from tests.functional.api.answers.told import Told
 _MIGRATION = (
     Field("id", COUNT),
     Field("status", NAME),
-    Field("source_compute", NAME),
-    Field("source_node", NAME),
+    # Null to those who may not know of hosts.
+    Field("source_compute", or_null(NAME)),
+    Field("source_node", or_null(NAME)),
     Field("dest_compute", or_null(NAME)),
     Field("dest_node", or_null(NAME)),
     Field("dest_host", or_null(NAME)),

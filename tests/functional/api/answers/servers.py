@@ -210,7 +210,7 @@ _REBUILT = _CHANGED.but(
     optional("adminPass", TEXT),
     Field("key_name", or_null(NAME), since=(2, 54)),
     Field("user_data", or_null(TEXT), since=(2, 57)),
-    without=("key_name",),
+    without=("key_name", "OS-EXT-SRV-ATTR:user_data"),
 )
 _IMAGE_ID = Successive({(2, 1): None, (2, 45): Shape(Field("image_id", UUID))})
 _CONSOLE = Shape(

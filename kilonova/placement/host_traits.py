@@ -1,0 +1,33 @@
+"""Which traits of a host's provider are the host's to say, and which an operator gave it."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from kilonova.core.ids import ProviderUuid
+
+_OPERATORS = "COMPUTE_STATUS_DISABLED"
+"""Of the traits of this kind, the one that no host says of itself."""
+
+
+def is_hosts(trait: str) -> bool:
+    """Whether a trait is a host's to say. Pure."""
+    return trait.startswith(("COMPUTE_", "HW_CPU_")) and trait != _OPERATORS
+
+
+def write(
+    ask: Callable[..., Any], uuid: ProviderUuid, traits: Collection[str], generation: int
+) -> None:
+    """Make a provider have a host's traits, and leave it the others; write only if something differs.
+
+    ``ask`` sends a request to Placement. Traits that this Placement does not know are left out.
+    """
+    path = f"/resource_providers/{uuid}/traits"
+    held = set(ask("GET", path).json()["traits"])
+    wanted = set(traits) | {trait for trait in held if not is_hosts(trait)}
+    if held == wanted:
+        return
+    names = ",".join(sorted(wanted))
+    known = ask("GET", f"/traits?name=in:{names}").json()["traits"]
+    if held != set(known):
+        body = {"resource_provider_generation": generation, "traits": sorted(known)}
+        ask("PUT", path, body)
