@@ -62,6 +62,10 @@ TASKS = (
 class ListsCase(CellsCase):
     """Servers in three cells."""
 
+    def options(self) -> str:
+        """Let no cell be left out, however busy the machine is."""
+        return "[api]\ncell_timeout = 120\n"
+
     def added(self, **changed: Any) -> Instance:
         """Write a server into one cell after another."""
         self.count = getattr(self, "count", -1) + 1
@@ -217,8 +221,9 @@ class FiltersTest(ListsCase):
             ("all_tenants=1", mine | others),
             ("all_tenants", mine | others),
             ("all_tenants=True&tenant_id=project-b", others),
-            ("tenant_id=project-b", others),
-            ("project_id=project-a", mine),
+            ("all_tenants=True&project_id=project-a", mine),
+            ("tenant_id=project-b", set()),
+            ("project_id=project-a", set()),
             ("all_tenants=0&project_id=project-a", set()),
             ("", set()),
         ):
@@ -286,7 +291,7 @@ class ChangesTest(ListsCase):
         self.assertEqual({changed[3].uuid}, self.found(f"changes-since={zoned}"))
         self.assertEqual(
             {gone.uuid},
-            self.found(f"changes-since={said(times[2])}&deleted=true&tenant_id=project-a", token=ADMIN),
+            self.found(f"changes-since={said(times[2])}&deleted=true&all_tenants=1", token=ADMIN),
         )  # fmt: skip
 
 
@@ -317,7 +322,7 @@ class PagesTest(ListsCase):
     """``limit``, ``marker``, the link to what follows, and the order."""
 
     def options(self) -> str:
-        return "[api]\nmax_limit = 4\n"
+        return super().options() + "max_limit = 4\n"
 
     def setUp(self) -> None:
         super().setUp()
