@@ -73,7 +73,7 @@ def _others(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         yield _asked("message bus", checks.message_bus(conf))
     if conf.placement_database.connection:
         yield _asked("Placement's database", checks.database(conf.placement_database.connection))
-    if "auth_type" in conf.placement and conf.placement.auth_type:
+    if "placement" in conf and conf.placement.auth_type:
         yield _asked("Placement", checks.placement(lambda: client.load(conf)))
 
 
