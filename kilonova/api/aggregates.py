@@ -94,7 +94,9 @@ def update(asked: Asked, aggregate_id: str) -> Answer:
     wanted = asked.body["aggregate"]
     name = wanted["name"].strip() if "name" in wanted else None
     if name == "":
-        raise Invalid("Invalid input for field/attribute name: it is only spaces.")
+        raise Invalid(
+            f"Invalid input for field/attribute name. Value: {wanted['name']}. It is only spaces"
+        )
     zone = {ZONE: wanted[ZONE]} if ZONE in wanted else {}
     return _rezone(asked, aggregate_id, Change(name=name, metadata=zone))
 

@@ -174,7 +174,7 @@ def _query(request: falcon.Request, route: Route, version: Version) -> dict[str,
 def _refuse_nul(value: object, where: str) -> None:
     """Refuse the one character that no text column of every database holds."""
     if isinstance(value, str) and "\0" in value:
-        raise Invalid(f"Invalid input for {BODY} {where}: it holds a NUL character.")
+        raise Invalid(f"Invalid input for {BODY} {where}. It holds a NUL character")
     if isinstance(value, dict):
         for name, inner in value.items():
             _refuse_nul(name, where)

@@ -2,6 +2,7 @@
 
 import logging
 import uuid as uuids
+from collections.abc import Iterable
 from typing import Any
 
 from kilonova.api import notices, parameters
@@ -28,8 +29,13 @@ _POSITIVE: Schema = {
 }
 
 
+def _one_of(policies: Iterable[Policy]) -> Schema:
+    """Return the schema of a policy. Its names are plain texts, as a refusal tells them."""
+    return {"enum": [policy.value for policy in sorted(policies)]}
+
+
 def _listed(policies: frozenset[Policy]) -> Schema:
-    one = {"type": "array", "items": {"enum": sorted(policies)}, "minItems": 1, "maxItems": 1}
+    one = {"type": "array", "items": _one_of(policies), "minItems": 1, "maxItems": 1}
     return closed(
         {"server_group": closed({"name": NAME, "policies": one}, "name", "policies")},
         "server_group",
@@ -38,7 +44,7 @@ def _listed(policies: frozenset[Policy]) -> Schema:
 
 _NAMED = {
     "name": NAME,
-    "policy": {"enum": sorted(Policy)},
+    "policy": _one_of(Policy),
     "rules": closed({"max_server_per_host": _POSITIVE}),
 }
 _CREATE = Schemas(

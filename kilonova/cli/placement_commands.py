@@ -15,7 +15,7 @@ from kilonova.core import block_devices
 from kilonova.core.aggregate import HostAggregate
 from kilonova.core.errors import KilonovaError, NotFound
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import CELL0, ConsumerUuid
+from kilonova.core.ids import CELL0, ConsumerUuid, ProviderUuid
 from kilonova.core.instance import Instance
 from kilonova.db import (
     aggregates,
@@ -31,6 +31,7 @@ from kilonova.db import (
 )
 from kilonova.db.engine import Database
 from kilonova.db.placement_audit import Drift
+from kilonova.placement import host_traits
 from kilonova.placement.names import custom_traits
 
 
@@ -157,22 +158,23 @@ def _node_changes(database: Database, report: NodeReport) -> Iterator[Change]:
             f"rename provider {uuid} from {provider.name} to {name}",
             lambda: placement_providers.rename(database, uuid, name),
         )
-    if set(placement_providers.traits(database, uuid)) != set(report.traits):
-        yield Change(f"set the traits of {name}", lambda: _set_traits(database, report))
+    held = placement_providers.traits(database, uuid)
+    traits = host_traits.joined(report.traits, held)
+    if set(held) != traits:
+        yield Change(f"set the traits of {name}", lambda: _set_traits(database, uuid, traits))
 
 
 def _make(database: Database, report: NodeReport) -> None:
     placement_providers.create(database, report.provider_uuid, report.node)
     placement_inventories.replace(database, report.provider_uuid, None, report.inventory)
-    _set_traits(database, report)
+    _set_traits(database, report.provider_uuid, set(report.traits))
 
 
-def _set_traits(database: Database, report: NodeReport) -> None:
-    custom = custom_traits(report.traits)
+def _set_traits(database: Database, uuid: ProviderUuid, traits: set[str]) -> None:
+    custom = custom_traits(traits)
     for name in sorted(custom):
         placement_names.add(database, "trait", name)
-    uuid = report.provider_uuid
-    placement_providers.set_traits(database, uuid, None, set(report.traits), custom)
+    placement_providers.set_traits(database, uuid, None, traits, custom)
 
 
 def _aggregate_changes(

@@ -5,7 +5,7 @@ epoch is removed, wherever the server is now, so that a server runs at most once
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import Enum, auto
 
 from kilonova.compute import image_acts
@@ -50,6 +50,8 @@ class Step(Enum):
     """The cell knows nothing of it: it is not ours to touch."""
     REMOVE = auto()
     """Its server is deleted, or elsewhere."""
+    STAND_STILL = auto()
+    """Its server is being made elsewhere, of which nobody knows yet whether it can be."""
 
 
 def step_for(instance: Instance, guest: Guest | None) -> Step:
@@ -70,9 +72,11 @@ def step_for(instance: Instance, guest: Guest | None) -> Step:
     return Step.COMPARE
 
 
-def step_for_stranger(uuid: InstanceUuid, disowned: Collection[InstanceUuid]) -> Step:
+def step_for_stranger(uuid: InstanceUuid, expected: HostInstances) -> Step:
     """Return what to do about a guest whose server is not among this host's."""
-    return Step.REMOVE if uuid in disowned else Step.LEAVE
+    if uuid in expected.kept:
+        return Step.STAND_STILL
+    return Step.REMOVE if uuid in expected.disowned else Step.LEAVE
 
 
 def _settled(state: VmState, power: PowerState) -> VmState:
@@ -90,6 +94,8 @@ class Adoption:
         self._images = images
         self._reporter = reporter
         self._handlers = handlers
+        self.is_undecided = False
+        """Whether there were guests, at the last look, that are kept until their servers are elsewhere."""
 
     def adopt(self, guests: Mapping[InstanceUuid, Guest], expected: HostInstances) -> None:
         """Make of ``guests`` what the cell says they should be, and report where it is wrong.
@@ -98,6 +104,7 @@ class Adoption:
             HypervisorUnavailable: the hypervisor does not answer. It may be done again from the start.
         """
         context = service_context()
+        self.is_undecided = bool(expected.kept)
         moving = frozenset(expected.moving)
         for instance in expected.instances:
             if instance.uuid in moving and instance.task_state != TaskState.DELETING:
@@ -105,11 +112,10 @@ class Adoption:
                 continue
             self._take(context, instance, guests.get(instance.uuid))
         known = {instance.uuid for instance in expected.instances}
-        disowned = frozenset(expected.disowned)
         for stranger in sorted(set(guests) - known - moving):
-            if step_for_stranger(stranger, disowned) is Step.REMOVE:
-                LOG.warning("Guest %s is deleted or elsewhere; it is removed", stranger)
-                self._driver.destroy(stranger)
+            step = step_for_stranger(stranger, expected)
+            if step is not Step.LEAVE:
+                self._put_away(stranger, guests[stranger], step)
             else:
                 LOG.warning("Guest %s is no server of this cell; it is left alone", stranger)
         LOG.info("Adopted %d guests of %d servers", len(known & set(guests)), len(known))
@@ -125,12 +131,12 @@ class Adoption:
         Raises:
             HypervisorUnavailable: the hypervisor does not answer. The rest is for the next look.
         """
+        self.is_undecided = bool(expected.kept)
         for uuid in sorted(frozenset(expected.disowned) & guests.keys()):
             with self._handlers.turns.turn_if_free(uuid) as free:
                 now = self._driver.guests().get(uuid) if free and guests[uuid].epoch else None
                 if now is not None and now.epoch == guests[uuid].epoch:
-                    LOG.warning("Guest %s is deleted or elsewhere; it is removed", uuid)
-                    self._driver.destroy(uuid)
+                    self._put_away(uuid, now, step_for_stranger(uuid, expected))
         differing = {}
         for instance in expected.instances:
             if instance.uuid in expected.moving:
@@ -143,6 +149,15 @@ class Adoption:
                 self._reporter.believes(instance.uuid, Told(instance.epoch, instance.power_state))
                 differing[instance.uuid] = power
         return differing
+
+    def _put_away(self, uuid: InstanceUuid, guest: Guest, step: Step) -> None:
+        """See to it that a guest whose server is elsewhere does not run."""
+        if step is Step.REMOVE:
+            LOG.warning("Guest %s is deleted or elsewhere; it is removed", uuid)
+            self._driver.destroy(uuid)
+        elif guest.power in (PowerState.RUNNING, PowerState.PAUSED):
+            LOG.warning("Guest %s is being evacuated; it is stopped", uuid)
+            self._driver.stop(uuid, 0, lambda: True)
 
     def _end_if_nobody_builds(self, instance: Instance) -> None:
         with self._handlers.turns.turn_if_free(instance.uuid) as free:

@@ -31,6 +31,8 @@ _BEAT_TIMEOUT = 5.0
 """Shorter: a sign of life whose answer was lost with the broker must not keep the next one waiting."""
 _LOOKS_EVERY = 300.0
 """Seconds between two looks whether every guest is still this host's; the next follows any silence."""
+_LOOKS_SOON = 10.0
+"""The same while there are guests of which it is not known yet whose they will be."""
 _FINISHES = 5.0
 """Seconds that builds and actions in hand get when the service ends."""
 
@@ -102,9 +104,12 @@ class ComputeService:
             self._handlers.renew()
             if alive and not self._handlers.adopted.is_set():
                 alive = self._attempt("adoption", self._adopt)
-            elif alive and time.monotonic() > self._looked_at + _LOOKS_EVERY:
+            elif alive and time.monotonic() > self._looked_at + self._looks_every():
                 self._attempt("comparison", self._look_again)
             self._stopped.wait(self._interval if alive else 1.0)
+
+    def _looks_every(self) -> float:
+        return _LOOKS_SOON if self._adoption.is_undecided else _LOOKS_EVERY
 
     def _attempt(self, what: str, work: Callable[[], None]) -> bool:
         try:

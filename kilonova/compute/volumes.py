@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from kilonova.core.ids import HostName, ImageId, InstanceUuid, RequestId
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
 from kilonova.core.volume import NOBODY, Volume, VolumeReport, VolumeStage
+from kilonova.http import volume_release
 from kilonova.http.volumes import IS_MOVING, Volumes
 
 LOG = logging.getLogger(__name__)
@@ -85,18 +87,32 @@ class HostVolumes:
         connection = self._connection(volume)
         attachment = volume.attachments.get(self._host, "")
         if not connection:
-            attachment = attachment or volume.attachments.get(NOBODY, "")
-            if not attachment:
-                attachment = self._storage.reserve(volume.volume_id, instance.uuid)
-            said = VolumeReport(volume_id=volume.volume_id, attachment=attachment)
-            if not self.tell(instance.uuid, request_id, said):
-                self._storage.release(attachment)
-                raise BuildFailed(f"Volume {volume.volume_id} is the server's no more.")
-            connection = self._storage.connect(attachment, self._driver.connector())
+            attachment, connection = self._attach(instance, volume, request_id)
         here = msgspec.structs.replace(
             volume, attachments={self._host: attachment}, connection=connection
         )
         return self._driver.connect_volume(here)
+
+    def _attach(
+        self, instance: Instance, volume: Volume, request_id: RequestId
+    ) -> tuple[str, dict[str, Any]]:
+        """Return an attachment of this host's, of which the cell knows, and how it reaches the volume."""
+        reserved = volume.attachments.get(self._host) or volume.attachments.get(NOBODY)
+        if reserved is not None:
+            self._tell_attached(instance, volume, request_id, reserved)
+            return reserved, self._storage.connect(reserved, self._driver.connector())
+        # Not in two steps: a reservation is not to be connected while another host has the volume.
+        made = self._storage.attach(volume.volume_id, instance.uuid, self._driver.connector())
+        self._tell_attached(instance, volume, request_id, made.attachment_id)
+        return made.attachment_id, made.connection
+
+    def _tell_attached(
+        self, instance: Instance, volume: Volume, request_id: RequestId, attachment: str
+    ) -> None:
+        said = VolumeReport(volume_id=volume.volume_id, attachment=attachment)
+        if not self.tell(instance.uuid, request_id, said):
+            self._storage.release(attachment)
+            raise BuildFailed(f"Volume {volume.volume_id} is the server's no more.")
 
     def _connection(self, volume: Volume) -> dict[str, object]:
         attachment = volume.attachments.get(self._host)
@@ -179,11 +195,14 @@ class HostVolumes:
         return msgspec.structs.replace(instance, volumes=volumes)
 
     def join(self, instance: Instance, volume: Volume) -> Volume:
-        """Have the volume here that is to take another's place; return it under that one's id."""
-        replacement = volume.replacement or ""
+        """Have here what is to take a volume's place, and return it under that volume's id, which stays."""
+        replacement, connector = volume.replacement or "", self._driver.connector()
         attachment = self.attachment_to(instance, replacement)
-        attachment = attachment or self._storage.reserve(replacement, instance.uuid)
-        connection = self._storage.connect(attachment, self._driver.connector())
+        if attachment:
+            connection = self._storage.connect(attachment, connector)
+        else:
+            made = self._storage.attach(replacement, instance.uuid, connector)
+            attachment, connection = made.attachment_id, made.connection
         return self._driver.connect_volume(
             msgspec.structs.replace(
                 volume, attachments={self._host: attachment}, connection=connection
@@ -240,7 +259,7 @@ class HostVolumes:
             self._storage.release(one.attachment_id)
         for volume in instance.volumes:
             if volume.delete_on_termination:
-                delete(self._storage, volume.volume_id)
+                volume_release.delete(self._storage, volume.volume_id)
             said = VolumeReport(volume_id=volume.volume_id, gone=True)
             self.tell(instance.uuid, request_id, said)
 
@@ -267,13 +286,3 @@ class HostVolumes:
     def size_of(self, volume_id: str) -> int:
         """Return the GiB of a volume."""
         return self._storage.get(volume_id).size_gb
-
-
-def delete(storage: Volumes, volume_id: str) -> None:
-    """Delete a volume that ends with its server. One that cannot be deleted is left, and that is said."""
-    try:
-        storage.delete(volume_id)
-    except KilonovaError as error:
-        if error.retry_helps:
-            raise
-        LOG.warning("Volume %s is left: %s", volume_id, error.in_full)

@@ -64,13 +64,17 @@ class CellConductor:
             hosts.begin_start(self._cell_db, message.host, message.start)
         # First, because what begins to move while this is read must not look as if it were nobody's.
         here = instances.of_host(self._cell_db, message.host)
+        # Before and after, because an evacuation may begin or end while this is read.
+        leaving = moves.evacuated_from(self._cell_db, message.host)
         disowned = hosted.not_on(self._cell_db, message.host, message.guests)
+        leaving |= moves.evacuated_from(self._cell_db, message.host)
         moving = moves.moving(self._cell_db, message.host)
         self._moves.resume(message.host)
         return HostInstances(
             instances=here,
             disowned=tuple(uuid for uuid in disowned if uuid not in moving),
             moving=moving,
+            kept=tuple(uuid for uuid in disowned if uuid in leaving),
             start=hosts.count_start(self._cell_db, message.host) if message.starting else 0,
         )
 

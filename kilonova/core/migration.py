@@ -168,6 +168,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     lets in who shows ``token``. ``directory`` is where the guest's files are to be there, and
     ``hypervisor`` what names the hypervisor there. With ``shared`` its disks are seen from both hosts, so
     that none is sent; with ``wants_image`` the destination cannot have the guest's image elsewhere.
+    ``volumes`` are the paths there of those volumes, by their ids, that have one.
     Of a guest that comes while it runs, ``nics`` are the cards as they are plugged in there, and ``place``
     says in the words of the hypervisor there which of its host's CPUs, cells and pages it gets.
     """
@@ -180,6 +181,7 @@ class Berth(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: str = ""
     shared: bool = False
     wants_image: bool = False
+    volumes: dict[str, str] = {}
     nics: tuple[Nic, ...] = ()
     place: str = ""
 

@@ -123,8 +123,7 @@ class SnapshotVolume(Order, frozen=True, kw_only=True, tag=str(Action.SNAPSHOT_V
 
 
 class MergeSnapshot(Order, frozen=True, kw_only=True, tag=str(Action.MERGE_SNAPSHOT)):
-    """Merge a file of a volume into the one behind it, or (no target) what is in
-    front of it into the one in use; without either, all that is behind that one."""
+    """Merge a file of a volume into another that is behind it; see ``Attaching.merge_snapshot``."""
 
     volume_id: str
     snapshot_id: str

@@ -325,6 +325,14 @@ def change_tags(
     return _change(cell_db, uuid, _instances.c.tags, (_split, change, joined))
 
 
+def change_nics(
+    cell_db: Database, uuid: InstanceUuid, change: Callable[[tuple[Nic, ...]], tuple[Nic, ...]]
+) -> None:
+    """Replace what is known of cards; see ``_change``."""
+    steps = (lambda stored: _decode_nics(stored or b"[]"), change, encode_nics)
+    _change(cell_db, uuid, _instances.c.nics, steps)
+
+
 def wish(cell_db: Database, uuid: InstanceUuid, wishes: Mapping[str, Any]) -> None:
     """Note what is wished of a server from now on. ``wishes`` maps field names of ``Wishes``."""
 

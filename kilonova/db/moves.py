@@ -250,6 +250,17 @@ def moving(cell_db: Database, host: HostName) -> tuple[InstanceUuid, ...]:
     return tuple(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
 
 
+def evacuated_from(cell_db: Database, host: HostName) -> frozenset[InstanceUuid]:
+    """Return the servers that are leaving a host by an evacuation, and are its again if no other host can
+    make them."""
+    c = _migrations.c
+    going = c.stage.in_((Stage.ACCEPTED, Stage.FINISHING))
+    query = sa.select(c.instance_uuid).where(
+        c.source_host == host, c.kind == Kind.EVACUATION, going
+    )
+    return frozenset(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
+
+
 def being_cleared(cell_db: Database, server: InstanceUuid) -> tuple[HostName, ...]:
     """Return the hosts that still have something of a server from an earlier move."""
     c = _migrations.c

@@ -150,8 +150,27 @@ class Volumes:
         made = self._ask("POST", "/attachments", {"attachment": wanted}, asker=asker)
         return str(made["attachment"]["id"])
 
+    def attach(
+        self, volume_id: str, server: InstanceUuid, connector: Mapping[str, Any]
+    ) -> Attachment:
+        """Reserve a volume for a server and let a host reach it, though another host may do so already.
+
+        Raises:
+            Invalid: it is not to be had.
+        """
+        wanted = {
+            "volume_uuid": volume_id,
+            "instance_uuid": server,
+            "connector": dict(connector),
+        }
+        made = self._ask("POST", "/attachments", {"attachment": wanted})["attachment"]
+        return _attachment(made, made["connection_info"])
+
     def connect(self, attachment_id: str, connector: Mapping[str, Any]) -> dict[str, Any]:
-        """Let a host, which a connector describes, reach a volume; return how it does."""
+        """Let a host, which a connector describes, reach a volume that is reserved and no other host's.
+
+        Returns how it does.
+        """
         path, wanted = f"/attachments/{attachment_id}", {"connector": dict(connector)}
         made = self._ask("PUT", path, {"attachment": wanted})
         return dict(made["attachment"]["connection_info"])
@@ -176,10 +195,7 @@ class Volumes:
         """Return every attachment of a server, whoever made it."""
         path = f"/attachments?all_tenants=1&instance_id={server}"
         found = self._ask("GET", path)["attachments"]
-        return tuple(
-            Attachment(attachment_id=one["id"], volume_id=one["volume_id"], status=one["status"])
-            for one in found
-        )
+        return tuple(_attachment(one) for one in found)
 
     def snapshot(self, volume_id: str, name: str, asker: Asker) -> str:
         """Begin to copy a volume, which may be in use, and return the snapshot's id."""
@@ -258,6 +274,17 @@ def _root(http: adapter.Adapter, asker: Asker | None) -> str:
     if asker is not None and with_project is not None:
         return f"{with_project[1]}/{asker.project_id}"
     return root
+
+
+def _attachment(
+    found: Mapping[str, Any], connection: Mapping[str, Any] | None = None
+) -> Attachment:
+    return Attachment(
+        attachment_id=found["id"],
+        volume_id=found["volume_id"],
+        status=found["status"],
+        connection=dict(connection or {}),
+    )
 
 
 def _stored(found: Mapping[str, Any]) -> StoredVolume:

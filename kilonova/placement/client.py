@@ -24,7 +24,7 @@ from kilonova.core.errors import (
 )
 from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
-from kilonova.placement import host_traits
+from kilonova.placement import host_traits, sharing
 from kilonova.placement.client_query import query_of, wants_any_of
 
 _VERSION = "1.36"
@@ -159,6 +159,7 @@ class Placement:
             self._ask("PUT", f"/resource_providers/{uuid}", {"name": name})
         for trait in sorted(t for t in traits if t.startswith("CUSTOM_")):
             self._ask("PUT", f"/traits/{trait}")
+        inventory = sharing.of_its_own(self._ask, uuid, inventory)
         complete = True
         try:
             generation = self._set_inventories(uuid, inventory)

@@ -9,9 +9,14 @@ _OPERATORS = "COMPUTE_STATUS_DISABLED"
 """Of the traits of this kind, the one that no host says of itself."""
 
 
-def is_hosts(trait: str) -> bool:
-    """Whether a trait is a host's to say. Pure."""
+def _is_hosts(trait: str) -> bool:
+    """Whether a trait is a host's to say."""
     return trait.startswith(("COMPUTE_", "HW_CPU_")) and trait != _OPERATORS
+
+
+def joined(said: Collection[str], held: Collection[str]) -> set[str]:
+    """Return the traits of a host that says some and holds others, which may be somebody else's. Pure."""
+    return set(said) | {trait for trait in held if not _is_hosts(trait)}
 
 
 def write(
@@ -23,7 +28,7 @@ def write(
     """
     path = f"/resource_providers/{uuid}/traits"
     held = set(ask("GET", path).json()["traits"])
-    wanted = set(traits) | {trait for trait in held if not is_hosts(trait)}
+    wanted = joined(traits, held)
     if held == wanted:
         return
     names = ",".join(sorted(wanted))

@@ -289,15 +289,17 @@ class HostInstances(msgspec.Struct, frozen=True, kw_only=True):
     """Every server that is not deleted and whose host is the asker.
 
     ``disowned`` are those of the asker's guests whose server is deleted, or another host's. Of a guest that
-    is in neither list the cell knows nothing. What there is of those that are ``moving`` is their move's
-    affair, which goes on by itself. ``start`` is greater each time one is starting: its reports are
-    numbered from there, above all that came before.
+    is in neither list the cell knows nothing. Those of them that are ``kept`` are only to stand still:
+    their servers are being evacuated, and are the asker's again if no other host can make them. What there
+    is of those that are ``moving`` is their move's affair, which goes on by itself. ``start`` is greater
+    each time one is starting: its reports are numbered from there, above all that came before.
     """
 
     instances: tuple[Instance, ...]
     disowned: tuple[InstanceUuid, ...] = ()
     moving: tuple[InstanceUuid, ...] = ()
     start: int = 0
+    kept: tuple[InstanceUuid, ...] = ()
 
 
 # ---- kilonova-manage -> cell conductor

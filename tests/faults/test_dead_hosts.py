@@ -9,7 +9,8 @@ from tests.faults.world.storm import outcome
 
 load_tests = testscenarios.load_tests_apply_scenarios
 
-SEEDS = range(1001, 1013)
+SEEDS = (1001, 1002, 1006, 1007, 1009, 1010, 1012, 1016)
+"""Those in which moves meet dead hosts at stages of every kind."""
 
 
 class DeadHostsTest(testtools.TestCase):

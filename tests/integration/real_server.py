@@ -23,7 +23,7 @@ while sleep 0.5; do n=$((n+1)); echo "TICK $n"; done &
 """
 """Tells how often a guest was started from its disk, and the same of the disk that is being rescued."""
 
-_SECONDS = 90
+_SECONDS = 120
 
 
 class RealServer:

@@ -152,7 +152,7 @@ class NetworkedGuestsTest(BootTest):
             said = json.loads(self._inside(host, "ip", "-json", "neigh", "show", "dev", bridge))
             return (address, port["mac_address"]) in {(n["dst"], n.get("lladdr")) for n in said}
 
-        eventually("the guest answers", 30, heard)
+        eventually("the guest answers", 120, heard)
 
     # ---- the story
 
@@ -167,7 +167,7 @@ class NetworkedGuestsTest(BootTest):
         self.move_live()
         self.move_and_come_back()
         self.demo("server", "delete", "--wait", self.server.uuid)
-        eventually("no card is left", 60, lambda: not any(self.taps().values()))
+        eventually("no card is left", 120, lambda: not any(self.taps().values()))
         self.assertEqual(set(), self.ports())
         (left,) = self.neutron(f"ports?id={mine['id']}")["ports"]
         self.assertEqual(("", ""), (left["device_id"], left["binding:host_id"]))
@@ -216,15 +216,15 @@ class NetworkedGuestsTest(BootTest):
         """Attach and detach a card; what cannot be attached leaves nothing."""
         host, before, taps = self.server.host(), self.ports(), self.taps()
         self.demo("server", "add", "network", self.server.uuid, "slow")
-        eventually("it has another card", 60, lambda: len(self.plugged(host, "slow")) == 2)
+        eventually("it has another card", 120, lambda: len(self.plugged(host, "slow")) == 2)
         (added,) = self.ports() - before
-        eventually("all of it is shown", 60, lambda: len(self.shown_addresses()["slow"]) == 2)
+        eventually("all of it is shown", 120, lambda: len(self.shown_addresses()["slow"]) == 2)
         self.demo("server", "remove", "port", self.server.uuid, added)
-        eventually("its port is gone", 60, lambda: self.ports() == before)
+        eventually("its port is gone", 120, lambda: self.ports() == before)
         self.assertEqual(taps, self.taps())
         self.demo("port", "create", "--network", "nowhere", "lost")
         self.demo("server", "add", "port", self.server.uuid, "lost")
-        eventually("it is let go of", 60, lambda: self.ports() == before)
+        eventually("it is let go of", 120, lambda: self.ports() == before)
         self.assertEqual(taps, self.taps())
         self.demo("port", "delete", "lost")
         self.assertEqual("ACTIVE", self.server.shown()["status"])
@@ -243,10 +243,10 @@ class NetworkedGuestsTest(BootTest):
         eventually("it is elsewhere", 120, lambda: self.server.host() == there)
         self.server.until("ACTIVE")
         taps = {f"tap{port['id'][:11]}" for port in ports}
-        eventually("its cards went along", 60, lambda: self.taps() == {before: set(), there: taps})
+        eventually("its cards went along", 120, lambda: self.taps() == {before: set(), there: taps})
         for port in ports:
             alone = {there: "ACTIVE"}
-            eventually("it is bound", 60, lambda p=port, a=alone: self.bindings(p) == a)  # type: ignore[misc]
+            eventually("it is bound", 120, lambda p=port, a=alone: self.bindings(p) == a)  # type: ignore[misc]
         self.assert_reaches(there, ports[0])
         ticks = self.server.until_ticks(1)
         self.assertEqual(list(range(1, len(ticks) + 1)), ticks)
@@ -265,7 +265,7 @@ class NetworkedGuestsTest(BootTest):
                 self.assertEqual({host: "ACTIVE"}, self.bindings(port))
                 tap = f"tap{port['id'][:11]}"
                 self.assertEqual({tap}, self.plugged(host, network))
-            eventually("it is here alone", 60, lambda h=host: not self.taps()[other(h)])  # type: ignore[misc]
+            eventually("it is here alone", 120, lambda h=host: not self.taps()[other(h)])  # type: ignore[misc]
         # On the disk that it had before.
         self.server.until_started(2)
         self.assert_reaches(before, self.port("front"))

@@ -97,34 +97,34 @@ class NetworksTest(BootTest):
         """Add a security group, and take it away again."""
         self.demo("security", "group", "create", "db")
         self.demo("server", "add", "security", "group", "vm", "db")
-        eventually("it has both", 20, lambda: self.groups() == ["db", "web"])
+        eventually("it has both", 120, lambda: self.groups() == ["db", "web"])
         self.demo("server", "remove", "security", "group", "vm", "db")
-        eventually("it has one", 20, lambda: self.groups() == ["web"])
+        eventually("it has one", 120, lambda: self.groups() == ["web"])
 
     def plug(self, first: str) -> None:
         """Attach a port, a network, and a second address, and take each away again."""
         self.demo("port", "create", "--network", "back", "mine")
         self.demo("server", "add", "port", "vm", "mine")
-        eventually("the port is there", 20, lambda: len(self.addresses().get("back", [])) == 1)
+        eventually("the port is there", 120, lambda: len(self.addresses().get("back", [])) == 1)
         self.demo("server", "remove", "port", "vm", "mine")
-        eventually("it is gone", 20, lambda: self.addresses() == {"front": [first]})
+        eventually("it is gone", 120, lambda: self.addresses() == {"front": [first]})
         self.demo("server", "add", "network", "vm", "back")
-        eventually("another is there", 20, lambda: len(self.addresses().get("back", [])) == 1)
+        eventually("another is there", 120, lambda: len(self.addresses().get("back", [])) == 1)
         self.demo("server", "remove", "network", "vm", "back")
-        eventually("it is gone", 20, lambda: self.addresses() == {"front": [first]})
+        eventually("it is gone", 120, lambda: self.addresses() == {"front": [first]})
         old = ("--os-compute-api-version", "2.43", "server")
         self.demo(*old, "add", "fixed", "ip", "vm", "front")
-        eventually("it has two", 20, lambda: len(self.addresses()["front"]) == 2)
+        eventually("it has two", 120, lambda: len(self.addresses()["front"]) == 2)
         (second,) = (one for one in self.addresses()["front"] if one != first)
         self.demo(*old, "remove", "fixed", "ip", "vm", second)
-        eventually("it has one", 20, lambda: self.addresses() == {"front": [first]})
+        eventually("it has one", 120, lambda: self.addresses() == {"front": [first]})
         self.demo("server", "add", "port", "vm", "mine")
-        eventually("the port is back", 20, lambda: "back" in self.addresses())
+        eventually("the port is back", 120, lambda: "back" in self.addresses())
         # What Neutron says by itself is heard, too.
         moved = "10.12.0.77"
         back = ("--fixed-ip", f"subnet=back,ip-address={moved}")
         self.demo("port", "set", "--no-fixed-ip", *back, "mine")
-        eventually("it has moved", 20, lambda: self.addresses().get("back") == [moved])
+        eventually("it has moved", 120, lambda: self.addresses().get("back") == [moved])
 
     def reach_for_what_is_anothers(self, server: str) -> None:
         """Name another project's network, port and group wherever one can be named: nothing comes of it."""

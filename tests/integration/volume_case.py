@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import requests
 from testtools.content import text_content
 
 from tests.integration import services
@@ -79,14 +80,17 @@ class VolumeCase(BootTest):
         cls.script.write_text(SCRIPT)
 
     def setUp(self) -> None:
-        """Show Cinder's logs, too, if the test fails."""
+        """Show Cinder's logs and the guests' consoles, too, if the test fails."""
         super().setUp()
         self.cinder: Cinder = services.cinder(self.deployment.name)
-        self.addOnException(self._add_logs_of_cinder)
+        self.addOnException(self._add_more_logs)
+        self.addCleanup(self._remove_volumes)
 
-    def _add_logs_of_cinder(self, _info: Any) -> None:
+    def _add_more_logs(self, _info: Any) -> None:
         for name, tail in self.cinder.logs().items():
             self.addDetail(f"{name}.log", text_content(tail))
+        for log in self.deployment.directory.glob("*-state/instances/*/console.log"):
+            self.addDetail(str(log), text_content(log.read_text(errors="replace")))
 
     # ---- what is asked
 
@@ -101,6 +105,15 @@ class VolumeCase(BootTest):
     def refused(self, *command: str, user: str = DEMO) -> str:
         """Run a command that fails, and return what it says."""
         return str(self.assertRaises(CommandFailed, self.client.run, *command, user=user))
+
+    def attach(self, server: RealServer, volume: str) -> requests.Response:
+        """Ask for a volume without the client, as the owner, and return the answer."""
+        return requests.post(
+            f"{self.deployment.compute_url}/servers/{server.uuid}/os-volume_attachments",
+            json={"volumeAttachment": {"volumeId": volume}},
+            headers={"X-Auth-Token": self.deployment.token(DEMO)},
+            timeout=60,
+        )
 
     def create(self, name: str, *options: str) -> RealServer:
         """Ask for a server whose guest watches its disks."""
@@ -176,7 +189,14 @@ class VolumeCase(BootTest):
         listed = ("volume", "attachment", "list", "--all-projects")
         version = ("--os-volume-api-version", "3.27")
         self.assertEqual([], self.shown(*version, *listed, user=ADMIN))
-        for volume in self.volumes():
-            self.client.run("volume", "delete", volume)
-        eventually("no volume is left", SECONDS, lambda: not self.volumes())
         super().tearDown()
+
+    def _remove_volumes(self) -> None:
+        """Let no test that failed leave anything to the next."""
+        for snapshot in self.shown("volume", "snapshot", "list", "--all-projects", user=ADMIN):
+            self.client.run("volume", "snapshot", "delete", "--force", snapshot["ID"])
+        for volume, one in self.volumes().items():
+            if one["Status"] != "available":
+                self.client.run("volume", "set", "--state", "error", "--detached", volume)
+            self.client.run("volume", "delete", "--force", volume)
+        eventually("no volume is left", SECONDS, lambda: not self.volumes())

@@ -14,7 +14,7 @@ _LONGEST_NAME = 255 - len(f"-{MOST}")
 _CREATED = {
     "name": NAME | {"maxLength": _LONGEST_NAME},
     "count": _COUNT,
-    "group_policy": {"enum": sorted(Policy)},
+    "group_policy": {"enum": [policy.value for policy in sorted(Policy)]},
 }
 _HINTED = {"os:scheduler_hints": HINTS}
 

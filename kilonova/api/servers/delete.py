@@ -22,6 +22,7 @@ from kilonova.core.instance import Instance
 from kilonova.core.orders import Restore, SoftDelete
 from kilonova.core.states import Action, TaskState, VmState
 from kilonova.db import build_requests, instances, soft_deletions, volumes
+from kilonova.http import volume_release
 from kilonova.http.network_cards import release
 from kilonova.rpc.messages import ActOnInstance, DeleteInstance
 
@@ -101,8 +102,8 @@ def _delete(asked: Asked, server_id: str) -> None:
     begun = begin(asked, located, Action.DELETE)
     host, cell = begun.now.host, begun.cell_uuid
     build_requests.queue_for_delete(asked.services.api_db, uuid)
-    if host is None:
-        _give_volumes_back(asked, begun.now, cell)
+    if host is None and not _give_volumes_back(asked, begun.now, cell):
+        return
     if host is None and (begun.now.node or begun.before.task_state == TaskState.UNSHELVING):
         # It may hold a claim, or somebody finds a host for it and makes one: the converger frees it first.
         LOG.info("%s: deleting waits for the converger, which frees what it claimed", uuid)
@@ -121,10 +122,17 @@ def _delete(asked: Asked, server_id: str) -> None:
         LOG.warning("%s: deleting waits for the converger: %s", uuid, error)
 
 
-def _give_volumes_back(asked: Asked, server: Instance, cell: CellUuid) -> None:
-    if server.volumes:
-        give_back(asked.services.volumes, server)
-        volumes.change(asked.services.cells.database(cell), server.uuid, lambda _: (), utcnow())
+def _give_volumes_back(asked: Asked, server: Instance, cell: CellUuid) -> bool:
+    """Give back the volumes of a server that is on no host; False if that is left to the converger."""
+    if not server.volumes:
+        return True
+    try:
+        volume_release.release(asked.services.volumes, server)
+    except KilonovaError as error:
+        LOG.warning("%s: deleting waits for its volumes: %s", server.uuid, error)
+        return False
+    volumes.change(asked.services.cells.database(cell), server.uuid, lambda _: (), utcnow())
+    return True
 
 
 def _release_ports(asked: Asked, server: Instance) -> None:

@@ -5,7 +5,10 @@ a network service each is refused by name.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from kilonova.api.find import find_server
 from kilonova.api.microversions import Since
@@ -17,7 +20,8 @@ from kilonova.api.servers.network_wishes import NO_SERVICE, find_group
 from kilonova.api.servers.tasks import check_unlocked, placed
 from kilonova.core.errors import Conflict, Gone, Invalid, KilonovaError, NotFound
 from kilonova.core.external_event import ExternalEvent
-from kilonova.core.instance import Located
+from kilonova.core.instance import Located, Nic
+from kilonova.db import instances
 from kilonova.http.networks import Document, Documents, Networks
 from kilonova.rpc.messages import TakeExternalEvents
 
@@ -120,13 +124,15 @@ def _change_groups(asked: Asked, server_id: str) -> Answer:
     located = _free(asked, server_id, action)
     networks = _service(asked, action, "security groups")
     named = asked.body[action]["name"]
-    group = find_group(asked, networks, named)["id"]
+    found = find_group(asked, networks, named)
+    group, name = found["id"], str(found["name"])
     ports = _ports(networks, located)
     if action == "addSecurityGroup":
         if not ports:
             raise Invalid(f"addSecurityGroup: instance {server_id} has no ports")
         for port in ports:
             _add_group(networks, port, group)
+        _note(asked, located, ports, lambda groups: {*groups, name})
     else:
         held = [port for port in ports if group in port["security_groups"]]
         if not held:
@@ -136,8 +142,28 @@ def _change_groups(asked: Asked, server_id: str) -> Answer:
         for port in held:
             left = [one for one in port["security_groups"] if one != group]
             networks.update_port(port["id"], {"security_groups": left})
+        _note(asked, located, held, lambda groups: groups - {name})
     _let_look(asked, located)
     return Answer(status=202)
+
+
+def _note(
+    asked: Asked, located: Located, ports: Documents, change: Callable[[set[str]], set[str]]
+) -> None:
+    """Show now in which groups these ports are, and not when the server's host has looked at them."""
+    ids = {port["id"] for port in ports}
+
+    def changed(nics: tuple[Nic, ...]) -> tuple[Nic, ...]:
+        return tuple(
+            msgspec.structs.replace(nic, groups=tuple(sorted(change(set(nic.groups)))))
+            if nic.port_id in ids
+            else nic
+            for nic in nics
+        )
+
+    if located.cell_uuid is not None:
+        database = asked.services.cells.database(located.cell_uuid)
+        instances.change_nics(database, located.instance.uuid, changed)
 
 
 def _add_group(networks: Networks, port: Document, group: str) -> None:

@@ -51,17 +51,17 @@ def rebuild(asked: Asked, server_id: str) -> Answer:
 
 
 def _onto_volume(asked: Asked, server: Instance, image: Image) -> ImageId | None:
-    """Return the image to be written over the root volume, or None if it is of that image already.
+    """Return the image to be written over the root volume, whatever is on it; None before 2.93: it stays.
 
     Raises:
-        Invalid: it is of another, and that can be changed only from 2.93.
+        Invalid: it was made of another image, and stays.
     """
+    if asked.version in Since.REBUILD_OF_VOLUMES:
+        return image.image_id
     root = next(volume for volume in server.volumes if volume.boot_index == 0)
-    if asked.services.volumes.get(root.volume_id).image.get("image_id") == image.image_id:
-        return None
-    if asked.version not in Since.REBUILD_OF_VOLUMES:
+    if asked.services.volumes.get(root.volume_id).image.get("image_id") != image.image_id:
         raise Invalid("Unable to rebuild with a different image for a volume-backed server.")
-    return image.image_id
+    return None
 
 
 def _password(asked: Asked, body: dict[str, Any]) -> str:

@@ -36,13 +36,15 @@ class Carried:
         return sorted(path for path in found if _NAMES.fullmatch(path.name) and path.is_file())
 
     def image(self, uuid: InstanceUuid) -> Path | None:
-        """Return the image that a guest's root disk is an overlay on, or None.
+        """Return the image that a guest's root disk is an overlay on, or None; that is a volume's, too.
 
         Raises:
             BuildFailed: the disk cannot be read.
         """
         try:
             backing = image_files.backing_of(self._disks.disk(uuid))
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise BuildFailed("The disk of the server cannot be read.") from error
         return Path(backing) if backing else None

@@ -161,8 +161,9 @@ class LiveMove:
         flags = _FLAGS
         if libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS in parameters:
             flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
-        if self._berth.shared:
-            # libvirt looks at the kind of file system; the hosts have seen each other's note in it.
+        if self._berth.shared or self._berth.volumes:
+            # libvirt looks at the kind of file system; the hosts have seen each other's note in it, or the
+            # block storage service lets both have the volumes.
             flags |= libvirt.VIR_MIGRATE_UNSAFE
         if self._migration.vm_state is VmState.PAUSED:
             flags |= libvirt.VIR_MIGRATE_PAUSED

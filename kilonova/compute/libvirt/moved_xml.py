@@ -8,6 +8,7 @@ import msgspec
 
 from kilonova.compute.libvirt.elements.nics import add_plug
 from kilonova.compute.libvirt.elements.tree import reach
+from kilonova.compute.libvirt.elements.volumes import alias
 from kilonova.core.instance import Nic
 from kilonova.core.migration import Berth
 
@@ -22,15 +23,21 @@ class MovedDisk(msgspec.Struct, frozen=True):
 def moved(xml: str, old: str, berth: Berth) -> str:
     """Return a domain as it is to be where ``berth`` is, with its files there instead of in ``old``.
 
-    Its cards that are ports are plugged in as the berth's are, and it has of the new host's CPUs, cells and
-    pages what the berth's ``place`` says (``domain_xml.place_xml``).
+    Its volumes are where the berth has them, its cards that are ports are plugged in as the berth's are,
+    and it has of the new host's CPUs, cells and pages what the berth's ``place`` says
+    (``domain_xml.place_xml``).
     """
     new = berth.directory
+    paths = {alias(volume_id): path for volume_id, path in berth.volumes.items()}
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     for disk in domain.iterfind("devices/disk"):
         # Which image a disk is an overlay on, the other libvirt finds in the disk.
         for part in (*disk.findall("backingStore"), *disk.findall("mirror")):
             disk.remove(part)
+        named, source = disk.find("alias"), disk.find("source")
+        path = None if named is None else paths.get(named.get("name", ""))
+        if source is not None and path is not None:
+            source.set("dev" if disk.get("type") == "block" else "file", path)
     _settle(domain, ET.fromstring(berth.place or "<domain/>"))  # noqa: S314 - the other host's own
     plugs = {nic.mac: nic for nic in berth.nics}
     for card in domain.iterfind("devices/interface"):

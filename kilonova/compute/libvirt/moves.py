@@ -29,8 +29,10 @@ from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.live import LiveMove
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.tpm_states import TpmStates
+from kilonova.compute.libvirt.volumes import paths_of
 from kilonova.compute.moving import Voyage
 from kilonova.core import pinning
+from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import (
     BuildAborted,
     BuildFailed,
@@ -131,6 +133,7 @@ class Moves(ABC):
             hypervisor=instance_of(self._uri),
             shared=shared,
             wants_image=wants_image,
+            volumes=paths_of(instance.volumes),
         )
 
     def _has(self, image: Image) -> bool:
@@ -184,6 +187,8 @@ class Moves(ABC):
             self._harbour.close(instance.uuid)
             if berth is not None and berth.shared:
                 self._disks.owners.take(instance.uuid, migration.source_host)
+            elif boots_from_volume(instance.wishes):
+                pass
             elif not self._disks.disk(instance.uuid).exists():
                 raise BuildFailed("The disk of the server did not arrive.")
             elif not self._is_active(instance.uuid):

@@ -79,6 +79,12 @@ def reached(connection: Mapping[str, Any], path: str | None = None) -> dict[str,
     return found
 
 
+def paths_of(volumes: Sequence[Volume]) -> dict[str, str]:
+    """Return where connected volumes are on this host, by their ids, of those that have a path."""
+    here = {volume.volume_id: volume.connection or {} for volume in volumes}
+    return {volume_id: str(at["path"]) for volume_id, at in here.items() if "path" in at}
+
+
 def _kind_of(path: str) -> str:
     try:
         return "block" if stat.S_ISBLK(Path(path).stat().st_mode) else "file"

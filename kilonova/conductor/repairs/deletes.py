@@ -41,11 +41,12 @@ def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
 
 
 def _bury(scene: Scene, cell: CellUuid, instance: Instance, why: str) -> str:
+    # What the storage does not hear now it hears in the next round; until then the server is not gone.
+    leftovers.free_volumes(scene, cell, instance)
     over = scene.moves(cell).leave_behind([instance.uuid], instance.host or "")
     scene.placement.free([instance.uuid, *(move.consumer for move in over)])
     if scene.networks is not None:
         release(scene.networks, instance.uuid)
-    leftovers.free_volumes(scene, cell, instance)
     if instance.host is not None:
         leftovers.remove_copies(scene, instance)
     database = scene.database(cell)

@@ -13,6 +13,7 @@ from kilonova.core.ids import CellUuid, HostName, ImageId
 from kilonova.core.instance import Instance
 from kilonova.core.volume import NOBODY, Volume
 from kilonova.db import volumes
+from kilonova.http import volume_release
 
 LOG = logging.getLogger(__name__)
 
@@ -25,21 +26,8 @@ def free_volumes(scene: Scene, cell: CellUuid, server: Instance) -> None:
     """
     if not server.volumes:
         return
-    for one in scene.volumes.attachments_of(server.uuid):
-        scene.volumes.release(one.attachment_id)
-    for volume in server.volumes:
-        if volume.delete_on_termination:
-            _delete(scene, volume)
+    volume_release.release(scene.volumes, server)
     volumes.change(scene.database(cell), server.uuid, lambda _: (), utcnow())
-
-
-def _delete(scene: Scene, volume: Volume) -> None:
-    try:
-        scene.volumes.delete(volume.volume_id)
-    except KilonovaError as error:
-        if error.retry_helps:
-            raise
-        LOG.warning("Volume %s is left: %s", volume.volume_id, error.in_full)
 
 
 def keep_volumes(scene: Scene, cell: CellUuid, server: Instance, host: HostName) -> None:

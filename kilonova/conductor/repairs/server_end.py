@@ -3,6 +3,7 @@
 import logging
 
 from kilonova.conductor import plan
+from kilonova.conductor.repairs import leftovers
 from kilonova.conductor.repairs.scene import Scene
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, new_request_id
@@ -64,6 +65,7 @@ def _delete_in(scene: Scene, cell: CellUuid, uuid: InstanceUuid) -> None:
         tell_host(scene, cell, owner, begun)
     elif server.task_state != TaskState.UNSHELVING:
         # Of one that is on its way to a host the converger clears away what is claimed meanwhile.
+        leftovers.free_volumes(scene, cell, begun)
         scene.placement.free([uuid])
         instances.mark_deleted(database, [uuid], utcnow())
         scene.notices.tell_one(database, begun, plan.gone(begun))

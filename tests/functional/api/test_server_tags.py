@@ -49,7 +49,7 @@ class ServerTagsTest(Populated):
             self.refused(400, "tags", "PUT", TAGS, {"tags": [tag]})
         self.refused(400, "tags", "PUT", TAGS, {"tags": [""]})
         self.refused(400, "tags", "PUT", TAGS, {"tags": ["a/b"]})
-        self.refused(400, "body", "PUT", f"{TAGS}/blue", {"tag": "blue"})
+        self.refused(400, "of type 'null'", "PUT", f"{TAGS}/blue", {"tag": "blue"})
         self.assertEqual(["red"], self._tags())
 
     def test_tags_of_a_server_in_error_or_without_a_cell_stay(self) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from kilonova.api.microversions import MAXIMUM, MINIMUM, VERSIONS
+from kilonova.api.microversions import VERSIONS
 from kilonova.api.resources import ROUTES
 from kilonova.api.routing import Route
 from kilonova.api.servers import tasks
@@ -101,50 +101,6 @@ class VersionsTest(Populated):
                 path = re.sub(r"{\w+}", "1", route.path)
                 answer = self.ask(route.method, path, version=".".join(map(str, version)))
                 self.assertEqual(404, answer.status_code, f"{route.method} {path} {version}")
-
-    def test_microversions_are_negotiated(self) -> None:
-        self.assertEqual((2, 1), MINIMUM)
-        document = self.client.simulate_get("/v2.1").json["version"]
-        newest = ".".join(map(str, MAXIMUM))
-        self.assertEqual(("2.1", newest), (document["min_version"], document["version"]))
-        for headers, spoken in (
-            ({}, "2.1"),
-            ({"OpenStack-API-Version": "compute latest"}, newest),
-            ({"OpenStack-API-Version": "placement 1.2, compute 2.7"}, "2.7"),
-            ({"X-OpenStack-Nova-API-Version": "2.60"}, "2.60"),
-            (
-                {"X-OpenStack-Nova-API-Version": "2.60", "OpenStack-API-Version": "compute 2.61"},
-                "2.61",
-            ),
-            (
-                {"X-OpenStack-Nova-API-Version": "2.60", "OpenStack-API-Version": "volume 3.1"},
-                "2.60",
-            ),
-        ):
-            answer = self.client.simulate_get(
-                "/v2.1/flavors", headers={"X-Auth-Token": ANN} | headers
-            )
-            self.assertEqual(200, answer.status_code)
-            self.assertEqual(f"compute {spoken}", answer.headers["openstack-api-version"])
-            self.assertEqual(spoken, answer.headers["x-openstack-nova-api-version"])
-
-    def test_versions_that_are_none_are_refused(self) -> None:
-        for asked, status, echo in (
-            ("2.9999", 406, "2.9999"),
-            ("1.0", 406, "1.0"),
-            ("3.0", 406, "3.0"),
-            ("2", 400, None),
-            ("2.01", 400, None),
-            ("two", 400, None),
-        ):
-            answer = self.client.simulate_get(
-                "/v2.1/flavors",
-                headers={"X-Auth-Token": ANN, "OpenStack-API-Version": f"compute {asked}"},
-            )
-            self.assertEqual(status, answer.status_code, asked)
-            self.assertEqual(echo, answer.headers.get("x-openstack-nova-api-version"))
-            (name,) = answer.json
-            self.assertEqual("computeFault" if status == 406 else "badRequest", name)
 
     def test_no_route_takes_unknown_query_parameters_from_2_102_on(self) -> None:
         for route in ROUTES:

@@ -240,9 +240,15 @@ class LookTest(MovesCase):
             self.assertEqual((), moves.moving(self.cell, H1))
 
     def test_what_a_dead_host_has_of_an_evacuated_server_is_nobodys(self) -> None:
-        self.add(Stage.FINISHING, kind=Kind.EVACUATION)
+        going = self.add(Stage.FINISHING, kind=Kind.EVACUATION)
         self.assertEqual((), moves.moving(self.cell, H1))
         self.assertEqual((self.server.uuid,), moves.moving(self.cell, H2))
+        self.assertEqual({self.server.uuid}, moves.evacuated_from(self.cell, H1))
+        self.assertEqual(frozenset(), moves.evacuated_from(self.cell, H2))
+        moves.change(
+            self.cell, going, lambda m, _: Next(migration=mig.at(m, Stage.CLEARING, LATER))
+        )
+        self.assertEqual(frozenset(), moves.evacuated_from(self.cell, H1), "it has come elsewhere")
 
     def test_lists_are_filtered_and_go_on_where_they_ended(self) -> None:
         made = [self.add(Stage.FINISHED, number) for number in range(1, 5)]

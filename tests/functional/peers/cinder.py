@@ -267,16 +267,29 @@ class Cinder:
         }
         if volume["status"] == "available":
             volume["status"] = "reserved"
+        if "connector" in wanted:
+            self._connect(self.attachments[made], wanted["connector"])
         return 200, {"attachment": self._attachment(made)}
 
     def _put_attachments(self, one: str, body: Doc, asker: Any, _q: str) -> tuple[int, Doc]:
         self._attachment(one)
         found = self.attachments[one]
-        found |= {"connector": body["attachment"]["connector"], "status": "attaching"}
+        volume_id = found["volume_id"]
+        connected = any(self.hosts_of(volume_id))
+        # Only what is reserved and connected in one may be a second one.
+        if len(self.hosts_of(volume_id)) > 1 and connected and not self._is_shared(volume_id):
+            raise Refused(409, f"duplicate connectors detected on volume {volume_id}")
+        self._connect(found, body["attachment"]["connector"])
+        return 200, {"attachment": self._attachment(one)}
+
+    def _is_shared(self, volume_id: str) -> bool:
+        return bool(self.volumes[volume_id]["multiattach"])
+
+    def _connect(self, found: Doc, connector: Doc) -> None:
+        found |= {"connector": connector, "status": "attaching"}
         volume = self.volumes[found["volume_id"]]
         if volume["status"] == "reserved":
             volume["status"] = "attaching"
-        return 200, {"attachment": self._attachment(one)}
 
     def _post_attachments_action(
         self, one: str, body: Doc, asker: Any, _q: str

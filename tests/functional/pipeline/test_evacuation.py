@@ -1,10 +1,13 @@
 """Evacuation: servers of a dead host are built anew elsewhere, and the host that returns removes them."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kilonova.compute import service
 from kilonova.compute.fake import FakeDriver
+from kilonova.core.errors import BuildFailed
+from kilonova.core.instance import Instance
 from tests.functional.pipeline.moving_case import SMALL, MovingCase
 
 EVACUATE: dict[str, Any] = {"evacuate": {}}
@@ -140,6 +143,30 @@ class EvacuationTest(MovingCase):
         self.asked_for(uuid, {"migrate": None})
         self.until_idle(uuid, "VERIFY_RESIZE")
         self.asked_for(uuid, {"revertResize": None})
+        self.settled(uuid, "ACTIVE", SMALL)
+        self.gone(uuid)
+
+    def test_a_host_that_is_back_keeps_what_another_may_not_be_able_to_build(self) -> None:
+        uuid = self.active("vm")
+        dead = self.host(uuid)
+        seen = threading.Event()
+        self.addCleanup(seen.set)
+
+        def recover(_driver: FakeDriver, _instance: Instance) -> None:
+            seen.wait()
+            raise BuildFailed("out of luck")
+
+        self.patch(FakeDriver, "recover_disks", recover)
+        self.down(dead)
+        self.asked_for(uuid, EVACUATE, 200)
+        self.until("it is being built elsewhere", lambda: self.host(uuid) != dead)
+        self.back(dead)
+        self.until("it does not run there", lambda: self.guests()[uuid] == [f"{dead} SHUTDOWN"])
+        seen.set()
+        self.until_migration(uuid, "error")
+        self.settled(uuid, "SHUTOFF", SMALL)
+        self.assertEqual(dead, self.host(uuid))
+        self.asked_for(uuid, {"os-start": None})
         self.settled(uuid, "ACTIVE", SMALL)
         self.gone(uuid)
 

@@ -116,7 +116,7 @@ class Boots(NetworkCase):
         self.assertEqual([web], [g["id"] for g in self.get("compute", path)["security_groups"]])
         self.assertEqual(202, self.act(uuid, {"addSecurityGroup": {"name": db}}).status_code)
         both = [{"name": "db"}, {"name": "web"}]
-        self.until("both are shown", lambda: self.server(uuid)["security_groups"] == both)
+        self.assertEqual(both, self.server(uuid)["security_groups"], "at once")
         self.assertEqual(202, self.act(uuid, {"removeSecurityGroup": {"name": "web"}}).status_code)
         self.assertEqual(404, self.act(uuid, {"removeSecurityGroup": {"name": "web"}}).status_code)
         self.assertEqual(404, self.act(uuid, {"addSecurityGroup": {"name": "none"}}).status_code)

@@ -1,5 +1,7 @@
 """What goes wrong with volumes: nothing stays reserved, and nothing is attached twice."""
 
+from datetime import timedelta
+
 from kilonova.conductor import patience
 from kilonova.rpc.messages import ActOnInstance
 from tests.functional.pipeline.volume_case import VolumeCase
@@ -72,7 +74,8 @@ class LostAndDead(VolumeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(patience, "NOT_ATTACHED", patience.NOT_ATTACHED / 60)
+        for name in ("NOT_ATTACHED", "NOT_DELETED"):
+            self.patch(patience, name, timedelta(seconds=1))
 
     def test_an_order_that_is_lost_is_given_again(self) -> None:
         uuid, volume = self.active(), self.volume()
@@ -114,3 +117,40 @@ class LostAndDead(VolumeCase):
         self.assertEqual({}, self.cinder.attachments)
         self.assertNotIn(volume, self.cinder.volumes)
         self.assert_nothing_left()
+
+    def test_a_server_whose_host_does_not_come_back_gives_its_volumes_back(self) -> None:
+        uuid, stays, ends = self.active(), self.volume(), self.volume()
+        self.attach(uuid, stays)
+        self.attach(uuid, ends, delete_on_termination=True)
+        self.deployment.stop_part("compute")
+        (service,) = (
+            one["id"]
+            for one in self.get("compute", "/os-services")["services"]
+            if one["binary"] == "nova-compute"
+        )
+        self.ask("compute", "PUT", f"/os-services/{service}", {"forced_down": True})
+        self.cinder.failures["DELETE attachments"] = 503
+        self.assertEqual(204, self.ask("compute", "DELETE", f"/servers/{uuid}").status_code)
+        self.until("the storage was asked", lambda: self.cinder.asked[-1][0] == "DELETE")
+        # It is not gone before its volumes are free.
+        self.assertEqual(200, self.ask("compute", "GET", f"/servers/{uuid}").status_code)
+        self.assertEqual("in-use", self.cinder.status(stays))
+        self.cinder.failures.clear()
+        self.until("it is gone", lambda: not self.servers())
+        self.assertEqual([stays], list(self.cinder.volumes))
+        self.assertEqual("available", self.cinder.status(stays))
+        self.assertEqual({}, self.cinder.attachments)
+        self.assert_nothing_left()
+
+    def test_a_shelved_server_is_gone_when_the_storage_hears_of_it(self) -> None:
+        uuid, volume = self.active(), self.volume()
+        self.attach(uuid, volume)
+        self.assertEqual(202, self.act(uuid, {"shelve": None}).status_code)
+        self.until_status(uuid, "SHELVED_OFFLOADED")
+        self.cinder.stop()
+        self.assertEqual(204, self.ask("compute", "DELETE", f"/servers/{uuid}").status_code)
+        self.assertEqual([volume], self.attached(uuid))
+        self.cinder.come()
+        self.until("it is gone", lambda: not self.servers())
+        self.assertEqual("available", self.cinder.status(volume))
+        self.assertEqual({}, self.cinder.attachments)

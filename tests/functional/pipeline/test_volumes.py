@@ -233,9 +233,17 @@ class BootTest(VolumeCase):
         rebuild = {"rebuild": {"imageRef": self.image}}
         old = self.ask("compute", "POST", f"/servers/{uuid}/action", rebuild, version="2.92")
         self.assertEqual(400, old.status_code)
-        self.assertEqual(202, self.act(uuid, rebuild).status_code)
-        self.until_over(uuid, "rebuild")
-        self.until_status(uuid, "ACTIVE")
-        self.assertEqual({"imageRef": self.image}, self.cinder.volumes[volume]["wanted"])
+        # Of the image that it was made of it keeps what is on it; from 2.93 on it is written anew.
+        self.cinder.volumes[volume] |= {
+            "wanted": {},
+            "volume_image_metadata": {"image_id": self.image},
+        }
+        for version, wanted in (("2.92", {}), ("2.93", {"imageRef": self.image})):
+            path = f"/servers/{uuid}/action"
+            answer = self.ask("compute", "POST", path, rebuild, version=version)
+            self.assertEqual(202, answer.status_code, answer.text)
+            self.until_over(uuid, "rebuild")
+            self.until_status(uuid, "ACTIVE")
+            self.assertEqual(wanted, self.cinder.volumes[volume]["wanted"])
         self.assertEqual(("in-use", 1), (self.cinder.status(volume), len(self.cinder.attachments)))
         self.assertEqual([volume], list(self.guest(uuid).volumes))

@@ -4,7 +4,7 @@ from typing import Any
 
 from kilonova.conductor.converger import Round
 from kilonova.core.migration import WAITS, Side, Stage
-from tests.functional.pipeline.dying_case import DyingCase
+from tests.functional.pipeline.dying_case import AFTER, DyingCase
 from tests.functional.pipeline.moving_case import SMALL
 from tests.functional.pipeline.test_evacuation import EVACUATE
 from tests.functional.pipeline.test_resize import CONFIRM, MIGRATE, REVERT
@@ -56,6 +56,25 @@ class WaitingMovers(DyingCase):
         self.assertEqual([], self._waits(uuid, "migrate"))
         self.asked_for(uuid, CONFIRM, 204)
         self.settled(uuid, "ACTIVE", SMALL)
+        self.gone(uuid)
+
+    def test_a_destination_that_may_run_the_guest_is_waited_for(self) -> None:
+        uuid = self.active("vm")
+        source = self.host(uuid)
+        self.kills(Stage.FINISHING, Side.DESTINATION, AFTER)
+        self.asked_for(uuid, MIGRATE)
+        host = self.until_off()
+        event = self.waiting(uuid)
+        self.assertEqual(
+            (host, "The host to which the server went does not answer, and may run it."),
+            (event["host"], event["details"]),
+        )
+        self.assertEqual({f"{source} SHUTDOWN", f"{host} SHUTDOWN"}, set(self.guests()[uuid]))
+        self.power_on()
+        self.until_idle(uuid, "VERIFY_RESIZE")
+        self.asked_for(uuid, REVERT)
+        self.settled(uuid, "ACTIVE", SMALL)
+        self.assertEqual(source, self.host(uuid))
         self.gone(uuid)
 
     def test_a_server_of_a_host_that_is_said_to_be_dead_can_be_evacuated(self) -> None:

@@ -167,13 +167,17 @@ class CommandsTest(PlacementCase):
         aggregates.change(self.api_db, rack.number, aggregates.Change(add_host=HOST), utcnow())
         foreign = "cccccccc-0000-4000-8000-000000000009"
         placement_providers.set_aggregates(self.db, PROVIDER, 0, {left.uuid, foreign})
+        own = {"CUSTOM_OPERATORS", "COMPUTE_STATUS_DISABLED"}
+        held = {*own, "COMPUTE_VOLUME_EXTEND"}
+        placement_providers.set_traits(self.db, PROVIDER, None, held)
         before = placement_providers.get(self.db, PROVIDER)
         self._run("sync", "--dry-run")
         self.assertEqual(before, placement_providers.get(self.db, PROVIDER))
         self.assertEqual(0, self._run("sync")[0])
         self.assertEqual("h1.example", placement_providers.get(self.db, PROVIDER).name)
         self.assertEqual(
-            ("CUSTOM_RACK_7", "HW_CPU_X86_AVX"), placement_providers.traits(self.db, PROVIDER)
+            {"CUSTOM_RACK_7", "HW_CPU_X86_AVX", *own},
+            set(placement_providers.traits(self.db, PROVIDER)),
         )
         self.assertEqual(
             {rack.uuid, foreign}, set(placement_providers.aggregates(self.db, PROVIDER))

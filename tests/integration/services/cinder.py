@@ -41,12 +41,10 @@ default_volume_type = {exports}
 glance_api_servers = {glance}
 image_conversion_dir = {directory}/conversion
 rootwrap_config = {rootwrap}
-allowed_direct_url_schemes =
 periodic_interval = 5
 report_interval = 2
 scheduler_driver_init_wait_time = 1
 osapi_volume_workers = 1
-enable_force_upload = true
 [{exports}]
 volume_driver = cinder.volume.drivers.nfs.NfsDriver
 volume_backend_name = {exports}
@@ -131,7 +129,9 @@ class Cinder:
         self._wait_for_services(api)
 
     def start_api(self) -> None:
-        """Start the API alone; its address stays the same."""
+        """Start the API, if it is away; its address stays the same."""
+        if "api" in self._processes:
+            return
         self._processes["api"] = serve(
             "cinder.wsgi.api:application",
             self._port,

@@ -6,6 +6,7 @@ import testtools
 from kilonova.compute.adoption import Step, step_for, step_for_stranger
 from kilonova.compute.driver import Guest
 from kilonova.core.states import PowerState, TaskState, VmState
+from kilonova.rpc.messages import HostInstances
 from tests.instances import instance
 
 RUNNING, OFF, FILES = PowerState.RUNNING, PowerState.SHUTDOWN, PowerState.NOSTATE
@@ -82,7 +83,14 @@ class StrangersTest(testtools.TestCase):
 
     def test_a_guest_that_the_cell_disowns_is_removed(self) -> None:
         uuid = instance().uuid
-        self.assertEqual(Step.REMOVE, step_for_stranger(uuid, {uuid}))
+        told = HostInstances(instances=(), disowned=(uuid,))
+        self.assertEqual(Step.REMOVE, step_for_stranger(uuid, told))
+
+    def test_a_guest_that_may_be_its_servers_again_stands_still(self) -> None:
+        uuid = instance().uuid
+        told = HostInstances(instances=(), disowned=(uuid,), kept=(uuid,))
+        self.assertEqual(Step.STAND_STILL, step_for_stranger(uuid, told))
 
     def test_a_guest_that_nobody_knows_is_left_alone(self) -> None:
-        self.assertEqual(Step.LEAVE, step_for_stranger(instance().uuid, {instance().uuid}))
+        told = HostInstances(instances=(), disowned=(instance().uuid,))
+        self.assertEqual(Step.LEAVE, step_for_stranger(instance().uuid, told))

@@ -32,7 +32,9 @@ XML = """
     <disk type="file" device="disk">
       <source file="/old/one/config-drive.iso"/><target dev="vdb"/><readonly/>
     </disk>
-    <disk type="block" device="disk"><source dev="/dev/mapper/volume"/><target dev="vdc"/></disk>
+    <disk type="block" device="disk">
+      <source dev="/dev/mapper/volume"/><target dev="vdc"/><alias name="ua-7c1b"/>
+    </disk>
     <disk type="file" device="disk"><source file="/old/other/disk.raw"/><target dev="vdd"/></disk>
     <serial type="unix">
       <source mode="bind" path="/old/one/console.sock"/><log file="/old/one/console.log"/>
@@ -40,11 +42,6 @@ XML = """
   </devices>
 </domain>
 """
-
-
-def _plain(xml: str) -> str:
-    return ET.canonicalize(xml, strip_text=True)
-
 
 PINNED = """
 <domain type="kvm">
@@ -111,14 +108,23 @@ class MovedTest(testtools.TestCase):
             <source bridge="br-x"/><virtualport type="openvswitch">
             <parameters interfaceid="{NIC.port_id}"/></virtualport>
             <target dev="tap3c1f5b52-7a"/><mtu size="1450"/></interface>"""
-        self.assertEqual(_plain(expected), _plain(ET.tostring(moved, encoding="unicode")))
-        self.assertEqual(_plain(other), _plain(ET.tostring(kept, encoding="unicode")))
+        self.assertEqual(canonical(expected), canonical(ET.tostring(moved, encoding="unicode")))
+        self.assertEqual(canonical(other), canonical(ET.tostring(kept, encoding="unicode")))
 
     def test_the_old_hosts_images_and_cpus_are_not_named(self) -> None:
         said = moved_xml.moved(XML, "/old/one", berth())
         for word in ("backingStore", "vcpupin", "emulatorpin"):
             self.assertNotIn(word, said)
         self.assertIn("512", said)
+
+    def test_volumes_are_where_the_new_host_has_them(self) -> None:
+        volumes = {"7c1b": "/dev/sdq", "9a0b": "/dev/sdr"}
+        said = moved_xml.moved(XML, "/old/one", berth(volumes=volumes))
+        sources = [
+            dict(found.attrib) for found in ET.fromstring(said).iterfind("devices/disk/source")
+        ]
+        self.assertEqual({"dev": "/dev/sdq"}, sources[2])
+        self.assertNotIn("/dev/sdr", said)
 
     def test_disks_that_can_be_written_move_and_the_others_are_brought(self) -> None:
         self.assertEqual(

@@ -9,7 +9,7 @@ import testtools
 
 from kilonova.compute.libvirt.domain_xml import domain_xml
 from kilonova.compute.libvirt.elements.volumes import volume_xml
-from kilonova.compute.libvirt.volumes import reached
+from kilonova.compute.libvirt.volumes import is_merged, reached
 from kilonova.core.errors import BuildFailed
 from kilonova.core.instance import BlockDevice, Wishes
 from kilonova.core.volume import Volume
@@ -71,6 +71,17 @@ class ElementTest(testtools.TestCase):
             self.assertEqual("qcow2", driver.get("type"))
             self.assertEqual(("sda", "scsi"), (target.get("dev"), target.get("bus")))
             self.assertIsNotNone(disk.find("readonly"))
+
+    def test_files_count_as_merged_when_the_chain_says_so(self) -> None:
+        for chain, files, expected in (
+            (["two", "base"], ("one", "base"), True),
+            (["two", "one", "base"], ("one", "base"), False),
+            (["two", "base"], ("base", None), True),
+            (["two", "one", "base"], ("base", None), False),
+            (["two"], (None, None), True),
+            (["two", "base"], (None, None), False),
+        ):
+            self.assertEqual(expected, is_merged(chain, files), (chain, files))
 
     def test_what_a_host_cannot_have_is_refused(self) -> None:
         nowhere = str(Path(tempfile.gettempdir()) / "nowhere" / "at-all")

@@ -21,6 +21,7 @@ BERTH = Berth(
     hypervisor="/system",
     shared=True,
     wants_image=True,
+    volumes={"7c1b1f5e-9a0b-4a3c-8f2e-1d2c3b4a5968": "/dev/sdq"},
     nics=(NIC,),
     place="<domain/>",
 )

@@ -84,7 +84,9 @@ FULL = (
     m.ReportHost(host=HOST, nodes=(NODE_REPORT,), vitals=guests.HOST_VITALS),
     m.Taken(),
     m.ListInstances(host=HOST, guests=(UUID,), starting=True, start=2),
-    m.HostInstances(instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,), start=3),
+    m.HostInstances(
+        instances=(INSTANCE,), disowned=(UUID,), moving=(OTHER,), start=3, kept=(UUID,)
+    ),
     m.Ping(),
 )
 """Every struct that travels by itself, in the order of kilonova/rpc/messages.py."""
