@@ -133,8 +133,9 @@ class Verdict:
             (power, server), guest = expected.get(where, (None, None)), found.get(where)
             if server is None or guest is None or guest.power != power:
                 yield f"{where}: the cell says {power}, the host {guest}"
-            elif guest.epoch not in range(server.begun_epoch, server.epoch + 1):
-                # One that is its old host's again, or whose host was well after all, has its guest still.
+            elif not server.begun_epoch <= guest.epoch <= server.epoch:
+                # A server whose host's fence was asked, or that is its old host's again, has the guest
+                # that it had, of an earlier build that counts.
                 yield f"{where}: the guest is of build {guest.epoch}, and the server {server.epoch}"
 
     def _claims_are_servers(self) -> Iterator[str]:
