@@ -1,41 +1,33 @@
 """What each service cannot do without, as checks for its ``/healthcheck``."""
 
-import socket
 from collections.abc import Callable
+from functools import partial
 
-import sqlalchemy as sa
 from oslo_config import cfg
 
-from kilonova.core.errors import BusUnavailable
+from kilonova.db import probe as db_probe
 from kilonova.db.engine import Database
+from kilonova.db.migrate import Schema
 from kilonova.http.health import Check
 from kilonova.placement.client import Placement
-from kilonova.rpc.connect import brokers
+from kilonova.rpc import probe as bus_probe
 
-_TIMEOUT = 2.0
+_SCHEMAS: dict[str, Schema] = {
+    "api_database": "api",
+    "database": "cell",
+    "placement_database": "placement",
+}
 
 
-def database(url: str) -> Check:
-    """Return whether a database answers."""
+def database(url: str, schema: Schema) -> Check:
+    """Return whether a database answers, and takes writes."""
     asked = Database(url, pool_size=1)
-    return lambda: asked.query(lambda c: c.execute(sa.text("SELECT 1")).scalar())
+    return lambda: db_probe.check(asked, schema)
 
 
 def message_bus(conf: cfg.ConfigOpts) -> Check:
-    """Return whether a broker of ``[DEFAULT] transport_url`` takes connections, if it names any."""
-    named = brokers(conf)
-
-    def check() -> None:
-        for address in named:
-            try:
-                socket.create_connection(address, _TIMEOUT).close()
-            except OSError:
-                continue
-            return
-        if named:
-            raise BusUnavailable("No broker takes connections.")
-
-    return check
+    """Return whether a broker of ``[DEFAULT] transport_url`` takes messages, if it names any."""
+    return partial(bus_probe.check, conf)
 
 
 def placement(client: Callable[[], Placement]) -> Check:
@@ -46,7 +38,7 @@ def placement(client: Callable[[], Placement]) -> Check:
 def of_section(conf: cfg.ConfigOpts, *sections: str) -> dict[str, Check]:
     """Return the checks of the databases that are configured, by the words in their sections' names."""
     return {
-        section.replace("_", " "): database(conf[section].connection)
+        section.replace("_", " "): database(conf[section].connection, _SCHEMAS[section])
         for section in sections
         if conf[section].connection
     }

@@ -72,9 +72,17 @@ def _others(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     if brokers(conf):
         yield _asked("message bus", checks.message_bus(conf))
     if conf.placement_database.connection:
-        yield _asked("Placement's database", checks.database(conf.placement_database.connection))
-    if "placement" in conf and conf.placement.auth_type:
+        yield _asked(
+            "Placement's database",
+            checks.database(conf.placement_database.connection, "placement"),
+        )
+    if _placement_is_known(conf):
         yield _asked("Placement", checks.placement(lambda: client.load(conf)))
+
+
+def _placement_is_known(conf: cfg.ConfigOpts) -> bool:
+    # Both are registered by whoever wants to speak to Placement.
+    return bool("placement" in conf and "auth_type" in conf.placement and conf.placement.auth_type)
 
 
 def _asked(what: str, check: Check) -> Finding:

@@ -14,7 +14,7 @@ from kilonova.core.context import RequestContext
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import HostName
 from kilonova.core.report import BuildFailure, InstanceReport, Tried
-from kilonova.db import actions, builds, hosted, hosts, instances, moves, reports
+from kilonova.db import actions, builds, hosted, hosts, instances, moved_parts, reports
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -65,10 +65,10 @@ class CellConductor:
         # First, because what begins to move while this is read must not look as if it were nobody's.
         here = instances.of_host(self._cell_db, message.host)
         # Before and after, because an evacuation may begin or end while this is read.
-        leaving = moves.evacuated_from(self._cell_db, message.host)
+        leaving = moved_parts.evacuated_from(self._cell_db, message.host)
         disowned = hosted.not_on(self._cell_db, message.host, message.guests)
-        leaving |= moves.evacuated_from(self._cell_db, message.host)
-        moving = moves.moving(self._cell_db, message.host)
+        leaving |= moved_parts.evacuated_from(self._cell_db, message.host)
+        moving = moved_parts.moving(self._cell_db, message.host)
         self._moves.resume(message.host)
         return HostInstances(
             instances=here,

@@ -20,7 +20,7 @@ from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
 from kilonova.core.states import TaskState
-from kilonova.db import build_requests, host_fences, instances, moves
+from kilonova.db import build_requests, host_fences, instances, moved_parts, moves
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -123,7 +123,7 @@ class MoveStarter:
         here = self.of_cell(cell)
         migration, seen = self._as_it_was(here, taken)
         why: Fault | None = None
-        dirty = moves.being_cleared(self._cells.database(cell), server.uuid)
+        dirty = moved_parts.being_cleared(self._cells.database(cell), server.uuid)
         for spec in self._wishes(cell, migration, server, dirty):
             for _ in range(_ROUNDS):
                 decision = self._ask(migration, spec)

@@ -59,6 +59,7 @@ class Database:
             skip_autocommit_rollback=True,
             **common,
         )
+        event.listen(self._write, "handle_error", _let_go_if_read_only)
         if self.is_sqlite:
             for engine in (self._write, self._read):
                 event.listen(engine, "connect", _prepare_sqlite)
@@ -130,7 +131,7 @@ class Database:
         rolls the transaction back and is passed on.
 
         Raises:
-            DatabaseUnavailable: the database does not answer, or refuses again and again.
+            DatabaseUnavailable: the database does not answer, refuses again and again, or takes no writes.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             sent = False
@@ -143,7 +144,8 @@ class Database:
                 raise
             except exc.DBAPIError as error:
                 lost = error.connection_invalidated and not sent and self.is_worth_another_try
-                if not (lost or _is_retried(error)) or attempt == _ATTEMPTS:
+                again = lost and (attempt == 1 or _why_refused(error.orig) is None)
+                if not (again or _codes(error.orig) & _RETRIED) or attempt == _ATTEMPTS:
                     raise translate(error) from error
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
             except exc.TimeoutError as error:
@@ -186,17 +188,42 @@ def _begin_immediate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _is_retried(error: exc.DBAPIError) -> bool:
-    original = error.orig
-    if original is None:
-        return False
-    code = getattr(original, "sqlstate", None) or (original.args[0] if original.args else None)
-    return code in _RETRIED
+def _codes(error: BaseException | None) -> frozenset[Any]:
+    """Return what tells what a driver's error is: MariaDB's number, SQL's state, SQLite's name."""
+    if error is None:
+        return frozenset()
+    # What follows the second word of SQLite's says how it came about.
+    name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+    # Of several errors of MariaDB's the state is the same, and says nothing.
+    return frozenset({name, getattr(error, "sqlstate", None), *error.args[:1]})
 
 
 def translate(error: exc.DBAPIError) -> Exception:
     """Return what a caller should see. The text names no URL and no statement's values."""
+    refused = _why_refused(error.orig)
+    if refused is not None:
+        return DatabaseUnavailable(f"The database takes no writes: {refused}.")
     if error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError):
         cause = type(error.orig).__name__ if error.orig else type(error).__name__
         return DatabaseUnavailable(f"The database does not answer ({cause}).")
     return error
+
+
+_READ_ONLY = {1290, 1792, 1836, "25006", "SQLITE_READONLY"}
+_FULL = {1021, 1114, "53100", "SQLITE_FULL"}
+"""Codes of MariaDB, of SQL's classes 25 and 53 (PostgreSQL), and SQLite's names."""
+
+
+def _why_refused(error: BaseException | None) -> str | None:
+    """Return why a database that answers refuses every write, if that is what the driver's error says."""
+    codes = _codes(error)
+    if codes & _READ_ONLY:
+        return "it is read-only"
+    return "its disk is full" if codes & _FULL else None
+
+
+def _let_go_if_read_only(context: sa.ExceptionContext) -> None:
+    # What was the primary server, or a session that began while writes were off, stays read-only; the
+    # next connection may be to one that is not.
+    if _codes(context.original_exception) & _READ_ONLY:
+        context.is_disconnect = True

@@ -10,7 +10,7 @@ from kilonova.rpc.memory import MemoryBus
 from kilonova.rpc.oslo import OsloBus
 
 MEMORY_SCHEME = "memory://"
-_AMQP = 5672
+AMQP_PORT = 5672
 
 
 class Buses:
@@ -53,7 +53,7 @@ def brokers(conf: cfg.ConfigOpts) -> list[tuple[str, int]]:
     if url.startswith(MEMORY_SCHEME):
         return []
     hosts = oslo_messaging.TransportURL.parse(conf, url).hosts
-    return [(host.hostname, host.port or _AMQP) for host in hosts if host.hostname]
+    return [(host.hostname, host.port or AMQP_PORT) for host in hosts if host.hostname]
 
 
 def _open(conf: cfg.ConfigOpts, url: str) -> Bus:

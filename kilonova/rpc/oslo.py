@@ -1,7 +1,7 @@
 """The bus over oslo.messaging: RabbitMQ with quorum queues and publisher confirms."""
 
 import logging
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import amqp
 import kombu.exceptions
@@ -27,6 +27,35 @@ R = TypeVar("R", bound=msgspec.Struct)
 # that other threads were done with. Ours are acknowledged by the listener itself, and the looks took a
 # quarter of the CPU time of boots that come one after another.
 amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = 0.25
+
+_CONFIRMED_WITHIN = 8.0
+"""Seconds that a broker has to confirm a message: one that is short of memory or disk does not."""
+
+
+class _Publish(Protocol):
+    def __call__(
+        self, channel: Any, *message: Any, confirm_timeout: float | None = None, **how: Any
+    ) -> Any: ...
+
+
+def _in_time(publish: _Publish) -> _Publish:
+    def confirmed(
+        channel: Any, *message: Any, confirm_timeout: float | None = None, **how: Any
+    ) -> Any:
+        limit = confirm_timeout or _CONFIRMED_WITHIN
+        try:
+            return publish(channel, *message, confirm_timeout=limit, **how)
+        except TimeoutError:
+            # The broker reads nothing of this connection, also no farewell, which would be waited for.
+            if channel.connection is not None:
+                channel.connection.collect()
+            raise
+
+    return confirmed
+
+
+# oslo.messaging lets a cast wait for ever; nothing of its own says otherwise.
+amqp.Channel.basic_publish_confirm = _in_time(amqp.Channel.basic_publish_confirm)
 
 _EXCHANGE = "kilonova"
 _SEND_RETRIES = 1

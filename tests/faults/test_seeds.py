@@ -16,12 +16,12 @@ load_tests = testscenarios.load_tests_apply_scenarios
 SEEDS = (
     [int(os.environ["KILONOVA_FAULT_SEED"])]
     if "KILONOVA_FAULT_SEED" in os.environ
-    else list(range(1, 61))
+    else list(range(1, 97))
 )
 
 
 class SeedTest(testtools.TestCase):
-    """Two cells with two hosts each, and three people."""
+    """Worlds of all kinds; see ``world.layout``."""
 
     scenarios = [(f"seed {seed}", {"seed": seed}) for seed in SEEDS]
     seed = 1

@@ -1,11 +1,13 @@
 """Parts that die while servers are asked for: the request is refused with 503, or carried through."""
 
 import signal
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import requests
 
-from tests.integration import services
+from tests.integration import health, services
 from tests.integration.case import BootTest, eventually
 from tests.integration.deployment import Deployment, fake_hosts
 from tests.integration.services.keystone import DEMO
@@ -75,6 +77,16 @@ class DeadPartsTest(BootTest):
         server = answer.json()["server"]["id"]
         eventually("the server is ACTIVE", PATIENCE, lambda: self.status_of(server) == "ACTIVE")
 
+    def assert_missing(self, what: set[str], names: Iterable[str]) -> None:
+        """Services come to say that this is away, or that nothing is."""
+
+        def says(name: str) -> bool:
+            missing = health.missing(self.deployment, name)
+            return missing >= what if what else not missing
+
+        for name in names:
+            eventually(f"{name} misses {what}", PATIENCE, partial(says, name))
+
     def test_a_service_that_is_away(self) -> None:
         """Conductor, scheduler, Placement or host: the server waits in BUILD, then boots."""
         for name in ("conductor", "scheduler", "placement", "fake"):
@@ -102,10 +114,26 @@ class DeadPartsTest(BootTest):
         """A request is refused, or accepted and carried through when the broker is back."""
         services.rabbitmq().broker.kill()
         services.rabbitmq().broker.wait(10)
+        self.assert_missing({"message bus"}, ALL_ON_THE_BUS)
         answer = self.create()
         self.assertIn(answer.status_code, (202, 503), answer.text)
         self.assertEqual(200, self.ask("GET", "/servers/detail").status_code)
         services.rabbitmq().start_broker()
+        self.assert_missing(set(), ALL_ON_THE_BUS)
+        if answer.status_code == 202:
+            self.assert_carried_through(answer)
+        self.assert_carried_through(self.create())
+
+    def test_a_broker_that_is_short_of_memory(self) -> None:
+        """A request is answered in time, and what was accepted is carried through afterwards."""
+        broker = services.rabbitmq()
+        self.addCleanup(broker.control, "set_vm_memory_high_watermark", "absolute", "1GiB")
+        broker.control("set_vm_memory_high_watermark", "absolute", "1MiB")
+        self.assert_missing({"message bus"}, ALL_ON_THE_BUS)
+        answer = self.create()
+        self.assertIn(answer.status_code, (202, 503), answer.text)
+        broker.control("set_vm_memory_high_watermark", "absolute", "1GiB")
+        self.assert_missing(set(), ALL_ON_THE_BUS)
         if answer.status_code == 202:
             self.assert_carried_through(answer)
         self.assert_carried_through(self.create())
@@ -116,12 +144,23 @@ class DeadPartsTest(BootTest):
         assert server.process is not None
         server.process.kill()
         server.process.wait(10)
+        for name, database in DATABASES.items():
+            self.assert_missing({database}, [name])
         for answer in (self.create(), self.ask("GET", "/servers"), self.ask("GET", "/flavors")):
             self.assertEqual(503, answer.status_code, answer.text)
             self.assertNotIn("root@", answer.text)
         server.start_server()
+        self.assert_missing(set(), DATABASES)
         self.assert_carried_through(self.create())
 
 
+ALL_ON_THE_BUS = ("api", "conductor", "scheduler", "fake")
+DATABASES = {
+    "api": "api database",
+    "conductor": "api database",
+    "scheduler": "api database",
+    "placement": "placement database",
+}
+"""Service -> the database that it cannot do without."""
 HOSTS = {"fake": ("fake",)}
 """Part -> the host whose compute service it is."""

@@ -2,12 +2,11 @@
 
 import json
 import signal
-import socket
 import time
 
 import requests
 
-from tests.integration import services
+from tests.integration import health, services
 from tests.integration.case import BootTest, eventually
 from tests.integration.deployment import Deployment, fake_hosts
 from tests.integration.services.keystone import ADMIN, DEMO
@@ -84,22 +83,8 @@ class ServicesTest(BootTest):
         self.assertIn("kilonova_converger_repairs_total", counted)
 
     def get(self, name: str, path: str) -> tuple[int, str]:
-        """Ask a service over HTTP, or on its socket if it has none."""
-        directory = self.deployment.directory
-        if name in ("api", "placement"):
-            ports = {
-                "api": self.deployment.compute_port,
-                "placement": self.deployment.placement_port,
-            }
-            answer = requests.get(f"http://127.0.0.1:{ports[name]}{path}", timeout=60)
-            return answer.status_code, answer.text
-        (found,) = directory.glob(f"*state/kilonova-{'compute' if name == 'fake' else name}-*.sock")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(found))
-            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-        head, _, body = text.partition("\r\n\r\n")
-        return int(head.split()[1]), body
+        """Ask a service."""
+        return health.ask(self.deployment, name, path)
 
     def reload(self) -> None:
         """Turn on debugging by SIGHUP in every service, without a restart."""

@@ -21,17 +21,18 @@ mount -t vfat /dev/vda /mnt && echo started >>/mnt/starts && sync
 echo "STARTS $(grep -c started /mnt/starts)"
 umount /mnt
 while sleep 0.2; do
-    for disk in /sys/block/vd?; do
-        name=${disk##*/} serial=$(cat $disk/serial) size=$(cat $disk/size)
-        [ "$(cat $disk/ro)" = 0 ] || continue
-        case "$seen" in *" $name=$serial=$size"*) continue ;; esac
-        holds=$(dd if=/dev/$name bs=64 count=1 2>/dev/null | tr -cd 'a-z0-9-')
-        echo "DISK $serial has $((size >> 11)) MiB and holds ${holds:-nothing}"
-        [ "$holds" ] || { echo "of-$(hostname)" >/dev/$name; sync; }
-    done
     now=
     for disk in /sys/block/vd?; do
         now="$now ${disk##*/}=$(cat $disk/serial)=$(cat $disk/size)"
+    done
+    for one in $now; do
+        case "$seen " in *" $one "*) continue ;; esac
+        name=${one%%=*} serial=${one#*=} size=${one##*=}
+        serial=${serial%=*}
+        [ "$serial" ] && [ "$(cat /sys/block/$name/ro)" = 0 ] || continue
+        holds=$(dd if=/dev/$name bs=64 count=1 2>/dev/null | tr -cd 'a-z0-9-')
+        echo "DISK $serial has $((size >> 11)) MiB and holds ${holds:-nothing}"
+        [ "$holds" ] || { echo "of-$(hostname)" >/dev/$name; sync; }
     done
     for one in $seen; do
         case "$now " in *" ${one%=*}="*) ;; *) echo "GONE ${one#*=}" ;; esac

@@ -125,7 +125,7 @@ class Moves(ABC):
         wants_image = False
         if not shared:
             self._disks.make_directory(uuid)
-            wanted = instance.image
+            wanted = None if boots_from_volume(instance.wishes) else instance.image
             wants_image = wanted is not None and not self._has(wanted)
         return msgspec.structs.replace(
             self._harbour.open(uuid, wanted),

@@ -1,7 +1,7 @@
 """Bugs put in by hand, each of which some storm must notice. Each breaks one promise in one place."""
 
 import contextlib
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -14,7 +14,11 @@ from kilonova.compute.handlers import ComputeHandlers
 from kilonova.conductor.rebuild import Rebuild
 from kilonova.conductor.repairs import OF_CELL, OF_CELL0, OF_DEPLOYMENT
 from kilonova.core.errors import PlacementUnavailable
-from kilonova.db import placement_claims, reports
+from kilonova.core.ids import InstanceUuid
+from kilonova.core.quota import Limits
+from kilonova.db import build_requests, desired, placement_claims, reports
+from kilonova.db.desired import Filling
+from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
 
 Bug = Callable[[testtools.TestCase], None]
@@ -114,6 +118,22 @@ def a_request_is_sent_before_it_is_stored(case: testtools.TestCase) -> None:
     case.patch(create.build_requests, "accept", forgetful)
 
 
+def a_desired_server_is_accepted_before_its_index_names_it(case: testtools.TestCase) -> None:
+    """Whoever breaks off between the two leaves a server that is nobody's, and another is started."""
+
+    def start(
+        api_db: Database, uuid: str, fillings: Sequence[Filling], limits: Limits
+    ) -> list[InstanceUuid]:
+        api_db.write(build_requests.writing([one.accepted for one in fillings], limits))
+        return [
+            one.accepted.instance.uuid
+            for one in fillings
+            if desired.move(api_db, uuid, one.before, one.after)
+        ]
+
+    case.patch(desired, "start", start)
+
+
 def _leave_out(case: testtools.TestCase, repairs: Mapping[str, Any], name: str) -> None:
     table = cast(MutableMapping[str, Any], repairs)
     case.addCleanup(table.__setitem__, name, table[name])
@@ -122,16 +142,17 @@ def _leave_out(case: testtools.TestCase, repairs: Mapping[str, Any], name: str) 
 
 BUGS: Mapping[Bug, int] = {
     a_build_request_that_nobody_took_up_is_forgotten: 1,
-    a_build_that_no_host_began_is_not_sent_again: 10,
+    a_build_that_no_host_began_is_not_sent_again: 1,
     a_delete_that_stopped_half_way_is_not_finished: 3,
-    a_build_begins_although_another_did: 5,
+    a_build_begins_although_another_did: 8,
     a_host_builds_although_the_cell_refused: 1,
     a_report_counts_in_whatever_order_it_comes: 4,
     claims_are_not_fenced: 8,
     a_deleted_server_keeps_its_claim: 3,
     a_guest_that_could_not_be_removed_is_told_gone: 13,
-    a_host_that_starts_does_not_look_at_its_guests: 23,
+    a_host_that_starts_does_not_look_at_its_guests: 3,
     a_build_moves_before_its_epoch_is_ended: 4,
-    a_request_is_sent_before_it_is_stored: 1,
+    a_request_is_sent_before_it_is_stored: 4,
+    a_desired_server_is_accepted_before_its_index_names_it: 19,
 }
 """Bug -> a seed that noticed it, which is tried first. What a seed does changes with the code."""

@@ -16,11 +16,11 @@ from kilonova.core import settings
 from kilonova.db import build_requests, moves
 from kilonova.placement import policies as placement_policies
 
-_CONF = f"""\
+_CONF = """\
 [DEFAULT]
 report_interval = 10
 service_down_time = 25
-converge_interval = 10
+converge_interval = {interval}
 instance_build_timeout = 400
 cpu_allocation_ratio = 1.0
 reserved_host_memory_mb = 0
@@ -34,15 +34,24 @@ host_refresh_interval = 10
 instances = 14
 cores = -1
 ram = -1
-[fake]
-script = {Path(__file__).with_name("hosts.yaml")}
+"""
+_FENCED = """\
+[ha]
+evacuate_on_host_failure = always
+fence_command = fence
 """
 
 
 @functools.cache
-def configuration() -> cfg.ConfigOpts:
+def configuration(*, desired: bool = False, fenced: bool = False) -> cfg.ConfigOpts:
+    """Return how services are configured.
+
+    Where servers are desired there is room for them, and the converger, which starts them, has more to do.
+    """
+    hosts = Path(__file__).with_name("roomy_hosts.yaml" if desired else "hosts.yaml")
+    fake = f"[fake]\nscript = {hosts}\n"
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(_CONF)
+        file.write(_CONF.format(interval=4 if desired else 10) + fake + _FENCED * fenced)
         file.flush()
         return settings.read_config(["--config-file", file.name], prog="kilonova")
 
@@ -62,6 +71,7 @@ def hasten(case: testtools.TestCase) -> None:
         ("NOT_DONE", 60),
         ("NOT_DONE_BY_SILENT", 30),
         ("STANDS_STILL", 20),
+        ("HOST_LOST", 50),
     ):
         case.patch(patience, name, timedelta(seconds=seconds))
     case.patch(service, "_LOOKS_EVERY", 60.0)

@@ -2,7 +2,7 @@
 them down, so that these go on without them."""
 
 from kilonova.compute.script import Step
-from tests.faults.world.deployment import HOSTS
+from tests.faults.world.layout import LARGE, Layout
 from tests.faults.world.storm import Storm
 
 _OFTEN = 0.5
@@ -24,9 +24,14 @@ class DeadHosts(Storm):
         Step(step="arrive", seconds=4.0),
     )
 
+    @staticmethod
+    def layout_of(_seed: int) -> Layout:
+        """The large one, always."""
+        return LARGE
+
     def _outage(self) -> None:
         if self._chance.random() < _OFTEN:
-            self._end_host(self._chance.choice(list(HOSTS)))
+            self._end_host(self._chance.choice(list(self._layout.hosts)))
         else:
             super()._outage()
 

@@ -1,5 +1,5 @@
 """The services of a world: two super conductors, a cell conductor in each cell, two schedulers, Placement,
-the Compute API, and two hosts in each of two cells. Each is a process that may be killed and started again.
+the Compute API, and hosts. Each is a process that may be killed and started again.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from kilonova.api.services import Policy, Services
 from kilonova.compute.inventory import provider_uuid
 from kilonova.compute.script import Script, Step
 from kilonova.compute.service import ComputeService
+from kilonova.conductor import fencing
 from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.conductor.converger import Converger, scene_of
 from kilonova.conductor.fencing import Fencer
@@ -49,22 +50,21 @@ from tests.faults.world import threads
 from tests.faults.world.configuration import configuration, enforcers, hasten
 from tests.faults.world.hypervisor import Hypervisor, mishaps
 from tests.faults.world.kernel import Kernel, Process
+from tests.faults.world.layout import Layout
 from tests.faults.world.network import Http, Network, PlacementAdapter, Weather, WorldBuses
 from tests.faults.world.storage import Storage, url_of
 
 CELLS = {
+    "cell0": CELL0,
     "cell1": CellUuid("11111111-1111-4111-8111-111111111111"),
     "cell2": CellUuid("22222222-2222-4222-8222-222222222222"),
 }
-HOSTS = {"h1": "cell1", "h2": "cell1", "h3": "cell2", "h4": "cell2"}
-SERVICES = (
-    *("api", "placement", "scheduler-1", "scheduler-2", "super-1", "super-2", "cell1", "cell2"),
-    *HOSTS,
-)
+_TOP = ("api", "placement", "scheduler-1", "scheduler-2", "super-1", "super-2")
 PROJECT = "project"
 IMAGE = ImageId("33333333-3333-4333-8333-333333333333")
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 _LONGEST_AWAY = 20.0
+_FENCE_FAILS = 0.2
 _instances = table_of(StoredInstance)
 _allocations = table_of(StoredAllocation)
 
@@ -83,18 +83,24 @@ class Deployment:
     """All services of a world, running. ``crash_odds`` is the chance of dying at each commit and send,
     ``plays`` what goes on at hosts beside the usual mishaps."""
 
-    def __init__(self, case: testtools.TestCase, seed: int, plays: Sequence[Step] = ()) -> None:
+    def __init__(
+        self, case: testtools.TestCase, seed: int, layout: Layout, plays: Sequence[Step] = ()
+    ) -> None:
+        self.layout = layout
+        self.services = (*_TOP, *layout.cells, *layout.hosts)
         self.kernel = Kernel(seed)
         self.told: list[str] = []
         self.wrongs: list[str] = []
         self.crash_odds = 0.0
+        self.clocks: dict[str, float] = {}
+        """By how many seconds the clocks of services are ahead."""
         self.weather = Weather()
         self.weather.crash = self.crash
-        self.conf = configuration()
+        self.conf = configuration(desired=layout.desired, fenced=layout.fenced)
         self._fix_chance_and_clock(case, seed)
         hasten(case)
         threads.install(case, self.kernel)
-        self.storage = Storage(case, self.kernel)
+        self.storage = Storage(case, self.kernel, layout.databases)
         self.storage.crash = self.crash
         self.network = Network(self.kernel, self.weather, self.tell)
         self._people = Process("people")
@@ -102,15 +108,20 @@ class Deployment:
         self.placement = Http(self.network)
         self.api = Http(self.network)
         script = Script([*mishaps(self.kernel.chance), *plays])
-        self.hypervisors = {host: Hypervisor(self, HostName(host), script) for host in HOSTS}
+        self.hypervisors = {host: Hypervisor(self, HostName(host), script) for host in layout.hosts}
+        case.patch(fencing, "run", self._fence)
         self.processes: dict[str, Process] = {}
-        for name in SERVICES:
+        for name in self.services:
             self.start(name)
 
     def _fix_chance_and_clock(self, case: testtools.TestCase, seed: int) -> None:
         kernel = self.kernel
-        now = SimpleNamespace(now=lambda _zone: BEGAN + timedelta(seconds=kernel.now))
-        case.patch(clock, "datetime", now)
+
+        def now(_zone: object) -> datetime:
+            ahead = self.clocks.get(kernel.process.name, 0.0) if kernel.process else 0.0
+            return BEGAN + timedelta(seconds=kernel.now + ahead)
+
+        case.patch(clock, "datetime", SimpleNamespace(now=now))
         # Of their own: what a service asks for must not change what the weather does.
         chance = random.Random(seed)
         case.patch(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4))
@@ -134,6 +145,11 @@ class Deployment:
         self.processes[name].frozen_until = self.kernel.now + seconds
         self.tell(f"{name} stands still for {seconds:.1f} s")
 
+    def set_clock(self, name: str, ahead: float) -> None:
+        """Let a service's clock jump until it is so many seconds ahead."""
+        self.clocks[name] = ahead
+        self.tell(f"the clock of {name} is {ahead:+.1f} s ahead")
+
     def power_off(self, host: str, seconds: float) -> None:
         """Let a host be off for so long, and its guests with it."""
         self.tell(f"{host} is off for {seconds:.1f} s")
@@ -141,9 +157,26 @@ class Deployment:
         self.hypervisors[host].power_off()
         self.kernel.kill(self.processes[host])
 
+    def _fence(self, command: list[str], _seconds: float = 0.0) -> tuple[bool, str]:
+        """Make sure that a host is off, as ``fencing.run`` does; now and then that cannot be done."""
+        host = command[-2]
+        self.kernel.sleep(self.kernel.chance.uniform(0.1, 8.0))
+        if self.kernel.chance.random() < _FENCE_FAILS:
+            return False, "nobody answers"
+        self.power_off(host, self.kernel.chance.uniform(20.0, 60.0))
+        return True, "it is off"
+
     def is_off(self, host: str) -> bool:
         """Whether a host is off, or only its service."""
         return not self.processes[host].alive
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a message is under way, or a service is dead or stands still."""
+        return self.network.under_way > 0 or not all(
+            process.alive and process.frozen_until <= self.kernel.now
+            for process in self.processes.values()
+        )
 
     def start(self, name: str) -> None:
         """Start a service, and again whenever it has died."""
@@ -159,9 +192,9 @@ class Deployment:
 
     def _begin(self, name: str, process: Process) -> None:
         kind = name.partition("-")[0]
-        if name in HOSTS:
+        if name in self.layout.hosts:
             self._begin_host(name, process)
-        elif name in CELLS:
+        elif name in self.layout.cells:
             self._begin_cell_conductor(name, process)
         elif kind == "placement":
             self.placement.serve(process, self._placement_app())
@@ -175,7 +208,7 @@ class Deployment:
             self._begin_super_conductor(process)
 
     def _begin_host(self, name: str, process: Process) -> None:
-        bus = WorldBuses(self.network, process).at(f"memory://{HOSTS[name]}")
+        bus = WorldBuses(self.network, process).at(f"memory://{self.layout.hosts[name]}")
         driver = self.hypervisors[name]
         images: Any = _Images()
         ComputeService(self.conf, HostName(name), bus, driver, (self._client(), images)).start()
@@ -193,7 +226,7 @@ class Deployment:
         conductor = SuperConductor(self.conf, collaborators, notices)
         conductor.start()
         buses.default().serve(Topic.CONDUCTOR, process.name, conductor)
-        fence = Fencer(None, collaborators[1]).take_note
+        fence = Fencer(self.conf.ha.fence_command, collaborators[1]).take_note
         moves_, tasks = conductor.moves, conductor.tasks
         hands = Hands(conductor.arrive, moves_.take_note, tasks.take_note, fence)
         scene = scene_of(self.conf, collaborators, notices, hands)
@@ -231,9 +264,9 @@ class Deployment:
 
     def _make_cells(self) -> None:
         api_db = self.storage["api"]
-        for name, cell_uuid in {"cell0": CELL0, **CELLS}.items():
+        for name in ("cell0", *self.layout.cells):
             cell = Cell(
-                uuid=cell_uuid,
+                uuid=CELLS[name],
                 name=name,
                 transport_url=f"memory://{name}",
                 database_connection=url_of(name),
@@ -250,18 +283,18 @@ class Deployment:
         """Begin what people do."""
         self.kernel.spawn(self._people, work)
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """Ask the Compute API as a user of the project, and wait for the answer.
+    def ask(self, method: str, path: str, body: bytes | None, project: str = PROJECT) -> Any:
+        """Ask the Compute API as a user of a project, and wait for the answer.
 
         Raises:
             ConnectFailure: there is none.
         """
         headers = {
-            "X-Auth-Token": f"admin:{PROJECT}",
+            "X-Auth-Token": f"admin:{project}",
             "OpenStack-API-Version": "compute 2.96",
             "Content-Type": "application/json",
         }
-        return self.api.ask(method, f"/v2.1{path}", headers, body)
+        return self.api.ask(method, path, headers, body)
 
     def judge_spawn(self, host: str, instance: Instance) -> None:
         """Note what is wrong about a guest that has just been built."""
@@ -278,7 +311,7 @@ class Deployment:
             _allocations.c.consumer_uuid == instance.uuid,
             _allocations.c.provider_uuid == provider_uuid(HostName(host), NodeName(host)),
         )
-        counts = self.storage.peek(HOSTS[host], there)
+        counts = self.storage.peek(self.layout.hosts[host], there)
         if counts and not self.storage.peek("placement", claimed):
             self.wrongs.append(f"{instance.uuid} is started on {host}, where it holds nothing")
 
@@ -287,6 +320,11 @@ class Deployment:
         running = self.running(instance.uuid)
         if len(running) > 1:
             self.wrongs.append(f"{instance.uuid} runs on {', '.join(running)}")
+        if self.layout.fenced:
+            # Where a host may be given up although it is well, for a time there are two.
+            hosts = [h for h, one in self.hypervisors.items() if instance.name in one.running()]
+            if len(hosts) > 1:
+                self.wrongs.append(f"{instance.name} runs on {', '.join(hosts)}")
 
     def running(self, uuid: InstanceUuid) -> list[str]:
         """Return the hosts on which a server's guest runs."""

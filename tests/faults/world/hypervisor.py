@@ -43,6 +43,11 @@ class Hypervisor(FakeDriver):
         self._world.judge_spawn(self._host, instance)
         self._world.crash("after a spawn")
 
+    def running(self) -> set[str]:
+        """Return the names of the servers whose guests run."""
+        guests = self._guests.values()
+        return {one.instance.name for one in guests if one.power == PowerState.RUNNING}
+
     def power_off(self) -> None:
         """End every guest, without a word to anybody."""
         for guest in self._guests.values():

@@ -62,7 +62,7 @@ class Person:
         server = {"name": f"{self._name}-{self._count}", "flavorRef": "1", "imageRef": IMAGE}
         answer = self._ask("POST", "/servers", {"server": server | {"networks": "none"}})
         if answer is not None and answer.status_code == 202:
-            uuid = answer.json["server"]["id"]
+            uuid = answer.json()["server"]["id"]
             self.fates[uuid] = KEPT
             if self._chance.random() < _HASTY:
                 self._deployment.kernel.sleep(self._chance.expovariate(20.0))
@@ -93,7 +93,9 @@ class Person:
         """Evacuate the servers of a host that is off, once that is known."""
         self._deployment.kernel.sleep(after)
         answer = self._ask("GET", f"/servers/detail?host={host}&all_tenants=1")
-        servers = answer.json["servers"] if answer is not None and answer.status_code == 200 else ()
+        servers = (
+            answer.json()["servers"] if answer is not None and answer.status_code == 200 else ()
+        )
         for server in servers:
             if self._deployment.is_off(host):
                 path = f"/servers/{server['id']}/action"
@@ -109,7 +111,7 @@ class Person:
             while self._deployment.is_off(host) or not down:
                 answer = self._ask("GET", f"/os-services?host={host}&binary=nova-compute")
                 found = (
-                    answer.json["services"]
+                    answer.json()["services"]
                     if answer is not None and answer.status_code == 200
                     else ()
                 )
@@ -134,6 +136,6 @@ class Person:
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         try:
-            return self._deployment.ask(method, path, data)
+            return self._deployment.ask(method, f"/v2.1{path}", data)
         except exceptions.ConnectFailure:
             return None

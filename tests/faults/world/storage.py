@@ -1,13 +1,12 @@
-"""Databases that are away now and then, or answer too late: the real ones, on SQLite files in memory.
+"""Databases that are away now and then, or answer too late: the real ones, on SQLite in memory.
 
-The files and their engines are kept from one world to the next, and emptied between: making them takes
-longer than a whole storm.
+They are kept from one world to the next, and emptied between: making them takes longer than a whole
+storm. A world is one thread, and no transaction waits for anything, so each has one connection.
 """
 
 import functools
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+import sqlite3
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import greenlet
@@ -16,6 +15,7 @@ import testtools
 
 from kilonova.core.errors import DatabaseUnavailable
 from kilonova.db import cells as db_cells
+from kilonova.db import engine
 from kilonova.db.engine import Database
 from kilonova.db.migrate import METADATA, Schema, upgrade
 from tests.faults.world.kernel import Kernel
@@ -30,40 +30,49 @@ SCHEMAS: dict[str, Schema] = {
 T = TypeVar("T")
 
 
-@functools.cache
-def _directory() -> Path:
-    shared = Path("/dev/shm")
-    made = tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None)
-    _kept.append(made)
-    return Path(made.name)
+class _OneConnection(Database):
+    """A database in memory, of which nobody need find out whether it answers: it does at once, or not."""
 
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
-
-
-class _Doubted(Database):
-    """A database of which nobody need find out whether it answers: it does at once, or not."""
+    def __init__(self, name: str) -> None:
+        super().__init__(url_of(name))
+        self.name = name
+        self._only = sqlite3.connect(":memory:", check_same_thread=False)
+        engine._prepare_sqlite(self._only, None)
+        how: dict[str, Any] = {"creator": lambda: self._only, "poolclass": sa.StaticPool}
+        how["pool_reset_on_return"] = None
+        self._write = sa.create_engine("sqlite://", **how)
+        sa.event.listen(self._write, "begin", engine._begin_immediate)
+        self._read = sa.create_engine(
+            "sqlite://", isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **how
+        )
+        upgrade(self, SCHEMAS[name])
+        self._writer, self._reader = self._write.connect(), self._read.connect()
+        tables = METADATA[SCHEMAS[name]].sorted_tables[::-1]
+        self._emptying = ";".join(str(table.delete()) for table in tables)
 
     def doubt(self) -> None:
         """See ``CellDatabase``."""
 
+    def query(self, work: Callable[[sa.Connection], T]) -> T:
+        """See ``Database``."""
+        return work(self._reader)
 
-@functools.cache
-def _database(name: str) -> Database:
-    database = _Doubted(url_of(name))
-    for engine in database.engines:
-        sa.event.listen(engine, "connect", _hurry)
-    upgrade(database, SCHEMAS[name])
-    return database
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """See ``Database``."""
+        with self._writer.begin():
+            return work(self._writer)
+
+    def empty(self) -> None:
+        """Forget everything that was stored."""
+        self._only.executescript(self._emptying)
 
 
-def _hurry(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
+_database = functools.cache(_OneConnection)
 
 
 def url_of(name: str) -> str:
-    """Return the URL of one of the databases."""
-    return f"sqlite:///{_directory()}/{name}.sqlite"
+    """Return what the cells' records call one of the databases."""
+    return f"sqlite:///{name}"
 
 
 class Storage:
@@ -73,14 +82,14 @@ class Storage:
     answered by an error although it stands.
     """
 
-    def __init__(self, case: testtools.TestCase, kernel: Kernel) -> None:
+    def __init__(self, case: testtools.TestCase, kernel: Kernel, names: Sequence[str]) -> None:
+        self.names = names
         self.away: set[str] = set()
         self.crash: Callable[[str], None] = lambda _where: None
         self.loses_answer: Callable[[], bool] = lambda: False
         self._kernel = kernel
-        self._by_url = {url_of(name): (name, _database(name)) for name in SCHEMAS}
-        for name in SCHEMAS:
-            _empty(name)
+        for name in names:
+            _database(name).empty()
         case.patch(db_cells, "CellDatabase", self._open)
         self._patch(case)
 
@@ -94,16 +103,16 @@ class Storage:
             return list(connection.execute(query).all())
 
     def _open(self, url: str, **_size: Any) -> Database:
-        return self._by_url[url][1]
+        return _database(sa.make_url(url).database)
 
     def _patch(self, case: testtools.TestCase) -> None:
-        query, write = Database.query, Database.write
+        query, write = _OneConnection.query, _OneConnection.write
 
-        def checked_query(database: Database, work: Callable[[sa.Connection], T]) -> T:
+        def checked_query(database: _OneConnection, work: Callable[[sa.Connection], T]) -> T:
             self._begin(database)
             return query(database, work)
 
-        def checked_write(database: Database, work: Callable[[sa.Connection], T]) -> T:
+        def checked_write(database: _OneConnection, work: Callable[[sa.Connection], T]) -> T:
             self._begin(database)
             self.crash("before a commit")
             result = write(database, work)
@@ -112,26 +121,14 @@ class Storage:
                 raise DatabaseUnavailable("The connection was lost in the commit.")
             return result
 
-        case.patch(Database, "query", checked_query)
-        case.patch(Database, "write", checked_write)
+        case.patch(_OneConnection, "query", checked_query)
+        case.patch(_OneConnection, "write", checked_write)
 
-    def _begin(self, database: Database) -> None:
+    def _begin(self, database: _OneConnection) -> None:
         if self._kernel.over:
             raise greenlet.GreenletExit
         if self._kernel.process is None:
             return
         self._kernel.pause()
-        name, _ = self._by_url[str(database.url)]
-        if name in self.away:
-            raise DatabaseUnavailable(f"The database {name} is away.")
-
-
-def _empty(name: str) -> None:
-    database = _database(name)
-    tables = METADATA[SCHEMAS[name]].sorted_tables
-
-    def work(connection: sa.Connection) -> None:
-        for table in reversed(tables):
-            connection.execute(table.delete())
-
-    database.write(work)
+        if database.name in self.away:
+            raise DatabaseUnavailable(f"The database {database.name} is away.")

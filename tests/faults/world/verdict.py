@@ -7,18 +7,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from kilonova.core import flavor
-from kilonova.core.ids import CELL0
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Stage
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import instances
-from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage
+from kilonova.db.api_schema import BuildRequest, DesiredSlot, InstanceMapping, QuotaUsage
 from kilonova.db.cell_schema import StoredInstance, StoredMigration
 from kilonova.db.hosts import nodes_of
 from kilonova.db.instances import COLUMNS, instance_of
 from kilonova.db.placement_schema import Consumer, StoredAllocation, StoredInventory
 from kilonova.db.statements import table_of
 from tests.faults.world.deployment import CELLS, Deployment
+from tests.faults.world.keeper import NAME, OWNER
 from tests.faults.world.people import DELETED, KEPT
 
 _instances = table_of(StoredInstance)
@@ -29,6 +29,7 @@ _allocations = table_of(StoredAllocation)
 _inventories = table_of(StoredInventory)
 _consumers = table_of(Consumer)
 _migrations = table_of(StoredMigration)
+_slots = table_of(DesiredSlot)
 _ENDED = (Stage.ENDED, Stage.FINISHED)
 _RESTING = {
     VmState.ACTIVE: PowerState.RUNNING,
@@ -39,11 +40,15 @@ _RESTING = {
 class Verdict:
     """Looks at the databases and the hypervisors themselves."""
 
-    def __init__(self, deployment: Deployment, fates: Mapping[str, str]) -> None:
+    def __init__(
+        self, deployment: Deployment, fates: Mapping[str, str], desired: int | None = None
+    ) -> None:
         self._deployment = deployment
+        self._cells = deployment.layout.cells
         self._fates = fates
+        self._desired = desired
         self.servers: list[tuple[str, Instance]] = []
-        for cell in ("cell0", *CELLS):
+        for cell in ("cell0", *self._cells):
             query = sa.select(*COLUMNS).where(_instances.c.deleted.is_(False))
             for row in self._rows(cell, query):
                 self.servers.append((cell, instance_of(row)))
@@ -63,11 +68,20 @@ class Verdict:
         ]
         going = [
             f"{row.instance_uuid} is on the move, {row.stage}"
-            for cell in CELLS
+            for cell in self._cells
             for row in self._rows(cell, sa.select(_migrations))
             if row.stage not in _ENDED
         ]
-        return waiting + busy + going
+        return [*waiting, *busy, *going, *self._not_as_desired()]
+
+    def _not_as_desired(self) -> Iterator[str]:
+        """Yield what is desired and does not run, or is there and not desired."""
+        wanted = {f"{NAME}-{number}" for number in range(self._desired or 0)}
+        owned = [one for _, one in self.servers if one.project_id == OWNER]
+        running = {one.name for one in owned if one.vm_state == VmState.ACTIVE}
+        yield from (f"{name} does not run" for name in sorted(wanted - running))
+        if self._desired is not None:
+            yield from (f"{one.name} is there" for one in owned if one.name not in wanted)
 
     def undecided(self) -> list[str]:
         """Return the servers whose resize is to be confirmed or reverted."""
@@ -81,6 +95,8 @@ class Verdict:
         yield from self._claims_are_servers()
         yield from self._nothing_is_overcommitted()
         yield from self._records_agree()
+        if self._desired is not None:
+            yield from self._desired_are_there(self._desired)
 
     def _fates_are_kept(self) -> Iterator[str]:
         there = Counter(one.uuid for _, one in self.servers)
@@ -104,29 +120,27 @@ class Verdict:
 
     def _guests_are_servers(self) -> Iterator[str]:
         expected = {
-            (one.host, one.uuid): (one.epoch, _RESTING[one.vm_state])
+            (one.host, one.uuid): (_RESTING[one.vm_state], one)
             for _, one in self.servers
             if one.vm_state in _RESTING
         }
-        # A server that is its old host's again has the guest that it had, of an earlier build that counts.
-        counts = {
-            (one.uuid, epoch): one.epoch
-            for _, one in self.servers
-            for epoch in range(one.begun_epoch, one.epoch)
-        }
         found = {
-            (host, uuid): (counts.get((uuid, guest.epoch), guest.epoch), guest.power)
+            (host, uuid): guest
             for host, hypervisor in self._deployment.hypervisors.items()
             for uuid, guest in hypervisor.guests().items()
         }
         for where in expected.keys() | found.keys():
-            if expected.get(where) != found.get(where):
-                yield f"{where}: the cell says {expected.get(where)}, the host {found.get(where)}"
+            (power, server), guest = expected.get(where, (None, None)), found.get(where)
+            if server is None or guest is None or guest.power != power:
+                yield f"{where}: the cell says {power}, the host {guest}"
+            elif guest.epoch not in range(server.begun_epoch, server.epoch + 1):
+                # One that is its old host's again, or whose host was well after all, has its guest still.
+                yield f"{where}: the guest is of build {guest.epoch}, and the server {server.epoch}"
 
     def _claims_are_servers(self) -> Iterator[str]:
         providers = {
             (name, node.node): node.provider_uuid
-            for name in CELLS
+            for name in self._cells
             for node in nodes_of(self._deployment.storage[name])
         }
         expected = {
@@ -158,16 +172,24 @@ class Verdict:
                 yield f"{where}: {row.used} of {row.total} is used"
 
     def _records_agree(self) -> Iterator[str]:
-        cells = {"cell0": CELL0, **CELLS}
         mapped = {
             row.instance_uuid: row.cell_uuid
             for row in self._rows("api", sa.select(_mappings))
             if not row.queued_for_delete
         }
-        there = {one.uuid: cells[cell] for cell, one in self.servers}
+        there = {one.uuid: CELLS[cell] for cell, one in self.servers}
         for uuid in mapped.keys() | there.keys():
             if mapped.get(uuid) != there.get(uuid):
                 yield f"{uuid} is mapped to {mapped.get(uuid)} and is in {there.get(uuid)}"
         used = sum(row.instances for row in self._rows("api", sa.select(_usages)))
         if used != len(self.servers):
             yield f"the quota counts {used} servers, and there are {len(self.servers)}"
+
+    def _desired_are_there(self, count: int) -> Iterator[str]:
+        """Exactly one server stands at each index, and is the one that its slot names."""
+        named = {row.server: f"{NAME}-{row.number}" for row in self._rows("api", sa.select(_slots))}
+        there = {one.uuid: one.name for _, one in self.servers if one.project_id == OWNER}
+        if sorted(there.values()) != [f"{NAME}-{number}" for number in range(count)]:
+            yield f"{count} servers are desired, and there are {sorted(there.values())}"
+        if named != there:
+            yield f"the slots name {named}, and there are {there}"

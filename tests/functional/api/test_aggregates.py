@@ -84,24 +84,11 @@ class AggregatesTest(ApiCase):
         self.asked(200, "DELETE", path)
         self.refused(404, str(number), "GET", path)
 
-    def test_the_uuid_comes_with_2_41(self) -> None:
-        self._create()
-        (old,) = self.asked(200, "GET", "/os-aggregates", version="2.40")["aggregates"]
-        self.assertNotIn("uuid", old)
-
     def test_a_taken_name_is_a_conflict(self) -> None:
         self._create("one")
         number = self._create("two")["id"]
         self.refused(409, "one", "POST", "/os-aggregates", {"aggregate": {"name": "one"}})
         self.refused(409, "one", "PUT", f"/os-aggregates/{number}", {"aggregate": {"name": "one"}})
-
-    def test_hosts_must_be_there_and_are_added_once(self) -> None:
-        number = self._create()["id"]
-        path = f"/os-aggregates/{number}/action"
-        self.refused(404, "h9", "POST", path, {"add_host": {"host": "h9"}})
-        self.refused(404, "h1", "POST", path, {"remove_host": {"host": "h1"}})
-        self._act(number, add_host={"host": "h1"})
-        self.refused(409, "h1", "POST", path, {"add_host": {"host": "h1"}})
 
     def test_a_host_is_in_one_zone_only(self) -> None:
         first, second = self._create("one", "z1")["id"], self._create("two", "z2")["id"]

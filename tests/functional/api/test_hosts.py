@@ -135,40 +135,6 @@ class ServicesTest(HostsCase):
         self.assertEqual([1, 2], [one["id"] for one in self.services(version="2.52")])
         self.refused(400, "colour", "GET", "/os-services?colour=blue")
 
-    def test_a_service_is_disabled_with_a_reason_and_enabled_again(self) -> None:
-        path = f"/os-services/{self._uuid('h1')}"
-        body = {"status": "disabled", "disabled_reason": "new fans"}
-        shown = self.asked(200, "PUT", path, body)["service"]
-        self.assertEqual(("disabled", "new fans"), (shown["status"], shown["disabled_reason"]))
-        self.assertEqual([shown], self.services("?host=h1"))
-        shown = self.asked(200, "PUT", path, {"status": "enabled"})["service"]
-        self.assertEqual(("enabled", None), (shown["status"], shown["disabled_reason"]))
-
-    def test_a_service_that_is_forced_down_is_down(self) -> None:
-        path = f"/os-services/{self._uuid('h1')}"
-        shown = self.asked(200, "PUT", path, {"forced_down": "true"})["service"]
-        self.assertEqual((True, "down"), (shown["forced_down"], shown["state"]))
-        shown = self.asked(200, "PUT", path, {"forced_down": False})["service"]
-        self.assertEqual((False, "up"), (shown["forced_down"], shown["state"]))
-
-    def test_below_2_53_a_service_is_changed_by_host_and_binary(self) -> None:
-        body = {"host": "h1", "binary": "nova-compute"}
-        how = {"version": "2.52"}
-        off = self.asked(200, "PUT", "/os-services/disable", body, **how)["service"]
-        self.assertEqual(body | {"status": "disabled"}, off)
-        reason = body | {"disabled_reason": "fans"}
-        off = self.asked(200, "PUT", "/os-services/disable-log-reason", reason, **how)["service"]
-        self.assertEqual("fans", off["disabled_reason"])
-        self.refused(400, "reason", "PUT", "/os-services/disable-log-reason", body, **how)
-        self.asked(200, "PUT", "/os-services/enable", body, **how)
-        down = body | {"forced_down": True}
-        self.asked(200, "PUT", "/os-services/force-down", down, **how)
-        self.assertEqual("down", self.services("?host=h1")[0]["state"])
-        self.refused(400, "forced_down", "PUT", "/os-services/force-down", body, **how)
-        self.refused(404, "", "PUT", "/os-services/force-down", body, version="2.10")
-        self.refused(404, "action", "PUT", "/os-services/paint", body, **how)
-        self.refused(404, "h9", "PUT", "/os-services/enable", body | {"host": "h9"}, **how)
-
     def test_what_is_wrong_is_named(self) -> None:
         path = f"/os-services/{self._uuid('h1')}"
         for body, says in (

@@ -168,7 +168,3 @@ class QuotasTest(ApiCase):
         shown = self.asked(200, "GET", CLASS)["quota_class_set"]
         self.assertEqual(("default", 30, 5), (shown["id"], shown["cores"], shown["instances"]))
         self.refused(400, "colours", "PUT", CLASS, {"quota_class_set": {"colours": 1}})
-
-    def test_limits_refuse_unknown_parameters_from_2_75_on(self) -> None:
-        self.refused(400, "colour", "GET", "/limits?colour=blue", version="2.75")
-        self._limits(version="2.74", query="?colour=blue")

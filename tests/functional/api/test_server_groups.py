@@ -116,10 +116,6 @@ class ServerGroupsTest(GroupsCase):
         self.assertEqual([], self.names("", ADMIN))
         self.assertEqual(["a"], self.names("?all_projects=1"))
 
-    def test_unknown_parameters_are_refused_from_2_75_on(self) -> None:
-        self.refused(400, "colour", "GET", f"{ROOT}?colour=blue", version="2.75", token=ANN)
-        self.asked(200, "GET", f"{ROOT}?colour=blue", version="2.74", token=ANN)
-
     def test_a_group_is_its_projects_and_administrators(self) -> None:
         path = f"{ROOT}/{self.create()['id']}"
         for method in ("GET", "DELETE"):

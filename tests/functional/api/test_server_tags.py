@@ -15,18 +15,6 @@ class ServerTagsTest(Populated):
         tags: list[str] = self.asked(200, "GET", TAGS, token=ANN)["tags"]
         return tags
 
-    def test_tags_are_added_once_and_removed_once(self) -> None:
-        added = self.ask("PUT", f"{TAGS}/blue", token=ANN)
-        self.assertEqual(201, added.status_code)
-        self.assertTrue(added.headers["location"].endswith(f"/v2.1{TAGS}/blue"))
-        self.asked(204, "PUT", f"{TAGS}/blue", token=ANN)
-        self.assertEqual(["red", "blue"], self._tags())
-        self.asked(204, "GET", f"{TAGS}/blue", token=ANN)
-        self.asked(204, "DELETE", f"{TAGS}/blue", token=ANN)
-        self.refused(404, "blue", "DELETE", f"{TAGS}/blue", token=ANN)
-        self.refused(404, "blue", "GET", f"{TAGS}/blue", token=ANN)
-        self.assertEqual(["red"], self._tags())
-
     def test_tags_are_replaced_and_removed_together(self) -> None:
         body = {"tags": ["b", "a", "b"]}
         self.assertEqual({"tags": ["b", "a"]}, self.asked(200, "PUT", TAGS, body, token=ANN))
@@ -61,7 +49,3 @@ class ServerTagsTest(Populated):
         instances.mark_deleted(self.cell_db, [ACTIVE], utcnow())
         for method, path in (("GET", TAGS), ("DELETE", TAGS), ("PUT", f"{TAGS}/blue")):
             self.refused(404, ACTIVE, method, path)
-
-    def test_tags_come_with_2_26(self) -> None:
-        self.refused(404, "", "GET", TAGS, version="2.25")
-        self.asked(200, "GET", TAGS, version="2.26")

@@ -84,14 +84,15 @@ def empty_file(schema: Schema) -> bytes:
 def make(server_url: str, name: str) -> str:
     """Make a database on a server, which goes with this process, and return its URL."""
     database = f"{name}_{uuid.uuid4().hex[:12]}"
-    _administer(server_url, f"CREATE DATABASE {database}")
+    administer(server_url, f"CREATE DATABASE {database}")
     # PostgreSQL drops no database that somebody still has a connection to.
     force = " WITH (FORCE)" if server_url.startswith("postgresql") else ""
-    atexit.register(_administer, server_url, f"DROP DATABASE {database}{force}")
+    atexit.register(administer, server_url, f"DROP DATABASE {database}{force}")
     return server_url + database
 
 
-def _administer(server_url: str, statement: str) -> None:
+def administer(server_url: str, statement: str) -> None:
+    """Tell a server something as its administrator."""
     url = sa.make_url(server_url)
     if url.get_backend_name() == "postgresql":
         url = url.set(database="postgres")

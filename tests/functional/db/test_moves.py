@@ -15,7 +15,15 @@ from kilonova.core.migration import Kind, Migration, Moved, MoveReport, Progress
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import TaskState, VmState
-from kilonova.db import build_requests, instances, migration_lists, moves, quotas, resizes
+from kilonova.db import (
+    build_requests,
+    instances,
+    migration_lists,
+    moved_parts,
+    moves,
+    quotas,
+    resizes,
+)
 from kilonova.db.migration_lists import MigrationQuery
 from kilonova.db.moves import Next
 from tests.functional.db.api_database import NOW, flavor
@@ -235,20 +243,22 @@ class LookTest(MovesCase):
         ):
             seen = self.add(stage, list(Stage).index(stage))
             for host, expected in ((H1, on_source), (H2, on_destination), (H3, False)):
-                self.assertEqual(expected, bool(moves.moving(self.cell, host)), (stage, host))
+                self.assertEqual(expected, bool(moved_parts.moving(self.cell, host)), (stage, host))
             moves.change(self.cell, seen, lambda m, _: Next(migration=mig.ended(m, LATER)))
-            self.assertEqual((), moves.moving(self.cell, H1))
+            self.assertEqual((), moved_parts.moving(self.cell, H1))
 
     def test_what_a_dead_host_has_of_an_evacuated_server_is_nobodys(self) -> None:
         going = self.add(Stage.FINISHING, kind=Kind.EVACUATION)
-        self.assertEqual((), moves.moving(self.cell, H1))
-        self.assertEqual((self.server.uuid,), moves.moving(self.cell, H2))
-        self.assertEqual({self.server.uuid}, moves.evacuated_from(self.cell, H1))
-        self.assertEqual(frozenset(), moves.evacuated_from(self.cell, H2))
+        self.assertEqual((), moved_parts.moving(self.cell, H1))
+        self.assertEqual((self.server.uuid,), moved_parts.moving(self.cell, H2))
+        self.assertEqual({self.server.uuid}, moved_parts.evacuated_from(self.cell, H1))
+        self.assertEqual(frozenset(), moved_parts.evacuated_from(self.cell, H2))
         moves.change(
             self.cell, going, lambda m, _: Next(migration=mig.at(m, Stage.CLEARING, LATER))
         )
-        self.assertEqual(frozenset(), moves.evacuated_from(self.cell, H1), "it has come elsewhere")
+        self.assertEqual(
+            frozenset(), moved_parts.evacuated_from(self.cell, H1), "it has come elsewhere"
+        )
 
     def test_lists_are_filtered_and_go_on_where_they_ended(self) -> None:
         made = [self.add(Stage.FINISHED, number) for number in range(1, 5)]

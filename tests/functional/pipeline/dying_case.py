@@ -24,8 +24,8 @@ class DyingCase(FencedCase):
         self.off: set[str] = set()
         self.dead: list[Any] = []
         self._point: tuple[Stage, Side, str] | None = None
-        self._ends = threading.Event()
-        self.addCleanup(self._ends.set)
+        self.ends = threading.Event()
+        self.addCleanup(self.ends.set)
         self._cut_wires()
         through = Mover._work
 
@@ -41,7 +41,7 @@ class DyingCase(FencedCase):
             self.power_off(victim)
             if mover._host == victim:
                 # Nothing more comes of what it had in hand.
-                self._ends.wait()
+                self.ends.wait()
             elif point[2] == BEFORE:
                 through(mover, part)
 

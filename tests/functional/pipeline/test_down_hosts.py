@@ -1,9 +1,15 @@
 """Servers of hosts that are down: deleted, or copied, without leaving anything with other services."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from kilonova.compute.driver import DiskCopy
+from kilonova.compute.fake import FakeDriver
 from kilonova.conductor import patience
+from kilonova.core.errors import BuildFailed
+from kilonova.core.instance import Instance
 from kilonova.core.migration import Side, Stage
 from tests.functional.peers.cinder import Cinder
 from tests.functional.peers.neutron import Neutron
@@ -16,13 +22,21 @@ class DownHost(DyingCase):
     """A host that is down, and no fence: whoever wants its servers gone need not wait for it."""
 
     mode = "never"
-    script: list[dict[str, Any]] = [{"step": "snapshot", "server": "copied", "seconds": 6}]
 
     def setUp(self) -> None:
         self.patch(patience, "NOT_DONE_BY_SILENT", timedelta(seconds=1))
         super().setUp()
         # Nothing here is to wait for that.
         self.patch(patience, "NOT_DELETED", timedelta(seconds=3600))
+        ends = self.ends
+
+        @contextmanager
+        def snapshot(_driver: FakeDriver, _instance: Instance) -> Iterator[DiskCopy]:
+            ends.wait()
+            raise BuildFailed("It came to no end.")
+            yield
+
+        self.patch(FakeDriver, "snapshot", snapshot)
 
     def deleted(self, uuid: str) -> None:
         """Delete a server whose host is down, and check that it is gone soon, and nothing is held."""

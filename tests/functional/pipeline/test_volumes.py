@@ -242,8 +242,8 @@ class BootTest(VolumeCase):
             path = f"/servers/{uuid}/action"
             answer = self.ask("compute", "POST", path, rebuild, version=version)
             self.assertEqual(202, answer.status_code, answer.text)
-            self.until_over(uuid, "rebuild")
-            self.until_status(uuid, "ACTIVE")
+            self.until("it is over", lambda: self.server(uuid)["OS-EXT-STS:task_state"] is None)
+            self.assertEqual("ACTIVE", self.server(uuid)["status"])
             self.assertEqual(wanted, self.cinder.volumes[volume]["wanted"])
         self.assertEqual(("in-use", 1), (self.cinder.status(volume), len(self.cinder.attachments)))
         self.assertEqual([volume], list(self.guest(uuid).volumes))
