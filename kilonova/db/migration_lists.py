@@ -1,12 +1,14 @@
-"""Lists of a cell's migrations: filtered, newest first, and from a marker on."""
+"""Lists of a cell's migrations: filtered, newest first, and from a marker on; and those that wait for
+their owner."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
 
-from kilonova.core.ids import InstanceUuid
-from kilonova.core.migration import IN_PROGRESS, LISTED, Kind, Migration
+from kilonova.core.ids import HostName, InstanceUuid
+from kilonova.core.migration import IN_PROGRESS, LISTED, Kind, Migration, Stage
 from kilonova.db.cell_schema import StoredMigration
 from kilonova.db.engine import Database
 from kilonova.db.moves import find, migration_of
@@ -61,3 +63,11 @@ def in_progress(cell_db: Database, uuid: InstanceUuid) -> tuple[Migration, ...]:
 def of_server(cell_db: Database, uuid: InstanceUuid, number: int) -> Migration | None:
     """Return a server's migration by its number, or None."""
     return next(iter(find(cell_db, _c.instance_uuid == uuid, _c.id == number)), None)
+
+
+def undecided(
+    cell_db: Database, before: datetime, away: Collection[HostName]
+) -> tuple[Migration, ...]:
+    """Return migrations that wait for their owner since before ``before``; none to a host in ``away``."""
+    finished = (_c.stage == Stage.FINISHED, _c.kind.in_((Kind.RESIZE, Kind.MIGRATION)))
+    return find(cell_db, *finished, _c.updated_at < before, _c.destination_host.not_in(away))

@@ -192,15 +192,6 @@ def stuck(
     return find(cell_db, acting, due, sa.not_(removed))
 
 
-def undecided(
-    cell_db: Database, before: datetime, away: Collection[HostName]
-) -> tuple[Migration, ...]:
-    """Return migrations that wait for their owner since before ``before``; none to a host in ``away``."""
-    c = _migrations.c
-    finished = (c.stage == Stage.FINISHED, c.kind.in_((Kind.RESIZE, Kind.MIGRATION)))
-    return find(cell_db, *finished, c.updated_at < before, c.destination_host.not_in(away))
-
-
 _REMOVED_LATER = (Stage.CLEARING, Stage.ABANDONING)
 
 

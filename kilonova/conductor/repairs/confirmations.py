@@ -11,7 +11,7 @@ from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Instance, InstanceAction
 from kilonova.core.migration import Migration, confirming
 from kilonova.core.states import Action, VmState
-from kilonova.db import instances, moves, resizes
+from kilonova.db import instances, migration_lists, resizes
 from kilonova.db.moves import Next
 
 
@@ -21,7 +21,7 @@ def undecided_for_long(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     window = scene.limits.confirm_window
     if window:
         before = utcnow() - timedelta(seconds=window)
-        for move in moves.undecided(scene.database(cell), before, scene.down(cell)):
+        for move in migration_lists.undecided(scene.database(cell), before, scene.down(cell)):
             mend = partial(_confirm, scene, cell, move)
             yield Finding(
                 move.instance_uuid, f"its {move.kind} is not confirmed for {window} s", mend
