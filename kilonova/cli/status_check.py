@@ -76,13 +76,8 @@ def _others(conf: cfg.ConfigOpts) -> Iterator[Finding]:
             "Placement's database",
             checks.database(conf.placement_database.connection, "placement"),
         )
-    if _placement_is_known(conf):
+    if client.is_configured(conf):
         yield _asked("Placement", checks.placement(lambda: client.load(conf)))
-
-
-def _placement_is_known(conf: cfg.ConfigOpts) -> bool:
-    # Both are registered by whoever wants to speak to Placement.
-    return bool("placement" in conf and "auth_type" in conf.placement and conf.placement.auth_type)
 
 
 def _asked(what: str, check: Check) -> Finding:

@@ -34,8 +34,6 @@ _CONSUMER_TYPES = "1.38"
 """The microversion from which a consumer is told to be a server, or a migration."""
 _TIMEOUT = 30.0
 """Seconds after which an answer is no longer waited for."""
-
-
 _HOST_TRAIT = "COMPUTE_NODE"
 
 
@@ -115,6 +113,12 @@ def load(conf: cfg.ConfigOpts) -> "Placement":
         conf, "placement", session=session, default_microversion=_VERSION
     )
     return Placement(loaded)
+
+
+def is_configured(conf: cfg.ConfigOpts) -> bool:
+    """Whether ``[placement]`` says how to reach a Placement service."""
+    ks_loading.register_auth_conf_options(conf, "placement")
+    return bool(conf.placement.auth_type)
 
 
 class Placement:

@@ -133,6 +133,15 @@ class ManageTest(ManageCase):
         self.configure(f"[api_database]\nconnection = {away}\n")
         self.assertEqual(2, self.run_command("status", "check")[0])
 
+    def test_the_check_asks_a_placement_that_the_configuration_names(self) -> None:
+        self._with_cell()
+        self.beat("h1")
+        away = "[placement]\nauth_type = none\nendpoint_override = http://127.0.0.1:9\n"
+        self.configure(self.databases + away, bus="memory://")
+        code, said = self.run_command("status", "check")
+        self.assertEqual(2, code)
+        self.assertIn("FAIL  Placement: Placement does not answer", said)
+
     def test_without_an_api_database_commands_of_cells_say_so(self) -> None:
         self.configure("")
         error = self.assertRaises(KilonovaError, self.run_command, "cell", "list")
