@@ -88,9 +88,11 @@ def begin_move(asked: Asked, located: Located, wanted: Wanted) -> Migration:
     made: list[Migration] = []
 
     def write(connection: Any, server: Instance) -> None:
-        evacuates = wanted.kind is Kind.EVACUATION
-        if evacuates and not moves.give_way(connection, server, utcnow()):
-            # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once.
+        # Whatever else is under way may be left, as the host is dead; but nobody moves twice at once, nor
+        # leaves another host than the one that was looked at.
+        if wanted.kind is Kind.EVACUATION and not (
+            server.host == before.host and moves.give_way(connection, server, utcnow())
+        ):
             raise WrongState(f"Cannot 'evacuate' instance {server.uuid} while it is being migrated")
         made[:] = [_migration(asked, server, wanted)]
         moves.insert(connection, made[0])

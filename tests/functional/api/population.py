@@ -43,6 +43,7 @@ SERVERS = (ACTIVE, FAILED, WAITING, GONE)
 PROVIDER = "aaaaaaaa-0000-4000-8000-000000000001"
 ATTACHMENT = "eeeeeeee-0000-4000-8000-000000000002"
 VOLUME = "eeeeeeee-0000-4000-8000-000000000001"
+DATA = Volume(volume_id=VOLUME, device="/dev/vdc", attachments={HostName("h1"): ATTACHMENT})
 REQUEST = RequestId("req-cccccccc-0000-4000-8000-000000000001")
 IMAGE = Image(
     image_id=ImageId("dddddddd-0000-4000-8000-000000000001"),
@@ -208,9 +209,7 @@ def _server(uuid: InstanceUuid, **changed: Any) -> Instance:
         "root_device_name": "/dev/vda",
         "access_ipv4": "192.0.2.7",
         "nics": (CARD,),
-        "volumes": (
-            Volume(volume_id=VOLUME, device="/dev/vdc", attachments={HostName("h1"): ATTACHMENT}),
-        ),
+        "volumes": () if uuid == FAILED else (DATA,),
     }
     return servers.instance(**fields | changed)
 

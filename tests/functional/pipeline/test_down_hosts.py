@@ -28,13 +28,15 @@ class DownHost(DyingCase):
         super().setUp()
         # Nothing here is to wait for that.
         self.patch(patience, "NOT_DELETED", timedelta(seconds=3600))
-        ends = self.ends
+        ends, through = self.ends, FakeDriver.snapshot
 
         @contextmanager
-        def snapshot(_driver: FakeDriver, _instance: Instance) -> Iterator[DiskCopy]:
-            ends.wait()
-            raise BuildFailed("It came to no end.")
-            yield
+        def snapshot(driver: FakeDriver, instance: Instance) -> Iterator[DiskCopy]:
+            if instance.name == "copied":
+                ends.wait()
+                raise BuildFailed("It came to no end.")
+            with through(driver, instance) as copy:
+                yield copy
 
         self.patch(FakeDriver, "snapshot", snapshot)
 

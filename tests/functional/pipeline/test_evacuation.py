@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from kilonova.api.servers import moves
 from kilonova.compute import service
 from kilonova.compute.fake import FakeDriver
 from kilonova.core.errors import BuildFailed
@@ -105,6 +106,29 @@ class EvacuationTest(MovingCase):
             answers = sorted(one.result().status_code for one in asked)
         self.assertEqual([200, 409, 409, 409], answers)
         self.until_idle(uuid, "SHUTOFF")
+        self.assertEqual(1, len(self.migrations(uuid)))
+        self.back(dead)
+        self.settled(uuid, "SHUTOFF", SMALL)
+
+    def test_one_that_was_evacuated_while_its_host_was_looked_at_stays_on_its_new_host(
+        self,
+    ) -> None:
+        uuid = self.active("vm")
+        dead = self.host(uuid)
+        self.down(dead)
+        through, looked = moves._host_is_up, threading.Event()
+
+        def slow(asked: Any, host: Any) -> bool:
+            is_up = through(asked, host)
+            if not looked.is_set():
+                looked.set()
+                self.asked_for(uuid, EVACUATE, 200)
+                self.until_idle(uuid, "SHUTOFF")
+            return is_up
+
+        self.patch(moves, "_host_is_up", slow)
+        answer = self.act(uuid, EVACUATE)
+        self.assertEqual(409, answer.status_code, answer.text)
         self.assertEqual(1, len(self.migrations(uuid)))
         self.back(dead)
         self.settled(uuid, "SHUTOFF", SMALL)
