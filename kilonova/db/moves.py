@@ -46,6 +46,12 @@ LEASE = timedelta(seconds=90)
 """How long a conductor may look for a destination before another may."""
 _AT_ONCE = 500
 
+_HOLDS = sa.or_(
+    _migrations.c.stage.not_in((Stage.CLEARING, Stage.ENDED)),
+    sa.and_(_migrations.c.stage == Stage.CLEARING, _migrations.c.kind == Kind.SHELVE),
+)
+"""A move for which its server waits: not for what is only cleared away, unless it makes it a shelved one."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Migration).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
@@ -135,11 +141,16 @@ def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migr
 
 
 def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
-    """Whether a server is on the move. Nothing changes that while its row is held."""
+    """Whether a server waits for a move. Nothing changes that while its row is held."""
     c = _migrations.c
-    over = (Stage.CLEARING, Stage.ENDED)
-    query = sa.select(c.id).where(c.instance_uuid == server, c.stage.not_in(over)).limit(1)
+    query = sa.select(c.id).where(c.instance_uuid == server, _HOLDS).limit(1)
     return connection.execute(query).first() is not None
+
+
+def waiting_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
+    """Return those of these servers that wait for a move."""
+    found = find(cell_db, _migrations.c.instance_uuid.in_(uuids), _HOLDS)
+    return frozenset(one.instance_uuid for one in found)
 
 
 def give_way(connection: sa.Connection, server: Instance, now: datetime) -> bool:

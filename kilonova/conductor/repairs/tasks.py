@@ -20,7 +20,7 @@ def not_answered(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     quiet = unfinished.in_task(database, HOST_TASKS, now - patience.NOT_DONE_BY_SILENT)
     if not quiet:
         return
-    moving = moves.moving_among(database, [instance.uuid for instance in quiet])
+    moving = moves.waiting_among(database, [instance.uuid for instance in quiet])
     silent = scene.down(cell)
     for instance in quiet:
         if instance.uuid in moving:
