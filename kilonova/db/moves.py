@@ -50,7 +50,7 @@ _HOLDS = sa.or_(
     _migrations.c.stage.not_in((Stage.CLEARING, Stage.ENDED)),
     sa.and_(_migrations.c.stage == Stage.CLEARING, _migrations.c.kind == Kind.SHELVE),
 )
-"""A move for which its server waits: not for what is only cleared away, unless it makes it a shelved one."""
+"""A move for which its server waits: not for what is only cleared away, unless that makes it shelved."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Migration).decode
