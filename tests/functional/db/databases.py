@@ -62,11 +62,12 @@ class DatabaseCase(testtools.TestCase):
         if key in _kept:
             database.write(lambda connection: _empty(connection, schema))
             return database
-        if not self.server_url:
+        if database.url.get_backend_name() == "sqlite":
             Path(str(database.url.database)).write_bytes(empty_file(schema))
             return database
         upgrade(database, schema)
-        _kept[key] = database.url.render_as_string(hide_password=False)
+        if self.server_url:
+            _kept[key] = database.url.render_as_string(hide_password=False)
         return database
 
 
