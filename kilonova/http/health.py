@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from kilonova.core import counter
 from kilonova.core.counter import Counter
 from kilonova.core.errors import KilonovaError
 from kilonova.http.identity import Wsgi
@@ -108,6 +109,7 @@ def _metrics() -> bytes:
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
+    counter.make_all()
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return bytes(generate_latest(REGISTRY))
     registry = CollectorRegistry()

@@ -157,9 +157,11 @@ class Tenancy(ClientTest):
 
     def test_what_the_cloud_speaks(self) -> None:
         versions = self.shown("versions", "show", "--service", "compute", user=ADMIN)
-        newest = next(row for row in versions if row["Status"] == "CURRENT")
+        # The catalog has regions of other clouds, too, which may have ended.
+        ours = [row for row in versions if row["Endpoint"].startswith(self.deployment.compute_url)]
+        newest = next(row for row in ours if row["Status"] == "CURRENT")
         self.assertEqual(("2.1", "2.104"), (newest["Min Microversion"], newest["Max Microversion"]))
         aliases = self.column("Alias", "extension", "list", "--compute")
         self.assertIn("os-keypairs", aliases)
         types = self.column("Type", "catalog", "list")
-        self.assertEqual({"compute", "identity", "image", "placement"}, set(types))
+        self.assertLessEqual({"compute", "identity", "image", "placement"}, set(types))
