@@ -171,7 +171,7 @@ class Cinder:
                 paste=etc / "api-paste.ini",
                 filters=etc / "resource_filters.json",
                 rootwrap=etc / "rootwrap.conf",
-                database=self._database.url("cinder"),
+                database=self._database.url(f"cinder_{self._region}"),
                 glance=self._images,
                 programs=PROGRAMS,
                 credentials="\n".join(f"{key} = {value}" for key, value in credentials.items()),

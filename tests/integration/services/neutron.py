@@ -95,7 +95,7 @@ class Neutron:
             CONFIGURATION.format(
                 directory=self._directory,
                 paste=PROGRAMS.parent / "etc" / "neutron" / "api-paste.ini",
-                database=self._database.url("neutron"),
+                database=self._database.url(f"neutron_{self._region}"),
                 credentials="\n".join(f"{key} = {value}" for key, value in credentials.items()),
                 region=self._region,
             )
