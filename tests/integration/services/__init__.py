@@ -67,6 +67,11 @@ def mariadb() -> MariaDB:
     return _once("mariadb", MariaDB)
 
 
+def _others_database() -> MariaDB:
+    """Return the server of the other services' databases: those are to answer while kilonova's is away."""
+    return _once("others-mariadb", MariaDB)
+
+
 def postgresql() -> PostgreSQL:
     """Return the PostgreSQL server."""
     return _once("postgresql", PostgreSQL)
@@ -80,19 +85,19 @@ def rabbitmq() -> RabbitMQ:
 def keystone() -> Keystone:
     """Return the identity service."""
     # Not on SQLite: two that change users at the same moment would lock each other out.
-    database = mariadb()
+    database = _others_database()
     return _once("keystone", lambda directory: Keystone(directory, database))
 
 
 def glance() -> Glance:
     """Return the image service, which asks ``keystone()``."""
-    identity, database = keystone(), mariadb()
+    identity, database = keystone(), _others_database()
     return _once("glance", lambda directory: Glance(directory, identity, database))
 
 
 def neutron(region: str) -> Neutron:
     """Return the network service of a deployment, by the region that it is in."""
-    identity, database = keystone(), mariadb()
+    identity, database = keystone(), _others_database()
     return _once(
         f"neutron-{region}", lambda directory: Neutron(directory, identity, database, region)
     )
@@ -100,7 +105,7 @@ def neutron(region: str) -> Neutron:
 
 def cinder(region: str) -> Cinder:
     """Return the block storage service of a deployment, by the region that it is in."""
-    peers = (keystone(), mariadb(), rabbitmq())
+    peers = (keystone(), _others_database(), rabbitmq())
     images = glance().url
     return _once(f"cinder-{region}", lambda directory: Cinder(directory, peers, images, region))
 
