@@ -43,10 +43,10 @@ class Hypervisor(FakeDriver):
         self._world.judge_spawn(self._host, instance)
         self._world.crash("after a spawn")
 
-    def running(self) -> set[str]:
-        """Return the names of the servers whose guests run."""
-        guests = self._guests.values()
-        return {one.instance.name for one in guests if one.power == PowerState.RUNNING}
+    def running(self, name: str) -> set[InstanceUuid]:
+        """Return the servers of that name whose guests run."""
+        guests = (one for one in self._guests.values() if one.power == PowerState.RUNNING)
+        return {one.instance.uuid for one in guests if one.instance.name == name}
 
     def power_off(self) -> None:
         """End every guest, without a word to anybody."""
