@@ -22,7 +22,7 @@ load_tests = testscenarios.load_tests_apply_scenarios
 SEEDS = (
     [int(os.environ["KILONOVA_FAULT_SEED"])] if "KILONOVA_FAULT_SEED" in os.environ else [1, 2, 3]
 )
-SECONDS = 16.0
+SECONDS = 30.0
 CALM = 90.0
 """Seconds within which everything must have settled."""
 
@@ -81,7 +81,7 @@ class MovingStormTest(MovingCase):
             one["status"] for one in self.get("compute", "/os-migrations")["migrations"]
         )
         self.addDetail("moves", text_content(str(dict(ended))))
-        self.assertLess(5, ended.total(), "too little moved to prove anything")
+        self.assertLess(10, ended.total(), "too little moved to prove anything")
         for server in self.servers():
             self.delete(server["id"])
         self.until("no guest is left", lambda: self.guests() == {})
