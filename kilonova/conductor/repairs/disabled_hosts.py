@@ -1,4 +1,4 @@
-"""Disabled hosts in Placement: what the API could not tell it when an operator switched a host on or off."""
+"""Disabled hosts in Placement: what the API could not say there when an operator switched a host."""
 
 import itertools
 from collections.abc import Iterator
