@@ -65,6 +65,18 @@ _OWNERS = (
 )
 _MAP = sa.update(_mappings).where(among(_mappings.c.instance_uuid, "uuids"))
 _DONE = sa.delete(_requests).where(_these)
+_STALE = (
+    sa.select(_requests.c.instance_uuid)
+    .where(
+        sa.or_(
+            sa.and_(_requests.c.driver == "", _requests.c.driven_at < sa.bindparam("untouched")),
+            sa.and_(_requests.c.driver != "", _requests.c.driven_at < sa.bindparam("past")),
+        )
+    )
+    .order_by(_requests.c.driven_at)
+    .limit(sa.bindparam("limit"))
+)
+_ONE = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == sa.bindparam("uuid"))
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,21 +290,13 @@ def stale(
     api_db: Database, now: datetime, *, untouched: timedelta, limit: int = 1000
 ) -> tuple[InstanceUuid, ...]:
     """Return build requests that nobody took up for ``untouched``, or whose driver's lease is over."""
-    waiting = sa.and_(_requests.c.driver == "", _requests.c.driven_at < now - untouched)
-    abandoned = sa.and_(_requests.c.driver != "", _requests.c.driven_at < now - LEASE)
-    query = (
-        sa.select(_requests.c.instance_uuid)
-        .where(sa.or_(waiting, abandoned))
-        .order_by(_requests.c.driven_at)
-        .limit(limit)
-    )
-    return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+    wanted = {"untouched": now - untouched, "past": now - LEASE, "limit": limit}
+    return tuple(api_db.query(lambda c: c.execute(_STALE, wanted).scalars().all()))
 
 
 def exists(api_db: Database, uuid: InstanceUuid) -> bool:
     """Whether somebody still has to place a server, or to clear away what is left of it."""
-    query = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == uuid)
-    return api_db.query(lambda c: c.execute(query).first()) is not None
+    return api_db.query(lambda c: c.execute(_ONE, {"uuid": uuid}).first()) is not None
 
 
 def withdraw(api_db: Database, uuid: InstanceUuid) -> bool:

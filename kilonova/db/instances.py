@@ -97,6 +97,12 @@ COLUMNS = (
 )
 """What ``instance_of`` reads."""
 
+_ONE = sa.select(*COLUMNS).where(_instances.c.uuid == sa.bindparam("uuid"))
+_ONE_THERE = _ONE.where(_instances.c.deleted.is_(False))
+_EVERY_ONE = sa.select(*COLUMNS).where(_instances.c.deleted.is_(False))
+_MANY = _EVERY_ONE.where(among(_instances.c.uuid, "uuids"))
+_OF_HOST = _EVERY_ONE.where(_instances.c.host == sa.bindparam("host"))
+
 
 def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict[str, Any]:
     """Return the columns' values of an instance."""
@@ -258,17 +264,15 @@ def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:
 
 def get(cell_db: Database, uuid: InstanceUuid, *, with_deleted: bool = False) -> Instance | None:
     """Return a server, or None if there is none, or (but ``with_deleted``) it is deleted."""
-    query = sa.select(*COLUMNS).where(_instances.c.uuid == uuid)
-    if not with_deleted:
-        query = query.where(_instances.c.deleted.is_(False))
-    row = cell_db.query(lambda c: c.execute(query).first())
+    query = _ONE if with_deleted else _ONE_THERE
+    row = cell_db.query(lambda c: c.execute(query, {"uuid": uuid}).first())
     return None if row is None else instance_of(row)
 
 
 def get_many(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Instance, ...]:
     """Return those of these servers that are there, deleted ones left out."""
-    query = sa.select(*COLUMNS).where(_instances.c.uuid.in_(uuids), _instances.c.deleted.is_(False))
-    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+    these = {"uuids": list(uuids)}
+    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(_MANY, these).all()))
 
 
 def newest_faults(cell_db: Database, uuids: Collection[InstanceUuid]) -> dict[InstanceUuid, Fault]:
@@ -291,8 +295,8 @@ def newest_faults(cell_db: Database, uuids: Collection[InstanceUuid]) -> dict[In
 
 def of_host(cell_db: Database, host: HostName) -> tuple[Instance, ...]:
     """Return every server that is not deleted and whose host this is."""
-    query = sa.select(*COLUMNS).where(_instances.c.host == host, _instances.c.deleted.is_(False))
-    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+    rows = cell_db.query(lambda c: c.execute(_OF_HOST, {"host": host}).all())
+    return tuple(instance_of(row) for row in rows)
 
 
 def update(cell_db: Database, uuid: InstanceUuid, values: Mapping[str, Any]) -> bool:

@@ -9,6 +9,8 @@ from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
 _leases = table_of(Lease)
+_LOCKED = sa.select(_leases).where(_leases.c.name == sa.bindparam("name")).with_for_update()
+_HOLD = sa.update(_leases).where(_leases.c.name == sa.bindparam("b_name"))
 
 
 def hold(api_db: Database, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
@@ -18,18 +20,16 @@ def hold(api_db: Database, name: str, holder: str, now: datetime, length: timede
     """
 
     def work(connection: sa.Connection) -> int | None:
-        query = sa.select(_leases).where(_leases.c.name == name).with_for_update()
-        row = connection.execute(query).first()
+        row = connection.execute(_LOCKED, {"name": name}).first()
         if row is None:
             free = {"name": name, "holder": "", "token": 0, "expires_at": now}
             insert_if_absent(connection, _leases, [free], "name")
-            row = connection.execute(query).one()
+            row = connection.execute(_LOCKED, {"name": name}).one()
         if row.holder != holder and row.holder and row.expires_at > now:
             return None
         token = row.token if row.holder == holder else row.token + 1
-        change = sa.update(_leases).where(_leases.c.name == name)
         values = {"holder": holder, "token": token, "expires_at": now + length}
-        connection.execute(change.values(values))
+        connection.execute(_HOLD, values | {"b_name": name})
         return int(token)
 
     return api_db.write(work)
