@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from kilonova.core.decision_record import Decided, DecisionRecord
 from kilonova.core.ids import CellUuid, InstanceUuid, RequestId
-from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
@@ -75,6 +74,26 @@ _STALE = (
     )
     .order_by(_requests.c.driven_at)
     .limit(sa.bindparam("limit"))
+)
+_mapped = _mappings.c.instance_uuid == sa.bindparam("b_uuid")
+_QUEUE = (
+    sa.update(_mappings)
+    .where(_mapped, _mappings.c.queued_for_delete.is_(False))
+    .values(queued_for_delete=True, group_uuid=None)
+)
+_COUNTS = sa.select(
+    _mappings.c.project_id.label("b_project"),
+    _mappings.c.vcpus.label("b_vcpus"),
+    _mappings.c.memory_mb.label("b_ram"),
+).where(_mapped)
+_UNCOUNT = (
+    sa.update(_usages)
+    .where(_usages.c.project_id == sa.bindparam("b_project"))
+    .values(
+        instances=_usages.c.instances - 1,
+        cores=_usages.c.cores - sa.bindparam("b_vcpus"),
+        ram=_usages.c.ram - sa.bindparam("b_ram"),
+    )
 )
 _ONE = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == sa.bindparam("uuid"))
 
@@ -342,56 +361,12 @@ def forget(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> No
 def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
     """Queue a server for delete, take it out of its server group and give back its quota; False if that
     was done before."""
-    queued = (
-        sa.update(_mappings)
-        .where(_mappings.c.instance_uuid == uuid, _mappings.c.queued_for_delete.is_(False))
-        .values(queued_for_delete=True, group_uuid=None)
-    )
-    if not connection.execute(queued).rowcount:
+    mine = {"b_uuid": uuid}
+    if not connection.execute(_QUEUE, mine).rowcount:
         return False
-    columns = (_mappings.c.project_id, _mappings.c.vcpus, _mappings.c.memory_mb)
-    row = connection.execute(sa.select(*columns).where(_mappings.c.instance_uuid == uuid)).one()
-    connection.execute(
-        sa.update(_usages)
-        .where(_usages.c.project_id == row.project_id)
-        .values(
-            instances=_usages.c.instances - 1,
-            cores=_usages.c.cores - row.vcpus,
-            ram=_usages.c.ram - row.memory_mb,
-        )
-    )
+    counted = connection.execute(_COUNTS, mine).mappings().one()
+    connection.execute(_UNCOUNT, dict(counted))
     return True
-
-
-def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
-    """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
-    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, availability_zone=zone))
-
-
-def change_image(api_db: Database, uuid: InstanceUuid, image: Image) -> None:
-    """Let a server be one of this image, wherever it is scheduled to from now on."""
-    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, image=image))
-
-
-def _change_spec(
-    api_db: Database, uuid: InstanceUuid, change: Callable[[RequestSpec], RequestSpec]
-) -> None:
-    mine = _specs.c.instance_uuid == uuid
-
-    def work(connection: sa.Connection) -> None:
-        row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
-        if row is not None:
-            spec = change(_decode_spec(row.spec))
-            connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
-
-    api_db.write(work)
-
-
-def spec_of(api_db: Database, uuid: InstanceUuid) -> RequestSpec | None:
-    """Return what a server needs of its host, or None if nothing is known of it."""
-    query = sa.select(_specs.c.spec).where(_specs.c.instance_uuid == uuid)
-    stored = api_db.query(lambda c: c.execute(query).scalar())
-    return None if stored is None else _decode_spec(stored)
 
 
 def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:

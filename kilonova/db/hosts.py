@@ -49,10 +49,20 @@ _SILENT = sa.select(_services.c.host).where(
         _services.c.forced_down,
     ),
 )
+_FORCED_DOWN = sa.select(_services.c.host).where(
+    _services.c.binary == COMPUTE, _services.c.forced_down.is_(True)
+)
 _NODES = sa.select(_nodes.c.host, _nodes.c.node, _nodes.c.provider_uuid).order_by(
     _nodes.c.provider_uuid
 )
 _NODES_OF_HOST = _NODES.where(_nodes.c.host == _host)
+_mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == _host)
+_COUNT_START = sa.update(_services).where(_mine).values(starts=_services.c.starts + 1)
+_STARTS = sa.select(_services.c.starts).where(_mine)
+_start: sa.BindParameter[int] = sa.bindparam("b_start")
+_BEGIN_START = (
+    sa.update(_services).where(_mine, _services.c.started < _start).values(started=_start)
+)
 _HOSTS = sa.select(_nodes.c.host).distinct().order_by(_nodes.c.host)
 
 
@@ -273,26 +283,24 @@ def nodes_of(cell_db: Database, host: HostName | None = None) -> tuple[Node, ...
 
 def forced_down(cell_db: Database) -> frozenset[HostName]:
     """Return the compute hosts of which somebody who knows says that they are dead."""
-    return frozenset(s.host for s in list_services(cell_db, binary=COMPUTE) if s.forced_down)
+    return frozenset(cell_db.query(lambda c: c.execute(_FORCED_DOWN).scalars().all()))
 
 
 def count_start(cell_db: Database, host: HostName) -> int:
     """Return a number greater than any that a compute host got before; 0 if the host is not known."""
-    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
-    more = sa.update(_services).where(mine).values(starts=_services.c.starts + 1)
+    mine = {"b_host": host}
 
     def work(connection: sa.Connection) -> int:
-        connection.execute(more)
-        return connection.execute(sa.select(_services.c.starts).where(mine)).scalar() or 0
+        connection.execute(_COUNT_START, mine)
+        return connection.execute(_STARTS, mine).scalar() or 0
 
     return cell_db.write(work)
 
 
 def begin_start(cell_db: Database, host: HostName, start: int) -> None:
     """Let nothing count any more that a compute host began under an earlier number than this."""
-    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
-    change = sa.update(_services).where(mine, _services.c.started < start).values(started=start)
-    cell_db.write(lambda c: c.execute(change))
+    begun = {"b_host": host, "b_start": start}
+    cell_db.write(lambda c: c.execute(_BEGIN_START, begun))
 
 
 def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
