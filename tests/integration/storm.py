@@ -1,8 +1,8 @@
 """Boots and deletes while every service is killed in turn and the broker and the database restart.
 
-``python -m tests.integration.storm [--boots 500] [--deletes 200] [--seed 1]`` runs a large one, on MariaDB or
-with ``--database postgresql`` on that, and prints its report; test_storm.py runs a small one. The order and
-the moments follow from the seed, what they meet does not.
+``python -m tests.integration.storm [--boots 500] [--deletes 200] [--seed 1]`` runs a large one, on MariaDB
+or, with ``--database postgresql``, on that, and prints its report; test_storm.py runs a small one. The
+order and the moments follow from the seed, what they meet does not.
 """
 
 import argparse

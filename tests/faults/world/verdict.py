@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from kilonova.core import flavor
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Stage
+from kilonova.core.migration import Kind, Stage
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import instances
 from kilonova.db.api_schema import BuildRequest, DesiredSlot, InstanceMapping, QuotaUsage
@@ -139,10 +139,19 @@ class Verdict:
             (power, server), guest = expected.get(where, (None, None)), found.get(where)
             if server is None or guest is None or guest.power != power:
                 yield f"{where}: the cell says {power}, the host {guest}"
-            elif not server.begun_epoch <= guest.epoch <= server.epoch:
-                # A server whose host's fence was asked, or that is its old host's again, has the guest
-                # that it had, of an earlier build that counts.
+            elif guest.epoch != server.epoch and not self._may_keep(server, guest.epoch):
                 yield f"{where}: the guest is of build {guest.epoch}, and the server {server.epoch}"
+
+    def _may_keep(self, server: Instance, epoch: int) -> bool:
+        """Whether a server may have the guest of a build that was ended: its host's fence was asked, or it
+        is its old host's again, as nobody else could make it."""
+        if not server.begun_epoch <= epoch < server.epoch:
+            return False
+        return self._deployment.layout.fenced or any(
+            row.instance_uuid == server.uuid and row.kind == Kind.EVACUATION
+            for cell in self._cells
+            for row in self._rows(cell, _ALL_MIGRATIONS)
+        )
 
     def _claims_are_servers(self) -> Iterator[str]:
         providers = {
