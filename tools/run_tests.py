@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from compileall import compile_dir
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,8 @@ LINTERS = (
 )
 WORKERS = {"unit": 2, "functional": 3, "integration": 2, "faults": 2}
 """Functional tests wait now and then. Each worker of the integration tests has its services."""
+
+LONGEST = "integration"
 
 LANES = max(WORKERS.values())
 
@@ -74,6 +77,8 @@ def run_all(parts: list[str], patterns: list[str], total: Tally) -> int:
     with database_servers(parts) as before:
         tested = [Part(n, patterns, before.get(n, lambda: None)) for n in parts if n != "lint"]
         shared = [part for part in tested if part.name != "performance"]
+        # Two lanes at the most take part in the longest, and the others in the rest meanwhile.
+        shared.sort(key=lambda part: part.name != LONGEST)
         waiting: list[Work] = [
             _batch(part, computing=False) for part in shared if _whole(part) not in COMPUTING
         ]
@@ -164,6 +169,9 @@ def main() -> int:
     split = sys.argv.index("--")
     parts, patterns = sys.argv[1:split], sys.argv[split + 1 :]
     os.environ[MARK] = uuid.uuid4().hex
+    # Hundreds of processes start: not one of them is to compile what it imports.
+    compile_dir(ROOT / "kilonova", quiet=1)
+    compile_dir(ROOT / "tests", quiet=1)
     total = Tally()
     found = run_all(parts, patterns, total)
     if patterns and not found:
