@@ -60,6 +60,7 @@ class Mover:
         self._host = host
         self._driver, self._images = collaborators.driver, collaborators.images
         self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
+        self._shares = collaborators.shares
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -157,6 +158,7 @@ class Mover:
                 self._disown(part)
                 if part.instance.volumes:
                     self._volumes.try_to_let_go(part.instance, part.request_id)
+                self._shares.forget(part.instance.uuid)
                 return True
             if self._stopped.wait(_PAUSE):
                 return False
@@ -267,12 +269,16 @@ class Mover:
             self._driver.recover_disks(instance)
         else:
             self._driver.prepare_disks(instance)
-        instance = self._connected(part)
-        with self._wiring.plugging(instance, nics) as until_plugged:
+        connected = self._connected(part)
+        with (
+            self._shares.mounted(connected, part.request_id) as instance,
+            self._wiring.plugging(instance, nics) as until_plugged,
+        ):
             self._driver.spawn(instance, until_plugged)
         self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
+            self._shares.unmount(instance, part.request_id)
 
     def _clear(self, part: Part) -> None:
         if part.migration.stays:

@@ -28,6 +28,7 @@ from kilonova.http.identity import Wsgi
 from tests.functional.api.answers import Answered, Asked, wrong_fault, wrong_with
 from tests.functional.db.databases import empty_file
 from tests.functional.peers.cinder import Cinder
+from tests.functional.peers.manila import Manila
 from tests.functional.peers.neutron import Neutron
 from tests.functional.pipeline.case import free_ports
 
@@ -53,6 +54,15 @@ _VOLUMES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     *((number, "project-a", {}) for number in (6, 7, 8)),
     (9, "project-b", {}),
 )
+_SHARES: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (1, "project-a", {}),
+    (2, "project-a", {"share_proto": "CEPHFS"}),
+    (3, "project-a", {"status": "creating"}),
+    (4, "project-a", {"exports": []}),
+    (5, "project-a", {"share_proto": "CIFS"}),
+    (8, "project-b", {"is_public": True}),
+    (9, "project-b", {}),
+)
 _CONF = """\
 [DEFAULT]
 host = host
@@ -75,7 +85,8 @@ class _Parts(Deployment):
 
 
 class Cloud:
-    """A deployment on fake hosts, with a network and a block storage service beside it unless ``alone``.
+    """A deployment on fake hosts, with a network, a block storage and a share service beside it unless
+    ``alone``.
 
     ``plays`` is what the file of the fake hosts says, ``policy`` a policy file's rules, ``configuration``
     more of kilonova.conf. ``app`` is its Compute API, which fails with any answer that has not the form
@@ -132,9 +143,9 @@ class Cloud:
         """Start the services beside it, and return what of the configuration tells of them."""
         if self._alone:
             return self._more
-        neutron, cinder = Neutron(), Cinder()
-        case.addCleanup(neutron.stop)
-        case.addCleanup(cinder.stop)
+        neutron, cinder, manila = Neutron(), Cinder(), Manila()
+        for peer in (neutron, cinder, manila):
+            case.addCleanup(peer.stop)
         neutron.events = self._tell
         for network_id, name, project, cidr in _NETWORKS:
             neutron.network(name, project, cidr, id=network_id)
@@ -143,7 +154,9 @@ class Cloud:
         neutron.floating("project-a", "198.51.100.9")
         for number, project, more in _VOLUMES:
             cinder.add(project, id=f"ffffffff-0000-4000-8000-{number:012}", **more)
-        return neutron.options + cinder.options + self._more
+        for number, project, more in _SHARES:
+            manila.add(project, id=f"ffffffff-0000-4000-8000-{number:012}", **more)
+        return neutron.options + cinder.options + manila.options + self._more
 
     def _tell(self, events: list[dict[str, Any]]) -> None:
         """Tell the Compute API what happened, as Neutron does."""
