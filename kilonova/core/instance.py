@@ -167,7 +167,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until
     a destination is chosen. ``nics`` are the network cards as its host last reported them. ``task_request``
     is the request that asked for the task under way, and ``task_worker`` whoever on the host has begun it.
-    ``shelved_image`` is what a shelved server has become. ``volumes`` are its disks that are not its host's,
+    ``shelved_image`` is what a shelved server has become. ``volumes`` are disks that are not its host's,
     ``shares`` file systems that it has in common with others.
     A server that boots from a volume has an ``image`` without an id, which says what the volume's does.
     """

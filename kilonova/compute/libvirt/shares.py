@@ -5,6 +5,7 @@ makes a program of this host's run as somebody else, or is a device of it.
 """
 
 import os
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from kilonova.core.instance import Instance
 from kilonova.core.share import CEPHFS, Share
 
 _OPTIONS = "nosuid,nodev"
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _DEFINED = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
 
@@ -45,7 +48,7 @@ class SharesHere(ABC):
     def mount_share(self, share: Share, identity: str = "", key: str = "") -> None:
         """See ``Sharing``."""
         where = self._mounts / str(UUID(share.share_id))
-        if where.is_mount():
+        if share.share_id in self.mounted_shares():
             return
         try:
             where.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ class SharesHere(ABC):
         """See ``Sharing``."""
         where = self._mounts / str(UUID(share_id))
         try:
-            if where.is_mount():
+            if share_id in self.mounted_shares():
                 run("umount", "--", str(where))
             where.rmdir()
         except FileNotFoundError:
@@ -72,10 +75,7 @@ class SharesHere(ABC):
 
     def mounted_shares(self) -> frozenset[str]:
         """See ``Sharing``."""
-        try:
-            return frozenset(where.name for where in self._mounts.iterdir() if where.is_mount())
-        except FileNotFoundError:
-            return frozenset()
+        return mounted_in(self._mounts, _MOUNTS.read_text(errors="surrogateescape"))
 
     def give_shares(self, instance: Instance) -> None:
         """See ``Sharing``."""
@@ -86,6 +86,18 @@ class SharesHere(ABC):
             domain.connect().defineXML(after)
 
         self._on(instance.uuid, give)
+
+
+def mounted_in(directory: Path, table: str) -> frozenset[str]:
+    """Return what is mounted in a directory, by the kernel's table (proc(5), ``mountinfo``): to look at the
+    places themselves would be to wait for a storage that does not answer."""
+    places = (_ESCAPED.sub(_plain, line.split()[4]) for line in table.splitlines())
+    found = (Path(place) for place in places)
+    return frozenset(place.name for place in found if place.parent == directory)
+
+
+def _plain(escaped: re.Match[str]) -> str:
+    return chr(int(escaped[1], 8))
 
 
 @contextmanager

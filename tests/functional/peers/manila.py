@@ -49,6 +49,8 @@ class Manila:
         """``GET shares``, ``allow_access`` and such -> status with which it is refused."""
         self.lets_in: str | None = "active"
         """What becomes of a new access rule when it is looked at; None: it stays as it is for now."""
+        self.lets_out = True
+        """Whether an access rule that is taken away is gone when it is looked at."""
         self.asked: list[tuple[str, str, str]] = []
         """(method, path or action, token) of each request."""
 
@@ -143,7 +145,7 @@ class Manila:
         for rule_id, rule in list(self.rules.items()):
             if rule["share_id"] != share_id:
                 continue
-            if rule["state"] == "denying":
+            if rule["state"] == "denying" and self.lets_out:
                 del self.rules[rule_id]
                 continue
             if rule["state"] == "queued_to_apply" and self.lets_in is not None:
