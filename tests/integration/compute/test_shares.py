@@ -1,25 +1,18 @@
-"""Shares of real guests, which mount them by virtiofs and find what others wrote there.
-
-What the host mounts is a directory of this machine, bound in place of an export: no kernel has to know NFS.
-"""
+"""Shares of real guests, which mount them by virtiofs and find what others wrote there."""
 
 import base64
-import os
 import time
 from pathlib import Path
 
-import fixtures
 import msgspec
-import testtools
 
 from kilonova.core.errors import BuildFailed
 from kilonova.core.instance import Instance, Wishes
 from kilonova.core.share import Share
 from tests.functional.compute.driver_contract import never
 from tests.instances import FLAVOR, instance
-from tests.integration.compute.worlds import QemuWorld
+from tests.integration.compute.shares_case import SharesCase
 from tests.integration.guest_image import guest_image
-from tests.integration.services.cinder import STAND_INS
 
 ID = "5e1f0a3c-54a7-4f0b-9c5d-0f6a7b1d2e90"
 OTHER = "6e1f0a3c-54a7-4f0b-9c5d-0f6a7b1d2e90"
@@ -36,37 +29,19 @@ echo SHARES-SEEN
 SECONDS = 120
 
 
-class SharingWorld(QemuWorld):
-    """QEMU, with shares mounted below the directory of the test."""
-
-    @property
-    def more(self) -> str:  # type: ignore[override]
-        """See ``LibvirtWorld``."""
-        return f"[DEFAULT]\nstate_path = {self.directory}\n"
-
-
-class SharesTest(testtools.TestCase):
-    """A guest of the small Linux, and exports that are directories."""
+class SharesTest(SharesCase):
+    """A guest of the small Linux."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.at = SharingWorld()
-        self.addCleanup(self.at.close)
+        self.at = self.world()
         self.driver = self.at.driver
-        for name, value in (
-            ("PATH", f"{STAND_INS}:{os.environ['PATH']}"),
-            ("ALSO_IN", str(self.at.daemon.mounts)),
-        ):
-            self.useFixture(fixtures.EnvironmentVariable(name, value))
 
     def share(self, share_id: str, tag: str, said: str) -> Share:
         """Have a share in which something stands."""
-        export = self.at.directory / f"export-{share_id}"
-        export.mkdir()
-        (export / "said").write_text(said)
-        return Share(
-            uuid=share_id, share_id=share_id, tag=tag, protocol="NFS", export=f"nfs:{export}"
-        )
+        export = self.at.export(share_id)
+        Path(export.partition(":")[2], "said").write_text(said)
+        return Share(uuid=share_id, share_id=share_id, tag=tag, protocol="NFS", export=export)
 
     def server(self, name: str, *shares: Share) -> Instance:
         """Return a server whose guest tells what it finds."""
