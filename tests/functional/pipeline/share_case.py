@@ -13,7 +13,7 @@ class ShareCase(PipelineCase):
 
     def setUp(self) -> None:
         self.manila = Manila()
-        self.more = f"{type(self).more}\n{self.manila.options}"
+        self.more = f"{self.more}\n{self.manila.options}"
         super().setUp()
         self.addCleanup(self.manila.stop)
 

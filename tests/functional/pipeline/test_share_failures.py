@@ -5,6 +5,7 @@ from typing import Any
 
 from kilonova.conductor import patience
 from kilonova.rpc.messages import ActOnInstance
+from tests.functional.pipeline.host_failure_case import FencedCase
 from tests.functional.pipeline.share_case import VERSION, ShareCase
 from tests.functional.pipeline.wire import Wire
 
@@ -169,6 +170,30 @@ class DeadHost(ShareCase):
         self.until("it is gone", lambda: not self.servers())
         self.assertNotIn("active", self.manila.let_in(share).values())
         self.assert_nothing_left()
+
+
+class EvacuationTest(FencedCase, ShareCase):
+    """A host that dies, and leaves its servers to another."""
+
+    def test_a_server_takes_its_shares_along_and_its_old_host_is_let_in_no_more(self) -> None:
+        uuid, share = self.stopped(), self.share(share_proto="CEPHFS")
+        self.attach(uuid, share)
+        self.do(uuid, "os-start", "ACTIVE")
+        dead = self.host(uuid)
+        (before,) = self.manila.let_in(share)
+        died = self.dies(dead)
+        self.elsewhere(uuid, dead)
+        self.assertEqual({share: "active"}, self.of(uuid))
+        services: Any = self.deployment.part("compute")
+        (now,) = [one for one in services._services if one._host == self.host(uuid)]
+        self.assertEqual({share}, now._driver.mounted_shares())
+        self.assertEqual(2, len(self.manila.let_in(share)))
+        self.returns(died)
+        self.until("it lets go", lambda: died._driver.mounted_shares() == frozenset())
+        self.until("it is let in no more", lambda: self.manila.let_in(share)[before] != "active")
+        self.assertEqual({share: "active"}, self.of(uuid))
+        self.delete(uuid)
+        self.assertNotIn("active", self.manila.let_in(share).values())
 
 
 class ByItself(ShareCase):
