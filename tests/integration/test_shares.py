@@ -114,7 +114,9 @@ class SharesTest(BootTest):
         self.demo(*WITH_SHARES, "server", "add", "share", "vm", share, "--tag", "data")
         eventually("it comes", SECONDS, lambda: self.shares(server) == {share: "inactive"})
         self.assertEqual("ip 127.0.0.1\n", self.manila.let_in(share))
-        shown = self.shown(*WITH_SHARES, "server", "share", "show", "vm", share, user="admin")
+        shown = self.shown(
+            *WITH_SHARES, "server", "share", "show", uuid.strip(), share, user="admin"
+        )
         directory = self.manila.directory_of(shown["Export Location"])
         (directory / "said").write_text("good morning")
         # Its rule is locked, and so is it.
