@@ -30,7 +30,8 @@
     |-- MoveCancelled          500  an operator aborted a live migration
     |-- NoValidHost            500  a value more than an accident; see core.scheduling.NoHost
     |-- BuildFailed            500  one host could not build the server
-    |   `-- BuildAborted       500  and no other host should try
+    |   |-- BuildAborted       500  and no other host should try
+    |   `-- ShareFailed        500  a host does not come by a share of its server's
     `-- Unavailable            503  a part does not answer; a retry can help
         |-- DatabaseUnavailable
         |-- BusUnavailable
@@ -38,6 +39,7 @@
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
         |-- VolumesUnavailable   the block storage service
+        |-- SharesUnavailable    the share service
         |-- NetworkUnavailable
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
@@ -277,6 +279,12 @@ class BuildAborted(BuildFailed):
     retry_helps = False
 
 
+class ShareFailed(BuildFailed):
+    """A host does not come by a share of its server's, so the server's guest does not run."""
+
+    code = "share_failed"
+
+
 class Unavailable(KilonovaError):
     """A part that is needed does not answer."""
 
@@ -319,6 +327,12 @@ class VolumesUnavailable(Unavailable):
     """The block storage service does not answer."""
 
     code = "volumes_unavailable"
+
+
+class SharesUnavailable(Unavailable):
+    """The share service does not answer."""
+
+    code = "shares_unavailable"
 
 
 class NetworkUnavailable(Unavailable):

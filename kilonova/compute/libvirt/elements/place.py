@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     ``console_socket`` is where the serial console can be spoken to, None for nowhere; ``network`` the
     libvirt network of the cards, and ``nic_filter`` the network filter that keeps them honest. ``devices``
     are addresses of PCI devices that are the guest's alone. ``variables`` is the file in which UEFI keeps
-    what it is to remember, None for one of libvirt's own.
+    what it is to remember, None for one of libvirt's own. ``mounts`` is where shares are mounted.
     """
 
     virt_type: str
@@ -57,3 +57,4 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     pins: Pins | None = None
     devices: tuple[str, ...] = ()
     variables: str | None = None
+    mounts: str = ""
