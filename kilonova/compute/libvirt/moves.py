@@ -10,10 +10,11 @@ from typing import Any
 
 import libvirt
 import msgspec
+from oslo_config import cfg
 
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.crossing.line import Line
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, whereabouts
 from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.carried import IMAGE, Carried, instance_of
 from kilonova.compute.libvirt.connection import Connection
@@ -30,6 +31,7 @@ from kilonova.compute.libvirt.live import LiveMove
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import paths_of
+from kilonova.compute.libvirt.whereabouts import State, Where
 from kilonova.compute.moving import Voyage
 from kilonova.core import pinning
 from kilonova.core.block_devices import boots_from_volume
@@ -38,6 +40,7 @@ from kilonova.core.errors import (
     BuildFailed,
     ImageStoreUnavailable,
     KilonovaError,
+    MemoryLost,
     NotFound,
     NotSupported,
 )
@@ -56,6 +59,7 @@ _KEY = "kilonova"
 class Moves(ABC):
     """The part of the driver that is asked when servers move."""
 
+    _conf: cfg.ConfigOpts
     _disks: Disks
     _cards: Cards
     _libvirt: Connection
@@ -269,7 +273,11 @@ class Moves(ABC):
         line = Line(berth, lambda: voyage.aborted or self._closing.is_set())
         try:
             moved = LiveMove(
-                migration, (self._libvirt, self._disks, self._carried), line, self._closing
+                migration,
+                (self._libvirt, self._disks, self._carried),
+                line,
+                self._closing,
+                post_copy=self._conf.libvirt.live_migration_permit_post_copy,
             ).run(voyage)
             if not berth.shared:
                 self._send_console(uuid, line)
@@ -294,9 +302,17 @@ class Moves(ABC):
         uuid = instance.uuid
 
         def take(connection: Any) -> None:
-            domain = connection.lookupByUUIDString(uuid)
-            if migration.unsent and not _has_come(domain):
+            domain = domains.find(connection, uuid)
+            state = None if domain is None else State(*domain.state())
+            found = whereabouts.arrived(state, unsent=migration.unsent)
+            if found is Where.HERE:
                 raise NotFound(f"Guest {uuid} did not come whole before its source died.")
+            if found is Where.LOST:
+                if domain is not None:
+                    domains.power_off(domain)
+                raise MemoryLost(
+                    "Its memory was lost on its way. Reboot it hard, and it starts from its disks."
+                )
             connection.defineXML(self._xml(connection, instance))
             if not domain.isActive():
                 return
@@ -330,13 +346,6 @@ class Moves(ABC):
         self._libvirt.use(make)
         self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
         self._records[instance.uuid] = record_for(instance)
-
-
-def _has_come(domain: Any) -> bool:
-    """Whether a domain runs that a source sent, and does not wait for more of itself."""
-    state, reason = domain.state()
-    waits = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
-    return bool(domain.isActive()) and (state, reason) != waits
 
 
 def _mark(domain: Any, instance: Instance) -> None:
