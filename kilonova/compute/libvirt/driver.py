@@ -98,7 +98,8 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
     def _node(self, connection: Any) -> NodeReport:
         self._cards.ensure(connection)
         guests = [(power, record) for _, power, record in self._domains(connection)]
-        return self._machine.report(connection, guests, self._parts.free(connection))
+        vgpus = self._parts.vgpus(connection)
+        return self._machine.report(connection, guests, self._parts.free(connection), vgpus)
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``."""
@@ -168,6 +169,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
         self._parts.give_back(uuid)
+        self._libvirt.use(self._parts.tend)
         self._records.pop(uuid, None)
 
     def _remove(self, domain: Any) -> None:
@@ -180,6 +182,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
     def start(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
         self._cards.connect(uuid)
+        self._libvirt.use(self._parts.tend)
         self._on(uuid, domains.power_on)
 
     def reboot(self, instance: Instance) -> None:

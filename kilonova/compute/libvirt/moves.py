@@ -111,7 +111,7 @@ class Moves(ABC):
     def _check_live(self, instance: Instance) -> None:
         if self._is_test or not instance_of(self._uri):
             raise NotSupported("Live migration takes a libvirt with QEMU on the host itself.")
-        if pinning.wanted(instance).devices:
+        if pinning.wanted(instance).has_devices:
             raise NotSupported("A server with devices of its host's own does not move live.")
         had = instance.nics
         now = self._cards.plug(instance)
