@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -250,12 +251,13 @@ class Mover:
         if migration.builds:
             self._rebuild(part)
             return
-        part.nics = self._wiring.bring(instance, live=migration.is_live)
+        part.nics = nics = self._wiring.bring(instance, live=migration.is_live)
         instance = self._connected(part)
         if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
-            self._driver.receive(instance, migration, power_on=migration.power_on)
+            with self._wiring.plugging(instance, nics) as until:
+                self._driver.receive(instance, migration, power_on=migration.power_on, until=until)
         self._volumes.complete(instance)
 
     def _rebuild(self, part: Part) -> None:
@@ -300,7 +302,17 @@ class Mover:
         if migration.is_live:
             # It never stopped.
             return
-        part.nics = self._wiring.bring(instance)
+        part.nics = nics = self._wiring.bring(instance)
         instance = self._connected(part)
-        self._driver.restore(instance, migration, power_on=migration.power_on)
+        with self._wiring.plugging(instance, nics) as until_plugged:
+            until = partial(_or_go_on, instance, until_plugged) if until_plugged else None
+            self._driver.restore(instance, migration, power_on=migration.power_on, until=until)
         self._volumes.complete(instance)
+
+
+def _or_go_on(instance: Instance, until_plugged: Callable[[], None]) -> None:
+    """Wait for a server's cards where it ran before: it has nowhere else to go."""
+    try:
+        until_plugged()
+    except BuildFailed as error:
+        LOG.warning("%s runs all the same: %s", instance.uuid, error.in_full)

@@ -32,7 +32,7 @@ from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import paths_of
 from kilonova.compute.libvirt.whereabouts import State, Where
-from kilonova.compute.moving import Voyage
+from kilonova.compute.moving import Until, Voyage
 from kilonova.core import pinning
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import (
@@ -183,7 +183,9 @@ class Moves(ABC):
 
     # ---- at the destination, after
 
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def receive(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
         berth = migration.berth
         if not migration.stays and not self._is_test:
@@ -202,7 +204,7 @@ class Moves(ABC):
         if migration.stays:
             # Its TPM remembers all by itself.
             self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
-        self._make_again(instance, power_on=power_on)
+        self._make_again(instance, power_on=power_on, until=until)
 
     def _is_active(self, uuid: InstanceUuid) -> bool:
         def look(connection: Any) -> bool:
@@ -211,12 +213,14 @@ class Moves(ABC):
 
         return self._libvirt.use(look)
 
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def restore(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
         if self._disks.kept.has(instance.uuid):
             self._on(instance.uuid, domains.power_off)
             self._disks.kept.put_back(instance.uuid)
-        self._make_again(instance, power_on=power_on)
+        self._make_again(instance, power_on=power_on, until=until)
 
     def forget(self, uuid: InstanceUuid) -> None:
         """See ``Moving``."""
@@ -328,7 +332,7 @@ class Moves(ABC):
         self._disks.owners.take(uuid)
         self._records[uuid] = record_for(instance)
 
-    def _make_again(self, instance: Instance, *, power_on: bool) -> None:
+    def _make_again(self, instance: Instance, *, power_on: bool, until: Until) -> None:
         """Define a guest's domain anew, in the server's present size and epoch."""
 
         def make(connection: Any) -> None:
@@ -341,9 +345,14 @@ class Moves(ABC):
             self._take_up_tpm(instance)
             defined = connection.defineXML(self._xml(connection, instance))
             if power_on:
-                domains.power_on(defined)
+                domains.power_on(defined, paused=until is not None)
 
         self._libvirt.use(make)
+        if power_on:
+            if until is not None:
+                until()
+            # Whoever was interrupted here left it paused.
+            self._on(instance.uuid, domains.unpause)
         self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
         self._records[instance.uuid] = record_for(instance)
 
