@@ -232,8 +232,9 @@ class Mover:
         try:
             if part.migration.is_live:
                 self._wiring.drop(uuid)
-            elif part.migration.kind is Kind.UNSHELVE:
-                self._wiring.unbind(uuid)
+            elif part.migration.builds:
+                # What is evacuated in vain is its old host's; a shelved server has none.
+                self._wiring.unbind(uuid, back_to=part.migration.source_host)
         except KilonovaError as error:
             LOG.warning("Ports of %s stay bound to this host: %s", uuid, error.in_full)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
+import msgspec
 from oslo_config import cfg
 
 from kilonova.compute.crossing.harbour import Harbour
@@ -35,6 +36,7 @@ from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import Machine
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.placed_xml import placed
+from kilonova.compute.libvirt.processes import Uptimes
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.core.asked import Malformed
@@ -81,6 +83,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         self._records: dict[InstanceUuid, Record] = {}
         self._consoles = Consoles(self._libvirt, conf.my_ip)
         self._agents = Agents(self._libvirt.use)
+        self._uptimes = Uptimes()
         self._parts = GuestParts(conf, host, self._disks.root)
         self._machine = Machine(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
@@ -275,11 +278,20 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
         def measure(connection: Any) -> dict[InstanceUuid, Diagnostics]:
             kind = connection.getType().lower()
             found = connection.getAllDomainStats(WANTED, _NOWAIT)
-            named = ((uuid_of_domain(domain.name()), values) for domain, values in found)
+            named = [
+                (uuid, domain, figures(values, kind))
+                for domain, values in found
+                if (uuid := uuid_of_domain(domain.name())) is not None
+            ]
+            uptimes = self._uptimes.of(
+                {u: (domain.ID(), domain.name()) for u, domain, f in named if f.state == "running"}
+            )
             return {
-                uuid: with_told(figures(values, kind), self._agents.told(uuid))
-                for uuid, values in named
-                if uuid is not None
+                uuid: with_told(
+                    msgspec.structs.replace(measured, uptime=uptimes.get(uuid)),
+                    self._agents.told(uuid),
+                )
+                for uuid, _, measured in named
             }
 
         return self._libvirt.use(measure)

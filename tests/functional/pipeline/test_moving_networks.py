@@ -160,6 +160,23 @@ class MovingNetworks(NetworkCase, MovingCase):
         self.assertEqual(before, self.bound(uuid))
         self.assertEqual(before, self.runs_on(uuid))
 
+    def test_a_server_that_is_evacuated_in_vain_has_its_port_where_it_was(self) -> None:
+        uuid = self.boot()["id"]
+        (before,) = self.bound(uuid)
+        self.neutron.failing = set(self.hosts_named()) - {before}
+        services = self.deployment._running["compute"]._services  # type: ignore[attr-defined]
+        (dead,) = [one for one in services if one._host == before]
+        services.remove(dead)
+        dead.stop()
+        (found,) = self.get("compute", f"/os-services?host={before}&binary=nova-compute")[
+            "services"
+        ]
+        down = self.ask("compute", "PUT", f"/os-services/{found['id']}", {"forced_down": True})
+        self.assertEqual(200, down.status_code, down.text)
+        self.asked_for(uuid, {"evacuate": {}}, 200)
+        self.until("it is given up", lambda: self.migrations(uuid) == ["error"])
+        self.assertEqual(({before}, before), (self.bound(uuid), self.host(uuid)))
+
     def test_a_server_that_cannot_be_unshelved_has_its_port_on_no_host(self) -> None:
         self.patch(ports, "_LOOKS", 0.1)
         self.patch(ports, "_PLUGGED_SECONDS", 0.3)
