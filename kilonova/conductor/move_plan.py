@@ -161,12 +161,12 @@ def failed(migration: Migration, instance: Instance, report: MoveReport, now: da
     """Return what follows when the acting host could not do its part, and no other host is to try."""
     outcome = mig.CANCELLED if report.moved is mig.Moved.CANCELLED else mig.FAILED
     broken = replace(
-        migration,
+        heard(migration, report),
         outcome=migration.outcome or outcome,
         reason=migration.reason or report.reason,
         details=migration.details or report.details,
     )
-    stage = failed_stage(migration)
+    stage = failed_stage(broken)
     if stage is Stage.RESTORING:
         # The destination removed what it had made before it said so.
         back = leave_for_source(broken, instance, now)
@@ -177,6 +177,11 @@ def failed(migration: Migration, instance: Instance, report: MoveReport, now: da
     if stage in (Stage.ENDED, Stage.CLEARING):
         return _lost(broken, instance, now)
     return Next(migration=mig.at(broken, stage, now))
+
+
+def heard(migration: Migration, report: MoveReport) -> Migration:
+    """Return a move with what a host knows of its guest."""
+    return replace(migration, unsent=False) if report.left else migration
 
 
 def failed_stage(migration: Migration) -> Stage:
