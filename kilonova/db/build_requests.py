@@ -5,6 +5,7 @@ conductor), ``stale`` and ``release`` (the converger and a conductor that cannot
 delete that comes first) and ``forget`` (when what a withdrawn one left is removed).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,11 +14,11 @@ import msgspec
 import sqlalchemy as sa
 
 from kilonova.core.decision_record import Decided, DecisionRecord
-from kilonova.core.ids import CellUuid, InstanceUuid, RequestId
-from kilonova.core.image import Image
+from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId, RequestId
 from kilonova.core.instance import Instance
 from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
+from kilonova.core.server_group import GroupRule
 from kilonova.db import decisions, quotas, server_groups
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
 from kilonova.db.engine import Database
@@ -35,6 +36,9 @@ _specs = table_of(StoredRequestSpec)
 _mappings = table_of(InstanceMapping)
 _usages = table_of(QuotaUsage)
 
+_INSERT_REQUESTS = sa.insert(_requests)
+_INSERT_SPECS = sa.insert(_specs)
+_INSERT_MAPPINGS = sa.insert(_mappings)
 _these = among(_requests.c.instance_uuid, "uuids")
 _unowned = sa.or_(_requests.c.driver == "", _requests.c.driven_at < sa.bindparam("past"))
 _FREE = (
@@ -91,6 +95,24 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn: bool = False
 
 
+class Lot(msgspec.Struct, frozen=True):
+    """The servers of one request, and the limits on them: all of one project, and of one server group or
+    none. They are accepted together or not at all."""
+
+    accepted: Sequence[Accepted]
+    limits: Limits
+
+    @property
+    def project(self) -> ProjectId:
+        """Whose they are."""
+        return self.accepted[0].instance.project_id
+
+    @property
+    def group(self) -> GroupRule | None:
+        """The server group that they are to be in."""
+        return self.accepted[0].instance.wishes.group
+
+
 def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> None:
     """Write build requests, request specs and unmapped mappings, and count them, in one transaction.
 
@@ -102,49 +124,62 @@ def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> No
         Invalid: the server group is gone.
         DatabaseUnavailable: the database does not answer.
     """
-    api_db.write(writing(accepted, limits))
+    api_db.write(writing([Lot(accepted, limits)]))
 
 
-def writing(accepted: Sequence[Accepted], limits: Limits) -> Callable[[sa.Connection], None]:
-    """Return what ``accept`` does within its transaction, for those who do more in it."""
-    project = accepted[0].instance.project_id
-    asked = Amount(
-        instances=len(accepted),
-        cores=sum(a.instance.flavor.vcpus for a in accepted),
-        ram=sum(a.instance.flavor.memory_mb for a in accepted),
-    )
-    group = accepted[0].instance.wishes.group
-    spec = _encode(accepted[0].spec)
-    same = all(a.spec is accepted[0].spec for a in accepted)
-    requests = [
-        {
-            "instance_uuid": a.instance.uuid,
-            "project_id": project,
-            "request_id": a.request_id,
-            "created_at": a.instance.created_at,
-            "driver": "",
-            "driven_at": a.instance.created_at,
-            "withdrawn": False,
-            "instance": _encode(a.instance),
-        }
-        for a in accepted
-    ]
-    specs = [
-        {"instance_uuid": a.instance.uuid, "spec": spec if same else _encode(a.spec)}
-        for a in accepted
-    ]
-    mappings = [_mapping(a.instance) for a in accepted]
+def writing(lots: Sequence[Lot]) -> Callable[[sa.Connection], None]:
+    """Return what ``accept`` does within its transaction, for those who do more in it.
+
+    Only one of several lots may be for a server group.
+    """
+    requests, specs, mappings = [], [], []
+    counted: defaultdict[tuple[ProjectId, Limits], list[Instance]] = defaultdict(list)
+    for lot in lots:
+        spec, encoded = None, b""
+        for one in lot.accepted:
+            if one.spec is not spec:
+                spec, encoded = one.spec, _encode(one.spec)
+            requests.append(_request(one))
+            specs.append({"instance_uuid": one.instance.uuid, "spec": encoded})
+            mappings.append(_mapping(one.instance))
+            counted[lot.project, lot.limits].append(one.instance)
 
     def work(connection: sa.Connection) -> None:
-        if group is not None:
-            server_groups.admit(connection, group, len(accepted), limits.server_group_members)
-        connection.execute(sa.insert(_requests), requests)
-        connection.execute(sa.insert(_specs), specs)
-        connection.execute(sa.insert(_mappings), mappings)
-        # Last, because it locks the project's row until the commit.
-        quotas.count(connection, project, asked, limits)
+        for lot in lots:
+            if lot.group is not None:
+                most = lot.limits.server_group_members
+                server_groups.admit(connection, lot.group, len(lot.accepted), most)
+        connection.execute(_INSERT_REQUESTS, requests)
+        connection.execute(_INSERT_SPECS, specs)
+        connection.execute(_INSERT_MAPPINGS, mappings)
+        # Last, because it locks the projects' rows until the commit; in one order, so that nobody waits
+        # for another who waits for him.
+        for (project, limits), servers in sorted(counted.items(), key=lambda item: item[0][0]):
+            quotas.count(connection, project, _amount(servers), limits)
 
     return work
+
+
+def _amount(servers: Sequence[Instance]) -> Amount:
+    return Amount(
+        instances=len(servers),
+        cores=sum(server.flavor.vcpus for server in servers),
+        ram=sum(server.flavor.memory_mb for server in servers),
+    )
+
+
+def _request(accepted: Accepted) -> dict[str, Any]:
+    instance = accepted.instance
+    return {
+        "instance_uuid": instance.uuid,
+        "project_id": instance.project_id,
+        "request_id": accepted.request_id,
+        "created_at": instance.created_at,
+        "driver": "",
+        "driven_at": instance.created_at,
+        "withdrawn": False,
+        "instance": _encode(instance),
+    }
 
 
 def _mapping(instance: Instance) -> dict[str, Any]:
@@ -357,37 +392,6 @@ def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
         )
     )
     return True
-
-
-def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
-    """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
-    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, availability_zone=zone))
-
-
-def change_image(api_db: Database, uuid: InstanceUuid, image: Image) -> None:
-    """Let a server be one of this image, wherever it is scheduled to from now on."""
-    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, image=image))
-
-
-def _change_spec(
-    api_db: Database, uuid: InstanceUuid, change: Callable[[RequestSpec], RequestSpec]
-) -> None:
-    mine = _specs.c.instance_uuid == uuid
-
-    def work(connection: sa.Connection) -> None:
-        row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
-        if row is not None:
-            spec = change(_decode_spec(row.spec))
-            connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
-
-    api_db.write(work)
-
-
-def spec_of(api_db: Database, uuid: InstanceUuid) -> RequestSpec | None:
-    """Return what a server needs of its host, or None if nothing is known of it."""
-    query = sa.select(_specs.c.spec).where(_specs.c.instance_uuid == uuid)
-    stored = api_db.query(lambda c: c.execute(query).scalar())
-    return None if stored is None else _decode_spec(stored)
 
 
 def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:

@@ -21,7 +21,7 @@ from kilonova.core.quota import Limits
 from kilonova.core.server_group import ServerGroup
 from kilonova.db import build_requests, server_groups
 from kilonova.db.api_schema import DesiredGeneration, DesiredServers, DesiredSlot
-from kilonova.db.build_requests import Accepted
+from kilonova.db.build_requests import Accepted, Lot
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
@@ -275,7 +275,7 @@ def start(
             if one.before.number < wanted and _move(connection, uuid, one.before, one.after)
         ]
         if won:
-            build_requests.writing(won, limits)(connection)
+            build_requests.writing([Lot(won, limits)])(connection)
         return [accepted.instance.uuid for accepted in won]
 
     return api_db.write(work)

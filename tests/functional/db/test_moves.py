@@ -22,6 +22,7 @@ from kilonova.db import (
     moved_parts,
     moves,
     quotas,
+    request_specs,
     resizes,
 )
 from kilonova.db.migration_lists import MigrationQuery
@@ -321,7 +322,7 @@ class SizesTest(DatabaseCase):
         for _ in range(2):
             resizes.resize(api, uuid, wide)
         self.assertEqual((3, first[1]), counted())
-        spec = build_requests.spec_of(api, uuid)
+        spec = request_specs.spec_of(api, uuid)
         assert spec is not None
         self.assertEqual(wide, spec.flavor)
         resizes.resize(api, uuid, small)

@@ -30,6 +30,7 @@ from kilonova.db import (
     moves,
     quotas,
     reports,
+    request_specs,
 )
 from kilonova.db.engine import Database
 from kilonova.db.flavors import FlavorQuery
@@ -180,7 +181,7 @@ class ApiUpgradeTest(UpgradeCase):
             )
             for uuid in uuids:
                 self.assertEqual(
-                    build_requests.spec_of(today, uuid), build_requests.spec_of(old, uuid)
+                    request_specs.spec_of(today, uuid), request_specs.spec_of(old, uuid)
                 )
             self.assertEqual(quotas.used_by(today, PROJECT), quotas.used_by(old, PROJECT))
             wanted_ = FlavorQuery()

@@ -27,7 +27,7 @@ class DyingCase(FencedCase):
         self.ends = threading.Event()
         self.addCleanup(self.ends.set)
         self._cut_wires()
-        through = Mover._work
+        through = Mover._work_patiently
 
         def work(mover: Any, part: Any) -> None:
             point, move = self._point, part.migration
@@ -45,7 +45,7 @@ class DyingCase(FencedCase):
             elif point[2] == BEFORE:
                 through(mover, part)
 
-        self.patch(Mover, "_work", work)
+        self.patch(Mover, "_work_patiently", work)
 
     def _cut_wires(self) -> None:
         through = MemoryBus._put

@@ -73,7 +73,7 @@ class FencedCase(Fenced, MovingCase):
     def returns(self, dead: Any) -> None:
         """Let a dead host be back, with the guests that it had."""
         services: Any = self.deployment.part("compute")
-        peers = (dead._placement, dead._handlers._mover._images)
+        peers = (dead._placement, dead._handlers._mover._work._images)
         conf = self.deployment._configuration()
         again = type(dead)(conf, dead._host, dead._bus, dead._driver, peers)
         services._services[services._services.index(dead)] = again
