@@ -117,7 +117,6 @@ def prepare(deployment: Deployment, least: str = OLDEST) -> Path:
 
 def sections(deployment: Deployment, operator: Operator, directory: Path) -> Sections:
     """Return Tempest's configuration."""
-    first = operator.add_image("first")
     return {
         "DEFAULT": {"log_file": directory / "tempest.log", "debug": True},
         "oslo_concurrency": {"lock_path": directory},
@@ -147,15 +146,12 @@ def sections(deployment: Deployment, operator: Operator, directory: Path) -> Sec
         "compute": {
             "flavor_ref": operator.add_flavor("small", 1),
             "flavor_ref_alt": operator.add_flavor("larger", 2),
-            "image_ref": first,
+            "image_ref": operator.add_image("first"),
             "image_ref_alt": operator.add_image("second"),
             "min_compute_nodes": USED,
             "max_microversion": "latest",
             "hypervisor_type": "fake",
             "build_timeout": 120,
-            # Pretended hosts check no signature.
-            "certified_image_ref": first,
-            "certified_image_trusted_certs": "first,second",
         },
         "volume": {"min_microversion": "3.0", "max_microversion": "latest", "volume_size": 1},
         "volume-feature-enabled": {"backup": False, "extend_attached_volume": True},
