@@ -1,11 +1,11 @@
 """Servers that were accepted and have no cell yet: the durable beginning of every boot.
 
-Owns the API database's transactions of a boot: ``accept`` (the API), ``take`` and ``settle`` (the super
+Owns the API database's transactions of a boot: ``take`` and ``settle`` (the super
 conductor), ``stale`` and ``release`` (the converger and a conductor that cannot go on), ``withdraw`` (a
 delete that comes first) and ``forget`` (when what a withdrawn one left is removed).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from kilonova.core.decision_record import Decided, DecisionRecord
 from kilonova.core.ids import CellUuid, InstanceUuid, RequestId
 from kilonova.core.instance import Instance
-from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import decisions, quotas, server_groups
+from kilonova.db import decisions
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
 from kilonova.db.engine import Database
 from kilonova.db.statements import among, table_of
@@ -98,14 +97,6 @@ _UNCOUNT = (
 _ONE = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == sa.bindparam("uuid"))
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that passed every check and is to be written down."""
-
-    instance: Instance
-    spec: RequestSpec
-    request_id: RequestId
-
-
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """A build request that a ``driver`` owns, as the ``epoch``-th who took it.
 
@@ -120,76 +111,6 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     driver: str
     redriven: bool
     withdrawn: bool = False
-
-
-def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> None:
-    """Write build requests, request specs and unmapped mappings, and count them, in one transaction.
-
-    All servers are of one project, and of one server group or none. Nothing is written if the project's
-    quota, or the group's, does not hold them all.
-
-    Raises:
-        QuotaExceeded: naming what is exceeded, asked for, used and allowed.
-        Invalid: the server group is gone.
-        DatabaseUnavailable: the database does not answer.
-    """
-    api_db.write(writing(accepted, limits))
-
-
-def writing(accepted: Sequence[Accepted], limits: Limits) -> Callable[[sa.Connection], None]:
-    """Return what ``accept`` does within its transaction, for those who do more in it."""
-    project = accepted[0].instance.project_id
-    asked = Amount(
-        instances=len(accepted),
-        cores=sum(a.instance.flavor.vcpus for a in accepted),
-        ram=sum(a.instance.flavor.memory_mb for a in accepted),
-    )
-    group = accepted[0].instance.wishes.group
-    spec = _encode(accepted[0].spec)
-    same = all(a.spec is accepted[0].spec for a in accepted)
-    requests = [
-        {
-            "instance_uuid": a.instance.uuid,
-            "project_id": project,
-            "request_id": a.request_id,
-            "created_at": a.instance.created_at,
-            "driver": "",
-            "driven_at": a.instance.created_at,
-            "withdrawn": False,
-            "instance": _encode(a.instance),
-        }
-        for a in accepted
-    ]
-    specs = [
-        {"instance_uuid": a.instance.uuid, "spec": spec if same else _encode(a.spec)}
-        for a in accepted
-    ]
-    mappings = [_mapping(a.instance) for a in accepted]
-
-    def work(connection: sa.Connection) -> None:
-        if group is not None:
-            server_groups.admit(connection, group, len(accepted), limits.server_group_members)
-        connection.execute(sa.insert(_requests), requests)
-        connection.execute(sa.insert(_specs), specs)
-        connection.execute(sa.insert(_mappings), mappings)
-        # Last, because it locks the project's row until the commit.
-        quotas.count(connection, project, asked, limits)
-
-    return work
-
-
-def _mapping(instance: Instance) -> dict[str, Any]:
-    group = instance.wishes.group
-    return {
-        "instance_uuid": instance.uuid,
-        "project_id": instance.project_id,
-        "user_id": instance.user_id,
-        "vcpus": instance.flavor.vcpus,
-        "memory_mb": instance.flavor.memory_mb,
-        "created_at": instance.created_at,
-        "queued_for_delete": False,
-        "group_uuid": group.group_uuid if group else None,
-    }
 
 
 def take(

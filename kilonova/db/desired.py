@@ -19,9 +19,9 @@ from kilonova.core.errors import Conflict, DuplicateName, NotFound, QuotaExceede
 from kilonova.core.ids import InstanceUuid, ProjectId
 from kilonova.core.quota import Limits
 from kilonova.core.server_group import ServerGroup
-from kilonova.db import build_requests, server_groups, statements
+from kilonova.db import acceptance, server_groups, statements
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.api_schema import DesiredGeneration, DesiredServers, DesiredSlot
-from kilonova.db.build_requests import Accepted
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
@@ -287,7 +287,7 @@ def start(
             if one.before.number < wanted and _move(connection, uuid, one.before, one.after)
         ]
         if won:
-            build_requests.writing(won, limits)(connection)
+            acceptance.writing([Lot(won, limits)])(connection)
         return [accepted.instance.uuid for accepted in won]
 
     return api_db.write(work)

@@ -314,6 +314,24 @@ def providers_of(cell_db: Database) -> dict[ProviderUuid, HostName]:
     return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
 
 
+class Switch(msgspec.Struct, frozen=True):
+    """Whether a compute node may get new servers, as far as an operator has a say in it."""
+
+    provider_uuid: ProviderUuid
+    host: HostName
+    enabled: bool
+
+
+def switches(cell_db: Database, host: HostName | None = None) -> tuple[Switch, ...]:
+    """Return the switch of every compute node of a host, or of all."""
+    mine = sa.and_(_services.c.host == _nodes.c.host, _services.c.binary == COMPUTE)
+    columns = (_nodes.c.provider_uuid, _nodes.c.host, _services.c.enabled)
+    query = sa.select(*columns).join_from(_nodes, _services, mine).order_by(_nodes.c.provider_uuid)
+    if host is not None:
+        query = query.where(_nodes.c.host == host)
+    return tuple(Switch(*row) for row in cell_db.query(lambda c: c.execute(query).all()))
+
+
 def providers_at(cell_db: Database, host: HostName) -> tuple[ProviderUuid, ...]:
     """Return the providers of a host's compute nodes."""
     query = sa.select(_nodes.c.provider_uuid).where(_nodes.c.host == host)

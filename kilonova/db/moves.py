@@ -194,12 +194,6 @@ def evacuations_under_way(cell_db: Database) -> int:
     return cell_db.query(lambda connection: connection.execute(query).scalar() or 0)
 
 
-def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
-    """Return those of these servers that are on the move."""
-    found = unfinished(cell_db, uuids)
-    return frozenset(one.instance_uuid for one in found if one.stage is not Stage.CLEARING)
-
-
 def stuck(
     cell_db: Database,
     before: datetime,

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import testtools
 
 from kilonova.api import app as compute_api
+from kilonova.api.acceptance import Acceptance
 from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
@@ -265,6 +266,7 @@ class Deployment:
             cells=cells,
             buses=buses,
             bus=buses.default(),
+            acceptance=Acceptance(api_db, buses.default()),
             images=images,
             policy=Policy(enforcers()[0]),
             host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),

@@ -15,7 +15,7 @@ from kilonova.core.errors import BusUnavailable
 from kilonova.core.ids import HostName
 from kilonova.placement.client import Placement
 from kilonova.rpc.memory import MemoryBus
-from kilonova.rpc.messages import Message
+from kilonova.rpc.messages import BuildInstance, BuildInstances, Message
 
 Sent = tuple[RequestContext, Message, HostName | None]
 
@@ -63,6 +63,16 @@ class Wire:
     def counts(self) -> Counter[str]:
         """Return how many of each message were sent."""
         return Counter(type(message).__name__ for _, message, _ in self.sent)
+
+    def builds(self) -> list[BuildInstance]:
+        """Return the builds that were sent to hosts, however many in one message."""
+        found: list[BuildInstance] = []
+        for _, message, _ in self.sent:
+            if isinstance(message, BuildInstance):
+                found.append(message)
+            elif isinstance(message, BuildInstances):
+                found += message.builds
+        return found
 
 
 class Statements:
