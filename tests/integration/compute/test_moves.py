@@ -10,7 +10,7 @@ import libvirt
 import msgspec
 
 from kilonova.compute.crossing import extents
-from kilonova.core.errors import BuildAborted, BuildFailed, KilonovaError, MoveCancelled
+from kilonova.core.errors import BuildAborted, BuildFailed, KilonovaError, MoveCancelled, NotFound
 from kilonova.core.migration import Kind
 from kilonova.core.states import PowerState, VmState
 from tests.integration.compute.two_hosts import HOST, Sailing, TwoHosts
@@ -161,6 +161,24 @@ class LiveMovesTest(TwoHosts):
         for _ in range(2):
             self.here.driver.live_migrate(self.server, move, Sailing())
         self.assertEqual(RUNS, self.power(self.there))
+
+    def test_a_guest_that_came_whole_arrives_though_its_source_died_before_it_said_so(self) -> None:
+        self.spawn()
+        move = msgspec.structs.replace(self.prepared(self.move(Kind.LIVE)), unsent=True)
+        self.here.driver.live_migrate(self.server, move, Sailing())
+        for _ in range(2):
+            self.there.driver.arrive(self.arriving(move), move)
+        self.assertEqual(RUNS, self.power(self.there))
+        self.assert_never_stopped(self.until_counted(self.there.driver, 3))
+
+    def test_a_guest_of_which_a_part_has_come_does_not_arrive(self) -> None:
+        move = msgspec.structs.replace(self.move(Kind.LIVE), unsent=True)
+
+        def arrive(_voyage: Sailing) -> None:
+            self.assertRaises(NotFound, self.there.driver.arrive, self.arriving(move), move)
+
+        # With that nobody waits for the rest of it, either.
+        self.hindered(arrive)
 
     def hindered(self, hinder: Callable[[Sailing], None]) -> KilonovaError:
         """Let the guest go slowly, and do something on its way; return how that ended."""
