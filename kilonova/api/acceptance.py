@@ -10,8 +10,8 @@ from kilonova.core.context import RequestContext
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.quota import Limits
 from kilonova.core.rounds import Rounds
-from kilonova.db import build_requests
-from kilonova.db.build_requests import Accepted, Lot
+from kilonova.db import acceptance
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.engine import Database
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import BuildServers
@@ -37,7 +37,7 @@ class Acceptance:
         """Write the servers of a request down, all or none.
 
         Raises:
-            QuotaExceeded, Invalid, DatabaseUnavailable: as ``build_requests.accept``.
+            QuotaExceeded, Invalid, DatabaseUnavailable: as ``kilonova.db.acceptance``.
         """
         lot = Lot(accepted, limits)
         if len(accepted) > _FEW or lot.group is not None:
@@ -59,7 +59,7 @@ class Acceptance:
             LOG.warning("%s: %d servers wait for the converger: %s", request, count, error)
 
     def _write(self, lots: Sequence[Lot]) -> None:
-        self._api_db.write(build_requests.writing(lots))
+        acceptance.accept(self._api_db, lots)
 
     def _tell(self, told: Sequence[_Told]) -> None:
         # The message names servers only, so that it matters little under which request it travels.

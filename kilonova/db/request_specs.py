@@ -1,4 +1,4 @@
-"""What a server needs of its host, as it was asked for and as it was changed since."""
+"""What servers need of their hosts, as it stands for as long as they do: read when they move."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,8 @@ from kilonova.db.engine import Database
 from kilonova.db.statements import table_of
 
 _specs = table_of(StoredRequestSpec)
-
 _encode = msgspec.json.Encoder().encode
-_decode_spec = msgspec.json.Decoder(RequestSpec).decode
+_decode = msgspec.json.Decoder(RequestSpec).decode
 
 
 def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
@@ -36,7 +35,7 @@ def _change_spec(
     def work(connection: sa.Connection) -> None:
         row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
         if row is not None:
-            spec = change(_decode_spec(row.spec))
+            spec = change(_decode(row.spec))
             connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
 
     api_db.write(work)
@@ -46,4 +45,4 @@ def spec_of(api_db: Database, uuid: InstanceUuid) -> RequestSpec | None:
     """Return what a server needs of its host, or None if nothing is known of it."""
     query = sa.select(_specs.c.spec).where(_specs.c.instance_uuid == uuid)
     stored = api_db.query(lambda c: c.execute(query).scalar())
-    return None if stored is None else _decode_spec(stored)
+    return None if stored is None else _decode(stored)

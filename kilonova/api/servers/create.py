@@ -30,7 +30,7 @@ from kilonova.core.quota import Amount, Limits, crowded
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.server_group import GroupRule
 from kilonova.db import quotas, server_groups
-from kilonova.db.build_requests import Accepted
+from kilonova.db.acceptance import Accepted
 from kilonova.db.room import room_for
 from kilonova.rpc.notifications.notification import Payload
 from kilonova.rpc.notifications.server_groups import of_group

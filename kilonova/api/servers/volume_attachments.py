@@ -14,6 +14,7 @@ from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true, whole
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import volumes as schemas
+from kilonova.api.servers.reach import check_reached
 from kilonova.api.servers.tasks import check_state, check_unlocked, placed, record_of, refused
 from kilonova.api.servers.volumes import volume_of
 from kilonova.core import block_devices
@@ -92,6 +93,7 @@ def _changeable(asked: Asked, server_id: str, action: Action) -> tuple[Instance,
     if server.vm_state in _SHELVED and asked.version not in Since.VOLUMES_OF_SHELVED:
         raise refused(server, action, f"vm_state {server.vm_state}")
     check_state(server, action)
+    check_reached(asked, server)
     return server, cell
 
 

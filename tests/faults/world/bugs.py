@@ -16,8 +16,8 @@ from kilonova.conductor.repairs import OF_CELL, OF_CELL0, OF_DEPLOYMENT
 from kilonova.core.errors import KilonovaError, PlacementUnavailable
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.quota import Limits
-from kilonova.db import build_requests, desired, placement_claims, reports
-from kilonova.db.build_requests import Lot
+from kilonova.db import acceptance, desired, placement_claims, reports
+from kilonova.db.acceptance import Lot
 from kilonova.db.desired import Filling
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -126,7 +126,7 @@ def a_desired_server_is_accepted_before_its_index_names_it(case: testtools.TestC
         api_db: Database, uuid: str, fillings: Sequence[Filling], limits: Limits
     ) -> list[InstanceUuid]:
         lot = Lot([one.accepted for one in fillings], limits)
-        api_db.write(build_requests.writing([lot]))
+        api_db.write(acceptance.writing([lot]))
         return [
             one.accepted.instance.uuid
             for one in fillings

@@ -23,8 +23,8 @@ from kilonova.core.ids import CellUuid, HostName, ImageId, InstanceUuid, Request
 from kilonova.core.image import Image
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import build_requests
-from kilonova.db.build_requests import Accepted
+from kilonova.db import acceptance, build_requests
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.cells import Cell, create_cell, map_hosts, mapped_hosts
 from kilonova.db.engine import Database
 from kilonova.db.hosts import COMPUTE
@@ -192,7 +192,7 @@ def _add_cell_that_is_away(api_db: Database, state: Path) -> None:
     )
     request = RequestId("req-cccccccc-0000-4000-8000-000000000009")
     accepted = Accepted(instance=server, spec=spec, request_id=request)
-    build_requests.accept(api_db, [accepted], Limits())
+    acceptance.accept(api_db, [Lot([accepted], Limits())])
     build_requests.take(api_db, [_LOST], "tests", server.created_at)
     build_requests.settle(api_db, {_LOST: _AWAY}, "tests")
     map_hosts(api_db, _AWAY, [HostName("host-away")])

@@ -13,7 +13,7 @@ from kilonova.core.errors import BusUnavailable, QuotaExceeded
 from kilonova.core.ids import InstanceUuid, ProjectId, RequestId
 from kilonova.core.quota import Limits
 from kilonova.db import build_requests, quotas
-from kilonova.db.build_requests import Accepted
+from kilonova.db.acceptance import Accepted
 from kilonova.rpc.messages import BuildServers
 from tests.functional.db.api_database import NOW, ApiDatabaseTest
 from tests.functional.db.servers import PROJECT, accepted

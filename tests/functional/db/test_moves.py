@@ -16,6 +16,7 @@ from kilonova.core.quota import Limits
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import TaskState, VmState
 from kilonova.db import (
+    acceptance,
     build_requests,
     instances,
     migration_lists,
@@ -25,6 +26,7 @@ from kilonova.db import (
     request_specs,
     resizes,
 )
+from kilonova.db.acceptance import Lot
 from kilonova.db.migration_lists import MigrationQuery
 from kilonova.db.moves import Next
 from tests.functional.db.api_database import NOW, flavor
@@ -302,7 +304,7 @@ class SizesTest(DatabaseCase):
         api = self.open("api", "api")
         limits = Limits(cores=4)
         (one,) = accepted(1)
-        build_requests.accept(api, [one], limits)
+        acceptance.accept(api, [Lot([one], limits)])
         uuid = one.instance.uuid
 
         def counted() -> tuple[int, int]:
