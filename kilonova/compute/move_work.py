@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -27,6 +28,7 @@ class MoveWork:
     def __init__(self, collaborators: Collaborators) -> None:
         self._driver, self._images = collaborators.driver, collaborators.images
         self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
+        self._shares = collaborators.shares
 
     def do(self, part: Part) -> None:
         """Do a part; raises ``KilonovaError``."""
@@ -55,6 +57,7 @@ class MoveWork:
         self.disown(part)
         if part.instance.volumes:
             self._volumes.try_to_let_go(part.instance, part.request_id)
+        self._shares.forget(part.instance.uuid)
 
     def disown(self, part: Part) -> None:
         """Let go of the ports of a server that does not come, and has them elsewhere, or nowhere."""
@@ -62,8 +65,9 @@ class MoveWork:
         try:
             if part.migration.is_live:
                 self._wiring.drop(uuid)
-            elif part.migration.kind is Kind.UNSHELVE:
-                self._wiring.unbind(uuid)
+            elif part.migration.builds:
+                # What is evacuated in vain is its old host's; a shelved server has none.
+                self._wiring.unbind(uuid, back_to=part.migration.source_host)
         except KilonovaError as error:
             LOG.warning("Ports of %s stay bound to this host: %s", uuid, error.in_full)
 
@@ -118,12 +122,13 @@ class MoveWork:
         if migration.builds:
             self._rebuild(part)
             return
-        part.nics = self._wiring.bring(instance, live=migration.is_live)
+        part.nics = nics = self._wiring.bring(instance, live=migration.is_live)
         instance = self._connected(part)
         if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
-            self._driver.receive(instance, migration, power_on=migration.power_on)
+            with self._wiring.plugging(instance, nics) as until:
+                self._driver.receive(instance, migration, power_on=migration.power_on, until=until)
         self._volumes.complete(instance)
 
     def _rebuild(self, part: Part) -> None:
@@ -135,12 +140,16 @@ class MoveWork:
             self._driver.recover_disks(instance)
         else:
             self._driver.prepare_disks(instance)
-        instance = self._connected(part)
-        with self._wiring.plugging(instance, nics) as until_plugged:
+        connected = self._connected(part)
+        with (
+            self._shares.mounted(connected, part.request_id) as instance,
+            self._wiring.plugging(instance, nics) as until_plugged,
+        ):
             self._driver.spawn(instance, until_plugged)
         self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
+            self._shares.unmount(instance, part.request_id)
 
     def _clear(self, part: Part) -> None:
         if part.migration.stays:
@@ -168,7 +177,17 @@ class MoveWork:
         if migration.is_live:
             # It never stopped.
             return
-        part.nics = self._wiring.bring(instance)
+        part.nics = nics = self._wiring.bring(instance)
         instance = self._connected(part)
-        self._driver.restore(instance, migration, power_on=migration.power_on)
+        with self._wiring.plugging(instance, nics) as until_plugged:
+            until = partial(_or_go_on, instance, until_plugged) if until_plugged else None
+            self._driver.restore(instance, migration, power_on=migration.power_on, until=until)
         self._volumes.complete(instance)
+
+
+def _or_go_on(instance: Instance, until_plugged: Callable[[], None]) -> None:
+    """Wait for a server's cards where it ran before: it has nowhere else to go."""
+    try:
+        until_plugged()
+    except BuildFailed as error:
+        LOG.warning("%s runs all the same: %s", instance.uuid, error.in_full)

@@ -28,9 +28,11 @@
     |-- UnsupportedMediaType   415
     |-- NotSupported           501  this deployment cannot do it
     |-- MoveCancelled          500  an operator aborted a live migration
+    |-- MemoryLost             500  a guest left its host, and arrived without its memory
     |-- NoValidHost            500  a value more than an accident; see core.scheduling.NoHost
     |-- BuildFailed            500  one host could not build the server
-    |   `-- BuildAborted       500  and no other host should try
+    |   |-- BuildAborted       500  and no other host should try
+    |   `-- ShareFailed        500  a host does not come by a share of its server's
     `-- Unavailable            503  a part does not answer; a retry can help
         |-- DatabaseUnavailable
         |-- BusUnavailable
@@ -38,6 +40,7 @@
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
         |-- VolumesUnavailable   the block storage service
+        |-- SharesUnavailable    the share service
         |-- NetworkUnavailable
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
@@ -250,6 +253,12 @@ class MoveCancelled(KilonovaError):
     code = "move_cancelled"
 
 
+class MemoryLost(KilonovaError):
+    """A guest left its host while it ran, and cannot run on where it went: its disks are there."""
+
+    code = "memory_lost"
+
+
 class NoValidHost(KilonovaError):
     """No host fits; the message carries the counted reasons."""
 
@@ -275,6 +284,12 @@ class BuildAborted(BuildFailed):
 
     code = "build_aborted"
     retry_helps = False
+
+
+class ShareFailed(BuildFailed):
+    """A host does not come by a share of its server's, so the server's guest does not run."""
+
+    code = "share_failed"
 
 
 class Unavailable(KilonovaError):
@@ -319,6 +334,12 @@ class VolumesUnavailable(Unavailable):
     """The block storage service does not answer."""
 
     code = "volumes_unavailable"
+
+
+class SharesUnavailable(Unavailable):
+    """The share service does not answer."""
+
+    code = "shares_unavailable"
 
 
 class NetworkUnavailable(Unavailable):
