@@ -28,7 +28,7 @@ WORKER = (sys.executable, str(ROOT / "tools" / "test_worker.py"))
 LOGGED = 60
 """How many lines of a part's logs are printed when it failed."""
 
-NICE = 10
+NICE = 5
 """How much those who only compute step back."""
 
 _queues = tempfile.TemporaryDirectory(prefix="kilonova-tests-")

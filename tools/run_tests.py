@@ -32,10 +32,7 @@ LONGEST = "integration"
 
 LANES = max(WORKERS.values())
 
-COMPUTING = (
-    "tests.unit.",
-    *(f"tests.faults.test_{n}." for n in ("bugs", "dead_hosts", "model", "seeds")),
-)
+COMPUTING = tuple(f"tests.faults.test_{name}." for name in ("bugs", "dead_hosts", "model", "seeds"))
 """Tests that wait for nothing, and hold to no clock."""
 
 SERVED = ("integration", "faults", "performance")
@@ -79,13 +76,9 @@ def run_all(parts: list[str], patterns: list[str], total: Tally) -> int:
         shared = [part for part in tested if part.name != "performance"]
         # Two lanes at the most take part in the longest, and the others in the rest meanwhile.
         shared.sort(key=lambda part: part.name != LONGEST)
-        waiting: list[Work] = [
-            _batch(part, computing=False) for part in shared if _whole(part) not in COMPUTING
-        ]
+        waiting = [Batch(part, WORKERS[part.name], _waits) for part in shared]
         computing: list[Work] = [
-            _batch(part, computing=True)
-            for part in shared
-            if any(begin.startswith(_whole(part)) for begin in COMPUTING)
+            Batch(part, WORKERS[part.name], _computes) for part in shared if part.name == "faults"
         ]
         if "lint" in parts:
             computing.insert(0, Check(lambda: lint(total)))
@@ -100,16 +93,12 @@ def run_all(parts: list[str], patterns: list[str], total: Tally) -> int:
     return sum(part.tally.ran for part in tested)
 
 
-def _whole(part: Part) -> str:
-    return f"tests.{part.name}."
+def _computes(name: str) -> bool:
+    return name.startswith(COMPUTING)
 
 
-def _batch(part: Part, *, computing: bool) -> Batch:
-    return Batch(
-        part,
-        WORKERS[part.name],
-        lambda name: name.startswith(COMPUTING) == computing,
-    )
+def _waits(name: str) -> bool:
+    return not _computes(name)
 
 
 def _try_again(part: Part) -> None:

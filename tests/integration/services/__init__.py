@@ -158,7 +158,13 @@ def _once(name: str, make: Callable[[Path], S]) -> S:
         service = make(scratch() / name)
         # Before the start, so that what has started only half is stopped too.
         _stack.callback(service.stop)
-        service.start()
+        try:
+            service.start()
+        except BaseException:
+            # Whoever asks for it next begins anew.
+            service.stop()
+            shutil.rmtree(scratch() / name, ignore_errors=True)
+            raise
         _running[name] = service
     return cast("S", _running[name])
 

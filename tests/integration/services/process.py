@@ -59,7 +59,7 @@ class Process:
         """The exit status (minus the signal's number after a signal), or None while it runs."""
         return self._popen.poll()
 
-    def wait_ready(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_ready(self, ready: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until ``ready()``.
 
         Raises:
@@ -106,7 +106,7 @@ def as_user(user: str) -> list[str]:
     return [f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
 
 
-def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, seconds: float = 120) -> str:
+def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, seconds: float = 300) -> str:
     """Run a command to its end and return its standard output.
 
     Raises:

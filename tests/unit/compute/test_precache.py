@@ -26,7 +26,7 @@ class Store:
     def cache_image(self, image: Image) -> None:
         """Note it; some images are broken."""
         self.asked.put(image.image_id)
-        self.go_on.wait(5)
+        self.go_on.wait(60)
         if image.image_id == "broken":
             raise BuildAborted("The image is broken.")
         if image.image_id == "odd":
@@ -52,19 +52,19 @@ class PrecacheTest(testtools.TestCase):
         self.store.go_on.set()
         self.add("first", "broken", "odd", "second")
         self.add("third")
-        asked = [self.store.asked.get(timeout=5) for _ in range(5)]
+        asked = [self.store.asked.get(timeout=60) for _ in range(5)]
         self.assertEqual(["first", "broken", "odd", "second", "third"], asked)
 
     def test_they_come_one_at_a_time(self) -> None:
         self.add("first", "second")
-        self.assertEqual("first", self.store.asked.get(timeout=5))
+        self.assertEqual("first", self.store.asked.get(timeout=60))
         self.assertRaises(queue.Empty, self.store.asked.get, timeout=0.1)
         self.store.go_on.set()
-        self.assertEqual("second", self.store.asked.get(timeout=5))
+        self.assertEqual("second", self.store.asked.get(timeout=60))
 
     def test_nothing_more_is_fetched_once_the_host_ends(self) -> None:
         self.add("first", "second")
-        self.store.asked.get(timeout=5)
+        self.store.asked.get(timeout=60)
         self.precache.stop()
         self.store.go_on.set()
         self.assertRaises(queue.Empty, self.store.asked.get, timeout=0.1)

@@ -25,12 +25,12 @@ class TurnsTest(testtools.TestCase):
         def work() -> None:
             with self.turns.turn(uuid):
                 held.set()
-                release.wait(10)
+                release.wait(60)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         self.addCleanup(release.set)
-        self.assertTrue(held.wait(10))
+        self.assertTrue(held.wait(60))
         return release, thread
 
     def test_one_guest_is_worked_on_by_one_thread_at_a_time(self) -> None:
@@ -52,7 +52,7 @@ class TurnsTest(testtools.TestCase):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         self.assertEqual((0, 1), (inside, most))
 
     def test_other_guests_do_not_wait(self) -> None:
@@ -81,15 +81,15 @@ class TurnsTest(testtools.TestCase):
             thread = threading.Thread(target=work, daemon=True)
             thread.start()
             self.assertFalse(entered.wait(0.05))
-        self.assertTrue(entered.wait(10))
-        thread.join(10)
+        self.assertTrue(entered.wait(60))
+        thread.join(60)
 
     def test_a_turn_that_is_held_is_not_waited_for(self) -> None:
         release, thread = self.hold(A)
         with self.turns.turn_if_free(A) as free:
             self.assertFalse(free)
         release.set()
-        thread.join(10)
+        thread.join(60)
         with self.turns.turn_if_free(A) as free:
             self.assertTrue(free)
 

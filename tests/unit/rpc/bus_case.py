@@ -30,7 +30,7 @@ from tests.unit.rpc.values import LEAST_INSTANCE
 
 CONTEXT = RequestContext(request_id=RequestId("req-1"), roles=("admin",))
 H1, H2, GONE = HostName("h1"), HostName("h2"), HostName("gone")
-LONG = 10.0
+LONG = 60.0
 """Seconds after which something that must happen counts as not happening."""
 
 DELETE = DeleteInstance(instance=LEAST_INSTANCE)
