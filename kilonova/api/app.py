@@ -52,8 +52,19 @@ def _split(path: str) -> tuple[str, str] | None:
     asked = f"{path.lstrip('/')}/"
     for root in _ROOTS:
         if asked.startswith(f"{root}/"):
-            return root, asked.removeprefix(root).strip("/")
+            return root, asked[len(root) : -1].lstrip("/")
     return None
+
+
+def _below(root: str, rest: str) -> str:
+    """Return the path to be routed.
+
+    Raises:
+        _NoRoute: it ends with a slash, which names nothing below a root.
+    """
+    if rest.endswith("/"):
+        raise _NoRoute
+    return f"{root}/{rest}" if rest else root
 
 
 class _Conversation:
@@ -75,6 +86,7 @@ class _Conversation:
         context.legacy = root == _LEGACY
         if root == _OWN:
             context.version = MAXIMUM
+            request.path = _below(f"/{_OWN}", rest)
             return
         text = "2.1" if context.legacy else versions.asked_for(request.get_header)
         try:
@@ -89,7 +101,7 @@ class _Conversation:
         if below and first not in self._known:
             context.project_in_path = first
             rest = below
-        request.path = f"{_MOUNT}/{rest}" if rest else _MOUNT
+        request.path = _below(_MOUNT, rest)
 
     def process_response(
         self, request: falcon.Request, response: falcon.Response, _resource: Any, _ok: bool
@@ -282,7 +294,6 @@ def create_app(services: Services) -> falcon.App:  # type: ignore[type-arg]
     served = (*resources.ROUTES, *resources.OLD_ROUTES)
     known = frozenset(route.path.split("/")[1] for route in served)
     app = falcon.App(middleware=[_Conversation(known)])
-    app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(_NoRoute, _no_route)

@@ -1,5 +1,7 @@
 """Services: ``/os-services``. Only compute services are changed; the others run where they run."""
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +12,14 @@ from kilonova.api.parameters import BOOLEAN, HOST, SHORT, TEXT, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
 from kilonova.api.views import hosts as views
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Invalid, NotFound
+from kilonova.core.errors import Invalid, KilonovaError, NotFound
 from kilonova.core.host import Service
 from kilonova.core.ids import HostName
 from kilonova.db import aggregates
 from kilonova.db.hosts import COMPUTE
 from kilonova.rpc.notifications.services import by_service, of_service
+
+LOG = logging.getLogger(__name__)
 
 _RULE = "os_compute_api:os-services"
 
@@ -104,8 +108,33 @@ def act(asked: Asked, service_id: str) -> Answer:
     else:
         raise NotFound("Unknown action")
     _only_compute(body["binary"])
-    _tell(asked, "update", fleet_of(asked).change_compute(body["host"], change))
+    change_compute(asked, body["host"], change)
     return Answer({"service": shown})
+
+
+def change_compute(asked: Asked, host: str, change: Mapping[str, Any]) -> Service:
+    """Set fields of a host's compute service, and tell who is to know.
+
+    Raises:
+        NotFound: there is no such host.
+    """
+    changed = fleet_of(asked).change_compute(host, change)
+    if "enabled" in change:
+        _mirror(asked, changed)
+    _tell(asked, "update", changed)
+    return changed
+
+
+def _mirror(asked: Asked, service: Service) -> None:
+    """Let Placement offer a host to new servers or not, before this is answered.
+
+    If it cannot be told now, the converger does, and schedulers see it when they next look at the hosts.
+    """
+    try:
+        for provider in fleet_of(asked).providers_at(service.host):
+            asked.services.placement.set_disabled(provider, not service.enabled)
+    except KilonovaError as error:
+        LOG.warning("Placement does not know yet what %s is: %s", service.host, error)
 
 
 def _tell(asked: Asked, what: str, service: Service) -> None:
@@ -136,11 +165,9 @@ def update(asked: Asked, service_id: str) -> Answer:
         raise Invalid(
             "No updates were requested. Fields 'status' or 'forced_down' should be given."
         )
-    fleet = fleet_of(asked)
-    service = fleet.service(service_id)
+    service = fleet_of(asked).service(service_id)
     _only_compute(service.binary)
-    changed = fleet.change_compute(service.host, change)
-    _tell(asked, "update", changed)
+    changed = change_compute(asked, service.host, change)
     zones = aggregates.zones_of_hosts(asked.services.api_db)
     return Answer({"service": _view(asked, changed, zones)})
 

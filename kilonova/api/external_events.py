@@ -2,15 +2,17 @@
 
 import uuid as uuids
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from kilonova.api import volume_events
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.server_actions import EXTERNAL_EVENTS
-from kilonova.core.errors import NotFound
+from kilonova.core.errors import DatabaseUnavailable, NotFound
 from kilonova.core.external_event import NEEDS_TAG, ExternalEvent
 from kilonova.core.ids import CellUuid, HostName, InstanceUuid
 from kilonova.db import cells, hosted
+from kilonova.db.scatter import gather_from
 from kilonova.rpc.messages import TakeExternalEvents
 
 _GROWN = "volume-extended"
@@ -22,11 +24,13 @@ def create(asked: Asked) -> Answer:
 
     Raises:
         NotFound: none of them could be passed on.
-        Unavailable: the bus of a cell does not answer; the events may be sent again.
+        Unavailable: none of them could be, or a cell's bus does not answer; they may be sent again.
     """
     events = [_event(one) for one in asked.body["events"]]
-    places = _places(asked, [event.server_uuid for event in events])
-    codes = [_code(event, places) for event in events]
+    places, silent = _places(asked, [event.server_uuid for event in events])
+    codes = [503 if e.server_uuid in silent else _code(e, places) for e in events]
+    if 200 not in codes and silent:
+        raise DatabaseUnavailable("The cells of these instances do not answer. Try again later.")
     if 200 not in codes:
         raise NotFound("No instances found for any event")
     _pass_on(asked, [e for e, code in zip(events, codes, strict=True) if code == 200], places)
@@ -46,16 +50,20 @@ def _event(one: dict[str, Any]) -> ExternalEvent:
     )
 
 
-def _places(asked: Asked, uuids: list[InstanceUuid]) -> dict[InstanceUuid, _Place]:
-    """Return the cell and the host of each server that has a cell."""
-    places: dict[InstanceUuid, _Place] = {}
+def _places(
+    asked: Asked, uuids: list[InstanceUuid]
+) -> tuple[dict[InstanceUuid, _Place], frozenset[InstanceUuid]]:
+    """Return the cell and the host of each server that has a cell, and the servers whose cell is away."""
+    services = asked.services
     by_cell: defaultdict[CellUuid, list[InstanceUuid]] = defaultdict(list)
-    for uuid, cell in cells.cells_of(asked.services.api_db, uuids).items():
+    for uuid, cell in cells.cells_of(services.api_db, uuids).items():
         by_cell[cell].append(uuid)
-    for cell, members in by_cell.items():
-        found = hosted.hosts_of(asked.services.cells.database(cell), members)
-        places |= {uuid: (cell, host) for uuid, host in found.items()}
-    return places
+    work = {cell: partial(hosted.hosts_of, uuids=members) for cell, members in by_cell.items()}
+    found = gather_from(services.cells, work)
+    places: dict[InstanceUuid, _Place] = {
+        uuid: (cell, host) for cell, there in found.answers.items() for uuid, host in there.items()
+    }
+    return places, frozenset(uuid for cell in found.silent for uuid in by_cell[cell])
 
 
 def _code(event: ExternalEvent, places: dict[InstanceUuid, _Place]) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from kilonova.api import notices, parameters
-from kilonova.api.compute_services import fleet_of, zone_of
+from kilonova.api import parameters
+from kilonova.api.compute_services import change_compute, fleet_of, zone_of
 from kilonova.api.microversions import ALWAYS, Since
 from kilonova.api.parameters import TEXT, Schema, closed, values
 from kilonova.api.routing import Answer, Asked, Route, Schemas
@@ -15,7 +15,6 @@ from kilonova.core.instance import Instance
 from kilonova.db import aggregates, hosts, instances
 from kilonova.db.cells import cell_of_host
 from kilonova.db.hosts import NodeQuery
-from kilonova.rpc.notifications.services import by_service, of_service
 
 _RULE = "os_compute_api:os-hosts"
 _LAST = Since.NO_HOSTS.before
@@ -114,8 +113,7 @@ def update(asked: Asked, host: str) -> Answer:
         raise NotSupported("Hosts have no maintenance mode here.")
     enabled = asked.body["status"].lower() == "enable"
     change = {"enabled": enabled, "disabled_reason": None}
-    changed = fleet_of(asked).change_compute(host, change)
-    notices.tell(asked, "service.update", lambda: of_service(changed), by_service(changed))
+    change_compute(asked, host, change)
     return Answer({"host": host, "status": "enabled" if enabled else "disabled"})
 
 

@@ -98,9 +98,7 @@ def _short(text: str, what: str) -> str:
 
 
 def _limits(body: Mapping[str, Any]) -> dict[str, int]:
-    """Return the limits that are kept: those that exist here."""
-    limits = {name: parameters.whole(value, name, low=UNLIMITED) for name, value in body.items()}
-    return {name: limit for name, limit in limits.items() if name in Limits.__struct_fields__}
+    return {name: parameters.whole(value, name, low=UNLIMITED) for name, value in body.items()}
 
 
 def _check(

@@ -6,6 +6,7 @@ import msgspec
 from oslo_config import cfg
 from oslo_policy import policy
 
+from kilonova.api.acceptance import Acceptance
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.policies.base import CONTEXT_IS_ADMIN
 from kilonova.core.context import RequestContext
@@ -67,6 +68,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     cells: Cells
     buses: Buses
     bus: Bus
+    acceptance: Acceptance
     images: ImageStore
     volumes: Volumes
     shares: Shares

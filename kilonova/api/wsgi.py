@@ -8,6 +8,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from kilonova.api.acceptance import Acceptance
 from kilonova.api.app import create_app, is_public
 from kilonova.api.fleet import Fleet
 from kilonova.api.guest_metadata import with_metadata
@@ -36,6 +37,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
         cells=cells,
         buses=buses,
         bus=buses.default(),
+        acceptance=Acceptance(api_db, buses.default()),
         images=images.load(conf),
         volumes=volumes.load(conf),
         shares=shares.load(conf),

@@ -1,6 +1,7 @@
 """``kilonova explain``: why a server is where it is, or why no host fits."""
 
 import argparse
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +81,8 @@ def _is_uuid(text: str) -> bool:
 
 
 def _server_named(where: Cloud, name: str) -> str:
-    listed = where.ask("GET", f"{where.compute}/servers?all_tenants=1&name={quote(name)}")
+    exactly = quote(f"^{re.escape(name)}$")
+    listed = where.ask("GET", f"{where.compute}/servers?all_tenants=1&name={exactly}")
     ids = [one["id"] for one in listed["servers"] if one["name"] == name]
     if not ids:
         raise NotFound(f"There is no server called {name}.")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from kilonova.cli.cloud import Cloud, Refused
 from kilonova.cli.shown import CloudList, Told
+from kilonova.core.errors import NotFound
 
 _POLLS = 0.2
 """Seconds between two looks at how far the task is."""
@@ -52,8 +53,11 @@ class Instances(CloudList):
         """Return a row for each server, in order of hosts and names.
 
         Raises:
+            NotFound: there is no such host.
             Refused: the task did not come to its end.
         """
+        if options.host is not None:
+            _check_host(where, options.host)
         filters = {
             name: value
             for name, value in (("host", options.host), ("project", options.project))
@@ -91,6 +95,12 @@ class Instances(CloudList):
                 f"Task {task['id']} is {task['state']}: {task['reason'] or 'by somebody'}"
             )
         return task
+
+
+def _check_host(where: Cloud, host: str) -> None:
+    query = urlencode({"host": host, "binary": "nova-compute"})
+    if not where.ask("GET", f"{where.compute}/os-services?{query}")["services"]:
+        raise NotFound(f"There is no compute host called {host}.")
 
 
 def _show_progress(task: Mapping[str, Any] | None) -> None:

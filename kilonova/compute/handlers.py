@@ -41,6 +41,7 @@ from kilonova.http.volumes import Volumes
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
+    BuildInstances,
     CacheImages,
     ConsoleOutput,
     DeleteInstance,
@@ -105,6 +106,18 @@ class ComputeHandlers:
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
         """Build a server."""
         self._submit(self._builds, context, lambda: self._builder.build(context, message))
+
+    def build_instances(self, context: RequestContext, message: BuildInstances) -> None:
+        """Build servers."""
+        for build, request_id in zip(message.builds, message.request_ids, strict=True):
+            whose = build.instance
+            own = msgspec.structs.replace(
+                context,
+                request_id=request_id,
+                user_id=whose.user_id,
+                project_id=whose.project_id,
+            )
+            self.build_instance(own, build)
 
     def find_console(self, _context: RequestContext, message: FindConsole) -> ConsoleAddress:
         """Say where a guest's console is."""

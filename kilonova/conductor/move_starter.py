@@ -20,7 +20,7 @@ from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import Kind, Migration
 from kilonova.core.scheduling import Decision, Destination, RequestSpec
 from kilonova.core.states import TaskState
-from kilonova.db import build_requests, host_fences, instances, moved_parts, moves
+from kilonova.db import host_fences, instances, moved_parts, moves, request_specs
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -163,7 +163,7 @@ class MoveStarter:
 
         A server that changes its size stays on its host if that has room: then nothing has to be copied.
         """
-        stored = build_requests.spec_of(self._api_db, server.uuid)
+        stored = request_specs.spec_of(self._api_db, server.uuid)
         if stored is None:
             stored = RequestSpec(
                 project_id=server.project_id,

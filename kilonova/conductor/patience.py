@@ -30,7 +30,7 @@ WORKER_SILENT = timedelta(seconds=60)
 """Who does an operator's task and said nothing for so long is no more."""
 
 MIRRORED_EVERY = timedelta(seconds=60)
-"""From one comparison of the aggregates with Placement's to the next."""
+"""From one comparison of the aggregates and the disabled hosts with Placement's to the next."""
 
 PORTS_EVERY = timedelta(seconds=300)
 """From one look at all ports of the network service's to the next."""

@@ -20,7 +20,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.decision_record import CLAIM
 from kilonova.core.errors import DatabaseUnavailable, KilonovaError
-from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
+from kilonova.core.ids import CELL0, CellUuid, HostName, InstanceUuid
 from kilonova.core.scheduling import Decision
 from kilonova.db import build_requests, instances
 from kilonova.db.build_requests import Outcome, Pending
@@ -33,8 +33,10 @@ from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
 from kilonova.rpc.messages import (
     BuildInstance,
+    BuildInstances,
     BuildServers,
     Destinations,
+    Message,
     RunTask,
     SelectDestinations,
     StartMove,
@@ -275,19 +277,27 @@ class SuperConductor:
         by_uuid: dict[InstanceUuid, Pending],
     ) -> None:
         bus: Bus = self._buses.at(self._cells.get(cell_uuid).transport_url)
+        by_host: defaultdict[HostName, list[BuildInstance]] = defaultdict(list)
         for one, decision in placed:
-            if decision.destination is None:
-                continue
-            message = BuildInstance(
-                instance=one.instance,
-                destination=decision.destination,
-                alternates=decision.alternates,
-            )
-            context = _context_of(by_uuid[one.instance.uuid])
+            if (chosen := decision.destination) is not None:
+                build = BuildInstance(
+                    instance=one.instance, destination=chosen, alternates=decision.alternates
+                )
+                by_host[chosen.host].append(build)
+        for host, builds in by_host.items():
+            pending = [by_uuid[build.instance.uuid] for build in builds]
             try:
-                bus.cast(context, message, host=decision.destination.host)
+                bus.cast(_context_of(pending[0]), _together(builds, pending), host=host)
             except KilonovaError as error:
-                LOG.warning("%s waits for the converger: %s", one.instance.uuid, error)
+                LOG.warning("%d builds on %s wait for the converger: %s", len(builds), host, error)
+
+
+def _together(builds: Sequence[BuildInstance], pending: Sequence[Pending]) -> Message:
+    """Return the one message to the host of some builds."""
+    if len(builds) == 1:
+        return builds[0]
+    requests = tuple(one.request_id for one in pending)
+    return BuildInstances(builds=tuple(builds), request_ids=requests)
 
 
 def _context_of(pending: Pending) -> RequestContext:

@@ -7,6 +7,9 @@ import msgspec
 from kilonova.core.ids import HostName, NodeName, ProviderUuid
 from kilonova.core.scheduling import Inventory, NumaCell, PciPool
 
+DISABLED_TRAIT = "COMPUTE_STATUS_DISABLED"
+"""The trait (os-traits) of a host whose service is disabled: Placement offers it to no new server."""
+
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One compute node as its host sees it. Memory is MiB, disk GiB.

@@ -24,6 +24,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Of what is counted (the fields of ``Amount``) they are the project's, for all its users together; and
     who has limits of his own on that is held to them as well, by ``own``. All others are the nearest: the
     user's, where he has some.
+
+    Of the last four there is nothing here: Compute had networks of its own once. What operators say of them
+    is kept and shown, and holds nobody to anything.
     """
 
     instances: int = 10
@@ -36,6 +39,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     injected_files: int = 5
     injected_file_content_bytes: int = 10240
     injected_file_path_bytes: int = 255
+    fixed_ips: int = UNLIMITED
+    floating_ips: int = UNLIMITED
+    security_groups: int = UNLIMITED
+    security_group_rules: int = UNLIMITED
     own: "OwnLimits | None" = None
 
     @property

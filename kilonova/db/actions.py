@@ -16,6 +16,15 @@ from kilonova.db.statements import table_of
 
 _actions = table_of(StoredAction)
 _events = table_of(StoredEvent)
+_REQUEST_OF = (
+    sa.select(_actions.c.request_id)
+    .where(
+        _actions.c.instance_uuid == sa.bindparam("uuid"),
+        _actions.c.action == sa.bindparam("action"),
+    )
+    .order_by(_actions.c.started_at.desc(), _actions.c.id.desc())
+    .limit(1)
+)
 
 
 def action_rows(actions: Sequence[InstanceAction]) -> list[dict[str, Any]]:
@@ -115,13 +124,8 @@ def list_actions(
 
 def request_of(cell_db: Database, uuid: InstanceUuid, action: str) -> RequestId | None:
     """Return the request that asked for an action last, or None."""
-    query = (
-        sa.select(_actions.c.request_id)
-        .where(_actions.c.instance_uuid == uuid, _actions.c.action == action)
-        .order_by(_actions.c.started_at.desc(), _actions.c.id.desc())
-        .limit(1)
-    )
-    return cell_db.query(lambda c: c.execute(query).scalar())
+    wanted = {"uuid": uuid, "action": action}
+    return cell_db.query(lambda c: c.execute(_REQUEST_OF, wanted).scalar())
 
 
 def get_action(

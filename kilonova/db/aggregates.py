@@ -34,13 +34,17 @@ _members = table_of(AggregateHost)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
+_ALL = sa.select(_aggregates).order_by(_aggregates.c.id)
+_ALL_LOCKED = _ALL.with_for_update()
+_MEMBERS = sa.select(_members).order_by(_members.c.host)
+_STAMPS = sa.select(_aggregates.c.id, _aggregates.c.updated_at).order_by(_aggregates.c.id)
+_COUNT = sa.select(sa.func.count()).select_from(_members)
+
 
 def _all(connection: sa.Connection, *, locked: bool = False) -> dict[int, HostAggregate]:
-    query = sa.select(_aggregates).order_by(_aggregates.c.id)
-    rows = connection.execute(query.with_for_update() if locked else query).all()
-    members = sa.select(_members).order_by(_members.c.host)
+    rows = connection.execute(_ALL_LOCKED if locked else _ALL).all()
     hosts: dict[int, list[HostName]] = {}
-    for member in connection.execute(members).all():
+    for member in connection.execute(_MEMBERS).all():
         hosts.setdefault(member.aggregate_id, []).append(member.host)
     return {row.id: _aggregate(row, hosts.get(row.id, ())) for row in rows}
 
@@ -64,10 +68,8 @@ def list_aggregates(api_db: Database) -> tuple[HostAggregate, ...]:
 
 def mark(api_db: Database) -> object:
     """Return what is equal as long as no aggregate changes; it costs less than reading them."""
-    stamps = sa.select(_aggregates.c.id, _aggregates.c.updated_at).order_by(_aggregates.c.id)
-    count = sa.select(sa.func.count()).select_from(_members)
     return api_db.query(
-        lambda c: (tuple(map(tuple, c.execute(stamps).all())), c.execute(count).scalar_one())
+        lambda c: (tuple(map(tuple, c.execute(_STAMPS).all())), c.execute(_COUNT).scalar_one())
     )
 
 

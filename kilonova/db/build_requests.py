@@ -1,11 +1,11 @@
 """Servers that were accepted and have no cell yet: the durable beginning of every boot.
 
-Owns the API database's transactions of a boot: ``accept`` (the API), ``take`` and ``settle`` (the super
+Owns the API database's transactions of a boot: ``take`` and ``settle`` (the super
 conductor), ``stale`` and ``release`` (the converger and a conductor that cannot go on), ``withdraw`` (a
 delete that comes first) and ``forget`` (when what a withdrawn one left is removed).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,11 +14,9 @@ import sqlalchemy as sa
 
 from kilonova.core.decision_record import Decided, DecisionRecord
 from kilonova.core.ids import CellUuid, InstanceUuid, RequestId
-from kilonova.core.image import Image
 from kilonova.core.instance import Instance
-from kilonova.core.quota import Amount, Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import decisions, quotas, server_groups
+from kilonova.db import decisions
 from kilonova.db.api_schema import BuildRequest, InstanceMapping, QuotaUsage, StoredRequestSpec
 from kilonova.db.engine import Database
 from kilonova.db.statements import among, table_of
@@ -65,14 +63,38 @@ _OWNERS = (
 )
 _MAP = sa.update(_mappings).where(among(_mappings.c.instance_uuid, "uuids"))
 _DONE = sa.delete(_requests).where(_these)
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that passed every check and is to be written down."""
-
-    instance: Instance
-    spec: RequestSpec
-    request_id: RequestId
+_STALE = (
+    sa.select(_requests.c.instance_uuid)
+    .where(
+        sa.or_(
+            sa.and_(_requests.c.driver == "", _requests.c.driven_at < sa.bindparam("untouched")),
+            sa.and_(_requests.c.driver != "", _requests.c.driven_at < sa.bindparam("past")),
+        )
+    )
+    .order_by(_requests.c.driven_at)
+    .limit(sa.bindparam("limit"))
+)
+_mapped = _mappings.c.instance_uuid == sa.bindparam("b_uuid")
+_QUEUE = (
+    sa.update(_mappings)
+    .where(_mapped, _mappings.c.queued_for_delete.is_(False))
+    .values(queued_for_delete=True, group_uuid=None)
+)
+_COUNTS = sa.select(
+    _mappings.c.project_id.label("b_project"),
+    _mappings.c.vcpus.label("b_vcpus"),
+    _mappings.c.memory_mb.label("b_ram"),
+).where(_mapped)
+_UNCOUNT = (
+    sa.update(_usages)
+    .where(_usages.c.project_id == sa.bindparam("b_project"))
+    .values(
+        instances=_usages.c.instances - 1,
+        cores=_usages.c.cores - sa.bindparam("b_vcpus"),
+        ram=_usages.c.ram - sa.bindparam("b_ram"),
+    )
+)
+_ONE = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == sa.bindparam("uuid"))
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,76 +111,6 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     driver: str
     redriven: bool
     withdrawn: bool = False
-
-
-def accept(api_db: Database, accepted: Sequence[Accepted], limits: Limits) -> None:
-    """Write build requests, request specs and unmapped mappings, and count them, in one transaction.
-
-    All servers are of one project, and of one server group or none. Nothing is written if the project's
-    quota, or the group's, does not hold them all.
-
-    Raises:
-        QuotaExceeded: naming what is exceeded, asked for, used and allowed.
-        Invalid: the server group is gone.
-        DatabaseUnavailable: the database does not answer.
-    """
-    api_db.write(writing(accepted, limits))
-
-
-def writing(accepted: Sequence[Accepted], limits: Limits) -> Callable[[sa.Connection], None]:
-    """Return what ``accept`` does within its transaction, for those who do more in it."""
-    project = accepted[0].instance.project_id
-    asked = Amount(
-        instances=len(accepted),
-        cores=sum(a.instance.flavor.vcpus for a in accepted),
-        ram=sum(a.instance.flavor.memory_mb for a in accepted),
-    )
-    group = accepted[0].instance.wishes.group
-    spec = _encode(accepted[0].spec)
-    same = all(a.spec is accepted[0].spec for a in accepted)
-    requests = [
-        {
-            "instance_uuid": a.instance.uuid,
-            "project_id": project,
-            "request_id": a.request_id,
-            "created_at": a.instance.created_at,
-            "driver": "",
-            "driven_at": a.instance.created_at,
-            "withdrawn": False,
-            "instance": _encode(a.instance),
-        }
-        for a in accepted
-    ]
-    specs = [
-        {"instance_uuid": a.instance.uuid, "spec": spec if same else _encode(a.spec)}
-        for a in accepted
-    ]
-    mappings = [_mapping(a.instance) for a in accepted]
-
-    def work(connection: sa.Connection) -> None:
-        if group is not None:
-            server_groups.admit(connection, group, len(accepted), limits.server_group_members)
-        connection.execute(sa.insert(_requests), requests)
-        connection.execute(sa.insert(_specs), specs)
-        connection.execute(sa.insert(_mappings), mappings)
-        # Last, because it locks the project's row until the commit.
-        quotas.count(connection, project, asked, limits)
-
-    return work
-
-
-def _mapping(instance: Instance) -> dict[str, Any]:
-    group = instance.wishes.group
-    return {
-        "instance_uuid": instance.uuid,
-        "project_id": instance.project_id,
-        "user_id": instance.user_id,
-        "vcpus": instance.flavor.vcpus,
-        "memory_mb": instance.flavor.memory_mb,
-        "created_at": instance.created_at,
-        "queued_for_delete": False,
-        "group_uuid": group.group_uuid if group else None,
-    }
 
 
 def take(
@@ -278,21 +230,13 @@ def stale(
     api_db: Database, now: datetime, *, untouched: timedelta, limit: int = 1000
 ) -> tuple[InstanceUuid, ...]:
     """Return build requests that nobody took up for ``untouched``, or whose driver's lease is over."""
-    waiting = sa.and_(_requests.c.driver == "", _requests.c.driven_at < now - untouched)
-    abandoned = sa.and_(_requests.c.driver != "", _requests.c.driven_at < now - LEASE)
-    query = (
-        sa.select(_requests.c.instance_uuid)
-        .where(sa.or_(waiting, abandoned))
-        .order_by(_requests.c.driven_at)
-        .limit(limit)
-    )
-    return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+    wanted = {"untouched": now - untouched, "past": now - LEASE, "limit": limit}
+    return tuple(api_db.query(lambda c: c.execute(_STALE, wanted).scalars().all()))
 
 
 def exists(api_db: Database, uuid: InstanceUuid) -> bool:
     """Whether somebody still has to place a server, or to clear away what is left of it."""
-    query = sa.select(_requests.c.driver).where(_requests.c.instance_uuid == uuid)
-    return api_db.query(lambda c: c.execute(query).first()) is not None
+    return api_db.query(lambda c: c.execute(_ONE, {"uuid": uuid}).first()) is not None
 
 
 def withdraw(api_db: Database, uuid: InstanceUuid) -> bool:
@@ -338,56 +282,12 @@ def forget(api_db: Database, uuids: Collection[InstanceUuid], driver: str) -> No
 def uncount(connection: sa.Connection, uuid: InstanceUuid) -> bool:
     """Queue a server for delete, take it out of its server group and give back its quota; False if that
     was done before."""
-    queued = (
-        sa.update(_mappings)
-        .where(_mappings.c.instance_uuid == uuid, _mappings.c.queued_for_delete.is_(False))
-        .values(queued_for_delete=True, group_uuid=None)
-    )
-    if not connection.execute(queued).rowcount:
+    mine = {"b_uuid": uuid}
+    if not connection.execute(_QUEUE, mine).rowcount:
         return False
-    columns = (_mappings.c.project_id, _mappings.c.vcpus, _mappings.c.memory_mb)
-    row = connection.execute(sa.select(*columns).where(_mappings.c.instance_uuid == uuid)).one()
-    connection.execute(
-        sa.update(_usages)
-        .where(_usages.c.project_id == row.project_id)
-        .values(
-            instances=_usages.c.instances - 1,
-            cores=_usages.c.cores - row.vcpus,
-            ram=_usages.c.ram - row.memory_mb,
-        )
-    )
+    counted = connection.execute(_COUNTS, mine).mappings().one()
+    connection.execute(_UNCOUNT, dict(counted))
     return True
-
-
-def pin(api_db: Database, uuid: InstanceUuid, zone: str | None) -> None:
-    """Let a server stay in a zone, or in none, wherever it is scheduled to from now on."""
-    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, availability_zone=zone))
-
-
-def change_image(api_db: Database, uuid: InstanceUuid, image: Image) -> None:
-    """Let a server be one of this image, wherever it is scheduled to from now on."""
-    _change_spec(api_db, uuid, lambda spec: msgspec.structs.replace(spec, image=image))
-
-
-def _change_spec(
-    api_db: Database, uuid: InstanceUuid, change: Callable[[RequestSpec], RequestSpec]
-) -> None:
-    mine = _specs.c.instance_uuid == uuid
-
-    def work(connection: sa.Connection) -> None:
-        row = connection.execute(sa.select(_specs.c.spec).where(mine).with_for_update()).first()
-        if row is not None:
-            spec = change(_decode_spec(row.spec))
-            connection.execute(sa.update(_specs).where(mine).values(spec=_encode(spec)))
-
-    api_db.write(work)
-
-
-def spec_of(api_db: Database, uuid: InstanceUuid) -> RequestSpec | None:
-    """Return what a server needs of its host, or None if nothing is known of it."""
-    query = sa.select(_specs.c.spec).where(_specs.c.instance_uuid == uuid)
-    stored = api_db.query(lambda c: c.execute(query).scalar())
-    return None if stored is None else _decode_spec(stored)
 
 
 def queue_for_delete(api_db: Database, uuid: InstanceUuid) -> bool:

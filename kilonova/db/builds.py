@@ -26,6 +26,10 @@ _instances = table_of(StoredInstance)
 _actions = table_of(StoredAction)
 _events = table_of(StoredEvent)
 
+_DESTINATIONS = sa.select(_instances.c.destinations).where(
+    _instances.c.uuid == sa.bindparam("uuid")
+)
+
 _encode = msgspec.json.Encoder().encode
 _decode_destinations = msgspec.json.Decoder(tuple[Destination, ...]).decode
 
@@ -47,8 +51,7 @@ def raise_epoch(
 
 def destinations_of(cell_db: Database, uuid: InstanceUuid) -> tuple[Destination, ...]:
     """Return where a server is being built, and after that where else it may be."""
-    query = sa.select(_instances.c.destinations).where(_instances.c.uuid == uuid)
-    stored = cell_db.query(lambda c: c.execute(query).scalar())
+    stored = cell_db.query(lambda c: c.execute(_DESTINATIONS, {"uuid": uuid}).scalar())
     return () if stored is None else _decode_destinations(stored)
 
 

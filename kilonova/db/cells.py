@@ -23,6 +23,10 @@ _hosts = table_of(HostMapping)
 _mappings = table_of(InstanceMapping)
 
 
+_EVERY_CELL = sa.select(_cells).order_by(_cells.c.uuid)
+_HOSTS_IN = sa.select(_hosts.c.host).where(_hosts.c.cell_uuid == sa.bindparam("cell"))
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """A cell's mapping. ``transport_url`` and ``database_connection`` hold passwords."""
 
@@ -35,8 +39,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_cells(api_db: Database) -> tuple[Cell, ...]:
     """Return every cell, cell0 first."""
-    query = sa.select(_cells).order_by(_cells.c.uuid)
-    return tuple(Cell(**row) for row in api_db.query(lambda c: c.execute(query).mappings().all()))
+    rows = api_db.query(lambda c: c.execute(_EVERY_CELL).mappings().all())
+    return tuple(Cell(**row) for row in rows)
 
 
 def find_cell(api_db: Database, name: str) -> Cell:
@@ -122,8 +126,8 @@ def mapped_hosts(api_db: Database) -> dict[HostName, CellUuid]:
 
 def hosts_in(api_db: Database, cell_uuid: CellUuid) -> frozenset[HostName]:
     """Return the hosts that are mapped to a cell."""
-    query = sa.select(_hosts.c.host).where(_hosts.c.cell_uuid == cell_uuid)
-    return frozenset(api_db.query(lambda c: c.execute(query).scalars().all()))
+    mine = {"cell": cell_uuid}
+    return frozenset(api_db.query(lambda c: c.execute(_HOSTS_IN, mine).scalars().all()))
 
 
 def cell_of_host(api_db: Database, host: HostName) -> CellUuid | None:
@@ -133,7 +137,7 @@ def cell_of_host(api_db: Database, host: HostName) -> CellUuid | None:
     return found
 
 
-class InstanceCell(msgspec.Struct, frozen=True, kw_only=True):
+class InstanceCell(msgspec.Struct, frozen=True):
     """Where a server is. ``cell_uuid`` is None while it is a build request."""
 
     instance_uuid: InstanceUuid
@@ -142,12 +146,15 @@ class InstanceCell(msgspec.Struct, frozen=True, kw_only=True):
     queued_for_delete: bool
 
 
+_MAPPING = sa.select(*(_mappings.c[name] for name in InstanceCell.__struct_fields__)).where(
+    _mappings.c.instance_uuid == sa.bindparam("uuid")
+)
+
+
 def mapping_of(api_db: Database, uuid: InstanceUuid) -> InstanceCell | None:
     """Return where a server is, or None."""
-    columns = [_mappings.c[name] for name in InstanceCell.__struct_fields__]
-    query = sa.select(*columns).where(_mappings.c.instance_uuid == uuid)
-    row = api_db.query(lambda c: c.execute(query).mappings().first())
-    return None if row is None else InstanceCell(**row)
+    row = api_db.query(lambda c: c.execute(_MAPPING, {"uuid": uuid}).first())
+    return None if row is None else InstanceCell(*row)
 
 
 def cells_of(api_db: Database, uuids: Collection[InstanceUuid]) -> dict[InstanceUuid, CellUuid]:

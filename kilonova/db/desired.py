@@ -19,9 +19,9 @@ from kilonova.core.errors import Conflict, DuplicateName, NotFound, QuotaExceede
 from kilonova.core.ids import InstanceUuid, ProjectId
 from kilonova.core.quota import Limits
 from kilonova.core.server_group import ServerGroup
-from kilonova.db import build_requests, server_groups
+from kilonova.db import acceptance, server_groups, statements
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.api_schema import DesiredGeneration, DesiredServers, DesiredSlot
-from kilonova.db.build_requests import Accepted
 from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
@@ -33,6 +33,24 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Template).decode
 
 _COLUMNS = [_desired.c[name] for name in Desired.__struct_fields__]
+
+_PAGE = (
+    sa.select(*_COLUMNS)
+    .where(_desired.c.uuid > sa.bindparam("after"))
+    .order_by(_desired.c.uuid)
+    .limit(sa.bindparam("limit"))
+)
+_PAGE_OF_PROJECT = _PAGE.where(_desired.c.project_id == sa.bindparam("project"))
+_SLOTS = (
+    sa.select(_slots)
+    .where(statements.among(_slots.c.desired_uuid, "uuids"))
+    .order_by(_slots.c.number)
+)
+_HELD = sa.select(*_COLUMNS).where(_desired.c.uuid == sa.bindparam("uuid")).with_for_update()
+_UPDATE = sa.update(_desired).where(_desired.c.uuid == sa.bindparam("b_uuid"))
+_UPDATE_SLOT = sa.update(_slots).where(
+    _slots.c.desired_uuid == sa.bindparam("b_uuid"), _slots.c.number == sa.bindparam("b_number")
+)
 
 
 def _missing(name: str) -> NotFound:
@@ -100,20 +118,17 @@ def list_desired(
     api_db: Database, project: ProjectId | None, *, after: str = "", limit: int
 ) -> list[Desired]:
     """Return a page of a project's desired servers (of all, for None), in order of UUID."""
-    query = (
-        sa.select(*_COLUMNS).where(_desired.c.uuid > after).order_by(_desired.c.uuid).limit(limit)
-    )
-    if project is not None:
-        query = query.where(_desired.c.project_id == project)
-    rows = api_db.query(lambda c: c.execute(query).mappings().all())
+    query = _PAGE if project is None else _PAGE_OF_PROJECT
+    wanted = {"after": after, "limit": limit, "project": project}
+    rows = api_db.query(lambda c: c.execute(query, wanted).mappings().all())
     return [Desired(**row) for row in rows]
 
 
 def slots_of(api_db: Database, uuids: Collection[str]) -> dict[str, list[Slot]]:
     """Return the slots of these desired servers, in order of number, in one SELECT."""
     found: defaultdict[str, list[Slot]] = defaultdict(list)
-    query = sa.select(_slots).where(_slots.c.desired_uuid.in_(uuids)).order_by(_slots.c.number)
-    for row in api_db.query(lambda c: c.execute(query).mappings().all()) if uuids else ():
+    these = {"uuids": list(uuids)}
+    for row in api_db.query(lambda c: c.execute(_SLOTS, these).mappings().all()) if uuids else ():
         values = dict(row)
         owner = values.pop("desired_uuid")
         ending = values["ending"] and Ending(values["ending"])
@@ -139,8 +154,7 @@ def template_of(api_db: Database, uuid: str, generation: int) -> Template | None
 
 
 def _hold(connection: sa.Connection, uuid: str) -> Desired | None:
-    query = sa.select(*_COLUMNS).where(_desired.c.uuid == uuid).with_for_update()
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(_HELD, {"uuid": uuid}).mappings().first()
     return None if row is None else Desired(**row)
 
 
@@ -193,9 +207,8 @@ def _forgotten(desired: Desired) -> sa.ColumnElement[bool]:
 
 
 def _update(connection: sa.Connection, desired: Desired) -> None:
-    mine = _desired.c.uuid == desired.uuid
-    values = msgspec.structs.asdict(desired)
-    connection.execute(sa.update(_desired).where(mine).values(values))
+    values = msgspec.structs.asdict(desired) | {"b_uuid": desired.uuid}
+    connection.execute(_UPDATE, values)
 
 
 def give_up(api_db: Database, uuid: str, now: datetime) -> None:
@@ -229,9 +242,8 @@ def _move(connection: sa.Connection, uuid: str, before: Slot, after: Slot) -> bo
     )
     if found.first() is None:
         return False
-    mine = sa.and_(_slots.c.desired_uuid == uuid, _slots.c.number == before.number)
-    values = msgspec.structs.asdict(after)
-    connection.execute(sa.update(_slots).where(mine).values(values))
+    values = msgspec.structs.asdict(after) | {"b_uuid": uuid, "b_number": before.number}
+    connection.execute(_UPDATE_SLOT, values)
     return True
 
 
@@ -275,7 +287,7 @@ def start(
             if one.before.number < wanted and _move(connection, uuid, one.before, one.after)
         ]
         if won:
-            build_requests.writing(won, limits)(connection)
+            acceptance.writing([Lot(won, limits)])(connection)
         return [accepted.instance.uuid for accepted in won]
 
     return api_db.write(work)

@@ -16,7 +16,7 @@ from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.db.scatter import gather_from
-from kilonova.db.statements import table_of
+from kilonova.db.statements import among, table_of
 
 _mappings = table_of(InstanceMapping)
 _instances = table_of(StoredInstance)
@@ -28,6 +28,10 @@ _COLUMNS = [
     _instances.c[name]
     for name in ("uuid", "vm_state", "task_state", "host", "launched_at", "deleted")
 ]
+_WHERE = sa.select(_mappings.c.instance_uuid, _mappings.c.cell_uuid).where(
+    among(_mappings.c.instance_uuid, "uuids")
+)
+_HOW = sa.select(*_COLUMNS).where(among(_instances.c.uuid, "uuids"))
 
 
 def look(
@@ -42,11 +46,9 @@ def look(
     """
     if not uuids:
         return {}
-    query = sa.select(_mappings.c.instance_uuid, _mappings.c.cell_uuid).where(
-        _mappings.c.instance_uuid.in_(uuids)
-    )
+    these = {"uuids": list(uuids)}
     in_cell: dict[InstanceUuid, CellUuid | None] = dict(
-        api_db.query(lambda c: [tuple(row) for row in c.execute(query)])
+        api_db.query(lambda c: [tuple(row) for row in c.execute(_WHERE, these)])
     )
     # Its mapping goes with a server that was deleted before it came into a cell.
     found = dict.fromkeys(uuids, _GONE)
@@ -67,8 +69,7 @@ def _read(
     uuids: Collection[InstanceUuid], lost: Lost, cell_db: Database
 ) -> dict[InstanceUuid, Actual]:
     """Return how the servers are that the cell was to have."""
-    query = sa.select(*_COLUMNS).where(_instances.c.uuid.in_(uuids))
-    rows = cell_db.query(lambda c: c.execute(query).all())
+    rows = cell_db.query(lambda c: c.execute(_HOW, {"uuids": list(uuids)}).all())
     away = lost(cell_db)
     failed = [row.uuid for row in rows if row.vm_state == VmState.ERROR]
     faults = instances.newest_faults(cell_db, failed)

@@ -26,6 +26,17 @@ _instances = table_of(StoredInstance)
 _COLUMNS = [_fences.c[name] for name in Fence.__struct_fields__]
 _LONGEST_WORDS = 2000
 
+_ALL = sa.select(*_COLUMNS).order_by(_fences.c.host)
+_DEAD = (
+    sa.select(_fences.c.host)
+    .join(_services, _services.c.host == _fences.c.host)
+    .where(
+        _services.c.binary == hosts.COMPUTE,
+        _services.c.last_seen == _fences.c.since,
+        _fences.c.verdict == Verdict.DEAD,
+    )
+)
+
 _RAISE = (
     sa.update(_instances)
     .where(
@@ -46,23 +57,13 @@ def _fence_of(row: Any) -> Fence:
 
 def all_of(cell_db: Database) -> dict[HostName, Fence]:
     """Return what is known, by host."""
-    query = sa.select(*_COLUMNS).order_by(_fences.c.host)
-    rows = cell_db.query(lambda c: c.execute(query).mappings().all())
+    rows = cell_db.query(lambda c: c.execute(_ALL).mappings().all())
     return {row["host"]: _fence_of(dict(row)) for row in rows}
 
 
 def dead(cell_db: Database) -> frozenset[HostName]:
     """Return the hosts whose fence said that they are off, and that gave no sign of life since."""
-    query = (
-        sa.select(_fences.c.host)
-        .join(_services, _services.c.host == _fences.c.host)
-        .where(
-            _services.c.binary == hosts.COMPUTE,
-            _services.c.last_seen == _fences.c.since,
-            _fences.c.verdict == Verdict.DEAD,
-        )
-    )
-    return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
+    return frozenset(cell_db.query(lambda c: c.execute(_DEAD).scalars().all()))
 
 
 def surely_dead(cell_db: Database) -> frozenset[HostName]:

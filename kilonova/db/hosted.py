@@ -8,10 +8,18 @@ import sqlalchemy as sa
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
-from kilonova.db.statements import table_of
+from kilonova.db.statements import among, table_of
 
 _instances = table_of(StoredInstance)
 _AT_ONCE = 500
+_AWAY = sa.select(_instances.c.uuid).where(
+    among(_instances.c.uuid, "uuids"),
+    sa.or_(
+        _instances.c.deleted.is_(True),
+        _instances.c.host.is_(None),
+        _instances.c.host != sa.bindparam("host"),
+    ),
+)
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -66,16 +74,12 @@ def not_on(
     cell_db: Database, host: HostName, uuids: Sequence[InstanceUuid]
 ) -> tuple[InstanceUuid, ...]:
     """Return those servers that this cell knows to be deleted, on another host, or on none."""
-    away = sa.or_(
-        _instances.c.deleted.is_(True), _instances.c.host.is_(None), _instances.c.host != host
-    )
 
     def read(connection: sa.Connection) -> tuple[InstanceUuid, ...]:
         found: list[InstanceUuid] = []
         for start in range(0, len(uuids), _AT_ONCE):
-            asked = _instances.c.uuid.in_(uuids[start : start + _AT_ONCE])
-            query = sa.select(_instances.c.uuid).where(asked, away)
-            found.extend(connection.execute(query).scalars())
+            asked = {"uuids": uuids[start : start + _AT_ONCE], "host": host}
+            found.extend(connection.execute(_AWAY, asked).scalars())
         return tuple(found)
 
     return cell_db.query(read)

@@ -1,5 +1,6 @@
 """A cell's services and compute nodes: signs of life, and what each host says it has."""
 
+import functools
 import uuid as uuids
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -27,6 +28,43 @@ _decode = msgspec.json.Decoder(NodeReport).decode
 
 _SERVICE_COLUMNS = [_services.c[name] for name in Service.__struct_fields__]
 
+_host: sa.BindParameter[Any] = sa.bindparam("b_host")
+_ALIVE = sa.update(_services).where(
+    _services.c.binary == sa.bindparam("b_binary"), _services.c.host == _host
+)
+# By the database's clock, which is one for all who look for changes: see host_changes.
+_TELL_NODE = (
+    sa.update(_nodes)
+    .where(_nodes.c.provider_uuid == sa.bindparam("b_provider"))
+    .values(updated_at=database_now())
+)
+_FORGET_NODES = sa.delete(_nodes).where(
+    _nodes.c.host == _host, _nodes.c.provider_uuid.not_in(sa.bindparam("present", expanding=True))
+)
+_SILENT = sa.select(_services.c.host).where(
+    _services.c.binary == COMPUTE,
+    sa.or_(
+        _services.c.last_seen.is_(None),
+        _services.c.last_seen < sa.bindparam("before"),
+        _services.c.forced_down,
+    ),
+)
+_FORCED_DOWN = sa.select(_services.c.host).where(
+    _services.c.binary == COMPUTE, _services.c.forced_down.is_(True)
+)
+_NODES = sa.select(_nodes.c.host, _nodes.c.node, _nodes.c.provider_uuid).order_by(
+    _nodes.c.provider_uuid
+)
+_NODES_OF_HOST = _NODES.where(_nodes.c.host == _host)
+_mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == _host)
+_COUNT_START = sa.update(_services).where(_mine).values(starts=_services.c.starts + 1)
+_STARTS = sa.select(_services.c.starts).where(_mine)
+_start: sa.BindParameter[int] = sa.bindparam("b_start")
+_BEGIN_START = (
+    sa.update(_services).where(_mine, _services.c.started < _start).values(started=_start)
+)
+_HOSTS = sa.select(_nodes.c.host).distinct().order_by(_nodes.c.host)
+
 
 def beat(
     cell_db: Database,
@@ -42,14 +80,10 @@ def beat(
     without an index: a sign of life costs the database no more than the row.
     """
     binary, host, topic = service
-    alive = (
-        sa.update(_services)
-        .where(_services.c.binary == binary, _services.c.host == host)
-        .values(last_seen=now)
-    )
+    alive = {"b_binary": binary, "b_host": host, "last_seen": now}
 
     def work(connection: sa.Connection) -> bool:
-        new = not connection.execute(alive).rowcount
+        new = not connection.execute(_ALIVE, alive).rowcount
         if new:
             row = {
                 "uuid": str(uuids.uuid4()),
@@ -79,16 +113,13 @@ def _store_nodes(
 ) -> None:
     for node in nodes:
         values = {"host": host, "node": node.node, "report": _encode(node)}
-        same = _nodes.c.provider_uuid == node.provider_uuid
-        # By the database's clock, which is one for all who look for changes: see host_changes.
-        change = sa.update(_nodes).where(same).values(values | {"updated_at": database_now()})
-        if not connection.execute(change).rowcount:
+        told = values | {"b_provider": node.provider_uuid}
+        if not connection.execute(_TELL_NODE, told).rowcount:
             row = values | {"provider_uuid": node.provider_uuid, "updated_at": now}
             insert_if_absent(connection, _nodes, [row], "provider_uuid")
-            connection.execute(change)
+            connection.execute(_TELL_NODE, told)
     present = [node.provider_uuid for node in nodes]
-    gone = sa.and_(_nodes.c.host == host, _nodes.c.provider_uuid.not_in(present))
-    connection.execute(sa.delete(_nodes).where(gone))
+    connection.execute(_FORGET_NODES, {"b_host": host, "present": present})
 
 
 def list_services(
@@ -100,21 +131,24 @@ def list_services(
     number: int | None = None,
 ) -> tuple[Service, ...]:
     """Return a cell's services that are as wanted, in order of binary and host."""
-    wanted = {"binary": binary, "host": host, "uuid": uuid, "id": number}
-    same = [_services.c[name] == value for name, value in wanted.items() if value is not None]
-    query = sa.select(*_SERVICE_COLUMNS).where(*same).order_by(_services.c.binary, _services.c.host)
-    return tuple(
-        Service(**row) for row in cell_db.query(lambda c: c.execute(query).mappings().all())
-    )
+    named = {"binary": binary, "host": host, "uuid": uuid, "id": number}
+    wanted = {name: value for name, value in named.items() if value is not None}
+    query = _services_with(tuple(wanted))
+    rows = cell_db.query(lambda c: c.execute(query, wanted).mappings().all())
+    return tuple(Service(**row) for row in rows)
+
+
+@functools.cache
+def _services_with(names: tuple[str, ...]) -> sa.Select[Any]:
+    same = [_services.c[name] == sa.bindparam(name) for name in names]
+    query = sa.select(*_SERVICE_COLUMNS).where(*same)
+    return query.order_by(_services.c.binary, _services.c.host)
 
 
 def silent_since(cell_db: Database, before: datetime) -> frozenset[HostName]:
     """Return the compute hosts that gave no sign of life since ``before``, or were said to be down."""
-    silent = sa.or_(
-        _services.c.last_seen.is_(None), _services.c.last_seen < before, _services.c.forced_down
-    )
-    query = sa.select(_services.c.host).where(_services.c.binary == COMPUTE, silent)
-    return frozenset(cell_db.query(lambda c: c.execute(query).scalars().all()))
+    since = {"before": before}
+    return frozenset(cell_db.query(lambda c: c.execute(_SILENT, since).scalars().all()))
 
 
 class Silence(NamedTuple):
@@ -243,47 +277,59 @@ class Node(msgspec.Struct, frozen=True):
 
 def nodes_of(cell_db: Database, host: HostName | None = None) -> tuple[Node, ...]:
     """Return the compute nodes of a host, or of all, in order of their providers' UUIDs."""
-    columns = (_nodes.c.host, _nodes.c.node, _nodes.c.provider_uuid)
-    query = sa.select(*columns).order_by(_nodes.c.provider_uuid)
-    if host is not None:
-        query = query.where(_nodes.c.host == host)
-    return tuple(Node(*row) for row in cell_db.query(lambda c: c.execute(query).all()))
+    query, wanted = (_NODES, {}) if host is None else (_NODES_OF_HOST, {"b_host": host})
+    return tuple(Node(*row) for row in cell_db.query(lambda c: c.execute(query, wanted).all()))
 
 
 def forced_down(cell_db: Database) -> frozenset[HostName]:
     """Return the compute hosts of which somebody who knows says that they are dead."""
-    return frozenset(s.host for s in list_services(cell_db, binary=COMPUTE) if s.forced_down)
+    return frozenset(cell_db.query(lambda c: c.execute(_FORCED_DOWN).scalars().all()))
 
 
 def count_start(cell_db: Database, host: HostName) -> int:
     """Return a number greater than any that a compute host got before; 0 if the host is not known."""
-    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
-    more = sa.update(_services).where(mine).values(starts=_services.c.starts + 1)
+    mine = {"b_host": host}
 
     def work(connection: sa.Connection) -> int:
-        connection.execute(more)
-        return connection.execute(sa.select(_services.c.starts).where(mine)).scalar() or 0
+        connection.execute(_COUNT_START, mine)
+        return connection.execute(_STARTS, mine).scalar() or 0
 
     return cell_db.write(work)
 
 
 def begin_start(cell_db: Database, host: HostName, start: int) -> None:
     """Let nothing count any more that a compute host began under an earlier number than this."""
-    mine = sa.and_(_services.c.binary == COMPUTE, _services.c.host == host)
-    change = sa.update(_services).where(mine, _services.c.started < start).values(started=start)
-    cell_db.write(lambda c: c.execute(change))
+    begun = {"b_host": host, "b_start": start}
+    cell_db.write(lambda c: c.execute(_BEGIN_START, begun))
 
 
 def hosts_of(cell_db: Database) -> tuple[HostName, ...]:
     """Return the hosts that have compute nodes in this cell."""
-    query = sa.select(_nodes.c.host).distinct().order_by(_nodes.c.host)
-    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+    return tuple(cell_db.query(lambda c: c.execute(_HOSTS).scalars().all()))
 
 
 def providers_of(cell_db: Database) -> dict[ProviderUuid, HostName]:
     """Return the host of every compute node of this cell, by the node's provider."""
     query = sa.select(_nodes.c.provider_uuid, _nodes.c.host)
     return {row[0]: row[1] for row in cell_db.query(lambda c: c.execute(query).all())}
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """Whether a compute node may get new servers, as far as an operator has a say in it."""
+
+    provider_uuid: ProviderUuid
+    host: HostName
+    enabled: bool
+
+
+def switches(cell_db: Database, host: HostName | None = None) -> tuple[Switch, ...]:
+    """Return the switch of every compute node of a host, or of all."""
+    mine = sa.and_(_services.c.host == _nodes.c.host, _services.c.binary == COMPUTE)
+    columns = (_nodes.c.provider_uuid, _nodes.c.host, _services.c.enabled)
+    query = sa.select(*columns).join_from(_nodes, _services, mine).order_by(_nodes.c.provider_uuid)
+    if host is not None:
+        query = query.where(_nodes.c.host == host)
+    return tuple(Switch(*row) for row in cell_db.query(lambda c: c.execute(query).all()))
 
 
 def providers_at(cell_db: Database, host: HostName) -> tuple[ProviderUuid, ...]:

@@ -91,7 +91,6 @@ _PLAIN = (
 _INSERT = sa.insert(_instances)
 _INSERT_ACTIONS = sa.insert(table_of(StoredAction))
 _INSERT_EVENTS = sa.insert(table_of(StoredEvent))
-_INSERT_FAULTS = sa.insert(_faults)
 _OF_SERVERS = tuple(map(table_of, (StoredEvent, StoredAction, ShareAttachment)))
 _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
@@ -105,6 +104,12 @@ COLUMNS = (
     _instances.c.fixed,
 )
 """What ``instance_of`` reads."""
+
+_ONE = sa.select(*COLUMNS).where(_instances.c.uuid == sa.bindparam("uuid"))
+_THOSE = sa.select(*COLUMNS).where(_instances.c.deleted.is_(False))
+_ONE_THERE = _THOSE.where(_instances.c.uuid == sa.bindparam("uuid"))
+_MANY = _THOSE.where(among(_instances.c.uuid, "uuids"))
+_OF_HOST = _THOSE.where(_instances.c.host == sa.bindparam("host"))
 
 
 def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict[str, Any]:
@@ -224,7 +229,7 @@ def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
         (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
         (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
         (sa.insert(_attachments), volume_rows([p.instance for p in placed])),
-        (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
+        (sa.insert(_faults), [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
     )
     for statement, values in rows:
         if values:
@@ -244,28 +249,23 @@ def fault_row(uuid: InstanceUuid, fault: Fault) -> dict[str, Any]:
 
 def get(cell_db: Database, uuid: InstanceUuid, *, with_deleted: bool = False) -> Instance | None:
     """Return a server, or None if there is none, or (but ``with_deleted``) it is deleted."""
-    query = sa.select(*COLUMNS).where(_instances.c.uuid == uuid)
-    if not with_deleted:
-        query = query.where(_instances.c.deleted.is_(False))
-    row = cell_db.query(lambda c: c.execute(query).first())
+    query, mine = _ONE if with_deleted else _ONE_THERE, {"uuid": uuid}
+    row = cell_db.query(lambda c: c.execute(query, mine).first())
     return None if row is None else instance_of(row)
 
 
 def get_many(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Instance, ...]:
     """Return those of these servers that are there, deleted ones left out."""
-    query = sa.select(*COLUMNS).where(_instances.c.uuid.in_(uuids), _instances.c.deleted.is_(False))
-    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+    these = {"uuids": list(uuids)}
+    return tuple(map(instance_of, cell_db.query(lambda c: c.execute(_MANY, these).all())))
 
 
 def newest_faults(cell_db: Database, uuids: Collection[InstanceUuid]) -> dict[InstanceUuid, Fault]:
     """Return the newest fault of each of these servers that has one."""
     if not uuids:
         return {}
-    newest = (
-        sa.select(sa.func.max(_faults.c.id))
-        .where(_faults.c.instance_uuid.in_(uuids))
-        .group_by(_faults.c.instance_uuid)
-    )
+    mine = _faults.c.instance_uuid
+    newest = sa.select(sa.func.max(_faults.c.id)).where(mine.in_(uuids)).group_by(mine)
     query = sa.select(_faults).where(_faults.c.id.in_(newest))
     return {
         row.instance_uuid: Fault(
@@ -277,8 +277,8 @@ def newest_faults(cell_db: Database, uuids: Collection[InstanceUuid]) -> dict[In
 
 def of_host(cell_db: Database, host: HostName) -> tuple[Instance, ...]:
     """Return every server that is not deleted and whose host this is."""
-    query = sa.select(*COLUMNS).where(_instances.c.host == host, _instances.c.deleted.is_(False))
-    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+    here = {"host": host}
+    return tuple(map(instance_of, cell_db.query(lambda c: c.execute(_OF_HOST, here).all())))
 
 
 def update(cell_db: Database, uuid: InstanceUuid, values: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """Leases: who leads, and until when."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -9,30 +10,43 @@ from kilonova.db.engine import Database
 from kilonova.db.statements import insert_if_absent, table_of
 
 _leases = table_of(Lease)
+_SEEN = sa.select(_leases).where(_leases.c.name == sa.bindparam("name"))
+_LOCKED = _SEEN.with_for_update()
+_HOLD = sa.update(_leases).where(_leases.c.name == sa.bindparam("b_name"))
+_KEEP = _HOLD.where(_leases.c.holder == sa.bindparam("b_holder"))
 
 
 def hold(api_db: Database, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
     """Take or keep a lease; return its fencing token, or None while another holds it.
 
-    The token grows whenever the holder changes.
+    The token grows whenever the holder changes. Who waits for another's to end only reads it.
     """
+    seen = api_db.query(lambda c: c.execute(_SEEN, {"name": name}).first())
+    if seen is not None and _is_others(seen, holder, now):
+        return None
+    if seen is not None and seen.holder == holder:
+        kept = {"b_name": name, "b_holder": holder, "expires_at": now + length}
+        if api_db.write(lambda c: c.execute(_KEEP, kept).rowcount):
+            return int(seen.token)
 
     def work(connection: sa.Connection) -> int | None:
-        query = sa.select(_leases).where(_leases.c.name == name).with_for_update()
-        row = connection.execute(query).first()
+        row = connection.execute(_LOCKED, {"name": name}).first()
         if row is None:
             free = {"name": name, "holder": "", "token": 0, "expires_at": now}
             insert_if_absent(connection, _leases, [free], "name")
-            row = connection.execute(query).one()
-        if row.holder != holder and row.holder and row.expires_at > now:
+            row = connection.execute(_LOCKED, {"name": name}).one()
+        if _is_others(row, holder, now):
             return None
         token = row.token if row.holder == holder else row.token + 1
-        change = sa.update(_leases).where(_leases.c.name == name)
         values = {"holder": holder, "token": token, "expires_at": now + length}
-        connection.execute(change.values(values))
+        connection.execute(_HOLD, values | {"b_name": name})
         return int(token)
 
     return api_db.write(work)
+
+
+def _is_others(row: Any, holder: str, now: datetime) -> bool:
+    return bool(row.holder != holder and row.holder and row.expires_at > now)
 
 
 def holder_of(api_db: Database, name: str) -> tuple[str, datetime] | None:

@@ -1,5 +1,7 @@
 """What hosts have of servers that move: what belongs to a move, is kept, or is still to be removed."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from kilonova.core.ids import HostName, InstanceUuid
@@ -19,6 +21,27 @@ _MADE_AT_DESTINATION = (
     Stage.RESTORING,
     Stage.ABANDONING,
 )
+_c = _migrations.c
+_host: sa.BindParameter[Any] = sa.bindparam("host")
+_MOVING = (
+    sa.select(_c.instance_uuid)
+    .where(
+        sa.or_(
+            sa.and_(
+                _c.source_host == _host,
+                _c.stage.in_(_KEPT_AT_SOURCE),
+                _c.kind != Kind.EVACUATION,
+            ),
+            sa.and_(_c.destination_host == _host, _c.stage.in_(_MADE_AT_DESTINATION)),
+        )
+    )
+    .distinct()
+)
+_EVACUATED = sa.select(_c.instance_uuid).where(
+    _c.source_host == _host,
+    _c.kind == Kind.EVACUATION,
+    _c.stage.in_((Stage.ACCEPTED, Stage.FINISHING)),
+)
 
 
 def moving(cell_db: Database, host: HostName) -> tuple[InstanceUuid, ...]:
@@ -26,22 +49,14 @@ def moving(cell_db: Database, host: HostName) -> tuple[InstanceUuid, ...]:
 
     What the source of an evacuation has is nobody's: it was dead when the server left it.
     """
-    c = _migrations.c
-    kept = sa.and_(c.source_host == host, c.stage.in_(_KEPT_AT_SOURCE), c.kind != Kind.EVACUATION)
-    made = sa.and_(c.destination_host == host, c.stage.in_(_MADE_AT_DESTINATION))
-    query = sa.select(c.instance_uuid).where(sa.or_(kept, made)).distinct()
-    return tuple(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
+    return tuple(cell_db.query(lambda c: c.execute(_MOVING, {"host": host}).scalars().all()))
 
 
 def evacuated_from(cell_db: Database, host: HostName) -> frozenset[InstanceUuid]:
     """Return the servers that are leaving a host by an evacuation, and are its again if no other host can
     make them."""
-    c = _migrations.c
-    going = c.stage.in_((Stage.ACCEPTED, Stage.FINISHING))
-    query = sa.select(c.instance_uuid).where(
-        c.source_host == host, c.kind == Kind.EVACUATION, going
-    )
-    return frozenset(cell_db.query(lambda connection: connection.execute(query).scalars().all()))
+    found = cell_db.query(lambda c: c.execute(_EVACUATED, {"host": host}).scalars().all())
+    return frozenset(found)
 
 
 def being_cleared(cell_db: Database, server: InstanceUuid) -> tuple[HostName, ...]:

@@ -4,7 +4,7 @@
 function what becomes of both, and writes that, all in one transaction. Lists are in ``migration_lists``.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,7 +36,7 @@ from kilonova.db.cell_schema import (
 from kilonova.db.engine import Database
 from kilonova.db.hosts import Silence, stays_silent
 from kilonova.db.instances import COLUMNS, fault_row, instance_of
-from kilonova.db.statements import table_of
+from kilonova.db.statements import among, table_of
 from kilonova.db.tasks import end_action, write_differences
 
 _migrations = table_of(StoredMigration)
@@ -121,23 +121,36 @@ def migration_of(row: Any) -> Migration:
     )
 
 
+_THESE = sa.select(_migrations).order_by(_migrations.c.id).limit(_AT_ONCE)
+_ONE = _THESE.where(_migrations.c.uuid == sa.bindparam("uuid"))
+_OF_SERVERS = _THESE.where(among(_migrations.c.instance_uuid, "uuids"))
+_UNFINISHED = _OF_SERVERS.where(_migrations.c.stage != Stage.ENDED)
+_WAITED_FOR = _OF_SERVERS.where(_HOLDS)
+_UNSETTLED = _THESE.where(_migrations.c.settled.is_(False), _migrations.c.stage == Stage.ENDED)
+
+
 def find(
     cell_db: Database, *conditions: sa.ColumnElement[bool], limit: int = _AT_ONCE
 ) -> tuple[Migration, ...]:
     """Return the migrations for which all of these conditions hold, the oldest first."""
-    query = sa.select(_migrations).where(*conditions).order_by(_migrations.c.id).limit(limit)
-    return tuple(migration_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+    return _read(cell_db, _THESE.where(*conditions).limit(limit), {})
+
+
+def _read(
+    cell_db: Database, query: sa.Select[Any], wanted: Mapping[str, Any]
+) -> tuple[Migration, ...]:
+    rows = cell_db.query(lambda c: c.execute(query, wanted).all())
+    return tuple(migration_of(row) for row in rows)
 
 
 def get(cell_db: Database, uuid: str) -> Migration | None:
     """Return a migration, or None."""
-    return next(iter(find(cell_db, _migrations.c.uuid == uuid)), None)
+    return next(iter(_read(cell_db, _ONE, {"uuid": uuid})), None)
 
 
 def unfinished(cell_db: Database, uuids: Collection[InstanceUuid]) -> tuple[Migration, ...]:
     """Return the migrations of these servers that have not ended."""
-    mine = _migrations.c.instance_uuid.in_(uuids)
-    return find(cell_db, mine, _migrations.c.stage != Stage.ENDED)
+    return _read(cell_db, _UNFINISHED, {"uuids": list(uuids)})
 
 
 def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
@@ -149,7 +162,7 @@ def is_moving(connection: sa.Connection, server: InstanceUuid) -> bool:
 
 def waiting_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
     """Return those of these servers that wait for a move."""
-    found = find(cell_db, _migrations.c.instance_uuid.in_(uuids), _HOLDS)
+    found = _read(cell_db, _WAITED_FOR, {"uuids": list(uuids)})
     return frozenset(one.instance_uuid for one in found)
 
 
@@ -181,12 +194,6 @@ def evacuations_under_way(cell_db: Database) -> int:
     return cell_db.query(lambda connection: connection.execute(query).scalar() or 0)
 
 
-def moving_among(cell_db: Database, uuids: Collection[InstanceUuid]) -> frozenset[InstanceUuid]:
-    """Return those of these servers that are on the move."""
-    found = unfinished(cell_db, uuids)
-    return frozenset(one.instance_uuid for one in found if one.stage is not Stage.CLEARING)
-
-
 def stuck(
     cell_db: Database,
     before: datetime,
@@ -196,31 +203,42 @@ def stuck(
     """Return migrations in which somebody has had something to do since before ``before``, and those whose
     host is dead. What silent hosts have only to remove waits for them, and is not among these.
     """
-    c = _migrations.c
-    acting = c.stage.in_((Stage.ACCEPTED, *ACTS))
-    removed = sa.and_(c.stage.in_(_REMOVED_LATER), c.kind != Kind.SHELVE, _acts_among(silent))
-    due = sa.or_(c.updated_at < before, _acts_among(dead))
-    return find(cell_db, acting, due, sa.not_(removed))
+    wanted = {"before": before, "silent": list(silent), "dead": list(dead)}
+    return _read(cell_db, _STUCK, wanted)
 
 
 _REMOVED_LATER = (Stage.CLEARING, Stage.ABANDONING)
 
 
-def _acts_among(hosts: Collection[HostName]) -> sa.ColumnElement[bool]:
-    """Return the condition that one of these hosts has something to do."""
+def _acts_among(hosts: str) -> sa.ColumnElement[bool]:
+    """Return the condition that one of the hosts of this parameter has something to do."""
     c = _migrations.c
     sides = ((c.source_host, Side.SOURCE), (c.destination_host, Side.DESTINATION))
-    return sa.or_(*(sa.and_(_acting == str(side), column.in_(hosts)) for column, side in sides))
+    return sa.or_(*(sa.and_(_acting == str(side), among(column, hosts)) for column, side in sides))
+
+
+_STUCK = _THESE.where(
+    _migrations.c.stage.in_((Stage.ACCEPTED, *ACTS)),
+    sa.or_(_migrations.c.updated_at < sa.bindparam("before"), _acts_among("dead")),
+    sa.not_(
+        sa.and_(
+            _migrations.c.stage.in_(_REMOVED_LATER),
+            _migrations.c.kind != Kind.SHELVE,
+            _acts_among("silent"),
+        )
+    ),
+)
+_DUE_AT = _THESE.where(_acts_among("hosts"))
 
 
 def due_at(cell_db: Database, host: HostName) -> tuple[Migration, ...]:
     """Return migrations in which a host has something to do."""
-    return find(cell_db, _acts_among([host]))
+    return _read(cell_db, _DUE_AT, {"hosts": [host]})
 
 
 def unsettled(cell_db: Database) -> tuple[Migration, ...]:
     """Return migrations that have ended and of which the top level does not know yet."""
-    return find(cell_db, _migrations.c.settled.is_(False), _migrations.c.stage == Stage.ENDED)
+    return _read(cell_db, _UNSETTLED, {})
 
 
 def settle(cell_db: Database, uuid: str) -> None:

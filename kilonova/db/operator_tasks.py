@@ -23,6 +23,15 @@ _results = table_of(TaskResult)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(OperatorTask).decode
 
+_WAITING = (
+    sa.select(_tasks)
+    .where(_tasks.c.state == Stage.QUEUED, _tasks.c.created_at < sa.bindparam("before"))
+    .order_by(_tasks.c.created_at, _tasks.c.id)
+)
+_QUIET = sa.select(_tasks.c.id).where(
+    _tasks.c.state == Stage.PROCESSING, _tasks.c.seen_at < sa.bindparam("before")
+)
+
 
 def add(api_db: Database, task: OperatorTask) -> None:
     """Write a task that is queued."""
@@ -131,20 +140,14 @@ def _end(
 
 def waiting(api_db: Database, before: datetime) -> tuple[OperatorTask, ...]:
     """Return the tasks that were queued before a time and that nobody does, oldest first."""
-    query = (
-        sa.select(_tasks)
-        .where(_tasks.c.state == Stage.QUEUED, _tasks.c.created_at < before)
-        .order_by(_tasks.c.created_at, _tasks.c.id)
-    )
-    return tuple(_task(row) for row in api_db.query(lambda c: c.execute(query).all()))
+    rows = api_db.query(lambda c: c.execute(_WAITING, {"before": before}).all())
+    return tuple(_task(row) for row in rows)
 
 
 def quiet(api_db: Database, before: datetime) -> tuple[str, ...]:
     """Return the tasks that somebody does who was not heard of since a time."""
-    query = sa.select(_tasks.c.id).where(
-        _tasks.c.state == Stage.PROCESSING, _tasks.c.seen_at < before
-    )
-    return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+    since = {"before": before}
+    return tuple(api_db.query(lambda c: c.execute(_QUIET, since).scalars().all()))
 
 
 def abandon(

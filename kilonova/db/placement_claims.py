@@ -24,7 +24,7 @@ from kilonova.db.engine import Database
 from kilonova.db.placement_demand import Demand, demands, misfits, taking
 from kilonova.db.placement_providers import touch
 from kilonova.db.placement_schema import Consumer, Provider, StoredAllocation, StoredInventory
-from kilonova.db.statements import table_of
+from kilonova.db.statements import among, table_of
 
 _providers = table_of(Provider)
 _inventories = table_of(StoredInventory)
@@ -33,6 +33,17 @@ _consumers = table_of(Consumer)
 
 _INSERT_CONSUMERS = sa.insert(_consumers)
 _INSERT_ALLOCATIONS = sa.insert(_allocations)
+_LOCK_CONSUMERS = (
+    sa.select(_consumers)
+    .where(among(_consumers.c.uuid, "uuids"))
+    .order_by(_consumers.c.uuid)
+    .with_for_update()
+)
+_AMOUNTS = sa.select(_allocations).where(among(_allocations.c.consumer_uuid, "uuids"))
+_GIVE_BACK = (
+    sa.delete(_allocations).where(among(_allocations.c.consumer_uuid, "uuids")),
+    sa.delete(_consumers).where(among(_consumers.c.uuid, "uuids")),
+)
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The project and the user of a consumer whose client named none."""
@@ -208,15 +219,9 @@ def free(database: Database, consumers: Collection[ConsumerUuid]) -> int:
 def _lock(
     connection: sa.Connection, consumers: Collection[ConsumerUuid]
 ) -> dict[ConsumerUuid, _Held]:
-    query = (
-        sa.select(_consumers)
-        .where(_consumers.c.uuid.in_(consumers))
-        .order_by(_consumers.c.uuid)
-        .with_for_update()
-    )
+    rows = connection.execute(_LOCK_CONSUMERS, {"uuids": list(consumers)}).mappings()
     return {
-        row["uuid"]: _Held(**{name: row[name] for name in _Held.__struct_fields__})
-        for row in connection.execute(query).mappings()
+        row["uuid"]: _Held(**{name: row[name] for name in _Held.__struct_fields__}) for row in rows
     }
 
 
@@ -225,9 +230,8 @@ def _amounts(
 ) -> dict[ConsumerUuid, Allocation]:
     if not consumers:
         return {}
-    query = sa.select(_allocations).where(_allocations.c.consumer_uuid.in_(consumers))
     found: defaultdict[ConsumerUuid, Allocation] = defaultdict(dict)
-    for row in connection.execute(query):
+    for row in connection.execute(_AMOUNTS, {"uuids": list(consumers)}):
         found[row.consumer_uuid].setdefault(row.provider_uuid, {})[row.resource_class] = row.used
     return found
 
@@ -237,9 +241,8 @@ def _rewrite_consumers(
 ) -> None:
     """Write the consumers that will hold something, and remove what those that are there hold."""
     if held:
-        mine = list(held)
-        connection.execute(sa.delete(_allocations).where(_allocations.c.consumer_uuid.in_(mine)))
-        connection.execute(sa.delete(_consumers).where(_consumers.c.uuid.in_(mine)))
+        for statement in _GIVE_BACK:
+            connection.execute(statement, {"uuids": list(held)})
     now = utcnow()
     # In one order, so that they never deadlock.
     staying = sorted((c for c in claims if c.allocation), key=lambda claim: claim.consumer)

@@ -16,6 +16,16 @@ _allocations = table_of(StoredAllocation)
 _consumers = table_of(Consumer)
 
 
+_HOLDINGS = (
+    sa.select(_consumers, _allocations, _providers.c.generation.label("provider_generation"))
+    .join(_allocations, _allocations.c.consumer_uuid == _consumers.c.uuid)
+    .join(_providers, _providers.c.uuid == _allocations.c.provider_uuid)
+    .order_by(_consumers.c.uuid, _allocations.c.provider_uuid)
+)
+_OF_CONSUMER = _HOLDINGS.where(_consumers.c.uuid == sa.bindparam("uuid"))
+_OF_PROVIDER = _HOLDINGS.where(_allocations.c.provider_uuid == sa.bindparam("uuid"))
+
+
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer holds: provider -> class -> amount; and the generations of those providers.
 
@@ -34,24 +44,17 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_consumer(database: Database, consumer: str) -> Holding | None:
     """Return what one consumer holds, if anything."""
-    return next(iter(_holdings(database, _consumers.c.uuid == consumer)), None)
+    return next(iter(_holdings(database, _OF_CONSUMER, consumer)), None)
 
 
 def of_provider(database: Database, provider: str) -> tuple[Holding, ...]:
     """Return who holds what of one provider."""
-    return _holdings(database, _allocations.c.provider_uuid == provider)
+    return _holdings(database, _OF_PROVIDER, provider)
 
 
-def _holdings(database: Database, condition: sa.ColumnElement[bool]) -> tuple[Holding, ...]:
-    query = (
-        sa.select(_consumers, _allocations, _providers.c.generation.label("provider_generation"))
-        .join(_allocations, _allocations.c.consumer_uuid == _consumers.c.uuid)
-        .join(_providers, _providers.c.uuid == _allocations.c.provider_uuid)
-        .where(condition)
-        .order_by(_consumers.c.uuid, _allocations.c.provider_uuid)
-    )
+def _holdings(database: Database, query: sa.Select[Any], uuid: str) -> tuple[Holding, ...]:
     found: dict[str, Holding] = {}
-    for row in database.query(lambda c: c.execute(query).all()):
+    for row in database.query(lambda c: c.execute(query, {"uuid": uuid}).all()):
         holding = found.get(row.uuid)
         if holding is None:
             holding = found[row.uuid] = _empty(row)

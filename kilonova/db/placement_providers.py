@@ -51,6 +51,14 @@ class StoredProvider(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = [_providers.c[name] for name in StoredProvider.__struct_fields__]
+_uuid: sa.BindParameter[Any] = sa.bindparam("uuid")
+_ONE = sa.select(*_COLUMNS).where(_providers.c.uuid == _uuid)
+_GENERATION = sa.select(_providers.c.generation).where(_providers.c.uuid == _uuid)
+_AGGREGATES = (
+    sa.select(_aggregates.c.aggregate_uuid)
+    .where(_aggregates.c.provider_uuid == _uuid)
+    .order_by(_aggregates.c.aggregate_uuid)
+)
 
 
 def select_providers() -> sa.Select[Any]:
@@ -101,8 +109,7 @@ def next_generation(
     """
     if not touch(connection, [uuid], grow=grow):
         raise NotFound(f"No resource provider with uuid {uuid} found")
-    query = sa.select(_providers.c.generation).where(_providers.c.uuid == uuid)
-    now: int = connection.execute(query).scalar_one()
+    now: int = connection.execute(_GENERATION, {"uuid": uuid}).scalar_one()
     before = now - 1 if grow else now
     if generation not in (None, before):
         raise GenerationConflict(
@@ -164,8 +171,7 @@ def get(database: Database, uuid: str) -> StoredProvider:
     Raises:
         NotFound: there is none of that UUID.
     """
-    query = select_providers().where(_providers.c.uuid == uuid)
-    row = database.query(lambda c: c.execute(query).mappings().first())
+    row = database.query(lambda c: c.execute(_ONE, {"uuid": uuid}).mappings().first())
     if row is None:
         raise NotFound(f"No resource provider with uuid {uuid} found")
     return stored(row)
@@ -265,9 +271,8 @@ def set_traits(
 
 def aggregates(database: Database, uuid: str) -> tuple[str, ...]:
     """Return the aggregates that a provider is in, in order."""
-    query = sa.select(_aggregates.c.aggregate_uuid).where(_aggregates.c.provider_uuid == uuid)
-    query = query.order_by(_aggregates.c.aggregate_uuid)
-    return tuple(database.query(lambda c: c.execute(query).scalars().all()))
+    mine = {"uuid": uuid}
+    return tuple(database.query(lambda c: c.execute(_AGGREGATES, mine).scalars().all()))
 
 
 def set_aggregates(

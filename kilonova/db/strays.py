@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,7 +11,7 @@ from kilonova.db.api_schema import BuildRequest, InstanceMapping, StoredRequestS
 from kilonova.db.build_requests import uncount
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
-from kilonova.db.statements import table_of
+from kilonova.db.statements import among, table_of
 
 _mappings = table_of(InstanceMapping)
 _requests = table_of(BuildRequest)
@@ -24,11 +25,23 @@ _NOWHERE = sa.select(_mappings.c.instance_uuid).where(
     ~sa.exists().where(_requests.c.instance_uuid == _mappings.c.instance_uuid),
 )
 
+_SOME_NOWHERE = _NOWHERE.limit(_AT_ONCE)
+_since: sa.BindParameter[Any] = sa.bindparam("since")
+_CREATED = (
+    sa.select(_instances.c.uuid)
+    .where(_instances.c.deleted.is_(False), _instances.c.created_at > _since)
+    .limit(_AT_ONCE)
+)
+_TERMINATED = sa.select(_instances.c.uuid).where(_instances.c.terminated_at > _since).limit(_ENDED)
+_MAPPED = sa.select(_mappings.c.instance_uuid).where(among(_mappings.c.instance_uuid, "uuids"))
+_COUNTED = _MAPPED.where(_mappings.c.queued_for_delete.is_(False))
+_HERE = _MAPPED.where(_mappings.c.cell_uuid == sa.bindparam("cell"))
+_PENDING = sa.select(_requests.c.instance_uuid).where(among(_requests.c.instance_uuid, "uuids"))
+
 
 def mapped_nowhere(api_db: Database) -> tuple[InstanceUuid, ...]:
     """Return servers that have a mapping, and neither a cell nor a build request."""
-    query = _NOWHERE.limit(_AT_ONCE)
-    return tuple(api_db.query(lambda c: c.execute(query).scalars().all()))
+    return tuple(api_db.query(lambda c: c.execute(_SOME_NOWHERE).scalars().all()))
 
 
 def forget_mapping(api_db: Database, uuid: InstanceUuid) -> bool:
@@ -48,18 +61,14 @@ def forget_mapping(api_db: Database, uuid: InstanceUuid) -> bool:
 
 def created_since(cell_db: Database, since: datetime) -> tuple[InstanceUuid, ...]:
     """Return a cell's servers that are not deleted and were asked for since then."""
-    query = (
-        sa.select(_instances.c.uuid)
-        .where(_instances.c.deleted.is_(False), _instances.c.created_at > since)
-        .limit(_AT_ONCE)
-    )
-    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+    after = {"since": since}
+    return tuple(cell_db.query(lambda c: c.execute(_CREATED, after).scalars().all()))
 
 
 def ended_since(cell_db: Database, since: datetime) -> tuple[InstanceUuid, ...]:
     """Return a cell's servers that were deleted since then."""
-    query = sa.select(_instances.c.uuid).where(_instances.c.terminated_at > since).limit(_ENDED)
-    return tuple(cell_db.query(lambda c: c.execute(query).scalars().all()))
+    after = {"since": since}
+    return tuple(cell_db.query(lambda c: c.execute(_TERMINATED, after).scalars().all()))
 
 
 def still_counted(api_db: Database, uuids: Sequence[InstanceUuid]) -> tuple[InstanceUuid, ...]:
@@ -68,11 +77,8 @@ def still_counted(api_db: Database, uuids: Sequence[InstanceUuid]) -> tuple[Inst
     def read(connection: sa.Connection) -> tuple[InstanceUuid, ...]:
         found: list[InstanceUuid] = []
         for start in range(0, len(uuids), _AT_ONCE):
-            query = sa.select(_mappings.c.instance_uuid).where(
-                _mappings.c.instance_uuid.in_(uuids[start : start + _AT_ONCE]),
-                _mappings.c.queued_for_delete.is_(False),
-            )
-            found.extend(connection.execute(query).scalars())
+            some = {"uuids": uuids[start : start + _AT_ONCE]}
+            found.extend(connection.execute(_COUNTED, some).scalars())
         return tuple(found)
 
     return api_db.query(read)
@@ -84,11 +90,9 @@ def not_mapped_to(
     """Return those servers that nobody has to place any more, and that are in another cell or in none."""
     if not uuids:
         return frozenset()
-    here = sa.select(_mappings.c.instance_uuid).where(
-        _mappings.c.instance_uuid.in_(uuids), _mappings.c.cell_uuid == cell
-    )
-    pending = sa.select(_requests.c.instance_uuid).where(_requests.c.instance_uuid.in_(uuids))
+    these = {"uuids": list(uuids)}
     # The requests first: who has settled meanwhile is found mapped then.
-    driven = set(api_db.query(lambda c: c.execute(pending).scalars().all()))
-    mapped = set(api_db.query(lambda c: c.execute(here).scalars().all()))
+    driven = set(api_db.query(lambda c: c.execute(_PENDING, these).scalars().all()))
+    here = these | {"cell": cell}
+    mapped = set(api_db.query(lambda c: c.execute(_HERE, here).scalars().all()))
     return frozenset(uuids) - driven - mapped

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,7 +12,7 @@ from kilonova.core.states import TaskState, VmState
 from kilonova.db.cell_schema import StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.instances import COLUMNS, instance_of
-from kilonova.db.statements import table_of
+from kilonova.db.statements import among, table_of
 
 _instances = table_of(StoredInstance)
 _AT_ONCE = 500
@@ -23,54 +24,46 @@ _BUILDING = (
 )
 
 
-def _find(cell_db: Database, *conditions: sa.ColumnElement[bool]) -> tuple[Instance, ...]:
-    query = (
-        sa.select(*COLUMNS)
-        .where(_instances.c.deleted.is_(False), *conditions)
-        .order_by(_instances.c.updated_at)
-        .limit(_AT_ONCE)
-    )
-    return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
+_c = _instances.c
+_before: sa.BindParameter[Any] = sa.bindparam("before")
+_SERVERS = sa.select(*COLUMNS).where(_c.deleted.is_(False)).order_by(_c.updated_at).limit(_AT_ONCE)
+_BEING_BUILT = _SERVERS.where(_c.task_state.in_(_BUILDING), _c.vm_state == VmState.BUILDING)
+_NEVER_BEGUN = _SERVERS.where(
+    _c.task_state == TaskState.SCHEDULING, _c.updated_at < _before, _c.begun_epoch < _c.epoch
+)
+_IN_TASK = _SERVERS.where(among(_c.task_state, "tasks"), _c.updated_at < _before)
+_NOT_FREED = _SERVERS.where(_c.host.is_(None), _c.node.is_not(None))
+_BEGUN_ON = _BEING_BUILT.where(among(_c.host, "hosts"), _c.begun_epoch == _c.epoch)
+_BUILDING_SINCE = _BEING_BUILT.where(_c.created_at < _before)
+
+
+def _find(cell_db: Database, query: sa.Select[Any], **wanted: object) -> tuple[Instance, ...]:
+    rows = cell_db.query(lambda c: c.execute(query, wanted).all())
+    return tuple(instance_of(row) for row in rows)
 
 
 def never_begun(cell_db: Database, before: datetime) -> tuple[Instance, ...]:
     """Return builds that were sent to a host before ``before`` and that no host began."""
-    return _find(
-        cell_db,
-        _instances.c.task_state == TaskState.SCHEDULING,
-        _instances.c.updated_at < before,
-        _instances.c.begun_epoch < _instances.c.epoch,
-    )
+    return _find(cell_db, _NEVER_BEGUN, before=before)
 
 
 def in_task(
     cell_db: Database, tasks: Collection[TaskState], before: datetime
 ) -> tuple[Instance, ...]:
     """Return servers that have been in one of these task states since before ``before``."""
-    return _find(cell_db, _instances.c.task_state.in_(tasks), _instances.c.updated_at < before)
+    return _find(cell_db, _IN_TASK, tasks=list(tasks), before=before)
 
 
 def not_freed(cell_db: Database) -> tuple[Instance, ...]:
     """Return servers that have no host, and may hold a claim on the node where they were."""
-    return _find(cell_db, _instances.c.host.is_(None), _instances.c.node.is_not(None))
+    return _find(cell_db, _NOT_FREED)
 
 
 def begun_on(cell_db: Database, hosts: Collection[HostName]) -> tuple[Instance, ...]:
     """Return servers whose build one of these hosts began and did not end."""
-    return _find(
-        cell_db,
-        _instances.c.host.in_(hosts),
-        _instances.c.task_state.in_(_BUILDING),
-        _instances.c.vm_state == VmState.BUILDING,
-        _instances.c.begun_epoch == _instances.c.epoch,
-    )
+    return _find(cell_db, _BEGUN_ON, hosts=list(hosts))
 
 
 def building_since(cell_db: Database, before: datetime) -> tuple[Instance, ...]:
     """Return servers that were created before ``before`` and are still building."""
-    return _find(
-        cell_db,
-        _instances.c.task_state.in_(_BUILDING),
-        _instances.c.vm_state == VmState.BUILDING,
-        _instances.c.created_at < before,
-    )
+    return _find(cell_db, _BUILDING_SINCE, before=before)

@@ -5,7 +5,7 @@ has a row for each beside it, by which a volume, or what is under way with it, i
 together, under the lock of the server's row.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -136,20 +136,22 @@ def servers_with(cell_db: Database, volume_id: str) -> tuple[Instance, ...]:
     return tuple(instance_of(row) for row in cell_db.query(lambda c: c.execute(query).all()))
 
 
+_STANDING_STILL = (
+    sa.select(*COLUMNS)
+    .join(_attachments, _attachments.c.instance_uuid == _instances.c.uuid)
+    .where(
+        _attachments.c.stage.in_(sorted(UNDER_WAY)),
+        _attachments.c.changed_at < sa.bindparam("since"),
+        _instances.c.deleted.is_(False),
+    )
+    .order_by(_attachments.c.changed_at)
+    .limit(_AT_ONCE)
+)
+
+
 def standing_still(cell_db: Database, since: datetime) -> tuple[Instance, ...]:
     """Return servers of which volumes are on the way to or from them, and did not move ``since``."""
-    query = (
-        sa.select(*COLUMNS)
-        .join(_attachments, _attachments.c.instance_uuid == _instances.c.uuid)
-        .where(
-            _attachments.c.stage.in_(sorted(UNDER_WAY)),
-            _attachments.c.changed_at < since,
-            _instances.c.deleted.is_(False),
-        )
-        .order_by(_attachments.c.changed_at)
-        .limit(_AT_ONCE)
-    )
-    rows: Sequence[Any] = cell_db.query(lambda c: c.execute(query).all())
+    rows = cell_db.query(lambda c: c.execute(_STANDING_STILL, {"since": since}).all())
     return tuple(instance_of(row) for row in rows)
 
 

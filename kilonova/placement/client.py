@@ -13,19 +13,13 @@ from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.candidates import Request
-from kilonova.core.errors import (
-    Conflict,
-    Fenced,
-    GenerationConflict,
-    Invalid,
-    InventoryInUse,
-    KilonovaError,
-    PlacementUnavailable,
-)
+from kilonova.core.errors import Fenced, InventoryInUse, PlacementUnavailable
+from kilonova.core.host import DISABLED_TRAIT
 from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
-from kilonova.placement import host_traits, sharing
+from kilonova.placement import host_traits, provider_changes, sharing
 from kilonova.placement.client_query import query_of, wants_any_of
+from kilonova.placement.refusals import error_of
 
 _VERSION = "1.36"
 _ANY_OF_TRAITS = "1.39"
@@ -295,8 +289,7 @@ class Placement:
         Raises:
             PlacementUnavailable: no answer.
         """
-        found = self._ask("GET", f"/resource_providers?member_of={aggregate}").json()
-        return frozenset(provider["uuid"] for provider in found["resource_providers"])
+        return self._providers(f"member_of={aggregate}")
 
     def join(
         self, provider: ProviderUuid, wanted: Collection[str], *, among: Collection[str]
@@ -310,22 +303,29 @@ class Placement:
             GenerationConflict: others change the provider again and again.
             KilonovaError: there is no such provider.
         """
-        path = f"/resource_providers/{provider}/aggregates"
-        for last in (False, False, False, True):
-            held = self._ask("GET", path).json()
-            after = (set(held["aggregates"]) - set(among)) | set(wanted)
-            if after == set(held["aggregates"]):
-                return False
-            generation = held["resource_provider_generation"]
-            body = {"aggregates": sorted(after), "resource_provider_generation": generation}
-            try:
-                self._ask("PUT", path, body)
-            except GenerationConflict:
-                if last:
-                    raise
-            else:
-                return True
-        raise AssertionError("unreachable")
+        return provider_changes.join(self._ask, provider, wanted, among)
+
+    def disabled_hosts(self) -> frozenset[ProviderUuid]:
+        """Return the providers of which it is known here that they get no new servers.
+
+        Raises:
+            PlacementUnavailable: no answer.
+        """
+        return self._providers(f"required={DISABLED_TRAIT}")
+
+    def set_disabled(self, provider: ProviderUuid, disabled: bool) -> bool:
+        """Let a host be a candidate for new servers, or for none from now on; False if it was so.
+
+        Raises:
+            PlacementUnavailable: no answer.
+            GenerationConflict: others change the provider again and again.
+            KilonovaError: there is no such provider.
+        """
+        return provider_changes.set_disabled(self._ask, provider, disabled)
+
+    def _providers(self, query: str) -> frozenset[ProviderUuid]:
+        found = self._ask("GET", f"/resource_providers?{query}").json()
+        return frozenset(provider["uuid"] for provider in found["resource_providers"])
 
     def _ask(
         self,
@@ -352,7 +352,7 @@ class Placement:
             raise PlacementUnavailable(f"Placement does not answer: {error}") from error
         if answer.status_code < 400 or answer.status_code in accept:
             return answer
-        raise _error(method, path, answer)
+        raise error_of(method, path, answer)
 
 
 def _candidate(offer: _Offer, summaries: Mapping[str, _Summary]) -> Candidate:
@@ -377,23 +377,3 @@ def _host_among(allocation: Allocation, summaries: Mapping[str, _Summary]) -> st
 
 def _free(summary: _Summary) -> dict[str, int]:
     return {name: room["capacity"] - room["used"] for name, room in summary.resources.items()}
-
-
-def _error(method: str, path: str, answer: Any) -> KilonovaError:
-    detail = answer.text[:500]
-    try:
-        first = answer.json()["errors"][0]
-        detail, code = first["detail"], first.get("code", "")
-    except (ValueError, LookupError, TypeError):
-        code = ""
-    if answer.status_code >= 500 or answer.status_code == 401:
-        return PlacementUnavailable(f"Placement answered {answer.status_code}: {detail}")
-    if code == "placement.concurrent_update":
-        return GenerationConflict(detail)
-    if code == "placement.inventory.inuse":
-        return InventoryInUse(detail)
-    if answer.status_code == 409:
-        return Conflict(detail)
-    if answer.status_code == 400:
-        return Invalid(detail)
-    return KilonovaError(f"Placement refused {method} {path}: {detail}")

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
+from kilonova.core.host import DISABLED_TRAIT
 from kilonova.core.ids import ProviderUuid
-
-_OPERATORS = "COMPUTE_STATUS_DISABLED"
-"""Of the traits of this kind, the one that no host says of itself."""
 
 
 def _is_hosts(trait: str) -> bool:
-    """Whether a trait is a host's to say."""
-    return trait.startswith(("COMPUTE_", "HW_CPU_")) and trait != _OPERATORS
+    """Whether a trait is a host's to say; that it gets no new servers is not."""
+    return trait.startswith(("COMPUTE_", "HW_CPU_")) and trait != DISABLED_TRAIT
 
 
 def joined(said: Collection[str], held: Collection[str]) -> set[str]:

@@ -7,6 +7,7 @@ and takes ``(context, message)``. Fields are added with defaults, or a new messa
     API                --BuildServers-------> super conductor
     super conductor    --SelectDestinations-> scheduler           answers Destinations
     super conductor    --BuildInstance------> compute host        over the cell's bus, as all below
+    super conductor    --BuildInstances-----> compute host
     compute host       --ReportInstances----> cell conductor      answers ReportsTaken
     compute host       --ReportHost---------> cell conductor      answers Taken
     compute host       --ListInstances------> cell conductor      answers HostInstances
@@ -33,7 +34,7 @@ import msgspec
 from kilonova.core.decision_record import DecisionRecord
 from kilonova.core.external_event import ExternalEvent
 from kilonova.core.host import NodeReport
-from kilonova.core.ids import CellUuid, HostName, InstanceUuid
+from kilonova.core.ids import CellUuid, HostName, InstanceUuid, RequestId
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Migration
@@ -120,6 +121,14 @@ class BuildInstance(Message, frozen=True, kw_only=True):
     instance: Instance
     destination: Destination
     alternates: tuple[Destination, ...] = ()
+
+
+class BuildInstances(Message, frozen=True, kw_only=True):
+    """Build several servers here, each under the request that asked for it."""
+
+    topic: ClassVar[Topic] = Topic.COMPUTE
+    builds: tuple[BuildInstance, ...]
+    request_ids: tuple[RequestId, ...]
 
 
 # ---- API -> super conductor, cell conductor -> compute host: servers that move

@@ -30,7 +30,7 @@ from kilonova.scheduler.host_state import Surroundings, host_state
 LOG = logging.getLogger(__name__)
 
 _STRANGER_PAUSE = 0.25
-"""Seconds for which a provider that is no host of ours is not looked for again."""
+"""Seconds for which a provider that is no host of ours, or stays disabled, is not looked for again."""
 _WHOLE_EVERY = 60.0
 """Seconds between two comparisons of everything, which find what no look at changes can."""
 _PATIENCE = 2.0
@@ -113,14 +113,15 @@ class Hosts:
         self._looks.shutdown(wait=False, cancel_futures=True)
 
     def known(self, providers: Collection[ProviderUuid]) -> dict[ProviderUuid, HostState]:
-        """Return every host's state; read again first if one of ``providers`` is new."""
+        """Return every host's state; read again first if one of ``providers``, which Placement offers, is
+        new, or was disabled when it was read."""
         if self._new(providers):
             with self._asking:
                 new = self._new(providers)
                 if new:
                     self.refresh()
                     now = time.monotonic()
-                    self._strangers = {p: now for p in new if p not in self._states}
+                    self._strangers = {p: now for p in new if self._is_new(p)}
         return self._states
 
     def all(self) -> Collection[HostState]:
@@ -150,8 +151,15 @@ class Hosts:
         return [
             provider
             for provider in providers
-            if provider not in self._states and self._strangers.get(provider, 0.0) < recently
+            if self._is_new(provider) and self._strangers.get(provider, 0.0) < recently
         ]
+
+    def _is_new(self, provider: ProviderUuid) -> bool:
+        state = self._states.get(provider)
+        if state is None:
+            return True
+        # Placement knows at once who is enabled again, but not that a whole cell takes no servers.
+        return not state.enabled and not self._known[state.cell_uuid].disabled
 
     def refresh(self) -> None:
         """Look at every cell, and return when all have answered that answer soon."""

@@ -13,12 +13,12 @@ from kilonova.core import flavor
 from kilonova.core.aggregate import HostAggregate
 from kilonova.core.candidates import Group, Request
 from kilonova.core.devices import cpus_by_class
+from kilonova.core.host import DISABLED_TRAIT
 from kilonova.core.ids import ProviderUuid
 from kilonova.core.scheduling import RequestSpec
 from kilonova.scheduler.aggregate_filters import tenants_of
 
 _KEY = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:([A-Z0-9_]{1,255})")
-_DISABLED = "COMPUTE_STATUS_DISABLED"
 
 AVAILABILITY_ZONE, TENANT_ISOLATION = "availability_zone", "tenant_isolation"
 IMAGE_TYPE = "image_type"
@@ -81,8 +81,8 @@ def request(spec: RequestSpec, known: Known) -> Request:
                 _note(wanted, key, value)
         if IMAGE_TYPE in known.enabled and not spec.boots_from_volume:
             wanted.trait("", f"COMPUTE_IMAGE_TYPE_{spec.image.disk_format.upper()}", "required")
-    # A host that its operator disabled may say so before the next look at the hosts.
-    wanted.trait("", _DISABLED, "forbidden")
+    # Known there at once, and to those who look at the hosts now and then a little later.
+    wanted.trait("", DISABLED_TRAIT, "forbidden")
     groups = wanted.groups(_member_of(spec, known), known.only)
     if spec.unjudged:
         nothing_else = {"required": (), "forbidden": frozenset(), "member_of": ()}

@@ -21,6 +21,7 @@ from kilonova.core.decision_record import (
     DecisionRecord,
 )
 from kilonova.core.errors import HostsUnavailable, Invalid
+from kilonova.core.host import DISABLED_TRAIT
 from kilonova.core.ids import HostName, InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Decision, NoHost, Reason, RequestSpec
 from kilonova.placement.client import Claim, Placement
@@ -252,7 +253,7 @@ class Selection:
         offered = self._placement.allocation_candidates(asked, limit=self._limit)
         some = self._placement.allocation_candidates(_ANYTHING, limit=self._limit)
         figures = {candidate.provider_uuid: candidate for candidate in some}
-        states = self._hosts.known(figures)
+        states = self._hosts.known([u for u in figures if DISABLED_TRAIT not in figures[u].traits])
         # Where Placement tells of only so many, nothing is known of the others.
         unknown = states.keys() - figures if len(some) == self._limit else frozenset()
         wanted = prefilters.resources(asked)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from kilonova.core.candidates import Request
+from kilonova.core.host import DISABLED_TRAIT
 from kilonova.core.ids import ProviderUuid
 from kilonova.core.scheduling import Reason
 
@@ -40,6 +41,9 @@ def unsuited(asked: Request, provider: ProviderUuid, traits: Collection[str]) ->
                 return Reason(
                     refused_by="traits", sentence=f"lack trait {' or '.join(sorted(wanted))}"
                 )
+        if DISABLED_TRAIT in group.forbidden.intersection(traits):
+            # As the filter says it, who looks at the hosts and may not have seen it yet.
+            return Reason(refused_by="ComputeFilter", sentence="are disabled")
         for unwanted in sorted(group.forbidden.intersection(traits)):
             return Reason(refused_by="traits", sentence=f"have trait {unwanted}, which must not be")
         if group.member_of:

@@ -13,6 +13,7 @@ import msgspec
 
 from kilonova.core.aggregate import ZONE, HostAggregate
 from kilonova.core.candidates import Group, Request
+from kilonova.core.host import DISABLED_TRAIT
 from kilonova.core.ids import CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.core.scheduling import HostState, Inventory
 from kilonova.scheduler.fit import Fit, Free
@@ -164,7 +165,7 @@ class Fleet:
             group
             for group in asked.groups
             if group.required
-            or group.forbidden - {"COMPUTE_STATUS_DISABLED"}
+            or group.forbidden - {DISABLED_TRAIT}
             or group.member_of
             or group.in_tree
         ]

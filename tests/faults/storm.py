@@ -8,7 +8,7 @@ from tests.functional.pipeline.wire import Outage, Wire
 
 PARTS = ("conductor", "scheduler", "placement")
 DATABASES = ("api", "cell1", "placement")
-LOST = ("BuildServers", "BuildInstance", "DeleteInstance", "ActOnInstance")
+LOST = ("BuildServers", "BuildInstance", "BuildInstances", "DeleteInstance", "ActOnInstance")
 """Messages that nobody waits for an answer to; others are lost by losing who answers."""
 REPEATED = (*LOST, "SelectDestinations", "ReportInstances")
 

@@ -1,8 +1,8 @@
 """Boots and deletes while every service is killed in turn and the broker and the database restart.
 
-``python -m tests.integration.storm [--boots 500] [--deletes 200] [--seed 1]`` runs a large one and prints
-its report; test_storm.py runs a small one. The order and the moments follow from the seed, what they meet
-does not.
+``python -m tests.integration.storm [--boots 500] [--deletes 200] [--seed 1]`` runs a large one, on MariaDB
+or, with ``--database postgresql``, on that, and prints its report; test_storm.py runs a small one. The
+order and the moments follow from the seed, what they meet does not.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from tests.integration.deployment import COMMANDS, Deployment, fake_hosts
 from tests.integration.services.process import CommandFailed, run
 
 SERVICES = ("api", "placement", "conductor", "scheduler", "fake-a", "fake-b")
+DATABASES = {"mariadb": services.mariadb, "postgresql": services.postgresql}
 RESTARTS = 2
 HOSTS = 4
 """Fake hosts of each of the two compute services."""
@@ -233,11 +234,8 @@ class Storm:
             rabbitmq.broker.wait(10)
             rabbitmq.start_broker()
             return
-        server = services.mariadb()
-        assert server.process is not None
-        server.process.kill()
-        server.process.wait(10)
-        server.start_server()
+        self._deployment.database.crash()
+        self._deployment.database.start_server()
 
     def _settle(self) -> None:
         """Wait until nothing is under way, at most for as long as a build may take."""
@@ -340,12 +338,12 @@ def _seconds_to_active(server: Mapping[str, Any]) -> float:
     return (launched - created).total_seconds()
 
 
-def describe() -> Deployment:
+def describe(database: services.MariaDB | services.PostgreSQL) -> Deployment:
     """Return the deployment that storms are for: two compute services, each of some fake hosts."""
     hosts = [fake_hosts(name, HOSTS) for name in ("fake-a", "fake-b")]
     for host in hosts:
         host.plays["spawn_seconds"] = 0.2
-    return Deployment("storm", services.mariadb(), hosts)
+    return Deployment("storm", database, hosts)
 
 
 def prepare(deployment: Deployment) -> str:
@@ -367,8 +365,9 @@ def main() -> int:
     parser.add_argument("--boots", type=int, default=500)
     parser.add_argument("--deletes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database", choices=DATABASES, default="mariadb")
     options = parser.parse_args()
-    deployment = describe()
+    deployment = describe(DATABASES[options.database]())
     try:
         deployment.start()
         report = Storm(deployment, prepare(deployment), options.seed).run(

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from testtools.content import text_content
 
+from tests.integration import services
 from tests.integration.case import BootTest
 from tests.integration.deployment import Deployment
 from tests.integration.storm import Storm, describe, prepare
@@ -16,8 +17,11 @@ class StormTest(BootTest):
 
     @classmethod
     def describe(cls) -> Deployment:
-        """Return a deployment with two compute services of fake hosts."""
-        return describe()
+        """Return a deployment with two compute services of fake hosts.
+
+        Its database is PostgreSQL; that MariaDB may die is seen in test_dead_parts.
+        """
+        return describe(services.postgresql())
 
     @classmethod
     def setUpClass(cls) -> None:

@@ -1,9 +1,9 @@
 """``POST /servers``: from a checked body to build requests in the database and one message.
 
-Everything that can refuse the request comes before the one transaction that accepts it.
+Everything that can refuse the request comes before the one transaction that accepts it
+(``acceptance``).
 """
 
-import logging
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from kilonova.api.servers import volumes
 from kilonova.api.servers import wishes as server_wishes
 from kilonova.core.block_devices import boots_from_volume, on_volume
 from kilonova.core.clock import utcnow
-from kilonova.core.errors import Invalid, KilonovaError, QuotaExceeded
+from kilonova.core.errors import Invalid, QuotaExceeded
 from kilonova.core.flavor import Flavor
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.image import Image
@@ -29,14 +29,11 @@ from kilonova.core.new_server import of_template
 from kilonova.core.quota import Amount, Limits, crowded
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.server_group import GroupRule
-from kilonova.db import build_requests, quotas, server_groups
-from kilonova.db.build_requests import Accepted
+from kilonova.db import quotas, server_groups
+from kilonova.db.acceptance import Accepted
 from kilonova.db.room import room_for
-from kilonova.rpc.messages import BuildServers
 from kilonova.rpc.notifications.notification import Payload
 from kilonova.rpc.notifications.server_groups import of_group
-
-LOG = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 1000
 """Servers that one request can ask for: what one transaction and one message carry with ease."""
@@ -56,7 +53,7 @@ def create(asked: Asked) -> Answer:
     """Accept servers. Answers 202 as soon as they are written down, whatever else is away."""
     accepted = _accept(asked, wanted(asked))
     uuids = [a.instance.uuid for a in accepted]
-    _cast(asked, uuids)
+    asked.services.acceptance.tell(asked.context, uuids)
     _tell_group(asked, accepted[0].instance.wishes.group, uuids)
     return _answer(asked, asked.body["server"], accepted[0].instance)
 
@@ -174,7 +171,7 @@ def _accept(asked: Asked, request: Wanted) -> list[Accepted]:
             ],
         )
         try:
-            build_requests.accept(api_db, accepted, limits)
+            asked.services.acceptance.write(accepted, limits)
         except QuotaExceeded:
             _give_back(asked, accepted)
             room = room_for(api_db, template, limits, MOST_AT_ONCE)
@@ -206,16 +203,6 @@ def _with_volumes(asked: Asked, accepted: list[Accepted]) -> list[Accepted]:
 def _give_back(asked: Asked, accepted: list[Accepted]) -> None:
     for one in accepted:
         volumes.give_back(asked.services.volumes, one.instance, created=True)
-
-
-def _cast(asked: Asked, uuids: list[InstanceUuid]) -> None:
-    try:
-        asked.services.bus.cast(asked.context, BuildServers(instance_uuids=tuple(uuids)))
-    except KilonovaError as error:
-        # Accepted is accepted: the converger drives what no conductor took up.
-        LOG.warning(
-            "%s: %d servers wait for the converger: %s", asked.context.request_id, len(uuids), error
-        )
 
 
 def _tell_group(asked: Asked, rule: GroupRule | None, uuids: list[InstanceUuid]) -> None:

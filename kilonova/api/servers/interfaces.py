@@ -12,6 +12,7 @@ from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas.networks import ATTACH
 from kilonova.api.servers import network_wishes
 from kilonova.api.servers.network_wishes import NO_SERVICE
+from kilonova.api.servers.reach import check_reached
 from kilonova.api.servers.tasks import find_free, order
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, NotFound
 from kilonova.core.instance import Instance, Nic
@@ -40,6 +41,7 @@ def attach(asked: Asked, server_id: str) -> Answer:
     """Give a server a card: a port that its user brings, or one that is made for it."""
     located = find_free(asked, server_id, Action.ATTACH_INTERFACE)
     instance = located.instance
+    check_reached(asked, instance)
     # None, or nothing, stands for a port in the only network that there is.
     wanted: dict[str, Any] = (asked.body or {}).get("interfaceAttachment") or {}
     network_id, port_id = wanted.get("net_id"), wanted.get("port_id")
@@ -115,6 +117,7 @@ def detach(asked: Asked, server_id: str, port_id: str) -> Answer:
     _service(asked)
     if all(view["port_id"] != port_id for view in _views(asked, located.instance)):
         raise _missing(server_id, port_id)
+    check_reached(asked, located.instance)
     order(asked, server_id, DetachInterface(port_id=port_id), located=located)
     return Answer(status=202)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from kilonova.api.compute_services import fleet_of, is_up
 from kilonova.api.find import find_server
 from kilonova.api.limits import limits_of
 from kilonova.api.microversions import Since, Span
@@ -20,6 +19,7 @@ from kilonova.api.routing import Act, Answer, Asked
 from kilonova.api.schemas import moves as schemas
 from kilonova.api.schemas.servers import NO_ARGUMENTS
 from kilonova.api.servers import wishes
+from kilonova.api.servers.reach import host_is_up
 from kilonova.api.servers.tasks import (
     begin,
     check_state,
@@ -224,7 +224,7 @@ def live_migrate(asked: Asked, server_id: str) -> Answer:
     body = asked.body["os-migrateLive"]
     rule = "os_compute_api:os-migrate-server:migrate_live:host"
     host = _named_host(asked, located, body["host"], rule)
-    if not _host_is_up(asked, located.instance.host):
+    if not host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is unavailable at this time.")
     if pci_wanted(located.instance.flavor):
         raise Invalid(
@@ -242,7 +242,7 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     located = find_free(asked, server_id, Action.EVACUATE)
     body = asked.body["evacuate"]
     host = _named_host(asked, located, body.get("host"), "os_compute_api:os-evacuate")
-    if _host_is_up(asked, located.instance.host):
+    if host_is_up(asked, located.instance.host):
         raise Invalid(f"Compute service of {located.instance.host} is still in use.")
     wanted = Wanted(
         kind=Kind.EVACUATION,
@@ -260,18 +260,13 @@ def evacuate(asked: Asked, server_id: str) -> Answer:
     return Answer()
 
 
-def _host_is_up(asked: Asked, host: HostName | None) -> bool:
-    found, _ = fleet_of(asked).services(binary=hosts.COMPUTE, host=host)
-    return any(is_up(asked, service) for service in found)
-
-
 def _check_is_up(asked: Asked, host: HostName, which: str) -> None:
     """Refuse to decide on a move while that would leave its server on a host that is down.
 
     Raises:
         Conflict: it is.
     """
-    if not _host_is_up(asked, host):
+    if not host_is_up(asked, host):
         raise Conflict(f"The server cannot be moved on now: {which} is down.")
 
 

@@ -20,7 +20,7 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Instance
 from kilonova.core.orders import Rebuild
 from kilonova.core.states import Action
-from kilonova.db import build_requests
+from kilonova.db import request_specs
 from kilonova.db.tasks import Change
 
 
@@ -46,7 +46,7 @@ def rebuild(asked: Asked, server_id: str) -> Answer:
     change = _change(body, image, _wishes(asked, body, instance, password))
     begun = order(asked, server_id, Rebuild(onto_volume=onto), located=located, change=change)
     # What a later move of the server is scheduled by.
-    build_requests.change_image(asked.services.api_db, begun.uuid, image)
+    request_specs.change_image(asked.services.api_db, begun.uuid, image)
     return _answer(asked, password, begun)
 
 

@@ -23,7 +23,7 @@ from kilonova.core.errors import Conflict, DatabaseUnavailable
 from kilonova.core.ids import CellUuid
 from kilonova.core.instance import Fault, Instance, Located
 from kilonova.core.states import VmState
-from kilonova.db import build_requests, instance_lists, instances, unplaced
+from kilonova.db import instance_lists, instances, request_specs, unplaced
 
 _S = "os_compute_api:servers"
 _PLACING = 5.0
@@ -86,7 +86,7 @@ def _pin(asked: Asked, instance: Instance, cell: CellUuid, zone: str | None) -> 
             f"pinned_availability_zone: The server is in {instance.availability_zone}, not in {zone}."
         )
     # First where the scheduler reads it: a pin that is shown is one that holds.
-    build_requests.pin(asked.services.api_db, instance.uuid, zone)
+    request_specs.pin(asked.services.api_db, instance.uuid, zone)
     instances.wish(asked.services.cells.database(cell), instance.uuid, {"pinned_zone": zone})
 
 

@@ -31,7 +31,7 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Located
 from kilonova.core.migration import Kind
 from kilonova.core.states import Action
-from kilonova.db import build_requests, hosts, instances
+from kilonova.db import hosts, instances, request_specs
 
 LOG = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _pin(asked: Asked, located: Located, body: dict[str, Any]) -> None:
     zone = body["availability_zone"]
     if zone is not None:
         wishes.check_zone(asked, zone)
-    build_requests.pin(asked.services.api_db, server.uuid, zone)
+    request_specs.pin(asked.services.api_db, server.uuid, zone)
     instances.wish(asked.services.cells.database(cell), server.uuid, {"pinned_zone": zone})
 
 

@@ -14,6 +14,7 @@ from kilonova.api.microversions import Since
 from kilonova.api.parameters import is_true, whole
 from kilonova.api.routing import Answer, Asked, Route
 from kilonova.api.schemas import volumes as schemas
+from kilonova.api.servers.reach import check_reached
 from kilonova.api.servers.tasks import check_state, check_unlocked, placed, record_of, refused
 from kilonova.api.servers.volumes import volume_of
 from kilonova.core import block_devices
@@ -92,6 +93,7 @@ def _changeable(asked: Asked, server_id: str, action: Action) -> tuple[Instance,
     if server.vm_state in _SHELVED and asked.version not in Since.VOLUMES_OF_SHELVED:
         raise refused(server, action, f"vm_state {server.vm_state}")
     check_state(server, action)
+    check_reached(asked, server)
     return server, cell
 
 
@@ -245,14 +247,17 @@ def _in_stage(
 
 def update(asked: Asked, server_id: str, volume_id: str) -> Answer:
     """``PUT .../os-volume_attachments/{volume_id}``: another volume in its place, or from 2.85 whether it
-    ends with the server."""
+    ends with the server.
+
+    Who puts another volume there needs the rule for that alone, whatever else is said of the old one.
+    """
     wanted = asked.body["volumeAttachment"]
     other = str(uuids.UUID(wanted["volumeId"]))
     swaps = asked.version not in Since.ATTACHMENT_CHANGED or other != volume_id
+    asked.authorize(f"{_RULE}:swap" if swaps else f"{_RULE}:update")
     if asked.version in Since.ATTACHMENT_CHANGED:
         _update(asked, find_server(asked, server_id), volume_id, wanted)
     if swaps:
-        asked.authorize(f"{_RULE}:swap")
         _swap(asked, server_id, volume_id, other)
     return Answer(status=202)
 
@@ -315,21 +320,7 @@ ROUTES = (
     Route("GET", _PATH, f"{_RULE}:index", list_attachments, query=schemas.LIST),
     Route("POST", _PATH, f"{_RULE}:create", attach, body=schemas.ATTACH),
     Route("GET", _ONE, f"{_RULE}:show", show),
-    Route(
-        "PUT",
-        _ONE,
-        f"{_RULE}:swap",
-        update,
-        body=schemas.UPDATE,
-        when=Since.ATTACHMENT_CHANGED.before,
-    ),
-    Route(
-        "PUT",
-        _ONE,
-        f"{_RULE}:update",
-        update,
-        body=schemas.UPDATE,
-        when=Since.ATTACHMENT_CHANGED,
-    ),
+    # Which rule it needs, the body says.
+    Route("PUT", _ONE, None, update, body=schemas.UPDATE),
     Route("DELETE", _ONE, f"{_RULE}:delete", detach),
 )

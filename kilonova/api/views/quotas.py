@@ -7,13 +7,11 @@ import msgspec
 
 from kilonova.api.microversions import ALWAYS, Since, Span, Version
 from kilonova.api.views.fields import Field, shown
-from kilonova.core.quota import UNLIMITED, Amount, Limits
+from kilonova.core.quota import Amount, Limits
 
 _FILES = ("injected_file_content_bytes", "injected_file_path_bytes", "injected_files")
 _GROUPS = ("server_group_members", "server_groups")
 _NETWORK = ("fixed_ips", "floating_ips", "security_group_rules", "security_groups")
-"""Limits of a network service that was once inside; they were always unlimited here."""
-
 _ALWAYS = ("cores", "instances", "key_pairs", "metadata_items", "ram")
 
 Named = tuple[tuple[tuple[str, ...], Span], ...]
@@ -47,13 +45,9 @@ def _named(table: Named, version: Version) -> tuple[str, ...]:
     return tuple(n for names, when in table if version in when for n in names)
 
 
-def _limit(limits: Limits, name: str) -> int:
-    return UNLIMITED if name in _NETWORK else int(getattr(limits, name))
-
-
 def quota_set(limits: Limits, version: Version, project: str | None = None) -> dict[str, Any]:
     """Return a quota set, with its project if one is given."""
-    view: dict[str, Any] = {name: _limit(limits, name) for name in resources(version)}
+    view: dict[str, Any] = {name: getattr(limits, name) for name in resources(version)}
     return {"quota_set": view if project is None else {"id": project} | view}
 
 
@@ -62,7 +56,7 @@ def detailed_set(
 ) -> dict[str, Any]:
     """Return a quota set with what is used of each resource; what is not named is not used."""
     view: dict[str, Any] = {
-        name: {"limit": _limit(limits, name), "in_use": used.get(name, 0), "reserved": 0}
+        name: {"limit": getattr(limits, name), "in_use": used.get(name, 0), "reserved": 0}
         for name in resources(version)
     }
     return {"quota_set": {"id": project} | view}
@@ -70,7 +64,7 @@ def detailed_set(
 
 def class_set(limits: Limits, version: Version, name: str | None = None) -> dict[str, Any]:
     """Return the limits of a quota class, with its name if one is given."""
-    view: dict[str, Any] = {known: _limit(limits, known) for known in class_resources(version)}
+    view: dict[str, Any] = {known: getattr(limits, known) for known in class_resources(version)}
     return {"quota_class_set": view if name is None else {"id": name} | view}
 
 
@@ -93,9 +87,17 @@ _ABSOLUTE: tuple[Field[_Seen], ...] = (
     Field("totalCoresUsed", lambda seen: seen.used.cores),
     Field("totalRAMUsed", lambda seen: seen.used.ram),
     Field("totalServerGroupsUsed", lambda seen: seen.used.server_groups),
-    Field("maxTotalFloatingIps", lambda _: UNLIMITED, when=Since.NO_PROXIES.before),
-    Field("maxSecurityGroups", lambda _: UNLIMITED, when=Since.NO_PROXIES.before),
-    Field("maxSecurityGroupRules", lambda _: UNLIMITED, when=Since.NO_PROXIES.before),
+    Field(
+        "maxTotalFloatingIps", lambda seen: seen.limits.floating_ips, when=Since.NO_PROXIES.before
+    ),
+    Field(
+        "maxSecurityGroups", lambda seen: seen.limits.security_groups, when=Since.NO_PROXIES.before
+    ),
+    Field(
+        "maxSecurityGroupRules",
+        lambda seen: seen.limits.security_group_rules,
+        when=Since.NO_PROXIES.before,
+    ),
     Field("totalFloatingIpsUsed", lambda _: 0, when=Since.NO_PROXIES.before),
     Field("totalSecurityGroupsUsed", lambda _: 0, when=Since.NO_PROXIES.before),
     Field(

@@ -9,6 +9,7 @@ from kilonova.conductor.repairs import (
     confirmations,
     deletes,
     desired,
+    disabled_hosts,
     host_failures,
     hosts,
     moves,
@@ -41,6 +42,7 @@ OF_DEPLOYMENT: Mapping[str, OfDeployment] = {
     "decision": old.decisions_kept,
     "old task": old.tasks_kept,
     "aggregate": aggregates.not_mirrored,
+    "disabled host": disabled_hosts.not_mirrored,
     "port": ports.outlived,
     "desired": desired.not_as_desired,
 }

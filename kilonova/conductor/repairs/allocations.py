@@ -1,7 +1,7 @@
 """Allocations against servers, both ways: none outlives its server, and no server lacks its own.
 
-Only servers that nothing is under way with are judged, and only consumers that are servers: migrations and
-other tools' consumers are left alone. A round looks at some hosts; the next goes on from there.
+Only servers that nothing is under way with are judged, and only consumers that are servers, or moves that
+are over: other tools' consumers are left alone. A round looks at some hosts; the next goes on from there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,10 @@ from kilonova.core import flavor
 from kilonova.core.errors import NotFound
 from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Instance
+from kilonova.core.migration import Migration, Stage
 from kilonova.core.scheduling import Allocation
 from kilonova.core.states import VmState
-from kilonova.db import build_requests, hosts, instances, moves
+from kilonova.db import hosts, instances, moves
 from kilonova.db.cells import mapping_of
 from kilonova.db.hosts import Node
 from kilonova.placement.client import Claim
@@ -28,7 +29,7 @@ _SETTLED = (
     VmState.RESCUED,
     VmState.ERROR,
 )
-_SERVER = "INSTANCE"
+_SERVER, _MOVE = "INSTANCE", "MIGRATION"
 
 
 def not_as_held(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
@@ -43,7 +44,7 @@ def not_as_held(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
             if i.node == node.node
         }
         for uuid in sorted(held.keys() - there.keys()):
-            yield from _stray(scene, uuid, node)
+            yield from _stray(scene, cell, uuid, node)
         for uuid in sorted(there.keys() - held.keys()):
             yield from _lacking(scene, cell, there[uuid], node)
 
@@ -56,13 +57,18 @@ def _turn(nodes: Sequence[Node], turn: int | None) -> Sequence[Node]:
     return nodes[start : start + _HOSTS_A_ROUND]
 
 
-def _stray(scene: Scene, uuid: InstanceUuid, node: Node) -> Iterator[Finding]:
+def _stray(scene: Scene, cell: CellUuid, uuid: InstanceUuid, node: Node) -> Iterator[Finding]:
     """Judge what is held on a host for a server that is not there."""
     mapping = mapping_of(scene.api_db, uuid)
     if mapping is None:
-        driven = build_requests.exists(scene.api_db, uuid)
-        if not driven and scene.placement.consumer_type(uuid) == _SERVER:
+        # Deleted before it was placed, perhaps: then its conductor has no use for the claim any more, and
+        # may be dead, or wait for whoever made it.
+        kind = scene.placement.consumer_type(uuid)
+        if kind == _SERVER:
             differs = f"holds on {node.host}, and is no server"
+            yield Finding(uuid, differs, partial(_free, scene, uuid))
+        elif kind == _MOVE and _is_over(moves.get(scene.database(cell), uuid)):
+            differs = f"holds on {node.host}, for a move that is over"
             yield Finding(uuid, differs, partial(_free, scene, uuid))
         return
     if mapping.cell_uuid is None:
@@ -85,6 +91,11 @@ def _lacking(scene: Scene, cell: CellUuid, instance: Instance, node: Node) -> It
     if _is_settled(instance) and not moves.unfinished(scene.database(cell), [instance.uuid]):
         claim = partial(_claim, scene, cell, instance)
         yield Finding(instance.uuid, f"holds nothing on its host {node.host}", claim)
+
+
+def _is_over(move: Migration | None) -> bool:
+    """Whether nobody claims for a move any more. One that is not known is another tool's."""
+    return move is not None and move.stage is Stage.ENDED and move.settled
 
 
 def _is_settled(instance: Instance) -> bool:

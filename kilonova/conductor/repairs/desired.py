@@ -25,7 +25,7 @@ from kilonova.core.ids import InstanceUuid
 from kilonova.core.new_server import of_template
 from kilonova.db import desired as store
 from kilonova.db import host_fences, hosts, quotas
-from kilonova.db.build_requests import Accepted
+from kilonova.db.acceptance import Accepted
 from kilonova.db.desired import Filling
 from kilonova.db.desired_sight import Lost, look
 from kilonova.db.room import room_for

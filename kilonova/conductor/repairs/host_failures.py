@@ -87,11 +87,14 @@ def left_behind(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     if not scene.limits.ha.fences:
         return
     database, now = scene.database(cell), utcnow()
+    fences = [one for one in host_fences.all_of(database).values() if one.verdict is Verdict.DEAD]
+    if not fences:
+        return
     services = hosts.list_services(database, binary=hosts.COMPUTE)
     heard = {one.host: one.last_seen for one in services}
     held = host_failure.held_back(services, now, scene.limits.down_time)
-    for fence in host_fences.all_of(database).values():
-        if fence.verdict is not Verdict.DEAD or heard.get(fence.host) != fence.since:
+    for fence in fences:
+        if heard.get(fence.host) != fence.since:
             continue
         if held is not None and fence.host in held.hosts:
             continue

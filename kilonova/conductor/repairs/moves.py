@@ -152,7 +152,7 @@ def _settle(scene: Scene, cell: CellUuid, move: Migration) -> str | None:
     database = scene.database(cell)
     server = instances.get(database, move.instance_uuid)
     if server is not None:
-        if not moves.moving_among(database, [server.uuid]):
+        if not moves.waiting_among(database, [server.uuid]):
             resizes.resize(scene.api_db, server.uuid, server.flavor)
             # Whoever has begun to move it since the look may have counted before.
             for later in moves.unfinished(database, [server.uuid]):

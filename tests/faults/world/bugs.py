@@ -7,16 +7,17 @@ from typing import Any, cast
 import sqlalchemy as sa
 import testtools
 
-from kilonova.api.servers import create
+from kilonova.api.acceptance import Acceptance
 from kilonova.compute.adoption import Adoption
 from kilonova.compute.builder import Builder
 from kilonova.compute.handlers import ComputeHandlers
 from kilonova.conductor.rebuild import Rebuild
 from kilonova.conductor.repairs import OF_CELL, OF_CELL0, OF_DEPLOYMENT
-from kilonova.core.errors import PlacementUnavailable
+from kilonova.core.errors import KilonovaError, PlacementUnavailable
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.quota import Limits
-from kilonova.db import build_requests, desired, placement_claims, reports
+from kilonova.db import acceptance, desired, placement_claims, reports
+from kilonova.db.acceptance import Lot
 from kilonova.db.desired import Filling
 from kilonova.db.engine import Database
 from kilonova.placement.client import Placement
@@ -107,15 +108,15 @@ def a_build_moves_before_its_epoch_is_ended(case: testtools.TestCase) -> None:
 
 def a_request_is_sent_before_it_is_stored(case: testtools.TestCase) -> None:
     """The API accepts what it has not written, when the database is away."""
-    accept = create.build_requests.accept
+    write = Acceptance.write
 
     def forgetful(*what: Any) -> None:
         try:
-            accept(*what)
-        except create.KilonovaError:
+            write(*what)
+        except KilonovaError:
             return
 
-    case.patch(create.build_requests, "accept", forgetful)
+    case.patch(Acceptance, "write", forgetful)
 
 
 def a_desired_server_is_accepted_before_its_index_names_it(case: testtools.TestCase) -> None:
@@ -124,7 +125,8 @@ def a_desired_server_is_accepted_before_its_index_names_it(case: testtools.TestC
     def start(
         api_db: Database, uuid: str, fillings: Sequence[Filling], limits: Limits
     ) -> list[InstanceUuid]:
-        api_db.write(build_requests.writing([one.accepted for one in fillings], limits))
+        lot = Lot([one.accepted for one in fillings], limits)
+        api_db.write(acceptance.writing([lot]))
         return [
             one.accepted.instance.uuid
             for one in fillings

@@ -58,8 +58,13 @@ def configuration(*, desired: bool = False, fenced: bool = False) -> cfg.ConfigO
 
 @functools.cache
 def enforcers() -> tuple[policy.Enforcer, policy.Enforcer]:
+    """Return the API's and Placement's, whose files nobody changes: they are not looked for again."""
     conf = configuration()
-    return api_policies.enforcer_for(conf), placement_policies.enforcer_for(conf)
+    both = api_policies.enforcer_for(conf), placement_policies.enforcer_for(conf)
+    for enforcer in both:
+        enforcer.load_rules()
+        enforcer.use_conf = False
+    return both
 
 
 def hasten(case: testtools.TestCase) -> None:

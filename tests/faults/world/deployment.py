@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import testtools
 
 from kilonova.api import app as compute_api
+from kilonova.api.acceptance import Acceptance
 from kilonova.api.fleet import Fleet
 from kilonova.api.host_statuses import HostStatuses
 from kilonova.api.services import Policy, Services
@@ -68,6 +69,19 @@ _LONGEST_AWAY = 20.0
 _FENCE_FAILS = 0.2
 _instances = table_of(StoredInstance)
 _allocations = table_of(StoredAllocation)
+_THERE = sa.select(_instances.c.uuid).where(
+    _instances.c.uuid == sa.bindparam("uuid"), _instances.c.deleted.is_(False)
+)
+_BUILT = _THERE.where(
+    _instances.c.host == sa.bindparam("host"),
+    _instances.c.epoch == sa.bindparam("epoch"),
+    _instances.c.vm_state == VmState.BUILDING,
+    _instances.c.task_state != TaskState.DELETING,
+)
+_CLAIMED = sa.select(_allocations.c.used).where(
+    _allocations.c.consumer_uuid == sa.bindparam("uuid"),
+    _allocations.c.provider_uuid == sa.bindparam("provider"),
+)
 
 
 class _Images:
@@ -238,7 +252,7 @@ class Deployment:
         return Placement(PlacementAdapter(self.placement))
 
     def _placement_app(self) -> Any:
-        enforced = placement_policies.Policy(enforcers()[1], lambda: self.kernel.now)
+        enforced = placement_policies.Policy(enforcers()[1], lambda: 0.0)
         app: Any = placement_api.create_app(self.storage["placement"], enforced, self.conf)
         return NoAuth(app, public=placement_api.is_public)
 
@@ -253,6 +267,7 @@ class Deployment:
             cells=cells,
             buses=buses,
             bus=buses.default(),
+            acceptance=Acceptance(api_db, buses.default()),
             images=images,
             policy=Policy(enforcers()[0]),
             host_statuses=HostStatuses(Fleet(api_db, cells), self.conf.service_down_time),
@@ -301,20 +316,11 @@ class Deployment:
     def judge_spawn(self, host: str, instance: Instance) -> None:
         """Note what is wrong about a guest that has just been built."""
         self.judge_guest(instance)
-        there = sa.select(_instances.c.uuid).where(
-            _instances.c.uuid == instance.uuid,
-            _instances.c.host == host,
-            _instances.c.epoch == instance.epoch,
-            _instances.c.vm_state == VmState.BUILDING,
-            _instances.c.task_state != TaskState.DELETING,
-            _instances.c.deleted.is_(False),
-        )
-        claimed = sa.select(_allocations.c.used).where(
-            _allocations.c.consumer_uuid == instance.uuid,
-            _allocations.c.provider_uuid == provider_uuid(HostName(host), NodeName(host)),
-        )
-        counts = self.storage.peek(self.layout.hosts[host], there)
-        if counts and not self.storage.peek("placement", claimed):
+        built = {"uuid": instance.uuid, "host": host, "epoch": instance.epoch}
+        provider = provider_uuid(HostName(host), NodeName(host))
+        claimed = {"uuid": instance.uuid, "provider": provider}
+        counts = self.storage.peek(self.layout.hosts[host], _BUILT, built)
+        if counts and not self.storage.peek("placement", _CLAIMED, claimed):
             self.wrongs.append(f"{instance.uuid} is started on {host}, where it holds nothing")
 
     def judge_guest(self, instance: Instance) -> None:
@@ -334,10 +340,7 @@ class Deployment:
 
     def _counts(self, host: str, uuid: InstanceUuid) -> bool:
         """Whether a server is there: one that was deleted runs on until its silent host hears of it."""
-        there = sa.select(_instances.c.uuid).where(
-            _instances.c.uuid == uuid, _instances.c.deleted.is_(False)
-        )
-        return bool(self.storage.peek(self.layout.hosts[host], there))
+        return bool(self.storage.peek(self.layout.hosts[host], _THERE, {"uuid": uuid}))
 
     def running(self, uuid: InstanceUuid) -> list[str]:
         """Return the hosts on which a server's guest runs."""

@@ -6,7 +6,7 @@ storm. A world is one thread, and no transaction waits for anything, so each has
 
 import functools
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import greenlet
@@ -17,7 +17,8 @@ from kilonova.core.errors import DatabaseUnavailable
 from kilonova.db import cells as db_cells
 from kilonova.db import engine
 from kilonova.db.engine import Database
-from kilonova.db.migrate import METADATA, Schema, upgrade
+from kilonova.db.migrate import METADATA, upgrade
+from kilonova.db.schemas import Schema
 from tests.faults.world.kernel import Kernel
 
 SCHEMAS: dict[str, Schema] = {
@@ -46,7 +47,7 @@ class _OneConnection(Database):
             "sqlite://", isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **how
         )
         upgrade(self, SCHEMAS[name])
-        self._writer, self._reader = self._write.connect(), self._read.connect()
+        self._connection = self._read.connect()
         tables = METADATA[SCHEMAS[name]].sorted_tables[::-1]
         self._emptying = ";".join(str(table.delete()) for table in tables)
 
@@ -55,12 +56,23 @@ class _OneConnection(Database):
 
     def query(self, work: Callable[[sa.Connection], T]) -> T:
         """See ``Database``."""
-        return work(self._reader)
+        return work(self._connection)
+
+    def peek(self, query: sa.Select[Any], wanted: Mapping[str, Any]) -> Sequence[Any]:
+        """Return what a query finds, for who is no part of the world."""
+        return self._connection.execute(query, wanted).all()
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """See ``Database``."""
-        with self._writer.begin():
-            return work(self._writer)
+        # The connection begins nothing by itself; a transaction is these two statements.
+        self._only.execute("BEGIN")
+        try:
+            result = work(self._connection)
+        except BaseException:
+            self._only.execute("ROLLBACK")
+            raise
+        self._only.execute("COMMIT")
+        return result
 
     def empty(self) -> None:
         """Forget everything that was stored."""
@@ -97,10 +109,9 @@ class Storage:
         """Return one of them."""
         return _database(name)
 
-    def peek(self, name: str, query: sa.Select[Any]) -> list[Any]:
+    def peek(self, name: str, query: sa.Select[Any], wanted: Mapping[str, Any]) -> Sequence[Any]:
         """Return what a query finds, whatever goes on; nothing else happens meanwhile."""
-        with _database(name).read() as connection:
-            return list(connection.execute(query).all())
+        return _database(name).peek(query, wanted)
 
     def _open(self, url: str, **_size: Any) -> Database:
         return _database(sa.make_url(url).database)

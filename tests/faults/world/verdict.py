@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from kilonova.core import flavor
 from kilonova.core.instance import Instance
-from kilonova.core.migration import Stage
+from kilonova.core.migration import Kind, Stage
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import instances
 from kilonova.db.api_schema import BuildRequest, DesiredSlot, InstanceMapping, QuotaUsage
@@ -30,6 +30,15 @@ _inventories = table_of(StoredInventory)
 _consumers = table_of(Consumer)
 _migrations = table_of(StoredMigration)
 _slots = table_of(DesiredSlot)
+_ALL_ALLOCATIONS = sa.select(_allocations)
+_ALL_CONSUMERS = sa.select(_consumers)
+_ALL_INVENTORIES = sa.select(_inventories)
+_ALL_MAPPINGS = sa.select(_mappings)
+_ALL_MIGRATIONS = sa.select(_migrations)
+_ALL_REQUESTS = sa.select(_requests)
+_ALL_SLOTS = sa.select(_slots)
+_ALL_USAGES = sa.select(_usages)
+_SERVERS = sa.select(*COLUMNS).where(_instances.c.deleted.is_(False))
 _ENDED = (Stage.ENDED, Stage.FINISHED)
 _RESTING = {
     VmState.ACTIVE: PowerState.RUNNING,
@@ -49,8 +58,7 @@ class Verdict:
         self._desired = desired
         self.servers: list[tuple[str, Instance]] = []
         for cell in ("cell0", *self._cells):
-            query = sa.select(*COLUMNS).where(_instances.c.deleted.is_(False))
-            for row in self._rows(cell, query):
+            for row in self._rows(cell, _SERVERS):
                 self.servers.append((cell, instance_of(row)))
 
     def _rows(self, database: str, query: sa.Select[Any]) -> list[Any]:
@@ -58,9 +66,7 @@ class Verdict:
 
     def unrest(self) -> list[str]:
         """Return what is still under way."""
-        waiting = [
-            f"{row.instance_uuid} is requested" for row in self._rows("api", sa.select(_requests))
-        ]
+        waiting = [f"{row.instance_uuid} is requested" for row in self._rows("api", _ALL_REQUESTS)]
         busy = [
             f"{one.uuid} is {one.vm_state} {one.task_state}"
             for _, one in self.servers
@@ -69,7 +75,7 @@ class Verdict:
         going = [
             f"{row.instance_uuid} is on the move, {row.stage}"
             for cell in self._cells
-            for row in self._rows(cell, sa.select(_migrations))
+            for row in self._rows(cell, _ALL_MIGRATIONS)
             if row.stage not in _ENDED
         ]
         return [*waiting, *busy, *going, *self._not_as_desired()]
@@ -133,10 +139,19 @@ class Verdict:
             (power, server), guest = expected.get(where, (None, None)), found.get(where)
             if server is None or guest is None or guest.power != power:
                 yield f"{where}: the cell says {power}, the host {guest}"
-            elif not server.begun_epoch <= guest.epoch <= server.epoch:
-                # A server whose host's fence was asked, or that is its old host's again, has the guest
-                # that it had, of an earlier build that counts.
+            elif guest.epoch != server.epoch and not self._may_keep(server, guest.epoch):
                 yield f"{where}: the guest is of build {guest.epoch}, and the server {server.epoch}"
+
+    def _may_keep(self, server: Instance, epoch: int) -> bool:
+        """Whether a server may have the guest of a build that was ended: its host's fence was asked, or it
+        is its old host's again, as nobody else could make it."""
+        if not server.begun_epoch <= epoch < server.epoch:
+            return False
+        return self._deployment.layout.fenced or any(
+            row.instance_uuid == server.uuid and row.kind == Kind.EVACUATION
+            for cell in self._cells
+            for row in self._rows(cell, _ALL_MIGRATIONS)
+        )
 
     def _claims_are_servers(self) -> Iterator[str]:
         providers = {
@@ -152,20 +167,20 @@ class Verdict:
         }
         found = {
             (row.consumer_uuid, row.provider_uuid, row.resource_class): row.used
-            for row in self._rows("placement", sa.select(_allocations))
+            for row in self._rows("placement", _ALL_ALLOCATIONS)
         }
         yield from (f"{what} is not claimed" for what in expected.items() - found.items())
         yield from (f"{what} is claimed" for what in found.items() - expected.items())
-        held = {row.consumer_uuid for row in self._rows("placement", sa.select(_allocations))}
-        for row in self._rows("placement", sa.select(_consumers)):
+        held = {row.consumer_uuid for row in self._rows("placement", _ALL_ALLOCATIONS)}
+        for row in self._rows("placement", _ALL_CONSUMERS):
             if row.uuid not in held:
                 yield f"consumer {row.uuid} holds nothing"
 
     def _nothing_is_overcommitted(self) -> Iterator[str]:
         sums: Counter[tuple[str, str]] = Counter()
-        for row in self._rows("placement", sa.select(_allocations)):
+        for row in self._rows("placement", _ALL_ALLOCATIONS):
             sums[row.provider_uuid, row.resource_class] += row.used
-        for row in self._rows("placement", sa.select(_inventories)):
+        for row in self._rows("placement", _ALL_INVENTORIES):
             where = (row.provider_uuid, row.resource_class)
             if row.used != sums[where]:
                 yield f"{where}: {row.used} is counted as used, {sums[where]} is"
@@ -175,20 +190,20 @@ class Verdict:
     def _records_agree(self) -> Iterator[str]:
         mapped = {
             row.instance_uuid: row.cell_uuid
-            for row in self._rows("api", sa.select(_mappings))
+            for row in self._rows("api", _ALL_MAPPINGS)
             if not row.queued_for_delete
         }
         there = {one.uuid: CELLS[cell] for cell, one in self.servers}
         for uuid in mapped.keys() | there.keys():
             if mapped.get(uuid) != there.get(uuid):
                 yield f"{uuid} is mapped to {mapped.get(uuid)} and is in {there.get(uuid)}"
-        used = sum(row.instances for row in self._rows("api", sa.select(_usages)))
+        used = sum(row.instances for row in self._rows("api", _ALL_USAGES))
         if used != len(self.servers):
             yield f"the quota counts {used} servers, and there are {len(self.servers)}"
 
     def _desired_are_there(self, count: int) -> Iterator[str]:
         """Exactly one server stands at each index, and is the one that its slot names."""
-        named = {row.server: f"{NAME}-{row.number}" for row in self._rows("api", sa.select(_slots))}
+        named = {row.server: f"{NAME}-{row.number}" for row in self._rows("api", _ALL_SLOTS)}
         there = {one.uuid: one.name for _, one in self.servers if one.project_id == OWNER}
         if sorted(there.values()) != [f"{NAME}-{number}" for number in range(count)]:
             yield f"{count} servers are desired, and there are {sorted(there.values())}"

@@ -9,9 +9,9 @@ from kilonova.core.ids import CELL0, CellUuid, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import build_requests, instances
+from kilonova.db import acceptance, build_requests, instances
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.api_schema import CellMapping, InstanceMapping
-from kilonova.db.build_requests import Accepted
 from kilonova.db.engine import Database
 from kilonova.db.statements import table_of
 from tests.functional.api.api_case import CELL, ApiCase
@@ -54,7 +54,7 @@ class CellsCase(ApiCase):
             project_id=server.project_id, user_id=server.user_id, flavor=server.flavor, image=None
         )
         accepted = Accepted(instance=server, spec=spec, request_id=REQUEST)
-        build_requests.accept(self.api_db, [accepted], _UNLIMITED)
+        acceptance.accept(self.api_db, [Lot([accepted], _UNLIMITED)])
         if cell is not None:
             build_requests.take(self.api_db, [server.uuid], "c", server.created_at)
             build_requests.settle(self.api_db, {server.uuid: cell}, "c")

@@ -19,13 +19,20 @@ from kilonova.api import wsgi
 from kilonova.api.versions import asked_for, negotiate
 from kilonova.core import settings
 from kilonova.core.errors import KilonovaError
-from kilonova.db.cells import mapped_hosts
+from kilonova.core.ids import CellUuid, HostName, ImageId, InstanceUuid, RequestId
+from kilonova.core.image import Image
+from kilonova.core.quota import Limits
+from kilonova.core.scheduling import RequestSpec
+from kilonova.db import acceptance, build_requests
+from kilonova.db.acceptance import Accepted, Lot
+from kilonova.db.cells import Cell, create_cell, map_hosts, mapped_hosts
 from kilonova.db.engine import Database
 from kilonova.db.hosts import COMPUTE
 from kilonova.embedded.deployment import Deployment, Options, Service
 from kilonova.embedded.image_files import ImageFiles
 from kilonova.http.identity import Wsgi
 from tests.functional.api.answers import Answered, Asked, wrong_fault, wrong_with
+from tests.functional.db import servers
 from tests.functional.db.databases import empty_file
 from tests.functional.peers.cinder import Cinder
 from tests.functional.peers.manila import Manila
@@ -63,6 +70,9 @@ _SHARES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (8, "project-b", {"is_public": True}),
     (9, "project-b", {}),
 )
+_AWAY = CellUuid("99999999-9999-4999-8999-999999999999")
+_LOST = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000009")
+_GUEST = Image(image_id=ImageId(_IMAGES[0][0]), name="guest", status="active")
 _CONF = """\
 [DEFAULT]
 host = host
@@ -88,18 +98,27 @@ class Cloud:
     """A deployment on fake hosts, with a network, a block storage and a share service beside it unless
     ``alone``.
 
+    ``away`` gives it one more cell, whose database is away, with a server of project-a.
+
     ``plays`` is what the file of the fake hosts says, ``policy`` a policy file's rules, ``configuration``
     more of kilonova.conf. ``app`` is its Compute API, which fails with any answer that has not the form
     that ``answers`` says.
     """
 
     def __init__(
-        self, *, plays: dict[str, Any], policy: dict[str, str], configuration: str, alone: bool
+        self,
+        *,
+        plays: dict[str, Any],
+        policy: dict[str, str],
+        configuration: str,
+        alone: bool,
+        away: bool,
     ) -> None:
         self._plays = {"hosts": 2} | plays
         self._policy = policy
         self._more = configuration
         self._alone = alone
+        self._away = away
 
     def start(self, case: testtools.TestCase) -> None:
         """Start everything; it ends with the test."""
@@ -131,6 +150,8 @@ class Cloud:
         for flavor_id, name, vcpus, ram, disk in _FLAVORS:
             flavor = {"id": flavor_id, "name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
             self._client.simulate_post("/v2.1/flavors", json={"flavor": flavor})
+        if self._away:
+            _add_cell_that_is_away(api_db, state)
 
     def _configuration(self, state: Path) -> str:
         script, policy = state / "script.yaml", state / "policy.yaml"
@@ -172,6 +193,22 @@ class Cloud:
                 return
             time.sleep(0.02)
         raise AssertionError(f"The hosts were not up within {_PATIENCE:g} s.")
+
+
+def _add_cell_that_is_away(api_db: Database, state: Path) -> None:
+    nowhere = f"sqlite:///{state}/nothing/here.db"
+    cell = Cell(uuid=_AWAY, name="away", transport_url="memory://", database_connection=nowhere)
+    create_cell(api_db, cell)
+    server = servers.instance(uuid=_LOST, name="lost", image=_GUEST)
+    spec = RequestSpec(
+        project_id=server.project_id, user_id=server.user_id, flavor=server.flavor, image=_GUEST
+    )
+    request = RequestId("req-cccccccc-0000-4000-8000-000000000009")
+    accepted = Accepted(instance=server, spec=spec, request_id=request)
+    acceptance.accept(api_db, [Lot([accepted], Limits())])
+    build_requests.take(api_db, [_LOST], "tests", server.created_at)
+    build_requests.settle(api_db, {_LOST: _AWAY}, "tests")
+    map_hosts(api_db, _AWAY, [HostName("host-away")])
 
 
 def _images(store: ImageFiles) -> None:

@@ -22,9 +22,9 @@ from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import PowerState, VmState
 from kilonova.core.volume import Volume
-from kilonova.db import actions, build_requests, instances
+from kilonova.db import acceptance, actions, build_requests, instances
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.api_schema import ApiBase, InstanceMapping
-from kilonova.db.build_requests import Accepted
 from kilonova.db.builds import fail, note_freed
 from kilonova.db.cell_schema import CellBase
 from kilonova.db.statements import table_of
@@ -137,7 +137,7 @@ class Populated(ApiCase):
             image=server.image,
         )
         accepted = Accepted(instance=server, spec=spec, request_id=REQUEST)
-        build_requests.accept(self.api_db, [accepted], Limits())
+        acceptance.accept(self.api_db, [Lot([accepted], Limits())])
         if uuid == WAITING:
             return
         now = utcnow()

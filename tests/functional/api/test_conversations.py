@@ -20,6 +20,7 @@ class _Conversations(testtools.TestCase):
             policy=told.pop("policy", {}),
             configuration=told.pop("configuration", ""),
             alone=told.pop("alone", False),
+            away=told.pop("away", False),
         )
         cloud.start(self)
         suite = suitemaker.test_suite_from_dict(

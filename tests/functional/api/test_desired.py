@@ -10,7 +10,7 @@ from kilonova.core.desired import MOST, Ending, Slot
 from kilonova.core.quota import Limits
 from kilonova.core.states import VmState
 from kilonova.db import build_requests, cells, desired, instances
-from kilonova.db.build_requests import Accepted
+from kilonova.db.acceptance import Accepted
 from kilonova.db.desired import Filling
 from tests.functional.api.api_case import ADMIN, ANN, BOB, CELL
 from tests.functional.api.population import PUBLIC_KEY

@@ -10,7 +10,9 @@ from kilonova.api.routing import Route
 from kilonova.api.servers.actions import ACTS
 from tests.functional.api.api_case import ADMIN, ApiCase
 from tests.functional.api.bodies import ACTIONS, OLD_ACTIONS
+from tests.functional.api.population import IMAGE, VOLUME
 
+ATTACHMENT = "/servers/{server_id}/os-volume_attachments/{volume_id}"
 RULES = {r.name: r for r in list_rules() if isinstance(r, policy.DocumentedRuleDefault)}
 
 
@@ -69,9 +71,21 @@ class RoutesTest(ApiCase):
             answer = self.ask("POST", "/servers/1/action", body, version="2.5", token=ADMIN)
             self.assertEqual(403, answer.status_code, f"{body}: {answer.text}")
 
-    def test_routes_without_a_rule_are_those_of_actions(self) -> None:
+    def test_routes_without_a_rule_are_those_whose_body_says_which_they_need(self) -> None:
         without = {route.path for route in ROUTES if route.rule is None}
-        self.assertEqual(ACTIONS.keys(), without)
+        self.assertEqual(ACTIONS.keys() | {ATTACHMENT}, without)
+
+    def test_a_volume_is_put_in_anothers_place_by_one_rule_and_changed_by_another(self) -> None:
+        path = ATTACHMENT.format(server_id="1", volume_id=VOLUME)
+        for version, volume, rule in (
+            ("2.84", VOLUME, "swap"),
+            ("2.84", IMAGE.image_id, "swap"),
+            ("2.85", VOLUME, "update"),
+            ("2.85", IMAGE.image_id, "swap"),
+        ):
+            body = {"volumeAttachment": {"volumeId": volume}}
+            name = f"os_compute_api:os-volumes-attachments:{rule} "
+            self.refused(403, name, "PUT", path, body, version=version, token=ADMIN)
 
     def test_every_action_of_servers_has_a_rule_and_is_tried(self) -> None:
         self.assertLessEqual({act.rule for act in ACTS.values()}, RULES.keys())

@@ -4,7 +4,6 @@ from typing import Any
 
 from kilonova.api.microversions import MAXIMUM
 from kilonova.core.clock import utcnow
-from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.db import build_requests
 from tests.functional.api.api_case import ADMIN, ANN
 from tests.functional.api.population import (
@@ -350,38 +349,3 @@ class ListsTest(Populated):
             path = links[0]["href"].partition("/v2.1")[2] if links else ""
         self.assertEqual(sorted(set(SERVERS) - {GONE}), sorted(seen))
         self.refused(400, "marker", "GET", "/servers?marker=nothing", token=ANN)
-
-
-class SilentCellTest(Populated):
-    """A server whose cell does not answer."""
-
-    LOST = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000009")
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.add_server(self.LOST)
-        dead = CellUuid("dddddddd-dddd-4ddd-8ddd-dddddddddddd")
-        self.add_cell(dead, "dead", f"sqlite:///{self.directory}/nothing/here.sqlite")
-        self.remap(self.LOST, dead)
-
-    def _listed(self, path: str, version: str) -> set[str]:
-        servers = self.asked(200, "GET", path, version=version, token=ANN)["servers"]
-        return {server["id"] for server in servers}
-
-    def test_lists_show_it_in_part_from_2_69_on(self) -> None:
-        others = set(SERVERS) - {GONE}
-        for path in ("/servers", "/servers/detail"):
-            self.assertEqual(others, self._listed(path, "2.68"))
-            self.assertEqual(others | {self.LOST}, self._listed(path, "2.69"))
-
-    def test_it_is_shown_in_part_from_2_69_on(self) -> None:
-        path = f"/servers/{self.LOST}"
-        self.refused(503, "", "GET", path, version="2.68", token=ANN)
-        shown = self.asked(200, "GET", path, version="2.69", token=ANN)["server"]
-        self.assertEqual(
-            ("UNKNOWN", "UNKNOWN", "ann"),
-            (shown["status"], shown["OS-EXT-AZ:availability_zone"], shown["user_id"]),
-        )
-        shown = self.asked(200, "GET", path, version=NEWEST, token=ANN)["server"]
-        self.assertEqual([], shown["server_groups"])
-        self.refused(404, self.LOST, "GET", path, token="bob:project-b")

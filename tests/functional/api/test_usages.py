@@ -11,7 +11,7 @@ from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
 from kilonova.core.states import VmState
 from kilonova.db import cells, instances
-from kilonova.db.build_requests import Accepted, accept
+from kilonova.db.acceptance import Accepted, Lot, accept
 from kilonova.db.instances import Placed
 from tests.functional.api.api_case import ANN, ApiCase
 
@@ -48,7 +48,7 @@ class UsagesTest(ApiCase):
             project_id=server.project_id, user_id=server.user_id, flavor=FLAVOR, image=None
         )
         accepted = Accepted(instance=server, spec=spec, request_id=RequestId("req-1"))
-        accept(self.api_db, [accepted], Limits())
+        accept(self.api_db, [Lot([accepted], Limits())])
         action = InstanceAction(
             action="create",
             instance_uuid=server.uuid,

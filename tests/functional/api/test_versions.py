@@ -10,6 +10,7 @@ from kilonova.api.servers import tasks
 from tests.functional.api.answers import ANSWERS
 from tests.functional.api.answers.shapes import Version, steps_of
 from tests.functional.api.api_case import ADMIN, ANN
+from tests.functional.api.bodies import ACTIONS
 from tests.functional.api.population import (
     IMAGE,
     PROVIDER,
@@ -104,7 +105,7 @@ class VersionsTest(Populated):
 
     def test_no_route_takes_unknown_query_parameters_from_2_102_on(self) -> None:
         for route in ROUTES:
-            if route.when.until < (2, 102) or route.rule is None:
+            if route.when.until < (2, 102) or route.path in ACTIONS:
                 continue
             path = re.sub(r"{\w+}", "1", route.path) + "?colour=blue"
             self.refused(400, "colour", route.method, path, {}, version="2.102")

@@ -7,7 +7,8 @@ from kilonova.conductor.cell_conductor import CellConductor
 from kilonova.core.errors import Conflict, NotFound
 from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.quota import Limits
-from kilonova.db import build_requests, cells, instances
+from kilonova.db import acceptance, build_requests, cells, instances
+from kilonova.db.acceptance import Lot
 from kilonova.db.engine import Database
 from kilonova.placement import client
 from kilonova.rpc.memory import MemoryBus
@@ -34,7 +35,7 @@ class CellCommandsTest(ManageCase):
         self.api_db = self._open("api")
         (self.server,) = servers.accepted(1)
         uuid = self.server.instance.uuid
-        build_requests.accept(self.api_db, [self.server], Limits())
+        acceptance.accept(self.api_db, [Lot([self.server], Limits())])
         build_requests.take(self.api_db, [uuid], "c", NOW)
         build_requests.settle(self.api_db, {uuid: CellUuid(CELL)}, "c")
         instances.insert(self._open("one"), [servers.placed(uuid=uuid)])

@@ -40,17 +40,17 @@ class ExplainCommandTest(PipelineCase):
         return self.command(Plan, "--image", "guest", *words, user=user)
 
     def test_a_server_is_explained_by_its_uuid_its_name_and_its_request(self) -> None:
-        uuid = self.create("vm")
+        uuid = self.create("vm (first)")
         host = self.until_status(uuid, "ACTIVE")["OS-EXT-SRV-ATTR:host"]
         told = self.explain(uuid)
         request = told["servers"][0]["request_id"]
-        for what in ("vm", request, told["id"]):
+        for what in ("vm (first)", request, told["id"]):
             self.assertEqual(told, self.explain(what))
         self.assertEqual([{"id": uuid, "request_id": request, "host": host}], told["servers"])
         self.assertEqual(
             ["api_accept_request", "schedule_instances"], [e["event"] for e in told["boot"][:2]]
         )
-        self.assertEqual(0, self.command(Explain, "vm"))
+        self.assertEqual(0, self.command(Explain, "vm (first)"))
         for part in (f"{uuid} on {host}", "1 of 1 servers fit", "compute_spawn"):
             self.assertIn(part, self.out)
         self.assertNotIn("refused", self.out)

@@ -66,6 +66,11 @@ class InstancesCommandTest(PipelineCase):
             self.assertEqual({"one", "two"}, set(self.told(*words, "--project", self.project)))
             self.assertEqual({}, self.told(*words, "--project", "nobody"))
 
+    def test_a_host_that_is_not_there_is_named(self) -> None:
+        for words in ((), ("--vitals",)):
+            self.assertEqual(255, self.run_command(*words, "--host", "nowhere"))
+            self.assertIn("There is no compute host called nowhere.", self.said)
+
     def test_without_vitals_no_host_is_asked(self) -> None:
         self.patch(Monitor, "vitals", lambda _seen: self.fail("a host was asked"))
         self.assertEqual({"one", "two"}, set(self.told()))

@@ -110,7 +110,7 @@ class SmallCell:
         action = InstanceAction(
             action=Action.CREATE,
             instance_uuid=server.uuid,
-            request_id=_request(server),
+            request_id=request_of(server),
             user_id=server.user_id,
             project_id=server.project_id,
             started_at=waiting.created_at,
@@ -179,7 +179,7 @@ class SmallCell:
 
     def tell(self, server: Instance, message: Message) -> None:
         """Send a message to a server's host."""
-        context = RequestContext(request_id=_request(server))
+        context = RequestContext(request_id=request_of(server))
         self.bus.cast(context, message, host=server.host)
 
     def get(self, server: Instance) -> Instance:
@@ -194,7 +194,7 @@ class SmallCell:
 
     def events(self, server: Instance) -> dict[str, str | None]:
         """Return the results of the stages of a server's build, by name."""
-        action = actions.get_action(self.database, server.uuid, _request(server))
+        action = actions.get_action(self.database, server.uuid, request_of(server))
         assert action is not None
         return {event.name: event.result for event in action.events}
 
@@ -203,7 +203,8 @@ class SmallCell:
         return dict(self.placement.holding(server.uuid).allocation)
 
 
-def _request(server: Instance) -> RequestId:
+def request_of(server: Instance) -> RequestId:
+    """Return the request under which a server is built."""
     return RequestId(f"req-{server.uuid}")
 
 

@@ -8,13 +8,13 @@ from kilonova.compute.driver import Guest
 from kilonova.compute.fake import FakeDriver
 from kilonova.compute.script import Script, Step
 from kilonova.core.clock import utcnow
-from kilonova.core.instance import Fault, Instance, Wishes
+from kilonova.core.instance import BUILD_EVENT, Fault, Instance, Wishes
 from kilonova.core.orders import HardReboot, SoftReboot, Start, Stop
 from kilonova.core.states import Action, TaskState, VmState
 from kilonova.db import builds
-from kilonova.rpc.messages import BuildInstance
+from kilonova.rpc.messages import BuildInstance, BuildInstances
 from tests.functional.compute.fake_host_case import OTHER, RUNNING, FakeHostCase
-from tests.functional.compute.small_cell import destination
+from tests.functional.compute.small_cell import destination, request_of
 from tests.functional.compute.test_fake_driver import configuration
 from tests.instances import HOST, instance
 
@@ -41,6 +41,22 @@ class OnceTest(FakeHostCase):
         time.sleep(0.3)
         self.assertEqual(VmState.ACTIVE, self.cell.get(server).vm_state)
         self.assertEqual(Guest(RUNNING, 1), self.guest(server))
+
+    def test_builds_of_several_requests_in_one_message_are_each_of_its_own(self) -> None:
+        self.serve(self.driver)
+        servers = [self.cell.place(instance(f"vm-{number}")) for number in range(3)]
+        # Of the second, somebody has ended the epoch meanwhile.
+        stale = self.message(msgspec.structs.replace(servers[1], epoch=0))
+        message = BuildInstances(
+            builds=(self.message(servers[0]), stale, self.message(servers[2])),
+            request_ids=tuple(request_of(server) for server in servers),
+        )
+        self.cell.tell(servers[1], message)
+        for server in (servers[0], servers[2]):
+            self.until_active(server)
+            self.assertEqual("Success", self.cell.events(server)[BUILD_EVENT])
+        self.assertIsNone(self.guest(servers[1]))
+        self.assertEqual({}, self.cell.events(servers[1]))
 
     def test_a_message_of_an_earlier_epoch_does_nothing(self) -> None:
         self.serve(self.driver)

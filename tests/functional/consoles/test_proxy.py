@@ -20,8 +20,8 @@ from kilonova.core.clock import utcnow
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import build_requests, console_tokens
-from kilonova.db.build_requests import Accepted
+from kilonova.db import acceptance, build_requests, console_tokens
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.console_tokens import Console
 from kilonova.db.engine import Database
 from kilonova.db.migrate import upgrade
@@ -98,7 +98,7 @@ class ProxyTest(testtools.TestCase):
             image=self.server.image,
         )
         accepted = Accepted(instance=self.server, spec=spec, request_id=REQUEST)
-        build_requests.accept(self.api_db, [accepted], Limits())
+        acceptance.accept(self.api_db, [Lot([accepted], Limits())])
 
     def token(
         self, address: ConsoleAddress, kind: str = "novnc", seconds: int = 600, name: str = "t"

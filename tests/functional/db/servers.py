@@ -16,7 +16,7 @@ from kilonova.core.ids import (
 from kilonova.core.instance import Instance, InstanceAction, Wishes
 from kilonova.core.scheduling import Destination, RequestSpec
 from kilonova.core.states import Action
-from kilonova.db.build_requests import Accepted
+from kilonova.db.acceptance import Accepted
 from kilonova.db.instances import Placed
 from tests.functional.db.api_database import NOW, flavor
 

@@ -10,7 +10,8 @@ import testscenarios
 from kilonova.core.errors import QuotaExceeded
 from kilonova.core.ids import CellUuid, InstanceUuid, ProjectId
 from kilonova.core.quota import Amount, Limits
-from kilonova.db import build_requests, quotas
+from kilonova.db import acceptance, build_requests, quotas
+from kilonova.db.acceptance import Lot
 from kilonova.db.build_requests import LEASE, Settled
 from kilonova.db.cells import Cell, create_cell, mapping_of
 from kilonova.db.instance_lists import get_requested, requested
@@ -43,7 +44,7 @@ class BuildRequestsCase(ApiDatabaseTest):
     ) -> list[InstanceUuid]:
         """Accept servers and return their UUIDs."""
         servers = accepted(count, **changed)
-        build_requests.accept(self.db, servers, limits)
+        acceptance.accept(self.db, [Lot(servers, limits)])
         return [one.instance.uuid for one in servers]
 
     def take(
@@ -72,7 +73,7 @@ class AcceptTest(BuildRequestsCase):
 
     def test_what_is_accepted_is_what_a_conductor_gets(self) -> None:
         (one,) = accepted(1, metadata={"a": "b"}, name="vm-é")
-        build_requests.accept(self.db, [one], ROOMY)
+        acceptance.accept(self.db, [Lot([one], ROOMY)])
         (pending,) = build_requests.take(self.db, [one.instance.uuid], "one", NOW)
         self.assertEqual(
             (one.instance, one.spec, REQUEST, False),
@@ -81,7 +82,7 @@ class AcceptTest(BuildRequestsCase):
 
     def test_each_server_of_a_request_may_have_a_spec_of_its_own(self) -> None:
         small, big = accepted(1)[0], accepted(1, flavor=flavor("2", vcpus=4))[0]
-        build_requests.accept(self.db, [small, big], ROOMY)
+        acceptance.accept(self.db, [Lot([small, big], ROOMY)])
         taken = build_requests.take(self.db, [small.instance.uuid, big.instance.uuid], "one", NOW)
         self.assertEqual([1, 4], [pending.spec.flavor.vcpus for pending in taken])
         self.assertEqual((2, 5, 1024), self.used())
@@ -107,7 +108,7 @@ class AcceptTest(BuildRequestsCase):
         limits = Limits(instances=10, cores=3, ram=-1)
         kept = self.accept(2, limits)
         servers = accepted(2)
-        error = self.assertRaises(QuotaExceeded, build_requests.accept, self.db, servers, limits)
+        error = self.assertRaises(QuotaExceeded, acceptance.accept, self.db, [Lot(servers, limits)])
         self.assertEqual(
             "Quota exceeded for cores: Requested 2, but already used 2 of 3 cores", error.message
         )
@@ -146,7 +147,7 @@ class AcceptTest(BuildRequestsCase):
         for count in (1, 100):
             servers = accepted(count)
             seen = statements_of(
-                self.db, lambda some=servers: build_requests.accept(self.db, some, ROOMY)
+                self.db, lambda some=servers: acceptance.accept(self.db, [Lot(some, ROOMY)])
             )
             work = [s for s in seen if not s.startswith("BEGIN")]
             self.assertEqual(["INSERT", "INSERT", "INSERT", "UPDATE"], [s.split()[0] for s in work])

@@ -5,7 +5,8 @@ import testscenarios
 from kilonova.core.errors import Conflict, NotFound
 from kilonova.core.ids import CELL0, CellUuid, HostName
 from kilonova.core.quota import Limits
-from kilonova.db import build_requests, cells
+from kilonova.db import acceptance, build_requests, cells
+from kilonova.db.acceptance import Lot
 from kilonova.db.cells import Cell, Cells
 from tests.functional.db.api_database import NOW, ApiDatabaseTest
 from tests.functional.db.databases import statements_of
@@ -67,7 +68,7 @@ class MappingsTest(ApiDatabaseTest):
         cells.map_hosts(self.db, A, [H1])
         (one,) = accepted(1)
         uuid = one.instance.uuid
-        build_requests.accept(self.db, [one], Limits())
+        acceptance.accept(self.db, [Lot([one], Limits())])
         build_requests.take(self.db, [uuid], "d", NOW)
         build_requests.settle(self.db, {uuid: A}, "d")
         error = self.assertRaises(Conflict, cells.delete_cell, self.db, A)

@@ -7,8 +7,8 @@ import testscenarios
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import RequestSpec
-from kilonova.db import build_requests, console_tokens
-from kilonova.db.build_requests import Accepted
+from kilonova.db import acceptance, build_requests, console_tokens
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.console_tokens import Console
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase
@@ -34,7 +34,7 @@ class ConsoleTokensTest(DatabaseCase):
             image=self.server.image,
         )
         accepted = Accepted(instance=self.server, spec=spec, request_id=REQUEST)
-        build_requests.accept(self.api, [accepted], Limits())
+        acceptance.accept(self.api, [Lot([accepted], Limits())])
         self.console = Console(self.server.uuid, "novnc", ADDRESS)
         console_tokens.grant(self.api, "token", self.console, NOW, LATER)
 

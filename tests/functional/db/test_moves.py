@@ -16,14 +16,17 @@ from kilonova.core.quota import Limits
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import TaskState, VmState
 from kilonova.db import (
+    acceptance,
     build_requests,
     instances,
     migration_lists,
     moved_parts,
     moves,
     quotas,
+    request_specs,
     resizes,
 )
+from kilonova.db.acceptance import Lot
 from kilonova.db.migration_lists import MigrationQuery
 from kilonova.db.moves import Next
 from tests.functional.db.api_database import NOW, flavor
@@ -301,7 +304,7 @@ class SizesTest(DatabaseCase):
         api = self.open("api", "api")
         limits = Limits(cores=4)
         (one,) = accepted(1)
-        build_requests.accept(api, [one], limits)
+        acceptance.accept(api, [Lot([one], limits)])
         uuid = one.instance.uuid
 
         def counted() -> tuple[int, int]:
@@ -321,7 +324,7 @@ class SizesTest(DatabaseCase):
         for _ in range(2):
             resizes.resize(api, uuid, wide)
         self.assertEqual((3, first[1]), counted())
-        spec = build_requests.spec_of(api, uuid)
+        spec = request_specs.spec_of(api, uuid)
         assert spec is not None
         self.assertEqual(wide, spec.flavor)
         resizes.resize(api, uuid, small)

@@ -12,9 +12,9 @@ from kilonova.core.ids import CellUuid, HostName, InstanceUuid, ProjectId, UserI
 from kilonova.core.instance import Wishes
 from kilonova.core.quota import Amount, Limits
 from kilonova.core.server_group import Policy, ServerGroup
-from kilonova.db import build_requests, quotas, server_groups
+from kilonova.db import acceptance, build_requests, quotas, server_groups
+from kilonova.db.acceptance import Accepted, Lot
 from kilonova.db.api_schema import InstanceMapping
-from kilonova.db.build_requests import Accepted
 from kilonova.db.cells import Cell, create_cell
 from kilonova.db.server_groups import Place
 from kilonova.db.statements import table_of
@@ -65,7 +65,7 @@ class ServerGroupsCase(ApiDatabaseTest):
     ) -> list[InstanceUuid]:
         """Write so many servers of a group."""
         servers = self.servers_in(group, count)
-        build_requests.accept(self.db, servers, limits)
+        acceptance.accept(self.db, [Lot(servers, limits)])
         return [one.instance.uuid for one in servers]
 
     def members(self, group: ServerGroup) -> tuple[InstanceUuid, ...]:
@@ -202,9 +202,9 @@ class ServerGroupsTest(ServerGroupsCase):
         self.assertEqual(0, self.db.query(lambda c: c.execute(query).scalar_one()))
 
     def test_a_server_without_a_group_costs_no_statement_more(self) -> None:
-        seen = statements_of(self.db, lambda: build_requests.accept(self.db, accepted(2), ROOMY))
+        seen = statements_of(self.db, lambda: acceptance.accept(self.db, [Lot(accepted(2), ROOMY)]))
         # The first also makes the project's row: tried, missed, made and tried again.
-        seen = statements_of(self.db, lambda: build_requests.accept(self.db, accepted(2), ROOMY))
+        seen = statements_of(self.db, lambda: acceptance.accept(self.db, [Lot(accepted(2), ROOMY)]))
         sent = [statement for statement in seen if not statement.startswith("BEGIN")]
         self.assertEqual(4, len(sent), sent)
 

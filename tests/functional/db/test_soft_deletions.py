@@ -9,7 +9,16 @@ from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import Instance, InstanceAction
 from kilonova.core.quota import Limits
 from kilonova.core.states import SOFT_DELETE, Action, TaskState, VmState
-from kilonova.db import actions, build_requests, instances, quotas, soft_deletions, tasks
+from kilonova.db import (
+    acceptance,
+    actions,
+    build_requests,
+    instances,
+    quotas,
+    soft_deletions,
+    tasks,
+)
+from kilonova.db.acceptance import Lot
 from tests.functional.db import servers
 from tests.functional.db.api_database import NOW
 from tests.functional.db.databases import DatabaseCase
@@ -105,7 +114,7 @@ class CountedTest(DatabaseCase):
         super().setUp()
         self.api = self.open("api", "api")
         (self.accepted,) = servers.accepted(1)
-        build_requests.accept(self.api, [self.accepted], NO_LIMITS)
+        acceptance.accept(self.api, [Lot([self.accepted], NO_LIMITS)])
         self.server = self.accepted.instance
 
     def used(self) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from kilonova.core.quota import Limits
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import PowerState, VmState
 from kilonova.db import (
+    acceptance,
     build_requests,
     desired,
     flavors,
@@ -30,10 +31,13 @@ from kilonova.db import (
     moves,
     quotas,
     reports,
+    request_specs,
 )
+from kilonova.db.acceptance import Lot
 from kilonova.db.engine import Database
 from kilonova.db.flavors import FlavorQuery
-from kilonova.db.migrate import METADATA, Schema, alembic_config, is_newest, upgrade
+from kilonova.db.migrate import METADATA, alembic_config, is_newest, upgrade
+from kilonova.db.schemas import Schema
 from tests.functional.db.api_database import NOW, flavor
 from tests.functional.db.databases import DatabaseCase
 from tests.functional.db.servers import H1, PROJECT, accepted, placed
@@ -165,7 +169,7 @@ class ApiUpgradeTest(UpgradeCase):
     def test_an_api_database_of_any_earlier_version_is_read_by_todays_code(self) -> None:
         today = self.open("api", "api")
         waiting = accepted(2)
-        build_requests.accept(today, waiting, Limits())
+        acceptance.accept(today, [Lot(waiting, Limits())])
         flavors.create(today, flavor())
         desired.create(today, wanted(), template(), None, Limits())
         for version in self.earlier("api"):
@@ -180,14 +184,14 @@ class ApiUpgradeTest(UpgradeCase):
             )
             for uuid in uuids:
                 self.assertEqual(
-                    build_requests.spec_of(today, uuid), build_requests.spec_of(old, uuid)
+                    request_specs.spec_of(today, uuid), request_specs.spec_of(old, uuid)
                 )
             self.assertEqual(quotas.used_by(today, PROJECT), quotas.used_by(old, PROJECT))
             wanted_ = FlavorQuery()
             self.assertEqual(
                 flavors.list_flavors(today, wanted_), flavors.list_flavors(old, wanted_)
             )
-            build_requests.accept(old, accepted(1), Limits())
+            acceptance.accept(old, [Lot(accepted(1), Limits())])
 
 
 class ExpandTest(UpgradeCase):

@@ -9,7 +9,8 @@ from kilonova.core.errors import QuotaExceeded
 from kilonova.core.ids import InstanceUuid, UserId
 from kilonova.core.quota import Amount, Limits
 from kilonova.core.server_group import Policy, ServerGroup
-from kilonova.db import build_requests, quotas, resizes, server_groups, soft_deletions
+from kilonova.db import acceptance, build_requests, quotas, resizes, server_groups, soft_deletions
+from kilonova.db.acceptance import Lot
 from kilonova.db.room import room_for
 from tests.functional.db.api_database import NOW, ApiDatabaseTest, flavor
 from tests.functional.db.databases import statements_of
@@ -31,7 +32,7 @@ class UserLimitsTest(ApiDatabaseTest):
     def accept(self, count: int = 1, user: UserId = ANN, **changed: object) -> list[InstanceUuid]:
         """Accept servers of a user's and return their UUIDs."""
         servers = accepted(count, user_id=user, **changed)
-        build_requests.accept(self.db, servers, self.limits(user))
+        acceptance.accept(self.db, [Lot(servers, self.limits(user))])
         return [one.instance.uuid for one in servers]
 
     def used(self, user: UserId | None = ANN) -> tuple[int, int, int]:
@@ -114,7 +115,7 @@ class UserLimitsTest(ApiDatabaseTest):
     def test_what_is_deleted_is_given_back_and_what_is_restored_counts_again(self) -> None:
         quotas.set_limits(self.db, PROJECT, {"instances": 2}, ANN)
         servers = accepted(2)
-        build_requests.accept(self.db, servers, self.limits())
+        acceptance.accept(self.db, [Lot(servers, self.limits())])
         first = servers[0].instance
         self.assertTrue(build_requests.queue_for_delete(self.db, first.uuid))
         self.assertEqual((1, 1, 512), self.used())

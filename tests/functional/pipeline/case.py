@@ -12,7 +12,7 @@ import requests
 import testtools
 
 from kilonova.api.versions import negotiate
-from kilonova.db.migrate import Schema
+from kilonova.db.schemas import Schema
 from kilonova.embedded.boot_sector import disk_image
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.first_boot import FirstBoot
@@ -76,13 +76,19 @@ class PipelineCase(testtools.TestCase):
         self.image = self.get("image", "/v2/images")["images"][0]["id"]
 
     def ask(
-        self, service: str, method: str, path: str, body: Any = None, version: str = MICROVERSION
+        self,
+        service: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        version: str = MICROVERSION,
+        placement: str = "1.28",
     ) -> requests.Response:
-        """Ask a service as the admin user, the Compute API at a microversion."""
+        """Ask a service as the admin user, the Compute API and Placement at a microversion."""
         url = self.deployment.options.urls[service] + path
         headers = {
             "X-Auth-Token": f"admin:{self.project}",
-            "OpenStack-API-Version": f"compute {version}, placement 1.28",
+            "OpenStack-API-Version": f"compute {version}, placement {placement}",
         }
         answer = requests.request(method, url, json=body, headers=headers, timeout=60)
         if service == "compute":

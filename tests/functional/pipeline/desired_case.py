@@ -117,7 +117,7 @@ class DesiredCase(PipelineCase):
         """Let the host be back, with the guests that it had."""
         dead = self._dead
         conf = self.deployment._configuration()
-        peers = (dead._placement, dead._handlers._mover._images)
+        peers = (dead._placement, dead._handlers._mover._work._images)
         again = ComputeService(conf, dead._host, dead._bus, dead._driver, peers)
         services: Any = self.deployment.part("compute")
         services._services.append(again)

@@ -97,7 +97,8 @@ class BudgetTest(PipelineCase):
         count = 40
         messages, statements, requests = self._cost(lambda: self.boot(count))
         self.assertEqual((1, 1), (messages["BuildServers"], messages["SelectDestinations"]))
-        self.assertEqual(count, messages["BuildInstance"])
+        self.assertEqual((0, HOSTS), (messages["BuildInstance"], messages["BuildInstances"]))
+        self.assertEqual(count, len(self.wire.builds()))
         self.assertLessEqual(messages["ReportInstances"], 2 * count)
         self.assertEqual(BOOT_REQUESTS, dict(requests))
         for database, first in BOOT_STATEMENTS.items():

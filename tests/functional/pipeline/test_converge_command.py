@@ -128,7 +128,7 @@ class ConvergeCommandTest(PipelineCase):
     def test_what_cannot_be_looked_at_is_told_and_the_rest_is_done(self) -> None:
         self.deployment.stop_part("placement")
         outcomes = self.converge()
-        self.assertEqual(["allocation"], [one.repair for one in outcomes])
+        self.assertEqual(["disabled host", "allocation"], [one.repair for one in outcomes])
         self.assertEqual(2, converge.status(outcomes))
         self.assertIn("FAILED: Placement does not answer", converge.table(outcomes))
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from kilonova.compute.inventory import provider_uuid
 from kilonova.conductor import patience
 from kilonova.db import build_requests
 from tests.functional.pipeline.case import PipelineCase
@@ -75,6 +76,55 @@ class HostIsAwayTest(ConvergerCase):
         self.wire.lost.add("DeleteInstance")
         self.delete(uuid)
         self.assert_nothing_left()
+
+
+class WithdrawnTest(ConvergerCase):
+    """A conductor that waits for a scheduler's answer while the server's owner deletes the server."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # As it is, so that nobody else takes the build request up meanwhile.
+        self.patch(build_requests, "LEASE", timedelta(seconds=60))
+
+    def test_a_claim_for_a_server_that_is_gone_is_free_before_its_conductor_is_heard_again(
+        self,
+    ) -> None:
+        self.wire.unanswered.add("SelectDestinations")
+        self.addCleanup(self.wire.answers_fail)
+        uuid = self.create("vm")
+        self.until("it is claimed for", lambda: bool(self.held()))
+        self.assertEqual(204, self.ask("compute", "DELETE", f"/servers/{uuid}").status_code)
+        self.assertEqual([], self.servers())
+        # A round or two; the conductor waits for 55 seconds.
+        self.until("its claim is free", lambda: not self.held(), seconds=20)
+        self.wire.answers_fail()
+        self.assert_nothing_left()
+
+
+class OldMoveTest(ConvergerCase):
+    """A claim that comes for a move when that is over, from a conductor that stood still."""
+
+    def test_what_a_move_holds_that_is_over_is_freed(self) -> None:
+        uuid = self.create("vm")
+        self.until_status(uuid, "ACTIVE")
+        self.assertEqual(202, self.act(uuid, {"migrate": None}).status_code)
+        self.until_status(uuid, "VERIFY_RESIZE")
+        self.assertEqual(204, self.act(uuid, {"confirmResize": None}).status_code)
+        one = {"VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}
+        self.until("the move holds nothing", lambda: self.held() == one)
+        (move,) = self.get("compute", f"/os-migrations?instance_uuid={uuid}")["migrations"]
+        left = provider_uuid(move["source_compute"], move["source_node"])
+        late = {
+            "allocations": {left: {"resources": one}},
+            "consumer_generation": None,
+            "consumer_type": "MIGRATION",
+            "project_id": self.project,
+            "user_id": "admin",
+        }
+        path = f"/allocations/{move['uuid']}"
+        answer = self.ask("placement", "PUT", path, late, placement="1.38")
+        self.assertEqual(204, answer.status_code, answer.text)
+        self.until("it is freed", lambda: self.held() == one)
 
 
 class LateTest(ConvergerCase):

@@ -289,6 +289,7 @@ class BadBus(DeadPartsCase):
             "BuildServers",
             "SelectDestinations",
             "BuildInstance",
+            "BuildInstances",
             "ReportInstances",
             "DeleteInstance",
         }
@@ -343,9 +344,5 @@ class BadBus(DeadPartsCase):
         for uuid in uuids:
             self.until_status(uuid, "ACTIVE")
             self.assertEqual(["Success"], self.builds(uuid))
-        built = Counter(
-            message.instance.uuid
-            for _, message, _ in self.wire.sent
-            if isinstance(message, BuildInstance)
-        )
+        built = Counter(build.instance.uuid for build in self.wire.builds())
         self.assertEqual(Counter(uuids), built)

@@ -49,6 +49,17 @@ class DownHost(DyingCase):
         self.assertEqual({}, self.held())
         self.assertEqual(0, self.quota_used())
 
+    def until_down(self, uuid: str) -> None:
+        """Let the host of a server be off, and wait until that is known."""
+        self.power_off(self.host(uuid))
+        self.until("it is known", lambda: self.server(uuid)["host_status"] != "UP")
+
+    def until_up(self, uuid: str) -> None:
+        """Have the host back, and wait until that is known, and its servers run."""
+        self.power_on()
+        self.until("it is known", lambda: self.server(uuid)["host_status"] == "UP")
+        self.until_idle(uuid, "SHUTOFF")
+
     def until_removed(self) -> None:
         """Have the host back, and wait until it has removed the guest that it had."""
         self.assertEqual(1, len(self.guests()))
@@ -146,6 +157,37 @@ class DownHostWithVolumes(DownHost):
         self.gone(uuid)
         self.assertEqual("available", self.cinder.status(data))
 
+    def test_volumes_neither_come_nor_go_and_both_do_when_the_host_is_back(self) -> None:
+        first, second = self.cinder.add(self.project), self.cinder.add(self.project)
+        device = {"source_type": "volume", "uuid": first, "destination_type": "volume"}
+        uuid = self.active("vm", block_device_mapping_v2=[device])
+        path = f"/servers/{uuid}/os-volume_attachments"
+        self.until_down(uuid)
+        attach = ("POST", path, {"volumeAttachment": {"volumeId": second}})
+        detach = ("DELETE", f"{path}/{first}", None)
+        for asked in (attach, detach):
+            self.assertEqual(409, self.ask("compute", *asked).status_code, asked)
+        self.assertEqual("available", self.cinder.status(second))
+        self.assertEqual("in-use", self.cinder.status(first))
+        self.until_up(uuid)
+        for asked in (attach, detach):
+            self.assertIn(self.ask("compute", *asked).status_code, (200, 202), asked)
+        self.until("one has come", lambda: self.cinder.status(second) == "in-use")
+        self.until("the other is gone", lambda: self.cinder.status(first) == "available")
+
+    def test_a_volume_that_was_asked_for_as_its_host_died_comes_when_that_is_back(self) -> None:
+        self.patch(patience, "NOT_ATTACHED", timedelta(seconds=1))
+        volume = self.cinder.add(self.project)
+        uuid = self.active("vm")
+        self.power_off(self.host(uuid))
+        body = {"volumeAttachment": {"volumeId": volume}}
+        path = f"/servers/{uuid}/os-volume_attachments"
+        self.assertIn(self.ask("compute", "POST", path, body).status_code, (200, 202))
+        self.assertEqual("reserved", self.cinder.status(volume))
+        self.until_up(uuid)
+        self.until("it has come", lambda: self.cinder.status(volume) == "in-use")
+        self.until("it is told", lambda: self.events(uuid, "attach_volume")[-1][1] == "Success")
+
 
 class DownHostWithPorts(DownHost):
     """The same, with a network service."""
@@ -166,6 +208,21 @@ class DownHostWithPorts(DownHost):
         self.deleted(uuid)
         self.assertEqual([], self.neutron.ports_of(uuid))
         self.until_removed()
+
+    def test_cards_neither_come_nor_go(self) -> None:
+        uuid = self.active("vm", networks=[{"uuid": self.net}])
+        (port,) = self.neutron.ports_of(uuid)
+        self.until_down(uuid)
+        path = f"/servers/{uuid}/os-interface"
+        wanted = {"interfaceAttachment": {"net_id": self.net}}
+        for method, where, body in (
+            ("POST", path, wanted),
+            ("DELETE", f"{path}/{port['id']}", None),
+        ):
+            answer = self.ask("compute", method, where, body)
+            self.assertEqual(409, answer.status_code, answer.text)
+            self.assertIn("is down", answer.text)
+        self.assertEqual([port], self.neutron.ports_of(uuid))
 
     def _tell(self, events: list[dict[str, Any]]) -> None:
         self.ask("compute", "POST", "/os-server-external-events", {"events": events})

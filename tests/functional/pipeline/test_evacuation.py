@@ -47,7 +47,7 @@ class EvacuationTest(MovingCase):
         before = services[index]
         self._force(name, down=False)
         driver: FakeDriver = before._driver
-        peers = (before._placement, before._handlers._mover._images)
+        peers = (before._placement, before._handlers._mover._work._images)
         again = service.ComputeService(self.conf(), before._host, before._bus, driver, peers)
         services[index] = again
         again.start()

@@ -15,18 +15,23 @@ from kilonova.core.errors import BusUnavailable
 from kilonova.core.ids import HostName
 from kilonova.placement.client import Placement
 from kilonova.rpc.memory import MemoryBus
-from kilonova.rpc.messages import Message
+from kilonova.rpc.messages import BuildInstance, BuildInstances, Message
 
 Sent = tuple[RequestContext, Message, HostName | None]
 
 
 class Wire:
-    """Stands on the in-memory bus: notes what is sent, and loses, repeats or refuses it."""
+    """Stands on the in-memory bus: notes what is sent, and loses, repeats or refuses it.
+
+    The answers to what is ``unanswered`` do not come, until it is over with ``answers_fail``.
+    """
 
     def __init__(self, case: testtools.TestCase) -> None:
         self.sent: list[Sent] = []
         self.lost: set[str] = set()
         self.repeated: set[str] = set()
+        self.unanswered: set[str] = set()
+        self._awaited: list[Future[str]] = []
         self.is_away = False
         through = MemoryBus._put
 
@@ -41,13 +46,33 @@ class Wire:
                 return Future()
             if name in self.repeated:
                 through(bus, context, message, host)
-            return through(bus, context, message, host)
+            answer = through(bus, context, message, host)
+            if name in self.unanswered:
+                answer = Future()
+                self._awaited.append(answer)
+            return answer
 
         case.patch(MemoryBus, "_put", put)
+
+    def answers_fail(self) -> None:
+        """Let nobody wait any longer for what is not answered."""
+        self.unanswered.clear()
+        while self._awaited:
+            self._awaited.pop().set_exception(BusUnavailable("No answer."))
 
     def counts(self) -> Counter[str]:
         """Return how many of each message were sent."""
         return Counter(type(message).__name__ for _, message, _ in self.sent)
+
+    def builds(self) -> list[BuildInstance]:
+        """Return the builds that were sent to hosts, however many in one message."""
+        found: list[BuildInstance] = []
+        for _, message, _ in self.sent:
+            if isinstance(message, BuildInstance):
+                found.append(message)
+            elif isinstance(message, BuildInstances):
+                found += message.builds
+        return found
 
 
 class Statements:

@@ -84,7 +84,7 @@ class RoundsTest(PlacementCase):
         threads = [threading.Thread(target=self._try, args=("first", first))]
         threads[0].start()
         gate.wait_first()
-        arrived = self.rounds._arrived
+        arrived = self.rounds._rounds._arrived
         for number, (name, claims) in enumerate(later.items()):
             threads.append(threading.Thread(target=self._try, args=(name, claims)))
             threads[-1].start()

@@ -20,7 +20,8 @@ from kilonova.core.instance import Wishes
 from kilonova.core.quota import Limits
 from kilonova.core.scheduling import Decision, Destination
 from kilonova.core.server_group import GroupRule, Policy, ServerGroup
-from kilonova.db import build_requests, instances, server_groups
+from kilonova.db import acceptance, build_requests, instances, server_groups
+from kilonova.db.acceptance import Lot
 from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.engine import Database
 from kilonova.scheduler.group_members import GroupMembers
@@ -76,7 +77,7 @@ class GroupMembersCase(ApiDatabaseTest):
     def join(self, rule: GroupRule, count: int) -> list[InstanceUuid]:
         """Accept new members."""
         servers = accepted(count, wishes=Wishes(group=rule))
-        build_requests.accept(self.db, servers, ROOMY)
+        acceptance.accept(self.db, [Lot(servers, ROOMY)])
         return [one.instance.uuid for one in servers]
 
     def put(

@@ -1,5 +1,6 @@
 """What belongs to a project or to a user, and what they may have: flavors, keys, groups, quotas, images."""
 
+from tests.integration import services
 from tests.integration.clients.case import ADMIN, DEMO, IMAGE, ClientTest
 from tests.integration.services.keystone import OTHER
 
@@ -163,5 +164,21 @@ class Tenancy(ClientTest):
         self.assertEqual(("2.1", "2.104"), (newest["Min Microversion"], newest["Max Microversion"]))
         aliases = self.column("Alias", "extension", "list", "--compute")
         self.assertIn("os-keypairs", aliases)
-        types = self.column("Type", "catalog", "list")
-        self.assertLessEqual({"compute", "identity", "image", "placement"}, set(types))
+        rows = self.shown("catalog", "list")
+        offered = {row["Type"]: self._at_home(row["Endpoints"]) for row in rows}
+        expected = {
+            "compute": self.deployment.compute_url,
+            "identity": services.keystone().auth_url,
+            "image": services.glance().url,
+            "placement": self.deployment.placement_url,
+        }
+        everywhere = {
+            service: dict.fromkeys(("public", "internal", "admin"), url)
+            for service, url in expected.items()
+        }
+        self.assertEqual(everywhere, {kind: urls for kind, urls in offered.items() if urls})
+
+    def _at_home(self, endpoints: list[dict[str, str]]) -> dict[str, str]:
+        """Return the URLs that a service has in this cloud's region, by interface."""
+        home = self.deployment.name
+        return {one["interface"]: one["url"] for one in endpoints if one["region_id"] == home}

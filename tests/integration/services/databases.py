@@ -62,6 +62,12 @@ class MariaDB:
         )
         self.process.wait_ready(self._answers)
 
+    def crash(self) -> None:
+        """End the server at once, with whatever is under way."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
     def stop(self) -> None:
         """End the server."""
         if self.process:
@@ -74,7 +80,8 @@ class MariaDB:
         return self.server_url + database
 
     def _options(self) -> list[str]:
-        options = [f"--datadir={self._directory / 'data'}"]
+        # A server that starts removes what it takes for its own from where temporary tables are.
+        options = [f"--datadir={self._directory / 'data'}", f"--tmpdir={self._directory}"]
         return [*options, "--user=root"] if os.geteuid() == 0 else options
 
     def _connect(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
@@ -133,8 +140,8 @@ class PostgreSQL:
             "unix_socket_directories": self._data,
             "max_connections": 300,
             "shared_buffers": "64MB",
+            # Written at each commit, and not synced: what is committed outlives the server, if it crashes.
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
         }
         self.process = Process(
@@ -148,6 +155,13 @@ class PostgreSQL:
             user=self._user,
         )
         self.process.wait_ready(self._answers)
+
+    def crash(self) -> None:
+        """End the server at once, with whatever is under way."""
+        assert self.process is not None
+        # Its immediate shutdown: SIGKILL would leave the sessions' processes, which hold its memory.
+        self.process.send(signal.SIGQUIT)
+        self.process.wait(10)
 
     def stop(self) -> None:
         """End the server, and with it the connections that clients left open."""

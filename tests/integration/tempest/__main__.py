@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--newest", action="store_true")
     parser.add_argument("regex", nargs="?", default=ALL)
     asked = parser.parse_args()
-    deployment = cloud.describe()
+    deployment = cloud.describe(has_volumes=True)
     try:
         deployment.start()
         configuration = cloud.prepare(deployment, cloud.NEWEST if asked.newest else cloud.OLDEST)

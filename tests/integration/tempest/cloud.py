@@ -1,4 +1,5 @@
-"""The cloud that Tempest asks: pretended hosts behind a real Keystone, Glance and Neutron; what it is told.
+"""The cloud that Tempest asks: pretended hosts behind a real Keystone, Glance and Neutron, and Cinder
+where volumes are asked for; and what Tempest is told of it.
 
 Hosts run no guest, so nothing here is asked over ssh. All else that Tempest can be told is there, is.
 """
@@ -30,11 +31,21 @@ FILTERS = (
 )
 
 
-def describe() -> Deployment:
+def describe(*, has_volumes: bool = False) -> Deployment:
     """Return the deployment, not yet started."""
-    settings: Sections = {"filter_scheduler": {"enabled_filters": ",".join(FILTERS)}}
-    hosts = [fake_hosts("fake", HOSTS)]
-    return Deployment("tempest", services.mariadb(), hosts, settings=settings, has_neutron=True)
+    settings: Sections = {
+        "filter_scheduler": {"enabled_filters": ",".join(FILTERS)},
+        # Some tests look for what is over its limit.
+        "quota": {"instances": 1000, "cores": 1000, "ram": 1_000_000},
+    }
+    return Deployment(
+        "tempest",
+        services.mariadb(),
+        [fake_hosts("fake", HOSTS)],
+        settings=settings,
+        has_neutron=True,
+        has_cinder=has_volumes,
+    )
 
 
 class Operator:
@@ -105,6 +116,7 @@ def prepare(deployment: Deployment, least: str = OLDEST) -> Path:
 
 def sections(deployment: Deployment, operator: Operator, directory: Path) -> Sections:
     """Return Tempest's configuration."""
+    first = operator.add_image("first")
     return {
         "DEFAULT": {"log_file": directory / "tempest.log", "debug": True},
         "oslo_concurrency": {"lock_path": directory},
@@ -127,20 +139,25 @@ def sections(deployment: Deployment, operator: Operator, directory: Path) -> Sec
             "glance": True,
             "neutron": True,
             "placement": True,
-            "cinder": False,
+            "cinder": deployment.has_cinder,
             "swift": False,
             "horizon": False,
         },
         "compute": {
             "flavor_ref": operator.add_flavor("small", 1),
             "flavor_ref_alt": operator.add_flavor("larger", 2),
-            "image_ref": operator.add_image("first"),
+            "image_ref": first,
             "image_ref_alt": operator.add_image("second"),
             "min_compute_nodes": USED,
             "max_microversion": "latest",
             "hypervisor_type": "fake",
             "build_timeout": 120,
+            # Pretended hosts check no signature.
+            "certified_image_ref": first,
+            "certified_image_trusted_certs": "first,second",
         },
+        "volume": {"min_microversion": "3.0", "max_microversion": "latest", "volume_size": 1},
+        "volume-feature-enabled": {"backup": False, "extend_attached_volume": True},
         "placement": {"min_microversion": "1.0", "max_microversion": "latest"},
         "compute-feature-enabled": _features(),
         "validation": {"run_validation": False},

@@ -12,6 +12,7 @@ from kilonova.rpc.bus import Bus
 from kilonova.rpc.messages import (
     ActOnInstance,
     BuildInstance,
+    BuildInstances,
     CacheImages,
     ConsoleOutput,
     DeleteInstance,
@@ -62,6 +63,9 @@ class Compute:
         return ConsoleOutput(text=f"{self.name} {message.instance_uuid} {message.length}")
 
     def build_instance(self, context: RequestContext, message: BuildInstance) -> None:
+        """Not asked here."""
+
+    def build_instances(self, context: RequestContext, message: BuildInstances) -> None:
         """Not asked here."""
 
     def move_instance(self, context: RequestContext, message: MoveInstance) -> None:

@@ -59,6 +59,12 @@ FULL = (
         record=RECORD,
     ),
     m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
+    m.BuildInstances(
+        builds=(
+            m.BuildInstance(instance=INSTANCE, destination=DESTINATION, alternates=(DESTINATION,)),
+        ),
+        request_ids=(REQUEST,),
+    ),
     m.StartMove(cell_uuid=CELL, migration=OTHER),
     m.MoveInstance(migration=MIGRATION, instance=INSTANCE),
     m.GuideMove(migration=OTHER, wish="abort"),
@@ -97,6 +103,10 @@ LEAST = (
     m.SelectDestinations(spec=LEAST_SPEC, instance_uuids=(UUID,)),
     m.Destinations(decisions=(Decision(instance_uuid=UUID),)),
     m.BuildInstance(instance=LEAST_INSTANCE, destination=DESTINATION),
+    m.BuildInstances(
+        builds=(m.BuildInstance(instance=LEAST_INSTANCE, destination=DESTINATION),),
+        request_ids=(REQUEST,),
+    ),
     m.StartMove(cell_uuid=CELL, migration=OTHER),
     m.MoveInstance(migration=LEAST_MIGRATION, instance=LEAST_INSTANCE),
     m.GuideMove(migration=OTHER, wish="abort"),

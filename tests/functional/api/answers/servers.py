@@ -275,7 +275,7 @@ _TAKEN_EVENT = Shape(
     Field("name", NAME),
     Field("server_uuid", UUID),
     Field("status", {"enum": ["completed", "failed"]}),
-    Field("code", {"enum": [200, 400, 404, 422]}),
+    Field("code", {"enum": [200, 400, 404, 422, 503]}),
     optional("tag", TEXT),
 )
 
