@@ -28,6 +28,7 @@ from kilonova.db import (
     placement_inventories,
     placement_names,
     placement_providers,
+    placement_sharing,
 )
 from kilonova.db.engine import Database
 from kilonova.db.placement_audit import Drift
@@ -203,20 +204,26 @@ def _holding_changes(
         if instance.uuid in known or instance.task_state is not None:
             continue
         if placement_holdings.of_consumer(database, instance.uuid) is None:
-            claim = _claim(report, instance)
+            claim = _claim(database, report, instance)
+            shared = [
+                f", {amounts} of {provider}"
+                for provider, amounts in claim.allocation.items()
+                if provider != report.provider_uuid
+            ]
+            own = claim.allocation.get(report.provider_uuid, {})
             yield Change(
-                f"allocate {claim.allocation[report.provider_uuid]} of {report.node} to {instance.uuid}",
+                f"allocate {own} of {report.node}{''.join(shared)} to {instance.uuid}",
                 partial(placement_claims.replace_all, database, [claim]),
             )
 
 
-def _claim(report: NodeReport, instance: Instance) -> placement_claims.Claim:
+def _claim(database: Database, report: NodeReport, instance: Instance) -> placement_claims.Claim:
     amounts = block_devices.amounts(instance)
     return placement_claims.Claim(
         consumer=ConsumerUuid(instance.uuid),
         project_id=instance.project_id,
         user_id=instance.user_id,
-        allocation={report.provider_uuid: amounts},
+        allocation=placement_sharing.divided(database, report.provider_uuid, amounts),
         generation=None,
         consumer_type="INSTANCE",
     )

@@ -4,7 +4,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 
-from kilonova.compute.moving import Voyage
+from kilonova.compute.moving import Until, Voyage
 from kilonova.compute.script import Script, Uses, error_of
 from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole
 from kilonova.core.errors import MoveCancelled
@@ -106,18 +106,24 @@ class FakeMoves(ABC):
         self._guest(instance.uuid)
         self._script.play("send", self._host, instance.name)
 
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def receive(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
         self._script.play("receive", self._host, instance.name)
-        self._become_guest_of(instance, " after a move", power_on=power_on)
+        self._become_guest_of(instance, " after a move", power_on=power_on, until=until)
 
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def restore(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
         self._guest(instance.uuid)
         self._script.play("restore", self._host, instance.name)
-        self._become_guest_of(instance, " where it was", power_on=power_on)
+        self._become_guest_of(instance, " where it was", power_on=power_on, until=until)
 
-    def _become_guest_of(self, instance: Instance, how: str, *, power_on: bool) -> None:
+    def _become_guest_of(
+        self, instance: Instance, how: str, *, power_on: bool, until: Until
+    ) -> None:
         """Have the guest of a server in its present size and epoch."""
         with self._lock:
             before = self._guests.get(instance.uuid)
@@ -130,6 +136,9 @@ class FakeMoves(ABC):
             self._guests[instance.uuid] = guest
             self._count(instance, 1)
         if power_on and not runs:
+            if until is not None:
+                guest.power = PowerState.PAUSED
+                until()
             guest.start(how)
         elif not power_on:
             guest.power = PowerState.SHUTDOWN

@@ -18,7 +18,7 @@ _NAMESPACE = uuid.UUID("e3e7c6b2-6a43-5d5e-8f6e-5a3f9b1f2c77")
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host has: CPUs, MiB of memory, GiB of disk.
+    """What a host has: CPUs, MiB of memory, GiB of disk, mediated devices.
 
     ``pcpus`` of the CPUs are set apart for servers that want CPUs of their own.
     """
@@ -27,6 +27,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int
     disk_gb: int
     pcpus: int = 0
+    vgpus: int = 0
 
 
 def set_apart(conf: cfg.ConfigOpts, vcpus: int) -> frozenset[int]:
@@ -55,6 +56,7 @@ def inventory(conf: cfg.ConfigOpts, has: Capacity) -> dict[str, Inventory]:
         "PCPU": (has.pcpus, 0, 1.0),
         "MEMORY_MB": (has.memory_mb, conf.reserved_host_memory_mb, conf.ram_allocation_ratio),
         "DISK_GB": (has.disk_gb, reserved_gb, conf.disk_allocation_ratio),
+        "VGPU": (has.vgpus, 0, 1.0),
     }
     return {
         name: Inventory(

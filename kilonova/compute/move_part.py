@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from kilonova.compute.reporter import Reporter
 from kilonova.core.context import RequestContext
-from kilonova.core.errors import KilonovaError
+from kilonova.core.errors import KilonovaError, MemoryLost
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Nic
 from kilonova.core.migration import (
@@ -83,6 +83,7 @@ class Part:
             details=f"{type(error).__name__}: {error.in_full}" if error else "",
             progress=how_far,
             berth=self.berth,
+            left=isinstance(error, MemoryLost),
         )
         return msgspec.structs.replace(self._plain, move=move)
 

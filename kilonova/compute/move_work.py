@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -64,8 +65,9 @@ class MoveWork:
         try:
             if part.migration.is_live:
                 self._wiring.drop(uuid)
-            elif part.migration.kind is Kind.UNSHELVE:
-                self._wiring.unbind(uuid)
+            elif part.migration.builds:
+                # What is evacuated in vain is its old host's; a shelved server has none.
+                self._wiring.unbind(uuid, back_to=part.migration.source_host)
         except KilonovaError as error:
             LOG.warning("Ports of %s stay bound to this host: %s", uuid, error.in_full)
 
@@ -120,12 +122,13 @@ class MoveWork:
         if migration.builds:
             self._rebuild(part)
             return
-        part.nics = self._wiring.bring(instance, live=migration.is_live)
+        part.nics = nics = self._wiring.bring(instance, live=migration.is_live)
         instance = self._connected(part)
         if migration.is_live:
             self._driver.arrive(instance, migration)
         else:
-            self._driver.receive(instance, migration, power_on=migration.power_on)
+            with self._wiring.plugging(instance, nics) as until:
+                self._driver.receive(instance, migration, power_on=migration.power_on, until=until)
         self._volumes.complete(instance)
 
     def _rebuild(self, part: Part) -> None:
@@ -174,7 +177,17 @@ class MoveWork:
         if migration.is_live:
             # It never stopped.
             return
-        part.nics = self._wiring.bring(instance)
+        part.nics = nics = self._wiring.bring(instance)
         instance = self._connected(part)
-        self._driver.restore(instance, migration, power_on=migration.power_on)
+        with self._wiring.plugging(instance, nics) as until_plugged:
+            until = partial(_or_go_on, instance, until_plugged) if until_plugged else None
+            self._driver.restore(instance, migration, power_on=migration.power_on, until=until)
         self._volumes.complete(instance)
+
+
+def _or_go_on(instance: Instance, until_plugged: Callable[[], None]) -> None:
+    """Wait for a server's cards where it ran before: it has nowhere else to go."""
+    try:
+        until_plugged()
+    except BuildFailed as error:
+        LOG.warning("%s runs all the same: %s", instance.uuid, error.in_full)

@@ -1,11 +1,15 @@
 """What a hypervisor does when servers move. Every call may be repeated: a host that was restarted in the
 middle of one is told again."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Berth, Migration, Progress
+
+Until = Callable[[], None] | None
+"""What waits until a guest that was started may run, None where it may at once."""
 
 
 class Voyage(Protocol):
@@ -44,11 +48,19 @@ class Moving(Protocol):
         The source keeps all of it, so that ``restore`` can make the guest that it was.
         """
 
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """At the destination: make the guest of what was sent, in its new size, and let it run or not."""
+    def receive(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
+        """At the destination: make the guest of what was sent, in its new size, and let it run or not.
 
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
-        """At the source: have the guest as it was, and let it run or not. One that runs is left alone.
+        One that is to run stands still before its first instruction as long as ``until`` waits.
+        """
+
+    def restore(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
+        """At the source: have the guest as it was, and let it run or not, as ``receive`` does. One that
+        runs is left alone.
 
         Raises:
             NotFound: there is nothing to make it of.

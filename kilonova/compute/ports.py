@@ -223,11 +223,11 @@ class Ports(Wiring):
             if port.get("binding:host_id") != self._host:
                 self._networks.drop_binding(port["id"], self._host)
 
-    def unbind(self, uuid: InstanceUuid) -> None:
+    def unbind(self, uuid: InstanceUuid, back_to: str = "") -> None:
         """See ``Wiring``."""
         for port in self._networks.ports(device_id=uuid):
             if port.get("binding:host_id") == self._host:
-                self._networks.update_port(port["id"], {"binding:host_id": ""})
+                self._networks.update_port(port["id"], {"binding:host_id": back_to})
 
     def release(self, uuid: InstanceUuid) -> None:
         """See ``Wiring``."""

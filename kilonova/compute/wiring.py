@@ -41,8 +41,9 @@ class Wiring:
     def drop(self, uuid: InstanceUuid) -> None:
         """Let go of what this host has of a server that runs elsewhere."""
 
-    def unbind(self, uuid: InstanceUuid) -> None:
-        """Let go of a server that is on no host from now on, and keeps its cards."""
+    def unbind(self, uuid: InstanceUuid, back_to: str = "") -> None:
+        """Let go of a server that keeps its cards and is on another host, which had them before, or on
+        none."""
 
     def release(self, uuid: InstanceUuid) -> None:
         """Let go of a server's cards for good. May be repeated."""

@@ -87,7 +87,7 @@ class CellMoves:
     def _failed(
         self, migration: Migration, said: MoveReport, seen: Seen, silent: Silence | None = None
     ) -> bool:
-        after = move_plan.failed_stage(migration)
+        after = move_plan.failed_stage(move_plan.heard(migration, said))
         if after is migration.stage:
             # It cannot be removed yet; the converger sends it on after a while.
             return False

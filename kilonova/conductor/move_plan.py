@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from kilonova.core import migration as mig
-from kilonova.core.instance import Fault, Instance, Nic
+from kilonova.core.instance import ActionEvent, Fault, Instance, Nic
 from kilonova.core.migration import Berth, Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
@@ -27,6 +27,34 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
     power: PowerState = PowerState.NOSTATE
     nics: tuple[Nic, ...] | None = None
     berth: Berth | None = None
+
+
+_COLD_EVENTS = ("conductor_migrate_server", "cold_migrate")
+_EVENTS: dict[Kind, tuple[str, ...]] = {
+    Kind.MIGRATION: _COLD_EVENTS,
+    Kind.RESIZE: _COLD_EVENTS,
+    Kind.LIVE: ("conductor_live_migrate_instance",),
+    Kind.EVACUATION: ("rebuild_server",),
+    Kind.UNSHELVE: ("schedule_instances",),
+}
+"""What the choice of a destination is called among the events of an action. The names are Nova's."""
+
+
+def choice(
+    migration: Migration, began: datetime, now: datetime, why_not: Fault | None = None
+) -> tuple[ActionEvent, ...]:
+    """Return the events of a choice of a destination, or of there being none."""
+    result = "Error" if why_not else "Success"
+    return tuple(
+        ActionEvent(
+            name=name,
+            started_at=began,
+            finished_at=now,
+            result=result,
+            details=why_not.message if why_not else None,
+        )
+        for name in _EVENTS.get(migration.kind, ())
+    )
 
 
 def begin(
@@ -161,12 +189,12 @@ def failed(migration: Migration, instance: Instance, report: MoveReport, now: da
     """Return what follows when the acting host could not do its part, and no other host is to try."""
     outcome = mig.CANCELLED if report.moved is mig.Moved.CANCELLED else mig.FAILED
     broken = replace(
-        migration,
+        heard(migration, report),
         outcome=migration.outcome or outcome,
         reason=migration.reason or report.reason,
         details=migration.details or report.details,
     )
-    stage = failed_stage(migration)
+    stage = failed_stage(broken)
     if stage is Stage.RESTORING:
         # The destination removed what it had made before it said so.
         back = leave_for_source(broken, instance, now)
@@ -177,6 +205,11 @@ def failed(migration: Migration, instance: Instance, report: MoveReport, now: da
     if stage in (Stage.ENDED, Stage.CLEARING):
         return _lost(broken, instance, now)
     return Next(migration=mig.at(broken, stage, now))
+
+
+def heard(migration: Migration, report: MoveReport) -> Migration:
+    """Return a move with what a host knows of its guest."""
+    return replace(migration, unsent=False) if report.left else migration
 
 
 def failed_stage(migration: Migration) -> Stage:

@@ -1,8 +1,9 @@
-"""Parts of a host that a server gets for itself: PCI devices, and CPUs and memory of NUMA cells. Pure.
+"""Parts of a host that a server gets for itself: devices, and CPUs and memory of NUMA cells. Pure.
 
 The scheduler asks whether they are there, and a host reports what its servers leave of them.
 """
 
+import re
 from collections.abc import Mapping
 
 from kilonova.core import numa
@@ -11,6 +12,7 @@ from kilonova.core.numa import Wanting
 from kilonova.core.scheduling import NumaCell, PciPool
 
 ALIASES = "pci_passthrough:alias"
+_VGPU = re.compile(r"resources[a-zA-Z0-9_-]*:VGPU")
 
 
 def pci_wanted(flavor: Flavor) -> dict[str, int]:
@@ -25,6 +27,12 @@ def pci_wanted(flavor: Flavor) -> dict[str, int]:
             asked = int(count) if count.isdecimal() else 2**31 if colon else 1
             found[alias] = found.get(alias, 0) + asked
     return found
+
+
+def vgpus_wanted(flavor: Flavor) -> int:
+    """Return how many mediated devices a flavor asks for, in all groups of ``resources:VGPU``."""
+    asked = (value for key, value in flavor.extra_specs.items() if _VGPU.fullmatch(key))
+    return sum(int(value) for value in asked if value.isdecimal())
 
 
 def pci_left(pools: tuple[PciPool, ...], server: Wanting) -> tuple[PciPool, ...]:

@@ -28,6 +28,7 @@
     |-- UnsupportedMediaType   415
     |-- NotSupported           501  this deployment cannot do it
     |-- MoveCancelled          500  an operator aborted a live migration
+    |-- MemoryLost             500  a guest left its host, and arrived without its memory
     |-- NoValidHost            500  a value more than an accident; see core.scheduling.NoHost
     |-- BuildFailed            500  one host could not build the server
     |   |-- BuildAborted       500  and no other host should try
@@ -250,6 +251,12 @@ class MoveCancelled(KilonovaError):
     """Somebody wanted a live migration to be aborted, and it was: the guest is where it was."""
 
     code = "move_cancelled"
+
+
+class MemoryLost(KilonovaError):
+    """A guest left its host while it ran, and cannot run on where it went: its disks are there."""
+
+    code = "memory_lost"
 
 
 class NoValidHost(KilonovaError):

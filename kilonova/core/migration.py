@@ -383,7 +383,8 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``reason`` is fit for the tenant, ``details`` for the operator. A report that is refused says that the
     stage is over, or that an operator wants the move to be aborted. ``berth`` is what a destination that
-    is prepared has made ready.
+    is prepared has made ready. With ``left`` a destination that failed knows that a running guest had left
+    its source, whatever that had said.
     """
 
     migration: str
@@ -394,3 +395,4 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     details: str = ""
     progress: Progress | None = None
     berth: Berth | None = None
+    left: bool = False

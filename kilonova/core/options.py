@@ -253,6 +253,13 @@ _LIBVIRT = [
         help="The domain type. kvm needs a working /dev/kvm; qemu emulates and is slow; lxc runs "
         "containers; test goes with libvirt's own test:/// driver.",
     ),
+    cfg.BoolOpt(
+        "live_migration_permit_post_copy",
+        default=False,
+        help="Let a live migration that is forced to complete, or takes too long, start the server at its "
+        "destination before all of its memory is there. It is never paused for long then, and is lost if "
+        "either host dies meanwhile.",
+    ),
 ]
 
 _VNC = [

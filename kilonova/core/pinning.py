@@ -11,7 +11,7 @@ import msgspec
 
 from kilonova.core import numa
 from kilonova.core.asked import Asked
-from kilonova.core.devices import pci_wanted
+from kilonova.core.devices import pci_wanted, vgpus_wanted
 from kilonova.core.guest_cells import CellsOfGuest, cells_of
 from kilonova.core.numa import Wanting
 from kilonova.core.scheduling import NumaCell, PciPool
@@ -48,6 +48,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     cells: tuple[HostCell, ...] = ()
     devices: tuple[Device, ...] = ()
+    vgpus: tuple[str, ...] = ()
+    """The UUIDs of mediated devices."""
 
     @property
     def shared(self) -> frozenset[int]:
@@ -56,10 +58,16 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server wants of a host for itself: cells, and how many devices of each alias."""
+    """What a server wants of a host for itself: cells, how many devices of each alias, how many VGPUs."""
 
     cells: CellsOfGuest | None = None
     devices: dict[str, int] = {}
+    vgpus: int = 0
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether it is bound to devices of its host."""
+        return bool(self.devices or self.vgpus)
 
 
 class Assigned(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +76,7 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True):
     ``cpus`` are the host CPUs of VCPUs that are pinned; ``emulator`` is the CPU that QEMU's own threads
     have for themselves, if any; ``idle`` are CPUs that nobody uses beside them. ``cells`` are the host's
     cells that the guest's are in, ``memory_mb`` what each of the guest's takes, and ``pages`` the KiB of
-    their pages where those are huge. ``devices`` are addresses.
+    their pages where those are huge. ``devices`` are addresses, ``vgpus`` UUIDs.
     """
 
     cpus: dict[int, int] = {}
@@ -78,6 +86,7 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: dict[int, int] = {}
     pages: dict[int, int] = {}
     devices: tuple[str, ...] = ()
+    vgpus: tuple[str, ...] = ()
 
     @property
     def taken(self) -> frozenset[int]:
@@ -94,7 +103,7 @@ def wanted(server: Wanting) -> Wanted:
     """
     asked = Asked(server.flavor, server.image)
     cells = cells_of(asked, server.flavor.vcpus, server.flavor.memory_mb)
-    return Wanted(cells=cells, devices=pci_wanted(server.flavor))
+    return Wanted(cells=cells, devices=pci_wanted(server.flavor), vgpus=vgpus_wanted(server.flavor))
 
 
 def counted(cells: Iterable[HostCell]) -> tuple[NumaCell, ...]:
@@ -135,10 +144,11 @@ def left(parts: Parts, taken: Iterable[Assigned]) -> Parts:
                 memory[host] += one.memory_mb[guest]
             else:
                 pages[host, size] += one.memory_mb[guest] * 1024 // size
-    used = {address for one in servers for address in one.devices}
+    used = {part for one in servers for part in (*one.devices, *one.vgpus)}
     return Parts(
         cells=tuple(_less(cell, cpus, memory, pages) for cell in parts.cells),
         devices=tuple(device for device in parts.devices if device.address not in used),
+        vgpus=tuple(uuid for uuid in parts.vgpus if uuid not in used),
     )
 
 
@@ -168,17 +178,20 @@ def assign(server: Wanting, free: Parts) -> Assigned | str:
     devices = _devices(asked.devices, free.devices)
     if isinstance(devices, str):
         return devices
+    if asked.vgpus > len(free.vgpus):
+        return f"needs {asked.vgpus} VGPUs, host has {len(free.vgpus)} free"
+    given = Assigned(devices=devices, vgpus=free.vgpus[: asked.vgpus])
     topology = numa.wanted(server)
     if asked.cells is None or topology is None:
-        return Assigned(devices=devices)
+        return given
     fit = numa.fit(topology, counted(free.cells))
     if fit is None:
         return numa.shortfall(topology, counted(free.cells)).sentence
-    return _pinned(asked.cells, fit, free.cells, devices)
+    return _pinned(asked.cells, fit, free.cells, given)
 
 
 def _pinned(
-    guest: CellsOfGuest, fit: numa.Fit, cells: Sequence[HostCell], devices: tuple[str, ...]
+    guest: CellsOfGuest, fit: numa.Fit, cells: Sequence[HostCell], given: Assigned
 ) -> Assigned:
     hosts = {cell.number: cell for cell in cells}
     cpus: dict[int, int] = {}
@@ -191,14 +204,14 @@ def _pinned(
         cpus |= zip(own, picked, strict=False)
         emulator = picked[-1] if extra else emulator
         idle |= spared
-    return Assigned(
+    return msgspec.structs.replace(
+        given,
         cpus=cpus,
         emulator=emulator,
         idle=idle,
         cells=dict(enumerate(fit.hosts)),
         memory_mb={number: cell.memory_mb for number, cell in enumerate(guest.cells)},
         pages={number: size for number, size in enumerate(fit.pages) if size is not None},
-        devices=devices,
     )
 
 

@@ -91,6 +91,7 @@ _PLAIN = (
 _INSERT = sa.insert(_instances)
 _INSERT_ACTIONS = sa.insert(table_of(StoredAction))
 _INSERT_EVENTS = sa.insert(table_of(StoredEvent))
+_INSERT_FAULTS = sa.insert(_faults)
 _OF_SERVERS = tuple(map(table_of, (StoredEvent, StoredAction, ShareAttachment)))
 _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
@@ -229,7 +230,7 @@ def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
         (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
         (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
         (sa.insert(_attachments), volume_rows([p.instance for p in placed])),
-        (sa.insert(_faults), [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
+        (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
     )
     for statement, values in rows:
         if values:

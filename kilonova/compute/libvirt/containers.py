@@ -20,7 +20,7 @@ from kilonova.compute.libvirt.container_disks import ContainerDisks
 from kilonova.compute.libvirt.container_xml import container_xml
 from kilonova.compute.libvirt.driver import LibvirtDriver
 from kilonova.compute.libvirt.elements.place import Place
-from kilonova.compute.moving import Voyage
+from kilonova.compute.moving import Until, Voyage
 from kilonova.core.asked import Malformed
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import CpuTimes, Diagnostics, DiskFigures, DiskRole, NicFigures
@@ -60,8 +60,10 @@ class ContainerDriver(LibvirtDriver):
         node = super()._node(connection)
         arch = node.capabilities["cpu_arch"]
         # What takes devices, or CPUs of one's own, is refused here.
+        offered = {name: one for name, one in node.inventory.items() if name != "VGPU"}
+        supported = ((arch, self._virt_type, "exe"),)
         return msgspec.structs.replace(
-            node, supported=((arch, self._virt_type, "exe"),), pci=(), numa=()
+            node, inventory=offered, supported=supported, pci=(), numa=()
         )
 
     def _states(self, connection: Any) -> Iterator[tuple[Any, int]]:
@@ -239,14 +241,18 @@ class ContainerDriver(LibvirtDriver):
             raise NotSupported("Containers cannot move to another host.")
         return super().prepare_move(instance, migration)
 
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def receive(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
-        super().receive(instance, migration, power_on=power_on)
+        super().receive(instance, migration, power_on=power_on, until=until)
         self._follow(instance.uuid)
 
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def restore(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
-        super().restore(instance, migration, power_on=power_on)
+        super().restore(instance, migration, power_on=power_on, until=until)
         self._follow(instance.uuid)
 
     def live_migrate(self, instance: Instance, migration: Migration, voyage: Voyage) -> Progress:

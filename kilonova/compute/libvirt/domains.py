@@ -58,18 +58,19 @@ def remove(domain: Any, *, has_nvram: bool) -> None:
     domain.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if has_nvram else 0))
 
 
-def power_on(domain: Any) -> None:
-    """Start a domain that does not run."""
+def power_on(domain: Any, *, paused: bool = False) -> None:
+    """Start a domain that does not run; its CPUs stand still if it is to be ``paused``."""
     if domain.isActive():
         return
+    flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
     try:
-        domain.create()
+        domain.createWithFlags(flags)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_OPERATION_TIMEOUT:
             raise
         # It ended by itself while it was stuck.
         _define_anew(domain)
-        domain.create()
+        domain.createWithFlags(flags)
 
 
 def is_stuck(domain: Any) -> bool:

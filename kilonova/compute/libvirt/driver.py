@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
+import msgspec
 from oslo_config import cfg
 
 from kilonova.compute.crossing.harbour import Harbour
@@ -35,6 +36,7 @@ from kilonova.compute.libvirt.moves import Moves
 from kilonova.compute.libvirt.node import Machine
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.placed_xml import placed
+from kilonova.compute.libvirt.processes import Uptimes
 from kilonova.compute.libvirt.shares import SharesHere
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import VolumesHere
@@ -82,6 +84,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
         self._records: dict[InstanceUuid, Record] = {}
         self._consoles = Consoles(self._libvirt, conf.my_ip)
         self._agents = Agents(self._libvirt.use)
+        self._uptimes = Uptimes()
         self._parts = GuestParts(conf, host, self._disks.root)
         self._machine = Machine(conf, host, self._disks.root)
         with contextlib.suppress(HypervisorUnavailable):
@@ -99,7 +102,8 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
     def _node(self, connection: Any) -> NodeReport:
         self._cards.ensure(connection)
         guests = [(power, record) for _, power, record in self._domains(connection)]
-        return self._machine.report(connection, guests, self._parts.free(connection))
+        vgpus = self._parts.vgpus(connection)
+        return self._machine.report(connection, guests, self._parts.free(connection), vgpus)
 
     def prepare_networks(self, instance: Instance) -> tuple[Nic, ...]:
         """See ``Driver``."""
@@ -170,6 +174,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
         self._disks.remove(uuid)
         self._cards.unplug(uuid)
         self._parts.give_back(uuid)
+        self._libvirt.use(self._parts.tend)
         self._records.pop(uuid, None)
 
     def _remove(self, domain: Any) -> None:
@@ -182,6 +187,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
     def start(self, uuid: InstanceUuid) -> None:
         """See ``Driver``."""
         self._cards.connect(uuid)
+        self._libvirt.use(self._parts.tend)
         self._on(uuid, domains.power_on)
 
     def reboot(self, instance: Instance) -> None:
@@ -274,11 +280,20 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
         def measure(connection: Any) -> dict[InstanceUuid, Diagnostics]:
             kind = connection.getType().lower()
             found = connection.getAllDomainStats(WANTED, _NOWAIT)
-            named = ((uuid_of_domain(domain.name()), values) for domain, values in found)
+            named = [
+                (uuid, domain, figures(values, kind))
+                for domain, values in found
+                if (uuid := uuid_of_domain(domain.name())) is not None
+            ]
+            uptimes = self._uptimes.of(
+                {u: (domain.ID(), domain.name()) for u, domain, f in named if f.state == "running"}
+            )
             return {
-                uuid: with_told(figures(values, kind), self._agents.told(uuid))
-                for uuid, values in named
-                if uuid is not None
+                uuid: with_told(
+                    msgspec.structs.replace(measured, uptime=uptimes.get(uuid)),
+                    self._agents.told(uuid),
+                )
+                for uuid, _, measured in named
             }
 
         return self._libvirt.use(measure)

@@ -5,6 +5,7 @@ Whatever fails, it is found out where the guest is before anything is said: it r
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,11 @@ import libvirt
 
 from kilonova.compute.crossing.harbour import LOOPBACK
 from kilonova.compute.crossing.line import DOORSTEP, Line
-from kilonova.compute.libvirt import domains, live_copy, moved_xml
+from kilonova.compute.libvirt import domains, live_copy, moved_xml, whereabouts
 from kilonova.compute.libvirt.carried import IMAGE, Carried
 from kilonova.compute.libvirt.connection import Connection
 from kilonova.compute.libvirt.disks import Disks
+from kilonova.compute.libvirt.whereabouts import State, Where
 from kilonova.compute.moving import Voyage
 from kilonova.core.errors import (
     BuildFailed,
@@ -42,18 +44,20 @@ _FLAGS = (
     | libvirt.VIR_MIGRATE_AUTO_CONVERGE
 )
 _XML = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
-_STANDS = (
-    libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
-    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
-    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
-)
-"""Why a guest stands still at its source when all of it is sent."""
-_INCOMING = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
-"""Why one stands still at its destination before it is its guest."""
+_POST_COPY = libvirt.VIR_MIGRATE_POSTCOPY
+_AGAIN = _POST_COPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+_GIVES_UP = 60.0
+"""Seconds for which a destination is silent that has most of a guest, before who aborts it is heard."""
+_SECONDS_PER_GIB = 800.0
+"""How long a guest may take for each GiB of its memory and disks before post-copy hurries it."""
 
 
 class LiveMove:
-    """Moves one guest. ``closing`` is set when the service ends: the guest stays, then."""
+    """Moves one guest. ``closing`` is set when the service ends: the guest stays, then.
+
+    With ``post_copy`` a guest that is hurried, or takes too long, goes on at its destination before all of
+    its memory is there. It cannot stay any more then.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class LiveMove:
         here: tuple[Connection, Disks, Carried],
         line: Line,
         closing: threading.Event,
+        *,
+        post_copy: bool = False,
     ) -> None:
         if migration.berth is None:
             raise BuildFailed("The destination is not prepared.")
@@ -70,7 +76,10 @@ class LiveMove:
         self._local, self._disks, self._carried = here
         self._line = line
         self._closing = closing
+        self._post_copy = post_copy
         self._hurried = False
+        self._sent = False
+        """Whether anything of it is on its way."""
 
     def run(self, voyage: Voyage) -> Progress:
         """Move it, and return what was moved.
@@ -88,14 +97,14 @@ class LiveMove:
                 there.close()
 
     def _move(self, there: Connection, voyage: Voyage) -> Progress:
-        if self._is_there(there):
+        if self._is_there(there, voyage):
             # An earlier attempt brought it there, and its end was not noted.
             return Progress()
         try:
             parameters = self._prepare(there)
             self._migrate(there, parameters, voyage)
         except KilonovaError as error:
-            if self._is_there(there):
+            if self._is_there(there, voyage):
                 return self._figures(there)
             self._wake()
             if voyage.aborted:
@@ -127,9 +136,8 @@ class LiveMove:
         there.use(lambda connection: _check_cpu(connection, live))
         old = str(self._disks.directory(self._uuid))
         memory, disks = self._line.ports(2)
-        parameters: dict[str, Any] = {
-            libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{DOORSTEP}:{memory}",
-            libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
+        parameters = {
+            **_way_in(memory),
             libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml.moved(live, old, self._berth),
             libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml.moved(defined, old, self._berth),
         }
@@ -167,6 +175,22 @@ class LiveMove:
             flags |= libvirt.VIR_MIGRATE_UNSAFE
         if self._migration.vm_state is VmState.PAUSED:
             flags |= libvirt.VIR_MIGRATE_PAUSED
+        if not self._post_copy:
+            self._sail(there, parameters, flags, voyage)
+            return
+        try:
+            self._sail(there, parameters, flags | _POST_COPY, voyage)
+        except BuildFailed as error:
+            if self._sent or voyage.aborted or self._closing.is_set():
+                raise
+            LOG.info("%s goes without post-copy: %s", self._uuid, error.in_full)
+            self._post_copy = False
+            self._sail(there, parameters, flags, voyage)
+
+    def _sail(
+        self, there: Connection, parameters: dict[str, Any], flags: int, voyage: Voyage
+    ) -> None:
+        """Let libvirt move it, and steer. Raises ``KilonovaError``."""
         failed: list[KilonovaError] = []
 
         def sail() -> None:
@@ -180,76 +204,121 @@ class LiveMove:
                 failed.append(error)
 
         sailing = threading.Thread(target=sail, name="live-migration", daemon=True)
+        began = time.monotonic()
         sailing.start()
         while sailing.is_alive():
             sailing.join(_LOOKS)
             with suppress(KilonovaError):
-                self._local.use(lambda connection: self._steer(connection, voyage))
+                took = time.monotonic() - began
+                self._local.use(lambda connection: self._steer(connection, voyage, took))  # noqa: B023
         if failed:
             raise failed[0]
 
-    def _steer(self, connection: Any, voyage: Voyage) -> None:
-        """Look at how far it is, and do what is wanted of it."""
+    def _steer(self, connection: Any, voyage: Voyage, took: float) -> None:
+        """Look at how far it is after so many seconds, and do what is wanted of it."""
         domain = domains.find(connection, self._uuid)
         if domain is None:
             return
         stats = domain.jobStats()
         if not stats.get("type"):
             return
-        voyage.progress(_progress(stats))
+        how_far = _progress(stats)
+        self._sent |= bool(how_far.memory_processed or how_far.disk_processed)
+        voyage.progress(how_far)
         if voyage.aborted or self._closing.is_set():
+            # Refused of a guest that runs at its destination already.
             domain.abortJob()
-        elif voyage.forced and not self._hurried:
-            self._hurried = True
+        elif not self._hurried and (voyage.forced or (self._post_copy and is_slow(how_far, took))):
+            self._hurry(domain)
+
+    def _hurry(self, domain: Any) -> None:
+        """See to it that it arrives, however much it writes."""
+        if self._post_copy:
+            # Refused until all of its disks is there; it is asked for again then.
+            domain.migrateStartPostCopy(0)
+            LOG.info("%s goes on at its destination, and its memory follows", self._uuid)
+        else:
             LOG.info("%s stands still for the rest of its way", self._uuid)
             domains.pause(domain)
+        self._hurried = True
 
     # ---- after
 
-    def _is_there(self, there: Connection) -> bool:
+    def _is_there(self, there: Connection, voyage: Voyage) -> bool:
         """Find out where the guest is, and see to it that it is there alone.
 
         Raises:
             HypervisorUnavailable: the service ends before that is known.
         """
-        said = False
+        silent_since: float | None = None
         while True:
             try:
-                here = self._local.use(self._state)
-                if here is None:
-                    return True
-                if here[0] != libvirt.VIR_DOMAIN_PAUSED or here[1] not in _STANDS:
-                    return False
-                return self._settle(there)
+                found = self._where(there)
+                silent_since = None
+                if found in (Where.BETWEEN, Where.BROKEN):
+                    self._bring_together(found, there, voyage)
+                    continue
+                return self._settle(found, there)
             except HypervisorUnavailable as error:
-                if not said:
+                if silent_since is None:
+                    silent_since = time.monotonic()
                     LOG.warning("Where %s runs is not known: %s", self._uuid, error.in_full)
-                said = True
+                waited = time.monotonic() - silent_since
+                if voyage.aborted and waited > _GIVES_UP and self._is_broken():
+                    return self._settle(Where.LOST, there)
                 if self._closing.wait(_PAUSE):
                     raise
 
-    def _settle(self, there: Connection) -> bool:
-        """Decide about a guest that stands still here, as all of it was sent."""
-        other = there.use(self._state)
-        runs = other is not None and other[0] in domains.POWER and _is_guest(other)
-        if runs:
-            LOG.warning("%s runs at its destination; what stands here is removed", self._uuid)
-            self._local.use(
-                lambda c: domains.remove(c.lookupByUUIDString(self._uuid), has_nvram=True)
-            )
+    def _where(self, there: Connection) -> Where:
+        here = self._local.use(self._state)
+        if whereabouts.is_sure(here):
+            return whereabouts.where(here, None)
+        return whereabouts.where(here, there.use(self._state))
+
+    def _is_broken(self) -> bool:
+        """Whether the source alone knows that the guest is its destination's."""
+        try:
+            here = self._local.use(self._state)
+        except HypervisorUnavailable:
+            return False
+        return not whereabouts.is_sure(here) and whereabouts.where(here, None) is Where.LOST
+
+    def _bring_together(self, found: Where, there: Connection, voyage: Voyage) -> None:
+        """Let what a guest lacks at its destination come, and wait.
+
+        Raises:
+            HypervisorUnavailable: the service ends.
+        """
+        if found is Where.BROKEN:
+            try:
+                LOG.warning("%s lacks memory at its destination; the rest is sent", self._uuid)
+                (port,) = self._line.ports(1)
+                parameters = _way_in(port)
+                self._sail(there, parameters, _FLAGS | _AGAIN, voyage)
+            except KilonovaError as error:
+                LOG.warning("%s still lacks memory: %s", self._uuid, error.in_full)
+        if self._closing.wait(_PAUSE):
+            raise HypervisorUnavailable("The service ends while a guest's memory is on its way.")
+
+    def _settle(self, found: Where, there: Connection) -> bool:
+        """Have the guest where it is, and nothing of it elsewhere."""
+        if found in (Where.THERE, Where.LOST):
+            said = "runs at its destination" if found is Where.THERE else "lost its memory"
+            domain = self._local.use(lambda c: domains.find(c, self._uuid))
+            if domain is not None:
+                LOG.warning("%s %s; what is left here is removed", self._uuid, said)
+                self._local.use(lambda _: domains.remove(domain, has_nvram=True))
             return True
-        if other is not None:
-            there.use(lambda c: domains.power_off(c.lookupByUUIDString(self._uuid)))
-        LOG.warning("%s did not arrive; it goes on here", self._uuid)
-        self._local.use(lambda c: c.lookupByUUIDString(self._uuid).resume())
+        if found is Where.STANDS:
+            if there.use(self._state) is not None:
+                there.use(lambda c: domains.power_off(c.lookupByUUIDString(self._uuid)))
+            LOG.warning("%s did not arrive; it goes on here", self._uuid)
+            self._local.use(lambda c: c.lookupByUUIDString(self._uuid).resume())
         return False
 
-    def _state(self, connection: Any) -> tuple[int, int] | None:
+    def _state(self, connection: Any) -> State | None:
         domain = domains.find(connection, self._uuid)
-        if domain is None:
-            return None
-        state, reason = domain.state()
-        return int(state), int(reason)
+        return None if domain is None else State(*domain.state())
 
     def _wake(self) -> None:
         """Let a guest go on that was paused to be moved."""
@@ -273,11 +342,19 @@ class LiveMove:
         return found
 
 
-def _is_guest(state: tuple[int, int]) -> bool:
-    """Whether a domain with this state is a guest's, and not one that is still coming."""
-    if state[0] == libvirt.VIR_DOMAIN_SHUTOFF:
-        return False
-    return state[0] != libvirt.VIR_DOMAIN_PAUSED or state[1] not in _INCOMING
+def is_slow(how_far: Progress, seconds: float) -> bool:
+    """Whether a guest is longer on its way than one of its size should be. Pure."""
+    return seconds > _SECONDS_PER_GIB * max(
+        1.0, (how_far.memory_total + how_far.disk_total) / (1 << 30)
+    )
+
+
+def _way_in(port: int) -> dict[str, Any]:
+    """Return libvirt's parameters for memory that goes to a port of the destination's."""
+    return {
+        libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{DOORSTEP}:{port}",
+        libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
+    }
 
 
 def _check_cpu(connection: Any, xml: str) -> None:

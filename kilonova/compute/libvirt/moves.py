@@ -10,10 +10,11 @@ from typing import Any
 
 import libvirt
 import msgspec
+from oslo_config import cfg
 
 from kilonova.compute.crossing.harbour import Harbour
 from kilonova.compute.crossing.line import Line
-from kilonova.compute.libvirt import domains
+from kilonova.compute.libvirt import domains, whereabouts
 from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.carried import IMAGE, Carried, instance_of
 from kilonova.compute.libvirt.connection import Connection
@@ -30,7 +31,8 @@ from kilonova.compute.libvirt.live import LiveMove
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import paths_of
-from kilonova.compute.moving import Voyage
+from kilonova.compute.libvirt.whereabouts import State, Where
+from kilonova.compute.moving import Until, Voyage
 from kilonova.core import pinning
 from kilonova.core.block_devices import boots_from_volume
 from kilonova.core.errors import (
@@ -38,6 +40,7 @@ from kilonova.core.errors import (
     BuildFailed,
     ImageStoreUnavailable,
     KilonovaError,
+    MemoryLost,
     NotFound,
     NotSupported,
 )
@@ -56,6 +59,7 @@ _KEY = "kilonova"
 class Moves(ABC):
     """The part of the driver that is asked when servers move."""
 
+    _conf: cfg.ConfigOpts
     _disks: Disks
     _cards: Cards
     _libvirt: Connection
@@ -107,7 +111,7 @@ class Moves(ABC):
     def _check_live(self, instance: Instance) -> None:
         if self._is_test or not instance_of(self._uri):
             raise NotSupported("Live migration takes a libvirt with QEMU on the host itself.")
-        if pinning.wanted(instance).devices:
+        if pinning.wanted(instance).has_devices:
             raise NotSupported("A server with devices of its host's own does not move live.")
         had = instance.nics
         now = self._cards.plug(instance)
@@ -179,7 +183,9 @@ class Moves(ABC):
 
     # ---- at the destination, after
 
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def receive(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
         berth = migration.berth
         if not migration.stays and not self._is_test:
@@ -198,7 +204,7 @@ class Moves(ABC):
         if migration.stays:
             # Its TPM remembers all by itself.
             self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
-        self._make_again(instance, power_on=power_on)
+        self._make_again(instance, power_on=power_on, until=until)
 
     def _is_active(self, uuid: InstanceUuid) -> bool:
         def look(connection: Any) -> bool:
@@ -207,12 +213,14 @@ class Moves(ABC):
 
         return self._libvirt.use(look)
 
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def restore(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``Moving``."""
         if self._disks.kept.has(instance.uuid):
             self._on(instance.uuid, domains.power_off)
             self._disks.kept.put_back(instance.uuid)
-        self._make_again(instance, power_on=power_on)
+        self._make_again(instance, power_on=power_on, until=until)
 
     def forget(self, uuid: InstanceUuid) -> None:
         """See ``Moving``."""
@@ -269,7 +277,11 @@ class Moves(ABC):
         line = Line(berth, lambda: voyage.aborted or self._closing.is_set())
         try:
             moved = LiveMove(
-                migration, (self._libvirt, self._disks, self._carried), line, self._closing
+                migration,
+                (self._libvirt, self._disks, self._carried),
+                line,
+                self._closing,
+                post_copy=self._conf.libvirt.live_migration_permit_post_copy,
             ).run(voyage)
             if not berth.shared:
                 self._send_console(uuid, line)
@@ -294,9 +306,17 @@ class Moves(ABC):
         uuid = instance.uuid
 
         def take(connection: Any) -> None:
-            domain = connection.lookupByUUIDString(uuid)
-            if migration.unsent and not _has_come(domain):
+            domain = domains.find(connection, uuid)
+            state = None if domain is None else State(*domain.state())
+            found = whereabouts.arrived(state, unsent=migration.unsent)
+            if found is Where.HERE:
                 raise NotFound(f"Guest {uuid} did not come whole before its source died.")
+            if found is Where.LOST:
+                if domain is not None:
+                    domains.power_off(domain)
+                raise MemoryLost(
+                    "Its memory was lost on its way. Reboot it hard, and it starts from its disks."
+                )
             connection.defineXML(self._xml(connection, instance))
             if not domain.isActive():
                 return
@@ -312,7 +332,7 @@ class Moves(ABC):
         self._disks.owners.take(uuid)
         self._records[uuid] = record_for(instance)
 
-    def _make_again(self, instance: Instance, *, power_on: bool) -> None:
+    def _make_again(self, instance: Instance, *, power_on: bool, until: Until) -> None:
         """Define a guest's domain anew, in the server's present size and epoch."""
 
         def make(connection: Any) -> None:
@@ -325,18 +345,16 @@ class Moves(ABC):
             self._take_up_tpm(instance)
             defined = connection.defineXML(self._xml(connection, instance))
             if power_on:
-                domains.power_on(defined)
+                domains.power_on(defined, paused=until is not None)
 
         self._libvirt.use(make)
+        if power_on:
+            if until is not None:
+                until()
+            # Whoever was interrupted here left it paused.
+            self._on(instance.uuid, domains.unpause)
         self._disks.tpm_state(instance.uuid).unlink(missing_ok=True)
         self._records[instance.uuid] = record_for(instance)
-
-
-def _has_come(domain: Any) -> bool:
-    """Whether a domain runs that a source sent, and does not wait for more of itself."""
-    state, reason = domain.state()
-    waits = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
-    return bool(domain.isActive()) and (state, reason) != waits
 
 
 def _mark(domain: Any, instance: Instance) -> None:

@@ -35,9 +35,14 @@ class Machine:
         self._traits: tuple[Any, tuple[str, ...]] = (None, ())
 
     def report(
-        self, connection: Any, guests: Iterable[tuple[PowerState, Record]], free: Parts
+        self,
+        connection: Any,
+        guests: Iterable[tuple[PowerState, Record]],
+        free: Parts,
+        vgpus: int,
     ) -> NodeReport:
-        """Return what the node has, with the power and the record of each guest, and what none has.
+        """Return what the node has, with the power and the record of each guest, and what none has; of
+        mediated devices, how many there are.
 
         Raises:
             libvirt.libvirtError: libvirt does not say.
@@ -49,6 +54,7 @@ class Machine:
             pcpus=len(apart),
             memory_mb=memory_mb(connection, int(info[1])),
             disk_gb=shutil.disk_usage(self._disks).total >> 30,
+            vgpus=vgpus,
         )
         kind = connection.getType().lower()
         arch = str(info[0])

@@ -1,4 +1,4 @@
-"""What guests of this host have of it for themselves: CPUs, NUMA cells, huge pages and PCI devices.
+"""What guests of this host have of it for themselves: CPUs, NUMA cells, huge pages and devices.
 
 What a guest got stands in its directory and goes with it, so it is the guest's exactly as long as there is
 something of it here, whatever is killed when. Two guests never get the same: one is given at a time.
@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from kilonova.compute.inventory import set_apart
 from kilonova.compute.libvirt.elements.place import Pins, Place
+from kilonova.compute.libvirt.mediated import MediatedDevices
 from kilonova.compute.libvirt.node import pci_devices
 from kilonova.compute.libvirt.topology import devices_for_guests, host_cells
 from kilonova.core import pinning
@@ -51,6 +52,7 @@ class GuestParts:
         self._lock = threading.Lock()
         # Which there are changes with the host's set-up only.
         self._devices: tuple[Device, ...] | None = None
+        self._mediated = MediatedDevices()
         self._kept: dict[InstanceUuid, _Kept] = dict(self._read())
 
     def _read(self) -> Mapping[InstanceUuid, _Kept]:
@@ -70,7 +72,15 @@ class GuestParts:
             listed = [device.XMLDesc() for device in pci_devices(connection)]
             self._devices = devices_for_guests(listed)
         apart = set_apart(self._conf, int(connection.getInfo()[2]))
-        return Parts(cells=host_cells(connection.getCapabilities(), apart), devices=self._devices)
+        return Parts(
+            cells=host_cells(connection.getCapabilities(), apart),
+            devices=self._devices,
+            vgpus=self._mediated.all(connection),
+        )
+
+    def vgpus(self, connection: Any) -> int:
+        """Return how many mediated devices there are for guests, free or not."""
+        return len(self._mediated.all(connection))
 
     def free(self, connection: Any) -> Parts:
         """Return what no guest has."""
@@ -90,12 +100,27 @@ class GuestParts:
         # Guests that have no CPUs of their own keep off those of others.
         shared = whole.shared if any(cell.cores for cell in whole.cells) else frozenset()
         assigned = self._assign(whole, instance)
+        if whole.vgpus:
+            self.tend(connection)
         if assigned is None:
             pins = Pins(shared=shared) if shared else None
             return msgspec.structs.replace(place, pins=pins)
         return msgspec.structs.replace(
-            place, pins=_pins(instance, assigned, shared), devices=assigned.devices
+            place,
+            pins=_pins(instance, assigned, shared),
+            devices=assigned.devices,
+            vgpus=assigned.vgpus,
         )
+
+    def tend(self, connection: Any) -> None:
+        """Have the mediated devices that guests have: none outlives a restart of the machine.
+
+        Raises:
+            libvirt.libvirtError: one of them cannot be had.
+        """
+        with self._lock:
+            taken = {uuid for kept in self._kept.values() for uuid in kept.assigned.vgpus}
+            self._mediated.tend(connection, taken)
 
     def _assign(self, whole: Parts, instance: Instance) -> Assigned | None:
         wanted = pinning.wanted(instance)

@@ -1,4 +1,4 @@
-"""What a host's capabilities and node devices tell of its parts: NUMA cells and PCI devices. Pure.
+"""What a host's capabilities and node devices tell of its parts: NUMA cells, and devices for guests. Pure.
 
 Source of the elements: libvirt's "Driver capabilities XML format" and "Node devices XML format".
 """
@@ -49,6 +49,18 @@ def devices_for_guests(listed: Iterable[str]) -> tuple[Device, ...]:
     Their alias is the vendor's and the product's number, such as ``10de_1db4``.
     """
     return tuple(filter(None, map(_device, listed)))
+
+
+def mediated(listed: Iterable[str]) -> dict[str, str]:
+    """Return the name that libvirt has for each mediated device, by its UUID."""
+    found = {}
+    for text in listed:
+        device = ET.fromstring(text)  # noqa: S314 - libvirt's own
+        uuid = device.findtext("capability[@type='mdev']/uuid")
+        name = device.findtext("name")
+        if uuid and name:
+            found[uuid] = name
+    return found
 
 
 def _device(text: str) -> Device | None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from oslo_config import cfg
 
 from kilonova.compute.fake import FakeDriver
+from kilonova.compute.moving import Until
 from kilonova.compute.script import Script, Step
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
@@ -64,17 +65,21 @@ class Hypervisor(FakeDriver):
         self._world.crash("before a guest is sent")
         super().send(instance, migration)
 
-    def receive(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def receive(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``MovingDriver``."""
         self._world.crash("before a guest is received")
-        super().receive(instance, migration, power_on=power_on)
+        super().receive(instance, migration, power_on=power_on, until=until)
         self._world.judge_guest(instance)
         self._world.crash("after a guest is received")
 
-    def restore(self, instance: Instance, migration: Migration, *, power_on: bool) -> None:
+    def restore(
+        self, instance: Instance, migration: Migration, *, power_on: bool, until: Until = None
+    ) -> None:
         """See ``MovingDriver``."""
         self._world.crash("before a guest is restored")
-        super().restore(instance, migration, power_on=power_on)
+        super().restore(instance, migration, power_on=power_on, until=until)
         self._world.judge_guest(instance)
 
     def start(self, uuid: InstanceUuid) -> None:

@@ -61,6 +61,9 @@ _VOLUMES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     *((number, "project-a", {}) for number in (6, 7, 8)),
     (9, "project-b", {}),
 )
+_AWAY = CellUuid("99999999-9999-4999-8999-999999999999")
+_LOST = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000009")
+_GUEST = Image(image_id=ImageId(_IMAGES[0][0]), name="guest", status="active")
 _SHARES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (1, "project-a", {}),
     (2, "project-a", {"share_proto": "CEPHFS"}),
@@ -70,9 +73,6 @@ _SHARES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (8, "project-b", {"is_public": True}),
     (9, "project-b", {}),
 )
-_AWAY = CellUuid("99999999-9999-4999-8999-999999999999")
-_LOST = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000009")
-_GUEST = Image(image_id=ImageId(_IMAGES[0][0]), name="guest", status="active")
 _CONF = """\
 [DEFAULT]
 host = host

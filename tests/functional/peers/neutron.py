@@ -314,6 +314,8 @@ class Neutron:
             port |= {"binding:vif_type": "binding_failed", "binding:vif_details": {}}
         else:
             port |= {"binding:vif_type": "bridge", "binding:vif_details": {"port_filter": True}}
+            if self._bindings.get(port["id"], {}).get(host) != "ACTIVE":
+                port["status"] = "DOWN"
             self._bindings[port["id"]] = {host: "ACTIVE"}
             if self.connects and port["device_id"]:
                 timer = threading.Timer(0.05, self._connect_if_there, (port["id"],))

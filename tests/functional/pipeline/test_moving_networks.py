@@ -119,6 +119,64 @@ class MovingNetworks(NetworkCase, MovingCase):
         self.neutron.connect(port["id"])
         self.until_idle(uuid, "ACTIVE")
 
+    def runs_on(self, uuid: str) -> set[str]:
+        """Return the hosts on which a server's guest runs."""
+        there = [place.split() for place in self.guests()[uuid]]
+        return {host for host, power in there if power == "RUNNING"}
+
+    def stands_on(self, uuid: str) -> set[str]:
+        """Return the hosts on which a server's guest stands still."""
+        there = [place.split() for place in self.guests()[uuid]]
+        return {host for host, power in there if power == "PAUSED"}
+
+    def test_a_server_that_moves_stands_still_until_its_port_is_connected_there_and_back(
+        self,
+    ) -> None:
+        uuid = self.boot()["id"]
+        (port,) = self.neutron.ports_of(uuid)
+        self.neutron.connects = False
+        for asked, status in (
+            ({"migrate": None}, "VERIFY_RESIZE"),
+            ({"revertResize": None}, "ACTIVE"),
+        ):
+            before = self.bound(uuid)
+            self.asked_for(uuid, asked)
+            self.until("it is bound", lambda b=before: self.bound(uuid) not in (b, {""}))  # type: ignore[misc]
+            self.until("it waits", lambda: self.stands_on(uuid) == self.bound(uuid))
+            self.assertNotEqual(status, self.server(uuid)["status"])
+            self.neutron.connect(port["id"])
+            self.until_idle(uuid, status)
+            self.assertEqual(self.bound(uuid), self.runs_on(uuid))
+
+    def test_a_server_whose_port_is_not_connected_elsewhere_runs_where_it_was(self) -> None:
+        self.patch(ports, "_LOOKS", 0.1)
+        self.patch(ports, "_PLUGGED_SECONDS", 0.3)
+        uuid = self.boot()["id"]
+        before = self.bound(uuid)
+        self.neutron.connects = False
+        self.asked_for(uuid, {"migrate": None})
+        self.until("it has failed", lambda: self.migrations(uuid) == ["error"])
+        self.until_idle(uuid, "ACTIVE")
+        self.assertEqual(before, self.bound(uuid))
+        self.assertEqual(before, self.runs_on(uuid))
+
+    def test_a_server_that_is_evacuated_in_vain_has_its_port_where_it_was(self) -> None:
+        uuid = self.boot()["id"]
+        (before,) = self.bound(uuid)
+        self.neutron.failing = set(self.hosts_named()) - {before}
+        services = self.deployment._running["compute"]._services  # type: ignore[attr-defined]
+        (dead,) = [one for one in services if one._host == before]
+        services.remove(dead)
+        dead.stop()
+        (found,) = self.get("compute", f"/os-services?host={before}&binary=nova-compute")[
+            "services"
+        ]
+        down = self.ask("compute", "PUT", f"/os-services/{found['id']}", {"forced_down": True})
+        self.assertEqual(200, down.status_code, down.text)
+        self.asked_for(uuid, {"evacuate": {}}, 200)
+        self.until("it is given up", lambda: self.migrations(uuid) == ["error"])
+        self.assertEqual(({before}, before), (self.bound(uuid), self.host(uuid)))
+
     def test_a_server_that_cannot_be_unshelved_has_its_port_on_no_host(self) -> None:
         self.patch(ports, "_LOOKS", 0.1)
         self.patch(ports, "_PLUGGED_SECONDS", 0.3)

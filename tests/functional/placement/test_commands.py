@@ -34,6 +34,8 @@ from tests.functional.placement.placement_case import PlacementCase, used_and_al
 CELL = CellUuid("11111111-1111-4111-8111-111111111111")
 HOST = HostName("h1")
 PROVIDER = ProviderUuid("aaaaaaaa-0000-4000-8000-000000000001")
+EXPORT = ProviderUuid("aaaaaaaa-0000-4000-8000-000000000002")
+AGGREGATE = "cccccccc-0000-4000-8000-000000000001"
 SERVER = "bbbbbbbb-0000-4000-8000-000000000001"
 INVENTORY = {"VCPU": Inventory(total=4), "MEMORY_MB": Inventory(total=4096)}
 INVENTORY |= {"DISK_GB": Inventory(total=40)}
@@ -211,6 +213,28 @@ class CommandsTest(PlacementCase):
         assert other is not None
         self.assertEqual({PROVIDER: {"VCPU": 2}}, other.allocation)
         self.assertIn("0 made, 0 failed", self._run("heal")[1])
+
+    def test_heal_allocates_of_a_provider_that_shares_what_the_host_does_not_offer(self) -> None:
+        self._deploy()
+        self._provider()
+        left = {"VCPU": Inventory(total=8), "MEMORY_MB": Inventory(total=4096)}
+        placement_inventories.replace(self.db, PROVIDER, None, left)
+        placement_providers.create(self.db, EXPORT, "export")
+        placement_inventories.replace(self.db, EXPORT, None, {"DISK_GB": Inventory(total=10)})
+        placement_providers.set_aggregates(self.db, PROVIDER, None, {AGGREGATE})
+        lost = self._server()
+        self.assertEqual(1, self._run("heal")[0], "nobody shares with it yet")
+        placement_providers.set_traits(self.db, EXPORT, None, {"MISC_SHARES_VIA_AGGREGATE"})
+        self.assertEqual(1, self._run("heal")[0], "it shares with others")
+        placement_providers.set_aggregates(self.db, EXPORT, None, {AGGREGATE})
+        code, said = self._run("heal")
+        self.assertEqual(0, code, said)
+        self.assertIn(f"{{'DISK_GB': 1}} of {EXPORT}", said)
+        held = placement_holdings.of_consumer(self.db, lost)
+        assert held is not None
+        expected = {PROVIDER: {"VCPU": 1, "MEMORY_MB": 512}, EXPORT: {"DISK_GB": 1}}
+        self.assertEqual(expected, held.allocation)
+        self.assertIn("0 found, 0 left", self._run("audit")[1])
 
     def test_heal_says_what_does_not_fit(self) -> None:
         self._deploy()

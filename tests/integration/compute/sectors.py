@@ -48,14 +48,40 @@ _COUNT = (
     "50 bafd03 ec a820 74fb 58 baf803 ee c3"  # put: push ax; wait for the port; pop ax; out 0x3f8, al; ret
     "1000 0100 007e 0000 0100000000000000"  # packet: one sector at 0x7e00, the second of the disk
 )
+_HALTS, _NEXT, _WRITES = "f4ebd1", 0x13, 0x70
+"""The end of a count, the beginning of the next, and where there is room behind what counts."""
+_WRITE = (
+    "f4 fa 0f0116a17c"  # hlt; cli; lgdt [table]
+    "0f20c0 0c01 0f22c0 bb0800 8ec3"  # mov eax, cr0; or al, 1; mov cr0, eax; mov bx, 8; mov es, bx
+    "24fe 0f22c0 fb"  # and al, 0xfe; mov cr0, eax; sti: es reaches all of the memory now
+    "66bf00001000 66b900000800"  # mov edi, 0x100000; mov ecx, 0x80000
+    "66a1007e f36766ab"  # mov eax, [0x7e00]; rep stosd
+)
+_TABLE = (
+    "1700 a77c0000"  # table: three descriptors
+    "0000000000000000 ffff000000 92 cf 00 0000000000000000"  # none; data, all of it; none
+)
 
 
-def counting() -> bytes:
+def counting(*, writing: bool = False) -> bytes:
     """Return a disk whose guest counts: each number is a line of four hexadecimal digits, said at every
     tick of its clock, and kept in the disk's second sector, from which it goes on after a start.
+
+    One that is ``writing`` fills two MiB of its memory anew with each number.
     """
-    code = bytes.fromhex(_COUNT).ljust(_SECTOR - 2, b"\0") + b"\x55\xaa"
+    code = bytes.fromhex(_COUNT)
+    if writing:
+        at = code.index(bytes.fromhex(_HALTS))
+        part = bytes.fromhex(_WRITE)
+        part += _jump(_WRITES + len(part), _NEXT) + bytes.fromhex(_TABLE)
+        code = code[:at] + _jump(at, _WRITES) + code[at + 3 :].ljust(_WRITES - at - 3, b"\0") + part
+    code = code.ljust(_SECTOR - 2, b"\0") + b"\x55\xaa"
     return code.ljust(1 << 20, b"\0")
+
+
+def _jump(at: int, to: int) -> bytes:
+    """Return a jump, of three bytes."""
+    return b"\xe9" + ((to - at - 3) & 0xFFFF).to_bytes(2, "little")
 
 
 def deaf() -> bytes:

@@ -161,6 +161,9 @@ class QemuTest(EndsByItself, GoesAway, HasScreen, HasShares, ChangesSize, Outliv
         self.until("it used a CPU", lambda: cpu() > 0)
         first = cpu()
         self.until("it uses more", lambda: cpu() > first)
+        self.until(
+            "it has run for a while", lambda: (self.driver.samples()[server.uuid].uptime or 0) > 0
+        )
         found = self.driver.samples()[server.uuid]
         self.assertEqual(server.flavor.memory_mb, found.memory_maximum)
         assert found.memory_resident is not None

@@ -64,6 +64,8 @@ class TwoHosts(testtools.TestCase):
     """A counting guest on the first host."""
 
     shares = False
+    writes = False
+    """Whether the guest writes to its memory all the time."""
     kinds: tuple[type[QemuWorld], type[OtherWorld]] = (QemuWorld, OtherWorld)
 
     def setUp(self) -> None:
@@ -73,7 +75,7 @@ class TwoHosts(testtools.TestCase):
         self.addCleanup(self.here.close)
         self.there = there(self.here, shares=self.shares)
         self.addCleanup(self.there.close)
-        self.server = self.here.of_disk("vm", sectors.counting())
+        self.server = self.here.of_disk("vm", sectors.counting(writing=self.writes))
         for world in (self.there, self.here):
             self.addCleanup(self._remove, world)
 

@@ -119,7 +119,13 @@ class GoldenTest(testtools.TestCase):
             pages={0: 1 << 20, 1: 1 << 20},
         )
         devices = ("0000:3b:00.0", "0001:82:1f.7")
-        place = msgspec.structs.replace(PLACE, virt_type="kvm", pins=pins, devices=devices)
+        place = msgspec.structs.replace(
+            PLACE,
+            virt_type="kvm",
+            pins=pins,
+            devices=devices,
+            vgpus=("0f2b5c1e-8d3a-4b6e-9c1d-2e7f5a4b3c6d",),
+        )
         self.assert_golden("numa", domain_xml(server(flavor=flavor), place))
 
     def test_pages_of_two_sizes_are_told_apart_by_cell(self) -> None:

@@ -59,6 +59,11 @@ class InventoryTest(testtools.TestCase):
             {name: one.reserved for name, one in offered.items()},
         )
 
+    def test_mediated_devices_are_offered_each_once(self) -> None:
+        has = Capacity(vcpus=8, memory_mb=1024, disk_gb=1, vgpus=4)
+        offered = inventory(configuration(cpu_allocation_ratio=4.0), has)
+        self.assertEqual(4, offered["VGPU"].capacity)
+
     def test_a_part_of_a_gibibyte_is_reserved_whole(self) -> None:
         for mebibytes, gibibytes in ((0, 0), (1, 1), (1024, 1), (1025, 2)):
             conf = configuration(reserved_host_disk_mb=mebibytes)

@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import testtools
 
 from kilonova.conductor import move_plan
@@ -70,6 +71,16 @@ class LostHostsTest(testtools.TestCase):
         found = move_plan.failed(looked_for, arrived_server(), said(looked_for), NOW)
         self.assertIs(Stage.UNDOING, found.migration.stage)
         self.assertIs(Course.FAIL, way_of(looked_for, AFTER, Heard.DEAD).course)
+
+    def test_a_guest_that_lost_its_memory_on_its_way_is_its_destinations(self) -> None:
+        looked_for = move(Kind.LIVE, Stage.FINISHING, unsent=True)
+        told = msgspec.structs.replace(said(looked_for), left=True)
+        found = move_plan.failed(looked_for, arrived_server(), told, NOW)
+        assert found.instance is not None
+        self.assertEqual(
+            (Stage.CLEARING, "h2", VmState.ERROR),
+            (found.migration.stage, found.instance.host, found.instance.vm_state),
+        )
 
     def test_a_running_guest_that_came_is_its_destinations_though_that_dies(self) -> None:
         came = move(Kind.LIVE, Stage.FINISHING)

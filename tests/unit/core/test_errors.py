@@ -27,6 +27,7 @@ TABLE = {
     "NotSupported": ("not_supported", 501, False, "KilonovaError"),
     "NoValidHost": ("no_valid_host", 500, False, "KilonovaError"),
     "Gone": ("gone", 410, False, "KilonovaError"),
+    "MemoryLost": ("memory_lost", 500, False, "KilonovaError"),
     "MoveCancelled": ("move_cancelled", 500, False, "KilonovaError"),
     "BuildFailed": ("build_failed", 500, True, "KilonovaError"),
     "BuildAborted": ("build_aborted", 500, False, "BuildFailed"),

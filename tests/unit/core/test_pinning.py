@@ -144,6 +144,16 @@ class AssignTest(testtools.TestCase):
         third = pinning.assign(guest, pinning.left(parts, [first, second]))
         self.assertEqual("needs 1 devices nic, host has 0 free", third)
 
+    def test_mediated_devices_are_nobody_elses(self) -> None:
+        parts = Parts(vgpus=("a", "b", "c"))
+        one = server(**{"resources:VGPU": "2"})
+        had = self.assigned(one, parts)
+        self.assertEqual(("a", "b"), had.vgpus)
+        rest = pinning.left(parts, [had])
+        self.assertEqual("needs 2 VGPUs, host has 1 free", pinning.assign(one, rest))
+        self.assertEqual(("c",), self.assigned(server(**{"resources_B:VGPU": "1"}), rest).vgpus)
+        self.assertTrue(pinning.wanted(one).has_devices)
+
     def test_a_server_that_wants_nothing_gets_nothing(self) -> None:
         self.assertEqual(Assigned(), pinning.assign(server(), HOST))
 

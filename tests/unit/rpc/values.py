@@ -274,6 +274,7 @@ LEAST_MIGRATION = Migration(
     updated_at=NOON,
 )
 MOVE_REPORT = MoveReport(
+    left=True,
     migration=OTHER,
     stage=Stage.SENDING,
     attempt=1,

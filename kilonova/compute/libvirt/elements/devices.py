@@ -71,10 +71,14 @@ def add_others(devices: ET.Element, hardware: Hardware) -> None:
 
 
 def add_passed_through(devices: ET.Element, place: Place) -> None:
-    """Add the host's PCI devices that are the guest's alone; their operator bound them to VFIO's driver."""
+    """Add the host's devices that are the guest's alone: PCI ones, and mediated ones."""
     for address in place.devices:
         domain, bus, rest = address.split(":")
         slot, function = rest.split(".")
         host = add(devices, "hostdev", {"mode": "subsystem", "type": "pci", "managed": "no"})
         where = {"domain": domain, "bus": bus, "slot": slot, "function": function}
         add(add(host, "source"), "address", {name: f"0x{n}" for name, n in where.items()})
+    for uuid in place.vgpus:
+        mediated = {"mode": "subsystem", "type": "mdev", "managed": "no", "model": "vfio-pci"}
+        host = add(devices, "hostdev", mediated)
+        add(add(host, "source"), "address", {"uuid": uuid})

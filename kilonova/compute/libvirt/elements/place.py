@@ -38,8 +38,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     disks can do without the host's page cache.
     ``console_socket`` is where the serial console can be spoken to, None for nowhere; ``network`` the
     libvirt network of the cards, and ``nic_filter`` the network filter that keeps them honest. ``devices``
-    are addresses of PCI devices that are the guest's alone. ``variables`` is the file in which UEFI keeps
-    what it is to remember, None for one of libvirt's own. ``mounts`` is where shares are mounted.
+    are addresses of PCI devices that are the guest's alone, and ``vgpus`` UUIDs of mediated ones.
+    ``variables`` is the file in which UEFI keeps what it is to remember, None for one of libvirt's own.
+    ``mounts`` is where shares are mounted.
     """
 
     virt_type: str
@@ -56,5 +57,6 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     nic_filter: str | None = None
     pins: Pins | None = None
     devices: tuple[str, ...] = ()
+    vgpus: tuple[str, ...] = ()
     variables: str | None = None
     mounts: str = ""
