@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 
 class MoveWork:
-    """Does parts of moves with the hypervisor, images, volumes and networks of one host."""
+    """Does parts of moves with the hypervisor, images, volumes, shares and networks of one host."""
 
     def __init__(self, collaborators: Collaborators) -> None:
         self._driver, self._images = collaborators.driver, collaborators.images
