@@ -11,7 +11,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 venv_clients=$root/.venv-clients
-clients="python-openstackclient osc-placement tempest keystone glance neutron cinder PyMySQL gunicorn"
+clients="python-openstackclient osc-placement tempest keystone glance neutron cinder manila PyMySQL gunicorn"
 libvirt_packages="libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils"
 network_packages="openvswitch-switch dnsmasq-base iptables iproute2 e2fsprogs curl"
 firmware_packages="ovmf swtpm swtpm-tools"

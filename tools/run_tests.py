@@ -4,19 +4,16 @@
 """
 
 import os
-import re
 import subprocess
 import sys
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from compileall import compile_dir
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import subunit
-import testtools
+from lanes import NICE, Batch, Check, Part, Work, go, of_class, queue_of, work_off
+from tally import Tally, say
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
@@ -31,6 +28,16 @@ LINTERS = (
 WORKERS = {"unit": 2, "functional": 3, "integration": 2, "faults": 2}
 """Functional tests wait now and then. Each worker of the integration tests has its services."""
 
+LONGEST = "integration"
+
+LANES = max(WORKERS.values())
+
+COMPUTING = (
+    "tests.unit.",
+    *(f"tests.faults.test_{n}." for n in ("bugs", "dead_hosts", "model", "seeds")),
+)
+"""Tests that wait for nothing, and hold to no clock."""
+
 SERVED = ("integration", "faults", "performance")
 """The parts whose processes are looked for at the end."""
 
@@ -40,71 +47,13 @@ TIMED = ("functional", "integration")
 TRIED_AGAIN = 8
 """How many failed tests of such a part are run once more, at the most."""
 
-LOGGED = 60
-"""How many lines of a part's logs are printed when it failed."""
-
 MARK = "KILONOVA_TEST_RUN"
 """A variable that every process of the run inherits."""
 
 
-@dataclass
-class Tally:
-    """What a run came to."""
-
-    passed: int = 0
-    skipped: int = 0
-    failures: list[str] = field(default_factory=list)
-    unsteady: list[str] = field(default_factory=list)
-
-    @property
-    def failed(self) -> int:
-        """How many failed."""
-        return len(self.failures)
-
-    def add(self, other: "Tally") -> None:
-        """Take in what another part came to."""
-        self.passed += other.passed
-        self.skipped += other.skipped
-        self.failures += other.failures
-        self.unsteady += other.unsteady
-
-    def check(self, what: str, *, good: bool) -> None:
-        """Count one check that is not a test."""
-        print(f"{'ok    ' if good else 'FAILED'} {what}", flush=True)
-        if good:
-            self.passed += 1
-        else:
-            self.failures.append(what)
-
-    def take(self, test: dict[str, Any]) -> None:
-        """Count a test that ended, and print it unless it passed quickly."""
-        status = test["status"]
-        start, stop = test["timestamps"]
-        seconds = (stop - start).total_seconds() if start and stop else 0.0
-        if status in {"success", "xfail"}:
-            self.passed += 1
-            if seconds >= 1:
-                print(f"ok     {test['id']} ({seconds:.1f} s)", flush=True)
-        elif status == "skip":
-            self.skipped += 1
-            reason = test["details"].get("reason")
-            print(f"skip   {test['id']}: {reason.as_text() if reason else ''}", flush=True)
-        elif status != "exists":
-            self.failures.append(test["id"])
-            print(f"FAILED {test['id']} ({status}, {seconds:.1f} s)")
-            for name, detail in test["details"].items():
-                if detail.content_type.type == "text":
-                    print(f"--- {name}\n{detail.as_text().rstrip()}")
-            print(end="", flush=True)
-
-    @property
-    def ran(self) -> int:
-        """How many tests were found."""
-        return self.passed + self.failed + self.skipped
-
-
 def lint(total: Tally) -> None:
     """Run every linter over the project."""
+    say("== lint")
     for command in LINTERS:
         done = subprocess.run(
             [str(PROGRAMS / command[0]), *command[1:]],
@@ -115,98 +64,88 @@ def lint(total: Tally) -> None:
             stderr=subprocess.STDOUT,
         )
         if done.returncode:
-            print(done.stdout.rstrip())
+            say(done.stdout.rstrip())
         total.check(" ".join(command), good=done.returncode == 0)
 
 
-def run_part(part: str, patterns: list[str], total: Tally) -> int:
-    """Run one directory's tests and return how many were found.
+def run_all(parts: list[str], patterns: list[str], total: Tally) -> int:
+    """Run parts, side by side where that disturbs nobody; return how many tests were found.
 
     What failed where tests wait is run once more by itself, if it is little: one that then passes depends
     on how busy the machine was, and is named as unsteady at the end.
     """
-    found = _stestr(part, patterns, WORKERS.get(part, 1))
-    if part in TIMED and 0 < len(found.failures) <= TRIED_AGAIN:
-        print(f"-- {len(found.failures)} of {part} once more, alone", flush=True)
-        again = _stestr(part, [_alone(name) for name in found.failures], 1)
-        if again.ran:
-            found.unsteady += [name for name in found.failures if name not in again.failures]
-            found.failures = []
-            found.add(again)
-    total.add(found)
-    return found.ran
-
-
-def _alone(name: str) -> str:
-    """Return the pattern that chooses a test that failed, or the class whose preparation failed."""
-    whole_class = re.fullmatch(r"(?:setUp|tearDown)Class \((.*)\)", name)
-    return f"^{re.escape(whole_class[1])}[.]" if whole_class else f"^{re.escape(name)}$"
-
-
-def _stestr(part: str, patterns: list[str], workers: int) -> Tally:
-    found = Tally()
-    command = [str(PROGRAMS / "stestr"), "--test-path", f"tests/{part}", "--top-dir", "."]
-    # A repository of its own: two runs in one checkout do not meet.
-    with tempfile.TemporaryDirectory() as results, tempfile.TemporaryFile() as logged:
-        command += [
-            "--repo-url",
-            results,
-            "run",
-            "--subunit",
-            "--concurrency",
-            str(workers),
-            *patterns,
+    with database_servers(parts) as before:
+        tested = [Part(n, patterns, before.get(n, lambda: None)) for n in parts if n != "lint"]
+        shared = [part for part in tested if part.name != "performance"]
+        # Two lanes at the most take part in the longest, and the others in the rest meanwhile.
+        shared.sort(key=lambda part: part.name != LONGEST)
+        waiting: list[Work] = [
+            _batch(part, computing=False) for part in shared if _whole(part) not in COMPUTING
         ]
-        runner = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=logged)
-        summary = testtools.StreamToDict(found.take)
-        source = subunit.ByteStreamToStreamResult(runner.stdout, non_subunit_name="stdout")
-        summary.startTestRun()
-        source.run(_WithoutOutput(summary))
-        summary.stopTestRun()
-        status = runner.wait()
-        if status and not found.failed and (found.ran or not patterns):
-            found.check(f"stestr of {part} (exit {status})", good=False)
-        if found.failed:
-            _print_end(logged)
-    return found
+        computing: list[Work] = [
+            _batch(part, computing=True)
+            for part in shared
+            if any(begin.startswith(_whole(part)) for begin in COMPUTING)
+        ]
+        if "lint" in parts:
+            computing.insert(0, Check(lambda: lint(total)))
+        go([*[(0, [*waiting, *computing])] * LANES, (NICE, computing)])
+        # What is measured has the machine to itself.
+        go([(0, [Batch(part, 1) for part in tested if part not in shared])])
+        for part in tested:
+            part.count_lost()
+            if part.name in TIMED:
+                _try_again(part)
+            total.add(part.tally)
+    return sum(part.tally.ran for part in tested)
 
 
-def _print_end(logged: BinaryIO) -> None:
-    """Print the last lines that the tests of a part logged."""
-    logged.seek(0)
-    lines = logged.read().decode(errors="replace").splitlines()
-    print("--- logged last", *lines[-LOGGED:], sep="\n", flush=True)
+def _whole(part: Part) -> str:
+    return f"tests.{part.name}."
 
 
-class _WithoutOutput(testtools.StreamResult):  # type: ignore[misc]
-    """Passes on what belongs to a test; prints the rest."""
+def _batch(part: Part, *, computing: bool) -> Batch:
+    return Batch(
+        part,
+        WORKERS[part.name],
+        lambda name: name.startswith(COMPUTING) == computing,
+    )
 
-    def __init__(self, target: testtools.StreamResult) -> None:
-        super().__init__()
-        self._target = target
 
-    def status(self, *args: Any, **fields: Any) -> None:
-        """See ``testtools.StreamResult``."""
-        if fields.get("test_id", args[0] if args else None) is None:
-            content = fields.get("file_bytes")
-            print(bytes(content).decode(errors="replace") if content else "", end="", flush=True)
-        else:
-            self._target.status(*args, **fields)
+def _try_again(part: Part) -> None:
+    failed = set(part.tally.failures)
+    if not 0 < len(failed) <= TRIED_AGAIN:
+        return
+    chosen = [[n for n in group if {n, of_class(n)} & failed] for group in part.groups()]
+    if not any(chosen):
+        return
+    say(f"-- {len(failed)} of {part.name} once more, alone")
+    again = Tally()
+    work_off(queue_of([group for group in chosen if group]), again)
+    part.tally.unsteady += [name for name in part.tally.failures if name not in again.failures]
+    part.tally.failures = []
+    part.tally.add(again)
 
 
 @contextmanager
-def database_servers(parts: list[str]) -> Iterator[None]:
-    """Serve MariaDB and PostgreSQL to the functional tests too, where integration tests run anyway."""
+def database_servers(parts: list[str]) -> Iterator[dict[str, Callable[[], None]]]:
+    """Yield what serves MariaDB and PostgreSQL to a part, by its name: to the functional tests.
+
+    It is for where integration tests run anyway.
+    """
     if not {"functional", "integration"} <= set(parts):
-        yield
+        yield {}
         return
     from tests.integration import services  # noqa: PLC0415
 
-    with ExitStack() as stack:
-        stack.callback(services.stop_all)
+    def serve() -> None:
         os.environ["KILONOVA_TEST_MARIADB"] = services.mariadb().server_url
         os.environ["KILONOVA_TEST_POSTGRESQL"] = services.postgresql().server_url
-        yield
+
+    try:
+        yield {"functional": serve}
+    finally:
+        services.stop_all()
 
 
 def leftovers() -> dict[int, str]:
@@ -230,18 +169,11 @@ def main() -> int:
     split = sys.argv.index("--")
     parts, patterns = sys.argv[1:split], sys.argv[split + 1 :]
     os.environ[MARK] = uuid.uuid4().hex
+    # Hundreds of processes start: not one of them is to compile what it imports.
+    compile_dir(ROOT / "kilonova", quiet=1)
+    compile_dir(ROOT / "tests", quiet=1)
     total = Tally()
-    found = 0
-    with database_servers(parts):
-        for part in parts:
-            print(f"== {part}", flush=True)
-            if part == "lint":
-                lint(total)
-            elif any((ROOT / "tests" / part).rglob("test_*.py")):
-                ran = run_part(part, patterns, total)
-                found += ran
-                if not ran and not patterns:
-                    total.check(f"tests found in tests/{part}", good=False)
+    found = run_all(parts, patterns, total)
     if patterns and not found:
         total.check(f"tests whose names have {' or '.join(patterns)}", good=False)
     if set(parts) & set(SERVED):

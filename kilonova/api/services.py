@@ -15,6 +15,7 @@ from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.images import ImageStore
 from kilonova.http.networks import Networks
+from kilonova.http.shares import Shares
 from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -70,6 +71,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     acceptance: Acceptance
     images: ImageStore
     volumes: Volumes
+    shares: Shares
     policy: Policy
     host_statuses: HostStatuses
     placement: Placement

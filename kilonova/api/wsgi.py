@@ -18,7 +18,7 @@ from kilonova.api.services import Policy, Services
 from kilonova.core import settings
 from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
-from kilonova.http import images, networks, volumes
+from kilonova.http import images, networks, shares, volumes
 from kilonova.http.identity import Wsgi, authenticated
 from kilonova.placement import client
 from kilonova.rpc.connect import Buses
@@ -40,6 +40,7 @@ def build(conf: cfg.ConfigOpts) -> Wsgi:
         acceptance=Acceptance(api_db, buses.default()),
         images=images.load(conf),
         volumes=volumes.load(conf),
+        shares=shares.load(conf),
         policy=Policy(enforcer_for(conf)),
         host_statuses=HostStatuses(Fleet(api_db, cells), conf.service_down_time),
         placement=client.load(conf),

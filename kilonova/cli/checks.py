@@ -7,7 +7,7 @@ from oslo_config import cfg
 
 from kilonova.db import probe as db_probe
 from kilonova.db.engine import Database
-from kilonova.db.migrate import Schema
+from kilonova.db.schemas import Schema
 from kilonova.http.health import Check
 from kilonova.placement.client import Placement
 from kilonova.rpc import probe as bus_probe

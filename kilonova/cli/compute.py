@@ -1,12 +1,13 @@
 """``kilonova-compute``: the service of one hypervisor, or of the pretended ones in ``[fake] script``."""
 
 import sys
+from functools import partial
 
-from kilonova.cli import checks
 from kilonova.cli.service import configure, run
 from kilonova.compute.service import ComputeService, create_services
 from kilonova.http import images
 from kilonova.placement import client
+from kilonova.rpc import probe
 from kilonova.rpc.connect import Buses
 
 _PROG = "kilonova-compute"
@@ -24,5 +25,5 @@ def main() -> None:
         conf,
         _PROG,
         create,
-        {"message bus": checks.message_bus(conf), "placement": placement.ping},
+        {"message bus": partial(probe.check, conf), "placement": placement.ping},
     )

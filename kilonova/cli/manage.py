@@ -15,7 +15,8 @@ from kilonova.core.ids import CELL0
 from kilonova.db import cells
 from kilonova.db.cells import Cell
 from kilonova.db.engine import Database
-from kilonova.db.migrate import Schema, upgrade
+from kilonova.db.migrate import upgrade
+from kilonova.db.schemas import Schema
 
 _PROG = "kilonova-manage"
 Command = Callable[[cfg.ConfigOpts, argparse.Namespace], int]

@@ -15,7 +15,8 @@ from kilonova.core.ids import CELL0
 from kilonova.db import build_requests, cells, host_fences, hosts, leases
 from kilonova.db.cells import Cell
 from kilonova.db.engine import Database
-from kilonova.db.migrate import Schema, is_newest
+from kilonova.db.migrate import is_newest
+from kilonova.db.schemas import Schema
 from kilonova.http.health import Check
 from kilonova.placement import client
 from kilonova.rpc.connect import brokers

@@ -18,10 +18,10 @@ from kilonova.compute.stages import Stages
 from kilonova.core import states
 from kilonova.core.clock import utcnow
 from kilonova.core.context import RequestContext
-from kilonova.core.errors import BuildFailed, KilonovaError
+from kilonova.core.errors import BuildFailed, KilonovaError, ShareFailed
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance
-from kilonova.core.orders import Order, image_of, rule_of
+from kilonova.core.orders import Order, image_of, rule_of, share_of
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
 from kilonova.rpc.messages import ActOnInstance
@@ -50,6 +50,7 @@ class _Words:
             # Without a task there is nothing to hold: it goes beside whatever is under way.
             worker=str(uuid.uuid4()) if self.task is not None else "",
             image_id=image_of(order),
+            share_id=share_of(order),
         )
 
     @property
@@ -89,7 +90,9 @@ class _Words:
 
     def fail(self, stages: Stages, error: KilonovaError) -> None:
         """Say that it failed, and what that makes of the server."""
-        if self.task not in states.BREAKS:
+        # A guest that cannot have its shares is not started again but by its owner's hand.
+        breaks = self.task in states.BREAKS or isinstance(error, ShareFailed)
+        if self.task is None or not breaks:
             self._reporter.send(self._ended(stages, UNSET))
             return
         fault = Fault(code=500, message=error.message, details=error.in_full, created_at=utcnow())
@@ -119,6 +122,7 @@ class Actions:
         self._host = host
         self._driver, self._images = collaborators.driver, collaborators.images
         self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
+        self._shares = collaborators.shares
         self._reporter = reporter
         self._turns = turns
         self._stopped = threading.Event()
@@ -164,6 +168,7 @@ class Actions:
             hurry=lambda: self._turns.is_going(uuid_),
             say=words.go_on,
             volumes=self._volumes,
+            shares=self._shares,
             request_id=words.request_id,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from kilonova.compute import image_acts, volume_acts
+from kilonova.compute import image_acts, share_acts, volume_acts
 from kilonova.compute.driver import Driver
 from kilonova.compute.jobs import (
     IS_KEPT,
@@ -27,6 +27,7 @@ from kilonova.core.clock import utcnow
 from kilonova.core.errors import NotFound
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.orders import Order
+from kilonova.core.share import ShareStage
 from kilonova.core.states import TaskState, VmState
 from kilonova.core.volume import VolumeStage
 
@@ -57,21 +58,36 @@ def _shut_down(job: Job) -> None:
     job.driver.stop(job.instance.uuid, CLEAN_SECONDS, job.hurry)
 
 
+def _stop(job: Job) -> None:
+    _shut_down(job)
+    job.shares.unmount(job.instance, job.request_id)
+
+
+def _start(job: Job) -> None:
+    with job.shares.mounted(job.instance, job.request_id) as instance:
+        if job.instance.shares:
+            job.driver.give_shares(instance)
+        job.driver.start(instance.uuid)
+
+
 def _soft_reboot(job: Job) -> None:
     _shut_down(job)
     job.driver.start(job.instance.uuid)
 
 
 def _hard_reboot(job: Job) -> None:
-    job.driver.reboot(job.connected())
+    with job.connected() as instance:
+        job.driver.reboot(instance)
 
 
 def _rescue(job: Job) -> None:
-    job.driver.rescue(job.connected(), job.order.image)
+    with job.connected() as instance:
+        job.driver.rescue(instance, job.order.image)
 
 
 def _unrescue(job: Job) -> None:
-    job.driver.unrescue(job.connected())
+    with job.connected() as instance:
+        job.driver.unrescue(instance)
 
 
 def _rebuild(job: Job) -> Outcome:
@@ -98,7 +114,7 @@ def _rebuild(job: Job) -> Outcome:
 def _soft_delete(job: Job) -> None:
     # One that has no guest is as good as one that is shut down.
     with contextlib.suppress(NotFound):
-        _shut_down(job)
+        _stop(job)
 
 
 def _change_password(job: Job) -> Outcome:
@@ -124,8 +140,8 @@ def _detach_interface(job: Job) -> Outcome:
 
 
 ACTS: dict[type[Order], Act] = {
-    orders.Stop: Act("compute_stop_instance", _shut_down, IS_OFF),
-    orders.Start: Act("compute_start_instance", _call(lambda d, uuid: d.start(uuid)), RUNS),
+    orders.Stop: Act("compute_stop_instance", _stop, IS_OFF),
+    orders.Start: Act("compute_start_instance", _start, RUNS),
     orders.SoftReboot: Act("compute_reboot_instance", _soft_reboot, RUNS),
     orders.HardReboot: Act("compute_reboot_instance", _hard_reboot, RUNS),
     orders.Pause: Act("compute_pause_instance", _call(lambda d, uuid: d.pause(uuid)), STANDS_STILL),
@@ -166,6 +182,12 @@ ACTS: dict[type[Order], Act] = {
         volume_acts.merge,
         SAME,
         volume_acts.is_attached,
+    ),
+    orders.AttachShare: Act(
+        "compute_allow_share", share_acts.attach, SAME, share_acts.due(ShareStage.ATTACHING)
+    ),
+    orders.DetachShare: Act(
+        "compute_deny_share", share_acts.detach, SAME, share_acts.due(ShareStage.DETACHING)
     ),
     orders.AttachInterface: Act(
         "compute_attach_interface", _attach_interface, SAME, lambda job: not _has_card(job)

@@ -106,6 +106,7 @@ class Adoption:
         context = service_context()
         self.is_undecided = bool(expected.kept)
         moving = frozenset(expected.moving)
+        self._handlers.shares.adopt(expected.instances, guests)
         for instance in expected.instances:
             if instance.uuid in moving and instance.task_state != TaskState.DELETING:
                 LOG.info("%s is on the move, which goes on", instance.uuid)
@@ -155,6 +156,7 @@ class Adoption:
         if step is Step.REMOVE:
             LOG.warning("Guest %s is deleted or elsewhere; it is removed", uuid)
             self._driver.destroy(uuid)
+            self._handlers.shares.forget(uuid)
         elif guest.power in (PowerState.RUNNING, PowerState.PAUSED):
             LOG.warning("Guest %s is being evacuated; it is stopped", uuid)
             self._driver.stop(uuid, 0, lambda: True)

@@ -8,6 +8,7 @@ import msgspec
 
 from kilonova.compute.attaching import Attaching
 from kilonova.compute.moving import Moving
+from kilonova.compute.sharing import Sharing
 from kilonova.core.console import ConsoleAddress
 from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.host import NodeReport
@@ -47,7 +48,7 @@ class Watcher(Protocol):
         """Guests may have changed while nobody watched."""
 
 
-class Driver(Moving, Attaching, Protocol):
+class Driver(Moving, Attaching, Sharing, Protocol):
     """A hypervisor.
 
     Every method but ``watch`` and ``close`` raises ``HypervisorUnavailable`` when the hypervisor does not

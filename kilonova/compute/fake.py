@@ -16,6 +16,7 @@ from oslo_config import cfg
 from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.driver import DiskCopy, Guest, Watcher
 from kilonova.compute.fake_guests import FakeGuest, FakeMoves
+from kilonova.compute.fake_shares import FakeShares
 from kilonova.compute.fake_volumes import FakeVolumes
 from kilonova.compute.inventory import (
     Capacity,
@@ -35,6 +36,7 @@ from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid, NodeName
 from kilonova.core.image import Image
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.share import MEMORY_FILE, VIRTIO_FS
 from kilonova.core.states import PowerState
 from kilonova.core.tagged_devices import SERIAL, Placed
 
@@ -51,7 +53,7 @@ _PORTS = {
 _USUAL = FakeHosts()
 
 
-class FakeDriver(FakeMoves, FakeVolumes):
+class FakeDriver(FakeMoves, FakeVolumes, FakeShares):
     """One host of the fake kind. Hosts share the script, which counts what it played, and nothing else."""
 
     def __init__(
@@ -76,6 +78,7 @@ class FakeDriver(FakeMoves, FakeVolumes):
         self._guests: dict[InstanceUuid, FakeGuest] = {}
         self._used = {"VCPU": 0, "PCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
         self._here: set[str] = set()
+        self._mounts: dict[str, str] = {}
         self._watcher: Watcher | None = None
         self._booted_at = booted_at()
         plugs = conf.network.provider == "libvirt"
@@ -112,7 +115,7 @@ class FakeDriver(FakeMoves, FakeVolumes):
             pci=reduce(pci_left, servers, parts.pci),
             numa=reduce(numa_left, servers, parts.numa),
             inventory=self._inventory,
-            traits=("COMPUTE_NODE", *parts.traits),
+            traits=("COMPUTE_NODE", MEMORY_FILE, VIRTIO_FS, *parts.traits),
             capabilities={"hypervisor_type": "fake", "cpu_arch": "x86_64"} | parts.capabilities,
             supported=parts.supported or (("x86_64", "fake", "hvm"),),
             booted_at=self._booted_at,
@@ -228,6 +231,7 @@ class FakeDriver(FakeMoves, FakeVolumes):
         """See ``Driver``."""
         guest = self._guest(instance.uuid)
         self._script.play("reboot", self._host, instance.name)
+        guest.shares = instance.shares
         guest.start(" after a hard reboot")
         self._tell(instance.uuid, guest.power)
 

@@ -28,6 +28,7 @@ class FakeGuest:
         ]
         self._started = time.monotonic()
         self.volumes = {volume.volume_id: volume for volume in instance.volumes}
+        self.shares = instance.shares
 
     def _up(self, how: str) -> str:
         return f"BOOT-OK {self.instance.hostname}{how}"

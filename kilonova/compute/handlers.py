@@ -21,19 +21,22 @@ from kilonova.compute.network_changes import NetworkChanges
 from kilonova.compute.ports import Ports
 from kilonova.compute.precache import Precache
 from kilonova.compute.reporter import Reporter
+from kilonova.compute.shares import HostShares
 from kilonova.compute.stages import Stages
 from kilonova.compute.volumes import HostVolumes
 from kilonova.compute.wiring import Wiring
 from kilonova.core.console import ConsoleAddress
-from kilonova.core.context import RequestContext, log_under
+from kilonova.core.context import RequestContext, log_under, service_context
 from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.report import InstanceReport
+from kilonova.core.states import PowerState
 from kilonova.http.images import ImageStore
 from kilonova.http.networks import Networks
+from kilonova.http.shares import Shares
 from kilonova.http.volumes import Volumes
 from kilonova.rpc.messages import (
     ActOnInstance,
@@ -63,7 +66,7 @@ class ComputeHandlers:
     def __init__(
         self,
         host: HostName,
-        collaborators: tuple[Driver, ImageStore, Volumes],
+        collaborators: tuple[Driver, ImageStore, Volumes, Shares],
         reporter: Reporter,
         *,
         looks: Callable[[InstanceUuid], None],
@@ -71,9 +74,10 @@ class ComputeHandlers:
         networks: Networks | None = None,
     ) -> None:
         self._host = host
-        self._driver, images, storage = collaborators
+        self._driver, images, storage, service = collaborators
         self._reporter = reporter
         self.volumes = HostVolumes(host, (self._driver, storage), reporter)
+        self.shares = HostShares(host, (self._driver, service), reporter)
         self.turns = Turns()
         self.monitor = Monitor(host, self._driver)
         self.arrivals = Arrivals(looks)
@@ -83,7 +87,9 @@ class ComputeHandlers:
         if networks is not None:
             self.wiring = Ports(host, self._driver, networks, self.arrivals, self.turns)
             self._changes = NetworkChanges(self._driver, networks, reporter, self.turns)
-        together = Collaborators(self._driver, images, self.volumes, self.wiring)
+        together = Collaborators(
+            self._driver, images, volumes=self.volumes, shares=self.shares, wiring=self.wiring
+        )
         self._builder = Builder(host, together, reporter, self.turns)
         self._actor = Actions(host, together, reporter, self.turns)
         self._mover = Mover(host, together, reporter, self.turns)
@@ -153,6 +159,7 @@ class ComputeHandlers:
                     with stages.stage("compute_terminate_instance"):
                         self._driver.destroy(instance.uuid)
                         self.volumes.remove(instance, context.request_id)
+                        self.shares.remove(instance, context.request_id)
                         self.wiring.release(instance.uuid)
                 except KilonovaError as error:
                     LOG.warning("%s could not be removed: %s", instance.uuid, error.in_full)
@@ -196,6 +203,19 @@ class ComputeHandlers:
         )
         self._reporter.send(report)
 
+    def guest_is_off(self, uuid: InstanceUuid) -> None:
+        """Let go of what a guest needed that went off by itself, unless it was started since."""
+        if not self.shares.uses(uuid):
+            return
+
+        def let_go() -> None:
+            with self.turns.turn(uuid):
+                guest = self._driver.guests().get(uuid)
+                if guest is None or guest.power == PowerState.SHUTDOWN:
+                    self.shares.off(uuid)
+
+        self._submit(self._actions, service_context(), let_go)
+
     def renew(self) -> None:
         """Say now and then of what is in hand that it is."""
         self._actor.renew()
@@ -234,6 +254,7 @@ class ComputeHandlers:
         self._stopped.set()
         self._builder.stop()
         self.volumes.stop()
+        self.shares.stop()
         self._actor.stop()
         self._mover.stop()
         self._precache.stop()

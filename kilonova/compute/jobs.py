@@ -1,6 +1,7 @@
 """What an order becomes on its host: a job, and what comes of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kilonova.compute.driver import Driver
+from kilonova.compute.shares import HostShares
 from kilonova.compute.volumes import HostVolumes
 from kilonova.compute.wiring import Wiring
 from kilonova.core.ids import RequestId
@@ -30,11 +32,15 @@ class Job(msgspec.Struct, frozen=True):
     hurry: Callable[[], bool]
     say: Callable[[TaskState], None]
     volumes: HostVolumes
+    shares: HostShares
     request_id: RequestId
 
-    def connected(self) -> Instance:
-        """Return the server with its volumes as this host reaches them."""
-        return self.volumes.connect(self.instance, self.request_id)
+    @contextmanager
+    def connected(self) -> Iterator[Instance]:
+        """Have the server's volumes and shares here, and give the server with them as they are here."""
+        instance = self.volumes.connect(self.instance, self.request_id)
+        with self.shares.mounted(instance, self.request_id) as whole:
+            yield whole
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

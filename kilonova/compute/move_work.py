@@ -28,6 +28,7 @@ class MoveWork:
     def __init__(self, collaborators: Collaborators) -> None:
         self._driver, self._images = collaborators.driver, collaborators.images
         self._volumes, self._wiring = collaborators.volumes, collaborators.wiring
+        self._shares = collaborators.shares
 
     def do(self, part: Part) -> None:
         """Do a part; raises ``KilonovaError``."""
@@ -56,6 +57,7 @@ class MoveWork:
         self.disown(part)
         if part.instance.volumes:
             self._volumes.try_to_let_go(part.instance, part.request_id)
+        self._shares.forget(part.instance.uuid)
 
     def disown(self, part: Part) -> None:
         """Let go of the ports of a server that does not come, and has them elsewhere, or nowhere."""
@@ -138,12 +140,16 @@ class MoveWork:
             self._driver.recover_disks(instance)
         else:
             self._driver.prepare_disks(instance)
-        instance = self._connected(part)
-        with self._wiring.plugging(instance, nics) as until_plugged:
+        connected = self._connected(part)
+        with (
+            self._shares.mounted(connected, part.request_id) as instance,
+            self._wiring.plugging(instance, nics) as until_plugged,
+        ):
             self._driver.spawn(instance, until_plugged)
         self._volumes.complete(instance)
         if not part.migration.power_on:
             self._driver.stop(instance.uuid, 0, lambda: True)
+            self._shares.unmount(instance, part.request_id)
 
     def _clear(self, part: Part) -> None:
         if part.migration.stays:

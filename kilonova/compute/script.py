@@ -28,7 +28,7 @@ StepName = Literal[
     "prepare-move", "send", "receive", "restore", "forget", "live-migrate", "arrive",
     "attach-interface", "detach-interface",
     "connect-volume", "disconnect-volume", "attach-volume", "detach-volume", "swap-volume", "extend-volume",
-    "snapshot-volume",
+    "snapshot-volume", "mount-share", "unmount-share", "give-shares",
     "console", "cache-image", "guests", "samples", "power-off", "report", "uses",
 ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from kilonova.core.context import service_context
 from kilonova.core.errors import KilonovaError
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.http import networks, volumes
+from kilonova.http import networks, shares, volumes
 from kilonova.http.images import ImageStore
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus, Server
@@ -56,14 +56,16 @@ class ComputeService:
         self._reporter = Reporter(bus, host)
         self._handlers = ComputeHandlers(
             host,
-            (driver, images, volumes.load(conf)),
+            (driver, images, volumes.load(conf), shares.load(conf)),
             self._reporter,
             looks=self._look_at,
             concurrent_builds=conf.max_concurrent_builds,
             networks=networks.load(conf),
         )
         self._adoption = Adoption(driver, images, self._reporter, self._handlers)
-        self._watch = Watch(host, driver, self._reporter, self._handlers.turns)
+        self._watch = Watch(
+            host, driver, self._reporter, self._handlers.turns, self._handlers.guest_is_off
+        )
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"host-{host}", daemon=True)
         self._server: Server | None = None

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from msgspec import UNSET
@@ -28,8 +28,16 @@ class Watch:
     What an action did is reported by the action: a guest that has its turn is looked at afterwards.
     """
 
-    def __init__(self, host: HostName, driver: Driver, reporter: Reporter, turns: Turns) -> None:
+    def __init__(
+        self,
+        host: HostName,
+        driver: Driver,
+        reporter: Reporter,
+        turns: Turns,
+        off: Callable[[InstanceUuid], None] = lambda _: None,
+    ) -> None:
         self._driver = driver
+        self._off = off
         self._reporter = reporter
         self._turns = turns
         self._lock = threading.Lock()
@@ -110,3 +118,5 @@ class Watch:
                 if_idle=True,
             )
         )
+        if power == PowerState.SHUTDOWN:
+            self._off(uuid)

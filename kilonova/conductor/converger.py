@@ -35,7 +35,7 @@ from kilonova.core.ids import CELL0, CellUuid
 from kilonova.core.quota import limits_in
 from kilonova.db.cells import Cell, Cells
 from kilonova.db.engine import Database
-from kilonova.http import images, networks, volumes
+from kilonova.http import images, networks, shares, volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.connect import Buses
 
@@ -250,5 +250,6 @@ def scene_of(
         ),
         images=images.load(conf),
         volumes=volumes.load(conf),
+        shares=shares.load(conf),
         networks=networks.load(conf),
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from kilonova.core import migration as mig
-from kilonova.core.instance import Fault, Instance, Nic
+from kilonova.core.instance import ActionEvent, Fault, Instance, Nic
 from kilonova.core.migration import Berth, Kind, Migration, MoveReport, Stage
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import FOLLOWS_POWER, PowerState, TaskState, VmState, state_of
@@ -27,6 +27,34 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
     power: PowerState = PowerState.NOSTATE
     nics: tuple[Nic, ...] | None = None
     berth: Berth | None = None
+
+
+_COLD_EVENTS = ("conductor_migrate_server", "cold_migrate")
+_EVENTS: dict[Kind, tuple[str, ...]] = {
+    Kind.MIGRATION: _COLD_EVENTS,
+    Kind.RESIZE: _COLD_EVENTS,
+    Kind.LIVE: ("conductor_live_migrate_instance",),
+    Kind.EVACUATION: ("rebuild_server",),
+    Kind.UNSHELVE: ("schedule_instances",),
+}
+"""What the choice of a destination is called among the events of an action. The names are Nova's."""
+
+
+def choice(
+    migration: Migration, began: datetime, now: datetime, why_not: Fault | None = None
+) -> tuple[ActionEvent, ...]:
+    """Return the events of a choice of a destination, or of there being none."""
+    result = "Error" if why_not else "Success"
+    return tuple(
+        ActionEvent(
+            name=name,
+            started_at=began,
+            finished_at=now,
+            result=result,
+            details=why_not.message if why_not else None,
+        )
+        for name in _EVENTS.get(migration.kind, ())
+    )
 
 
 def begin(

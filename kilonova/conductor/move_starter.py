@@ -5,7 +5,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from oslo_config import cfg
@@ -102,7 +102,7 @@ class MoveStarter:
                 why = Fault(
                     code=500, message="The host of the server is dead.", created_at=utcnow()
                 )
-                self._end(self.of_cell(cell), taken, why)
+                self._end(self.of_cell(cell), taken, why, why.created_at)
                 settled = True
             else:
                 settled = self._send(cell, taken, server)
@@ -120,7 +120,7 @@ class MoveStarter:
 
     def _send(self, cell: CellUuid, taken: Migration, server: Instance) -> bool:
         """Settle where a move goes; False if there may be a host when an earlier move is cleared away."""
-        here = self.of_cell(cell)
+        here, began = self.of_cell(cell), utcnow()
         migration, seen = self._as_it_was(here, taken)
         why: Fault | None = None
         dirty = moved_parts.being_cleared(self._cells.database(cell), server.uuid)
@@ -130,13 +130,13 @@ class MoveStarter:
                 if decision.destination is None:
                     why = plan.no_valid_host(decision.no_host, utcnow())
                     break
-                if self._begin(here, migration, decision, seen):
+                if self._begin(here, migration, decision, seen, began):
                     return True
         awaited = migration.requested_host in dirty if migration.requested_host else bool(dirty)
         if awaited and utcnow() - migration.created_at < _PATIENCE:
             return False
         why = why or plan.no_valid_host(None, utcnow())
-        self._end(here, migration, why)
+        self._end(here, migration, why, began)
         return True
 
     def _as_it_was(self, here: CellMoves, taken: Migration) -> tuple[Migration, Seen]:
@@ -199,14 +199,24 @@ class MoveStarter:
         )
         return answer.decisions[0]
 
-    def _begin(self, here: CellMoves, migration: Migration, decision: Decision, seen: Seen) -> bool:
-        """Claim the first of the hosts that has room, and begin; False if none has."""
+    def _begin(
+        self,
+        here: CellMoves,
+        migration: Migration,
+        decision: Decision,
+        seen: Seen,
+        began: datetime,
+    ) -> bool:
+        """Claim the first of the hosts that has room, and begin; False if none has.
+
+        ``began`` is when a host was first looked for.
+        """
         left = [one for one in (decision.destination, *decision.alternates) if one is not None]
         while left:
             chosen = left.pop(0)
             try:
                 if here.claim_for(migration, chosen, seen):
-                    self._change(here, migration, (chosen, tuple(left)))
+                    self._change(here, migration, (chosen, tuple(left)), began)
                     return True
             except GenerationConflict:
                 LOG.info("Migration %s is another's by now", migration.uuid)
@@ -218,19 +228,28 @@ class MoveStarter:
         here: CellMoves,
         migration: Migration,
         to: tuple[Destination, tuple[Destination, ...]],
+        began: datetime,
     ) -> None:
         def step(accepted: Migration, server: Instance) -> moves.Next:
             known = msgspec.structs.replace(accepted, source_allocation=migration.source_allocation)
-            return move_plan.begin(known, server, to, utcnow())
+            now = utcnow()
+            found = move_plan.begin(known, server, to, now)
+            return msgspec.structs.replace(found, events=move_plan.choice(known, began, now))
 
         if here.change(migration, step, driver=self._token) is None:
             here.forget(migration)
 
-    def _end(self, here: CellMoves, migration: Migration, why: Fault) -> None:
+    def _end(self, here: CellMoves, migration: Migration, why: Fault, began: datetime) -> None:
         LOG.info("%s stays on %s: %s", migration.instance_uuid, migration.source_host, why.message)
-        here.change(
-            migration, lambda m, i: move_plan.refused(m, i, why, utcnow()), driver=self._token
-        )
+
+        def step(accepted: Migration, server: Instance) -> moves.Next:
+            now = utcnow()
+            found = move_plan.refused(accepted, server, why, now)
+            return msgspec.structs.replace(
+                found, events=move_plan.choice(accepted, began, now, why)
+            )
+
+        here.change(migration, step, driver=self._token)
 
 
 def _context_of(migration: Migration) -> RequestContext:

@@ -31,7 +31,8 @@
     |-- MemoryLost             500  a guest left its host, and arrived without its memory
     |-- NoValidHost            500  a value more than an accident; see core.scheduling.NoHost
     |-- BuildFailed            500  one host could not build the server
-    |   `-- BuildAborted       500  and no other host should try
+    |   |-- BuildAborted       500  and no other host should try
+    |   `-- ShareFailed        500  a host does not come by a share of its server's
     `-- Unavailable            503  a part does not answer; a retry can help
         |-- DatabaseUnavailable
         |-- BusUnavailable
@@ -39,6 +40,7 @@
         |-- PlacementUnavailable
         |-- ImageStoreUnavailable
         |-- VolumesUnavailable   the block storage service
+        |-- SharesUnavailable    the share service
         |-- NetworkUnavailable
         |-- HypervisorUnavailable
         `-- HostsUnavailable     no host at all gives a sign of life
@@ -284,6 +286,12 @@ class BuildAborted(BuildFailed):
     retry_helps = False
 
 
+class ShareFailed(BuildFailed):
+    """A host does not come by a share of its server's, so the server's guest does not run."""
+
+    code = "share_failed"
+
+
 class Unavailable(KilonovaError):
     """A part that is needed does not answer."""
 
@@ -326,6 +334,12 @@ class VolumesUnavailable(Unavailable):
     """The block storage service does not answer."""
 
     code = "volumes_unavailable"
+
+
+class SharesUnavailable(Unavailable):
+    """The share service does not answer."""
+
+    code = "shares_unavailable"
 
 
 class NetworkUnavailable(Unavailable):

@@ -17,6 +17,7 @@ from kilonova.core.ids import (
 )
 from kilonova.core.image import Image
 from kilonova.core.server_group import GroupRule
+from kilonova.core.share import Share
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.core.volume import Volume
 
@@ -164,11 +165,10 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     ``epoch`` is the number of the build that counts; a host acts only for the epoch that the cell
     database holds. A guest that counts is of ``begun_epoch`` or later. ``host`` and ``node`` are None until
-    a destination is chosen. ``task_request`` is the request that asked for the task under way, and
-    ``task_worker`` whoever on the host has begun it. ``shelved_image`` is what a shelved server has become.
-    database holds. ``host`` and ``node`` are None until a destination is chosen. ``nics`` are the network
-    cards as its host last reported them. ``task_request`` is the request that asked for the task under way,
-    and ``task_worker`` whoever on the host has begun it. ``volumes`` are its disks that are not its host's.
+    a destination is chosen. ``nics`` are the network cards as its host last reported them. ``task_request``
+    is the request that asked for the task under way, and ``task_worker`` whoever on the host has begun it.
+    ``shelved_image`` is what a shelved server has become. ``volumes`` are disks that are not its host's,
+    ``shares`` file systems that it has in common with others.
     A server that boots from a volume has an ``image`` without an id, which says what the volume's does.
     """
 
@@ -207,6 +207,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     shelved_image: ImageId | None = None
     nics: tuple[Nic, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Regular expressions by which servers are found by name, as far as every database agrees on them.
 
 They come from users, so they are matched in time proportional to pattern times name: there is no pattern
-that hangs a service. Understood are characters, ``.``, ``[...]``, ``\\d \\w \\s``, each with ``* + ?``;
-``^`` at the beginning and ``$`` at the end; and ``|`` between alternatives. Groups and counts are refused.
+that hangs a service. Understood are characters, ``.``, ``[...]``, ``\\d \\w \\s``, each with ``* + ?`` or a
+count; ``^`` at the beginning and ``$`` at the end; ``|`` between alternatives; and groups that have an end.
 The classes are those of ASCII: databases do not agree on others.
 """
 
@@ -10,14 +10,7 @@ import re
 from collections.abc import Callable
 
 from kilonova.core.errors import Invalid
-
-_LONGEST = 255
-_ATOM = re.compile(
-    r"(?P<set>\[\^?\]?(?:\\[^a-zA-Z0-9]|\\[dws]|[^\]\\\[])*\])"
-    r"|(?P<escape>\\[^a-zA-Z0-9]|\\[dDwWsS])"
-    r"|(?P<any>\.)"
-    r"|(?P<plain>[^\\\[\](){}*+?|^$.])"
-)
+from kilonova.core.pattern_alternatives import ATOM, LONGEST, alternatives
 
 _CLASSES = {"d": "0-9", "w": "a-zA-Z0-9_", "s": " \t\n\r\f\v"}
 
@@ -41,11 +34,10 @@ class _Branch:
                 self._to_end = True
                 self.spelled += "$"
                 break
-            atom = _ATOM.match(text, at)
+            atom = ATOM.match(text, at)
             if atom is None:
                 raise Invalid(
-                    f"name: the regular expression {whole!r} cannot be read at {text[at:]!r}; "
-                    "groups and counts are not understood"
+                    f"name: the regular expression {whole!r} cannot be read at {text[at:]!r}"
                 )
             at = atom.end()
             times = text[at] if at < len(text) and text[at] in "*+?" else ""
@@ -118,10 +110,10 @@ class NamePattern:
     """
 
     def __init__(self, text: str) -> None:
-        if len(text) > _LONGEST:
-            raise Invalid(f"name: a regular expression has at most {_LONGEST} characters")
+        if len(text) > LONGEST:
+            raise Invalid(f"name: a regular expression has at most {LONGEST} characters")
         self._literal = text if not re.search(r"[\\\[\](){}*+?|^$.]", text) else None
-        self._branches = [_Branch(part, text) for part in _alternatives(text)]
+        self._branches = [_Branch(part, text) for part in alternatives(text)]
         self.text = "|".join(branch.spelled for branch in self._branches)
 
     def matches(self, name: str) -> bool:
@@ -129,15 +121,3 @@ class NamePattern:
         if self._literal is not None:
             return self._literal in name
         return any(branch.matches(name) for branch in self._branches)
-
-
-def _alternatives(text: str) -> list[str]:
-    """Split at ``|`` outside of sets and escapes."""
-    parts, start, at = [], 0, 0
-    while at < len(text):
-        atom = _ATOM.match(text, at)
-        if text[at] == "|":
-            parts.append(text[start:at])
-            start = at + 1
-        at = atom.end() if atom else at + 1
-    return [*parts, text[start:]]

@@ -131,6 +131,18 @@ class MergeSnapshot(Order, frozen=True, kw_only=True, tag=str(Action.MERGE_SNAPS
     target_file: str | None = None
 
 
+class AttachShare(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_SHARE)):
+    """Let this host in to a share that the server has got, and give it to the guest."""
+
+    share_id: str
+
+
+class DetachShare(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_SHARE)):
+    """Take a share from the guest."""
+
+    share_id: str
+
+
 class AttachInterface(Order, frozen=True, kw_only=True, tag=str(Action.ATTACH_INTERFACE)):
     """Give the guest a card: a port of the network service, which is the server's already."""
 
@@ -174,6 +186,8 @@ AnyOrder = (
     | ExtendVolume
     | SnapshotVolume
     | MergeSnapshot
+    | AttachShare
+    | DetachShare
     | AttachInterface
     | DetachInterface
     | SoftDelete
@@ -186,6 +200,11 @@ def image_of(order: Order) -> ImageId | None:
     if isinstance(order, Snapshot | Backup):
         return order.image_id
     return order.image.image_id if isinstance(order, Rescue) else None
+
+
+def share_of(order: Order) -> str:
+    """Return the id of the share that an order is about, or an empty text."""
+    return order.share_id if isinstance(order, AttachShare | DetachShare) else ""
 
 
 def rule_of(order: Order) -> str:

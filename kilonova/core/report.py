@@ -10,6 +10,7 @@ from kilonova.core.instance import ActionEvent, Fault, Nic
 from kilonova.core.migration import MoveReport
 from kilonova.core.scheduling import Destination
 from kilonova.core.server_group import GroupRule
+from kilonova.core.share import ShareReport
 from kilonova.core.states import PowerState, TaskState, VmState
 from kilonova.core.volume import VolumeReport
 
@@ -42,9 +43,11 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
-    ``image_id`` is the image that the action is about: it is made, or the guest is rescued from it.
+    ``image_id`` is the image that the action is about: it is made, or the guest is rescued from it;
+    ``share_id`` the share that comes or goes with it.
     ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
     ``volume`` is about a volume, and of the rest only the request and the events count beside it.
+    ``share`` is about a share, likewise.
     ``over`` says that the action of ``request_id`` has ended, ``interrupted`` why it ended on the way.
     ``password`` is the administrator's, sealed for the owner's key.
 
@@ -73,8 +76,10 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     over: bool = False
     interrupted: str = ""
     image_id: ImageId | None = None
+    share_id: str = ""
     move: MoveReport | None = None
     volume: VolumeReport | None = None
+    share: ShareReport | None = None
     number: int = 0
 
 

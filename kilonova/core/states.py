@@ -175,6 +175,8 @@ class Action(StrEnum):
     EXTEND_VOLUME = "extend_volume"
     SNAPSHOT_VOLUME = "volume_snapshot_create"
     MERGE_SNAPSHOT = "volume_snapshot_delete"
+    ATTACH_SHARE = "attach_share"
+    DETACH_SHARE = "detach_share"
     ATTACH_INTERFACE = "attach_interface"
     DETACH_INTERFACE = "detach_interface"
     LOCK = "lock"
@@ -187,12 +189,13 @@ class Rule:
     An action without a ``task`` is over as soon as its host has done it, and goes beside any other.
     ``action`` is the name under which it is recorded, where that is not the rule's own. One that does not
     ``heed_lock`` is done to locked servers, too. ``never_launched`` servers may be acted on only where the
-    rule says so.
+    rule says so. One with ``bars_shares`` is refused to servers that have shares.
     """
 
     __slots__ = (
         "action",
         "any_task",
+        "bars_shares",
         "during",
         "heeds_lock",
         "never_launched",
@@ -210,6 +213,7 @@ class Rule:
         action: str = "",
         heeds_lock: bool = True,
         never_launched: bool = False,
+        bars_shares: bool = False,
     ) -> None:
         self.vm_states = frozenset(vm_states)
         self.task = task
@@ -218,6 +222,7 @@ class Rule:
         self.action = action
         self.heeds_lock = heeds_lock
         self.never_launched = never_launched
+        self.bars_shares = bars_shares
 
 
 SOFT_REBOOT = "reboot-soft"
@@ -252,11 +257,13 @@ RULES: dict[str, Rule] = {
     ),
     Action.PAUSE: Rule((VmState.ACTIVE,), TaskState.PAUSING),
     Action.UNPAUSE: Rule((VmState.PAUSED,), TaskState.UNPAUSING),
-    Action.SUSPEND: Rule((VmState.ACTIVE,), TaskState.SUSPENDING),
-    Action.RESUME: Rule((VmState.SUSPENDED,), TaskState.RESUMING),
+    Action.SUSPEND: Rule((VmState.ACTIVE,), TaskState.SUSPENDING, bars_shares=True),
+    Action.RESUME: Rule((VmState.SUSPENDED,), TaskState.RESUMING, bars_shares=True),
     Action.RESCUE: Rule((VmState.ACTIVE, VmState.STOPPED, VmState.ERROR), TaskState.RESCUING),
     Action.UNRESCUE: Rule((VmState.RESCUED,), TaskState.UNRESCUING),
-    Action.REBUILD: Rule((VmState.ACTIVE, VmState.STOPPED, VmState.ERROR), TaskState.REBUILDING),
+    Action.REBUILD: Rule(
+        (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR), TaskState.REBUILDING, bars_shares=True
+    ),
     Action.CREATE_IMAGE: Rule(_ON_DISK, TaskState.IMAGE_SNAPSHOT, heeds_lock=False),
     Action.CREATE_BACKUP: Rule(_ON_DISK, TaskState.IMAGE_BACKUP, heeds_lock=False),
     Action.CHANGE_PASSWORD: Rule((VmState.ACTIVE,), TaskState.UPDATING_PASSWORD),
@@ -274,20 +281,26 @@ RULES: dict[str, Rule] = {
             None,
             any_task=True,
             heeds_lock=False,
+            bars_shares=action == Action.SNAPSHOT_VOLUME,
         )
         for action in (Action.EXTEND_VOLUME, Action.SNAPSHOT_VOLUME, Action.MERGE_SNAPSHOT)
     },
-    Action.RESIZE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
-    Action.MIGRATE: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP),
+    **{
+        action: Rule((VmState.ACTIVE, VmState.STOPPED), TaskState.RESIZE_PREP, bars_shares=True)
+        for action in (Action.RESIZE, Action.MIGRATE)
+    },
     Action.CONFIRM_RESIZE: Rule((VmState.RESIZED,), None),
     Action.REVERT_RESIZE: Rule((VmState.RESIZED,), TaskState.RESIZE_REVERTING),
-    Action.LIVE_MIGRATE: Rule((VmState.ACTIVE, VmState.PAUSED), TaskState.MIGRATING),
+    Action.LIVE_MIGRATE: Rule(
+        (VmState.ACTIVE, VmState.PAUSED), TaskState.MIGRATING, bars_shares=True
+    ),
     Action.EVACUATE: Rule(
         (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR),
         TaskState.REBUILDING,
         # Whatever its dead host was to do; but what is being deleted is not brought back.
         during=frozenset(TaskState) - {TaskState.DELETING},
         heeds_lock=False,
+        bars_shares=True,
     ),
     LEAVE_DEAD: Rule(
         (*_ON_DISK, VmState.RESCUED, VmState.ERROR),
@@ -296,9 +309,11 @@ RULES: dict[str, Rule] = {
         action=Action.EVACUATE,
         heeds_lock=False,
     ),
-    Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING),
+    Action.SHELVE: Rule(_ON_DISK, TaskState.SHELVING, bars_shares=True),
     Action.SHELVE_OFFLOAD: Rule((VmState.SHELVED,), TaskState.SHELVING_OFFLOADING),
     Action.UNSHELVE: Rule((VmState.SHELVED, VmState.SHELVED_OFFLOADED), TaskState.UNSHELVING),
+    Action.ATTACH_SHARE: Rule((VmState.STOPPED,), None),
+    Action.DETACH_SHARE: Rule((VmState.STOPPED, VmState.ERROR), None),
     Action.ATTACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     Action.DETACH_INTERFACE: Rule((VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED), None),
     SOFT_DELETE: Rule(

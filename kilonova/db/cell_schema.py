@@ -72,6 +72,7 @@ class StoredInstance(CellBase):
     tags: Mapped[str] = mapped_column(LongText, default="")
     nics: Mapped[bytes | None] = mapped_column(Json)
     volumes: Mapped[bytes | None] = mapped_column(Json)
+    shares: Mapped[bytes | None] = mapped_column(Json)
     attributes: Mapped[bytes] = mapped_column("metadata", Json)
     fixed: Mapped[bytes] = mapped_column(Json)
     destinations: Mapped[bytes | None] = mapped_column(Json)
@@ -89,6 +90,23 @@ class VolumeAttachment(CellBase):
 
     instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
     volume_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    stage: Mapped[str] = mapped_column(Name)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ShareAttachment(CellBase):
+    """A share of a server, and what is under way with it; the rest stands in the server's row."""
+
+    __tablename__ = "share_attachments"
+    __table_args__ = (
+        Index("share_attachments_of", "share_id"),
+        Index("share_attachments_at", "stage", "changed_at"),
+        Index("share_attachments_tagged", "instance_uuid", "tag", unique=True),
+    )
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    share_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    tag: Mapped[str] = mapped_column(Name)
     stage: Mapped[str] = mapped_column(Name)
     changed_at: Mapped[datetime] = mapped_column(Moment)
 

@@ -18,10 +18,19 @@ from kilonova.core.image import Image
 from kilonova.core.instance import Fault, Instance, InstanceAction, Nic, Wishes
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
-from kilonova.core.volume import Volume
 from kilonova.db.actions import action_rows, event_rows
+from kilonova.db.carried import (
+    encode_nics,
+    encode_shares,
+    encode_volumes,
+    nics_of,
+    shares_of,
+    volume_rows,
+    volumes_of,
+)
 from kilonova.db.cell_schema import (
     InstanceFault,
+    ShareAttachment,
     StoredAction,
     StoredEvent,
     StoredInstance,
@@ -46,8 +55,6 @@ class _Fixed(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_fixed = msgspec.json.Decoder(_Fixed).decode
-_decode_nics = msgspec.json.Decoder(tuple[Nic, ...]).decode
-_decode_volumes = msgspec.json.Decoder(tuple[Volume, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 _PLAIN = (
@@ -84,10 +91,13 @@ _PLAIN = (
 _INSERT = sa.insert(_instances)
 _INSERT_ACTIONS = sa.insert(table_of(StoredAction))
 _INSERT_EVENTS = sa.insert(table_of(StoredEvent))
+_INSERT_FAULTS = sa.insert(_faults)
+_OF_SERVERS = tuple(map(table_of, (StoredEvent, StoredAction, ShareAttachment)))
 _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (
     *(_instances.c[name] for name in _PLAIN),
+    _instances.c.shares,
     _instances.c.volumes,
     _instances.c.nics,
     _instances.c.tags,
@@ -121,6 +131,7 @@ def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict
         "builder": "",
         "nics": encode_nics(instance.nics),
         "volumes": encode_volumes(instance.volumes),
+        "shares": encode_shares(instance.shares),
         "group_uuid": group.group_uuid if group else None,
         "destinations": _encode(destinations) if destinations else None,
         "reported": 0,
@@ -128,31 +139,6 @@ def row_of(instance: Instance, destinations: Sequence[Destination] = ()) -> dict
         "metadata": _encode(instance.metadata),
         "fixed": _encode(fixed),
     }
-
-
-def encode_nics(nics: Sequence[Nic]) -> bytes | None:
-    """Return network cards as their column holds them."""
-    return _encode(nics) if nics else None
-
-
-def encode_volumes(volumes: Sequence[Volume]) -> bytes | None:
-    """Return volumes as their column holds them: without what tells how to reach them."""
-    kept = [msgspec.structs.replace(v, connection=None) if v.connection else v for v in volumes]
-    return _encode(kept) if kept else None
-
-
-def volume_rows(instances: Sequence[Instance]) -> list[dict[str, Any]]:
-    """Return the rows of servers' volumes, by which they are found."""
-    return [
-        {
-            "instance_uuid": instance.uuid,
-            "volume_id": volume.volume_id,
-            "stage": volume.stage,
-            "changed_at": instance.updated_at or instance.created_at,
-        }
-        for instance in instances
-        for volume in instance.volumes
-    ]
 
 
 def joined(tags: Collection[str]) -> str:
@@ -174,8 +160,9 @@ def instance_of(row: Any) -> Instance:
     fixed = _decode_fixed(row[-1])
     return Instance(
         **plain,
-        volumes=_decode_volumes(row[-5]) if row[-5] else (),
-        nics=_decode_nics(row[-4]) if row[-4] else (),
+        shares=shares_of(row[-6]),
+        volumes=volumes_of(row[-5]),
+        nics=nics_of(row[-4]),
         tags=_split(row[-3]),
         metadata=_decode_metadata(row[-2]),
         flavor=fixed.flavor,
@@ -243,7 +230,7 @@ def _insert(connection: sa.Connection, placed: Sequence[Placed]) -> None:
         (_INSERT_ACTIONS, action_rows([p.action for p in placed])),
         (_INSERT_EVENTS, [row for p in placed for row in event_rows(p.action)]),
         (sa.insert(_attachments), volume_rows([p.instance for p in placed])),
-        (sa.insert(_faults), [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
+        (_INSERT_FAULTS, [fault_row(p.instance.uuid, p.fault) for p in placed if p.fault]),
     )
     for statement, values in rows:
         if values:
@@ -329,8 +316,7 @@ def change_nics(
     cell_db: Database, uuid: InstanceUuid, change: Callable[[tuple[Nic, ...]], tuple[Nic, ...]]
 ) -> None:
     """Replace what is known of cards; see ``_change``."""
-    steps = (lambda stored: _decode_nics(stored or b"[]"), change, encode_nics)
-    _change(cell_db, uuid, _instances.c.nics, steps)
+    _change(cell_db, uuid, _instances.c.nics, (nics_of, change, encode_nics))
 
 
 def wish(cell_db: Database, uuid: InstanceUuid, wishes: Mapping[str, Any]) -> None:
@@ -392,7 +378,7 @@ def remove(cell_db: Database, uuids: Collection[InstanceUuid]) -> None:
     """Remove every trace of servers that were deleted before they were anybody's."""
 
     def work(connection: sa.Connection) -> None:
-        for table in (table_of(StoredEvent), table_of(StoredAction), _faults, _attachments):
+        for table in (*_OF_SERVERS, _faults, _attachments):
             connection.execute(sa.delete(table).where(table.c.instance_uuid.in_(uuids)))
         connection.execute(sa.delete(_instances).where(_instances.c.uuid.in_(uuids)))
 

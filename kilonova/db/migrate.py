@@ -4,7 +4,6 @@ Each schema has its own line of versions and its own version table, so they may 
 """
 
 from importlib import resources
-from typing import Literal
 
 import sqlalchemy as sa
 from alembic import command
@@ -18,8 +17,7 @@ from kilonova.db.api_schema import ApiBase
 from kilonova.db.cell_schema import CellBase
 from kilonova.db.engine import Database
 from kilonova.db.placement_schema import PlacementBase
-
-Schema = Literal["api", "cell", "placement"]
+from kilonova.db.schemas import Schema, version_table
 
 METADATA: dict[Schema, sa.MetaData] = {
     "api": ApiBase.metadata,
@@ -68,11 +66,6 @@ def current_version(connection: sa.Connection, schema: Schema) -> str | None:
 def newest_version(schema: Schema) -> str | None:
     """Return the version that ``upgrade`` brings a schema to."""
     return ScriptDirectory.from_config(alembic_config(schema)).get_current_head()
-
-
-def version_table(schema: Schema) -> str:
-    """Return the name of the table that holds a schema's version."""
-    return f"{schema}_schema_version"
 
 
 def alembic_config(schema: Schema) -> Config:

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from kilonova.core.ids import HostName, InstanceUuid
-from kilonova.core.instance import Fault, Instance, InstanceAction
+from kilonova.core.instance import ActionEvent, Fault, Instance, InstanceAction
 from kilonova.core.migration import (
     ACTS,
     Kind,
@@ -26,10 +26,11 @@ from kilonova.core.migration import (
 )
 from kilonova.core.states import TaskState
 from kilonova.db import waits
-from kilonova.db.actions import action_rows
+from kilonova.db.actions import action_rows, event_row
 from kilonova.db.cell_schema import (
     InstanceFault,
     StoredAction,
+    StoredEvent,
     StoredInstance,
     StoredMigration,
 )
@@ -64,13 +65,14 @@ _acting = sa.case(
 class Next(msgspec.Struct, frozen=True, kw_only=True):
     """A migration and its server (None: left alone) as they are to be.
 
-    ``fault`` is what the server's owner is to be told of. With ``over`` what was asked for last has come to
-    its end; it failed if there is a ``failed`` sentence.
+    ``fault`` is what the server's owner is to be told of, ``events`` are what was done on the way here.
+    With ``over`` what was asked for last has come to its end; it failed if there is a ``failed`` sentence.
     """
 
     migration: Migration
     instance: Instance | None = None
     fault: Fault | None = None
+    events: tuple[ActionEvent, ...] = ()
     over: bool = False
     failed: str | None = None
 
@@ -341,6 +343,9 @@ def _tell(connection: sa.Connection, found: Next, record: InstanceAction | None)
         connection.execute(sa.insert(table_of(StoredAction)), action_rows([record]))
     if found.fault is not None:
         connection.execute(sa.insert(table_of(InstanceFault)), [fault_row(uuid, found.fault)])
+    if found.events:
+        rows = [event_row(uuid, found.migration.request_id, one) for one in found.events]
+        connection.execute(sa.insert(table_of(StoredEvent)), rows)
     if found.over:
         end_action(connection, (uuid, found.migration.request_id), now, failed=found.failed)
 

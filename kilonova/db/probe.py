@@ -5,7 +5,7 @@ from sqlalchemy import exc
 
 from kilonova.core.errors import DatabaseUnavailable
 from kilonova.db.engine import Database
-from kilonova.db.migrate import Schema, version_table
+from kilonova.db.schemas import Schema, version_table
 
 
 def check(database: Database, schema: Schema) -> None:

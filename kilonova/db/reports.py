@@ -19,8 +19,9 @@ from kilonova.core.ids import HostName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent
 from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
 from kilonova.core.states import FOLLOWS_POWER, TaskState, VmState
-from kilonova.db import moves, volumes
+from kilonova.db import moves, shares, volumes
 from kilonova.db.actions import event_row
+from kilonova.db.carried import encode_nics
 from kilonova.db.cell_schema import (
     InstanceFault,
     StoredAction,
@@ -31,7 +32,7 @@ from kilonova.db.cell_schema import (
 from kilonova.db.engine import Database
 from kilonova.db.grouped import Beginnings
 from kilonova.db.hosts import COMPUTE
-from kilonova.db.instances import encode_nics, fault_row
+from kilonova.db.instances import fault_row
 from kilonova.db.statements import insert_if_absent, table_of
 from kilonova.db.tasks import end_action
 
@@ -139,6 +140,8 @@ def _take(connection: sa.Connection, host: HostName, report: InstanceReport, now
         return moves.hear(connection, host, report.move, now)
     if report.volume is not None:
         return volumes.hear(connection, host, (report, report.volume), now)
+    if report.share is not None:
+        return shares.hear(connection, host, (report, report.share), now)
     return _apply_one(connection, host, report, now)
 
 

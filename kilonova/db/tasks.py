@@ -74,6 +74,8 @@ def _set(seen: Instance, rule: states.Rule, record: InstanceAction) -> sa.Update
         .where(
             _instances.c.uuid == seen.uuid,
             _instances.c.deleted.is_(False),
+            # None may have come since it was seen.
+            _instances.c.shares.is_(None) if rule.bars_shares else sa.true(),
             unchanged
             if not rule.any_task
             else _STAYS

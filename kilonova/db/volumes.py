@@ -17,9 +17,10 @@ from kilonova.core.instance import Instance, InstanceAction
 from kilonova.core.report import InstanceReport
 from kilonova.core.volume import NOBODY, UNDER_WAY, Volume, VolumeReport
 from kilonova.db.actions import action_rows
+from kilonova.db.carried import encode_volumes, volume_rows
 from kilonova.db.cell_schema import StoredAction, StoredInstance, VolumeAttachment
 from kilonova.db.engine import Database
-from kilonova.db.instances import COLUMNS, encode_volumes, instance_of, volume_rows
+from kilonova.db.instances import COLUMNS, instance_of
 from kilonova.db.statements import table_of
 
 _instances = table_of(StoredInstance)

@@ -159,7 +159,8 @@ class Hosts:
         if state is None:
             return True
         # Placement knows at once who is enabled again, but not that a whole cell takes no servers.
-        return not state.enabled and not self._known[state.cell_uuid].disabled
+        cell = self._known.get(state.cell_uuid)
+        return not state.enabled and cell is not None and not cell.disabled
 
     def refresh(self) -> None:
         """Look at every cell, and return when all have answered that answer soon."""

@@ -63,6 +63,8 @@ class Deployment:
     """Whether servers are plugged into ports of a real Neutron's."""
     has_cinder: bool = False
     """Whether servers may have volumes of a real Cinder's."""
+    has_manila: bool = False
+    """Whether servers may have shares of a real Manila's."""
 
     def __post_init__(self) -> None:
         self.directory = services.scratch() / self.name
@@ -92,9 +94,13 @@ class Deployment:
             endpoints["network"] = services.neutron(self.name).url
         if self.has_cinder:
             endpoints["block-storage"] = services.cinder(self.name).url
+        if self.has_manila:
+            endpoints["shared-file-system"] = services.manila(self.name).url
         services.keystone().register(self.name, endpoints | {"compute": self.compute_url})
         if self.has_cinder:
             services.cinder(self.name).prepare()
+        if self.has_manila:
+            services.manila(self.name).prepare()
         write_sections(self.directory / "kilonova.conf", self._controller_sections())
         (self.directory / "clouds.yaml").write_text(json.dumps({"clouds": self._clouds()}))
         self.manage("db", "sync")
@@ -210,8 +216,11 @@ class Deployment:
             endpoint = self.placement_url
             placement = {"auth_type": "admin_token", "endpoint": endpoint, "token": ADMIN}
         provider = "neutron" if self.has_neutron else "none"
-        volumes: Sections = {"cinder": {**service_auth, **identity}} if self.has_cinder else {}
-        return volumes | {
+        storage = {"cinder": self.has_cinder, "manila": self.has_manila}
+        kept: Sections = {
+            name: {**service_auth, **identity} for name, there in storage.items() if there
+        }
+        return kept | {
             "DEFAULT": {
                 "transport_url": services.rabbitmq().transport_url(self.name),
                 "report_interval": 2,

@@ -57,7 +57,7 @@ class CommandsTest(testtools.TestCase):
     def command(self, name: str, *arguments: str) -> str:
         """Run a command of kilonova's to its end."""
         program = str(COMMANDS / f"kilonova-{name}")
-        return run([program, "--config-file", str(self.configuration), *arguments], seconds=30)
+        return run([program, "--config-file", str(self.configuration), *arguments])
 
     def refused(self, name: str) -> str:
         """Return the one line with which a service refuses to start."""

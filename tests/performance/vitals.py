@@ -38,6 +38,8 @@ from kilonova.db.instances import Placed
 from kilonova.db.migrate import upgrade
 from kilonova.http import images as image_store
 from kilonova.http.images import ImageStore
+from kilonova.http.shares import Shares
+from kilonova.http.volumes import Volumes
 from kilonova.placement import client
 from kilonova.rpc.bus import Bus
 from kilonova.rpc.connect import Buses
@@ -93,7 +95,7 @@ class Fleet:
         driver = FakeDriver(self._conf, name, Script())
         handlers = ComputeHandlers(
             name,
-            (driver, images),
+            (driver, images, Volumes(None), Shares(None)),
             Reporter(self._bus, name),
             looks=lambda _uuid: None,
             concurrent_builds=1,

@@ -20,7 +20,7 @@ from pathlib import Path
 KERNEL = "linux-image-cloud-amd64"
 MODULES = (
     "virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio-rng", "isofs", "ext4", "button",
-    "evdev", "vfat", "nls_cp437", "nls_ascii",
+    "evdev", "vfat", "nls_cp437", "nls_ascii", "virtiofs",
 )  # fmt: skip
 DISK_MB = 40
 APPEND = "console=ttyS0 quiet rdinit=/init"

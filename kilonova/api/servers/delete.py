@@ -104,7 +104,8 @@ def _delete(asked: Asked, server_id: str) -> None:
     build_requests.queue_for_delete(asked.services.api_db, uuid)
     if host is None and not _give_volumes_back(asked, begun.now, cell):
         return
-    if host is None and (begun.now.node or begun.before.task_state == TaskState.UNSHELVING):
+    held = begun.now.node or begun.now.shares
+    if host is None and (held or begun.before.task_state == TaskState.UNSHELVING):
         # It may hold a claim, or somebody finds a host for it and makes one: the converger frees it first.
         LOG.info("%s: deleting waits for the converger, which frees what it claimed", uuid)
         return

@@ -91,6 +91,7 @@ def check_state(instance: Instance, rule: str) -> None:
 
     Raises:
         WrongState: it does not allow the action.
+        Conflict: the server has shares, and the action is none for those.
     """
     why = states.refusal(rule, instance.vm_state, instance.task_state)
     if why is not None:
@@ -98,6 +99,8 @@ def check_state(instance: Instance, rule: str) -> None:
     if instance.launched_at is None and not states.RULES[rule].never_launched:
         shown = states.recorded_as(rule)
         raise WrongState(f"Cannot '{shown}' an instance which has never been active")
+    if instance.shares and states.RULES[rule].bars_shares:
+        raise Conflict("Feature not supported with instances that have shares.")
 
 
 class Begun(msgspec.Struct, frozen=True):

@@ -174,7 +174,7 @@ def _reserve(asked: Asked, where: tuple[Instance, CellUuid], volume_id: str) -> 
     """
     server, _ = where
     try:
-        attachment = asked.services.volumes.reserve(volume_id, server.uuid, asked.asker)
+        attachment = _taken(asked, server, volume_id)
     except KilonovaError as error:
         _change(asked, where, lambda now: _without(now, volume_id), None)
         if isinstance(error, Conflict):
@@ -189,6 +189,22 @@ def _reserve(asked: Asked, where: tuple[Instance, CellUuid], volume_id: str) -> 
         )
 
     return _change(asked, where, reserved, None)
+
+
+def _taken(asked: Asked, server: Instance, volume_id: str) -> str:
+    """Reserve a volume, and return its attachment.
+
+    Of a server without a host, it is in use at once: nobody connects it before the server has one.
+    """
+    storage = asked.services.volumes
+    attachment = storage.reserve(volume_id, server.uuid, asked.asker)
+    if server.host is None:
+        try:
+            storage.complete(attachment)
+        except KilonovaError:
+            storage.release(attachment)
+            raise
+    return attachment
 
 
 def _without(server: Instance, volume_id: str) -> tuple[Volume, ...]:

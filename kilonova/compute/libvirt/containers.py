@@ -231,6 +231,10 @@ class ContainerDriver(LibvirtDriver):
         """See ``Attaching``. Refused."""
         self._refuse(instance.uuid, "have volumes")
 
+    def give_shares(self, instance: Instance) -> None:
+        """See ``Sharing``. Refused."""
+        self._refuse(instance.uuid, "have shares")
+
     def prepare_move(self, instance: Instance, migration: Migration) -> Berth | None:
         """See ``Moving``. Only what stays is not refused."""
         if not migration.stays:

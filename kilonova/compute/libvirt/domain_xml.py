@@ -3,11 +3,12 @@
 Its parts are in ``elements``; here stands their order, and what we note in it of the guest.
 """
 
+from pathlib import PurePath
 from xml.etree import ElementTree as ET
 
 import msgspec
 
-from kilonova.compute.libvirt.elements import boot, cpu, devices, disks, memory, nics
+from kilonova.compute.libvirt.elements import boot, cpu, devices, disks, memory, nics, shares
 from kilonova.compute.libvirt.elements.place import Place
 from kilonova.compute.libvirt.elements.tree import add
 from kilonova.core.block_devices import amounts
@@ -48,6 +49,8 @@ def domain_xml(instance: Instance, place: Place) -> str:
     if place.virt_type == "test":
         return ET.tostring(domain, encoding="unicode")
     memory.add_backing(domain, place, hardware)
+    if instance.shares:
+        shares.add_shared_memory(domain)
     memory.add_placement(domain, place)
     cpu.add_tuning(domain, place, hardware)
     boot.add_sysinfo(domain, instance, place)
@@ -57,6 +60,7 @@ def domain_xml(instance: Instance, place: Place) -> str:
     parts = add(domain, "devices")
     disks.add_disks(parts, instance, place, hardware)
     devices.add_controllers(parts, hardware)
+    shares.add_shares(parts, instance.shares, PurePath(place.mounts))
     nics.add_nics(parts, place, hardware)
     devices.add_serial(parts, place, hardware)
     devices.add_screen(parts, place, hardware)

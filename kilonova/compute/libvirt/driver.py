@@ -37,6 +37,7 @@ from kilonova.compute.libvirt.node import Machine
 from kilonova.compute.libvirt.parts import GuestParts
 from kilonova.compute.libvirt.placed_xml import placed
 from kilonova.compute.libvirt.processes import Uptimes
+from kilonova.compute.libvirt.shares import SharesHere
 from kilonova.compute.libvirt.tpm_states import TpmStates
 from kilonova.compute.libvirt.volumes import VolumesHere
 from kilonova.core.asked import Malformed
@@ -60,7 +61,7 @@ from kilonova.http.images import ImageStore
 T = TypeVar("T")
 
 
-class LibvirtDriver(Moves, Interfaces, VolumesHere):
+class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
     """One libvirt. Domains are defined, so that they outlive a restart of the host."""
 
     _disks_of = Disks
@@ -153,6 +154,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere):
             arch="i686" if self._is_test else str(connection.getInfo()[0]),
             console_log=str(self._disks.console_log(instance.uuid)),
             rescue=str(self._disks.rescue_disk(instance.uuid)) if rescue else None,
+            mounts=str(self._mounts),
         )
         if not self._is_test:
             place = self._disks.place(instance, self._cards.place(instance.uuid, place))

@@ -7,6 +7,8 @@ Names: os-traits. Source of the elements: libvirt's "Domain capabilities XML for
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
+from kilonova.core.share import MEMORY_FILE, VIRTIO_FS
+
 ANY = ("COMPUTE_NODE", "COMPUTE_IMAGE_TYPE_QCOW2", "COMPUTE_IMAGE_TYPE_RAW")
 """What every host of libvirt's has."""
 _OURS = (
@@ -110,6 +112,10 @@ def _of_machine(root: ET.Element) -> Iterator[str]:
     for model in _values(root, "devices/video", "modelType"):
         if model in _VIDEOS:
             yield f"COMPUTE_GRAPHICS_MODEL_{model}"
+    if "MEMFD" in _values(root, "memoryBacking", "sourceType"):
+        yield MEMORY_FILE
+        if "VIRTIOFS" in _values(root, "devices/filesystem", "driverType"):
+            yield VIRTIO_FS
     if "EMULATOR" in _values(root, "devices/tpm", "backendModel"):
         for version in _values(root, "devices/tpm", "backendVersion"):
             yield f"COMPUTE_SECURITY_TPM_{version.replace('.', '_')}"

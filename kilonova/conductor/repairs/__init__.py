@@ -17,6 +17,7 @@ from kilonova.conductor.repairs import (
     operator_tasks,
     ports,
     reclaims,
+    shares,
     strays,
     tasks,
     volumes,
@@ -68,5 +69,6 @@ OF_CELL: Mapping[str, OfCell] = {
     "move": moves.standing_still,
     "moved": moves.not_settled,
     "volume": volumes.standing_still,
+    "share": shares.standing_still,
     "allocation": allocations.not_as_held,
 }

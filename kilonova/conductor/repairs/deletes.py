@@ -43,6 +43,7 @@ def _delete_again(scene: Scene, cell: CellUuid, instance: Instance) -> str:
 def _bury(scene: Scene, cell: CellUuid, instance: Instance, why: str) -> str:
     # What the storage does not hear now it hears in the next round; until then the server is not gone.
     leftovers.free_volumes(scene, cell, instance)
+    leftovers.free_shares(scene, cell, instance)
     over = scene.moves(cell).leave_behind([instance.uuid], instance.host or "")
     scene.placement.free([instance.uuid, *(move.consumer for move in over)])
     if scene.networks is not None:

@@ -1,5 +1,6 @@
 """What a host that does not come back leaves of a server with other services: volumes, which are let go or
-kept reserved for it, and images that nobody fills any more. Everything may be done again.
+kept reserved for it, shares to which it is let in, and images that nobody fills any more. Everything may be
+done again.
 """
 
 import logging
@@ -11,8 +12,9 @@ from kilonova.core.clock import utcnow
 from kilonova.core.errors import KilonovaError
 from kilonova.core.ids import CellUuid, HostName, ImageId
 from kilonova.core.instance import Instance
+from kilonova.core.share import Share
 from kilonova.core.volume import NOBODY, Volume
-from kilonova.db import volumes
+from kilonova.db import shares, volumes
 from kilonova.http import volume_release
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +30,45 @@ def free_volumes(scene: Scene, cell: CellUuid, server: Instance) -> None:
         return
     volume_release.release(scene.volumes, server)
     volumes.change(scene.database(cell), server.uuid, lambda _: (), utcnow())
+
+
+def free_shares(scene: Scene, cell: CellUuid, server: Instance) -> None:
+    """Let the shares go of a server that is deleted.
+
+    Raises:
+        SharesUnavailable: some are left.
+    """
+    for share in server.shares:
+        free_share(scene, cell, server, share)
+
+
+def free_share(scene: Scene, cell: CellUuid, server: Instance, share: Share) -> None:
+    """Let one share go of a server whose host does not: in for it is let who is for other servers, too.
+
+    Raises:
+        SharesUnavailable: it is the server's still.
+    """
+    database = scene.database(cell)
+    others = shares.servers_with(database, share.share_id)
+    needed = {
+        rule
+        for other in others
+        for one in other.shares
+        if other.uuid != server.uuid and one.share_id == share.share_id
+        for rule in one.rules.values()
+    }
+    for rule in sorted(set(share.rules.values()) - needed):
+        try:
+            scene.shares.deny(share.share_id, rule)
+        except KilonovaError as error:
+            if error.retry_helps:
+                raise
+            LOG.warning("An access rule of share %s is left: %s", share.share_id, error.in_full)
+
+    def without(now: Instance) -> tuple[Share, ...]:
+        return tuple(one for one in now.shares if one.share_id != share.share_id)
+
+    shares.change(database, server.uuid, without, utcnow())
 
 
 def keep_volumes(scene: Scene, cell: CellUuid, server: Instance, host: HostName) -> None:

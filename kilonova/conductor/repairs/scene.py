@@ -20,6 +20,7 @@ from kilonova.db.cells import Cells
 from kilonova.db.engine import Database
 from kilonova.http.images import ImageStore
 from kilonova.http.networks import Networks
+from kilonova.http.shares import Shares
 from kilonova.http.volumes import Volumes
 from kilonova.placement.client import Placement
 from kilonova.rpc.bus import Bus
@@ -61,8 +62,8 @@ class Scene:
     """What repairs look at and act on.
 
     ``turn`` counts the rounds, so that what is too much for one is spread over several; None looks at
-    everything at once. ``networks`` is None without a network service; ``images`` and ``volumes`` are asked
-    only about what a server that had some left behind.
+    everything at once. ``networks`` is None without a network service; ``images``, ``volumes`` and
+    ``shares`` are asked only about what a server that had some left behind.
     """
 
     api_db: Database
@@ -74,6 +75,7 @@ class Scene:
     limits: Limits
     images: ImageStore
     volumes: Volumes
+    shares: Shares
     networks: Networks | None = None
     turn: int | None = None
 

@@ -66,6 +66,7 @@ def _delete_in(scene: Scene, cell: CellUuid, uuid: InstanceUuid) -> None:
     elif server.task_state != TaskState.UNSHELVING:
         # Of one that is on its way to a host the converger clears away what is claimed meanwhile.
         leftovers.free_volumes(scene, cell, begun)
+        leftovers.free_shares(scene, cell, begun)
         scene.placement.free([uuid])
         instances.mark_deleted(database, [uuid], utcnow())
         scene.notices.tell_one(database, begun, plan.gone(begun))

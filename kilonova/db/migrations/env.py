@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from kilonova.db.migrate import METADATA, version_table
+from kilonova.db.migrate import METADATA
+from kilonova.db.schemas import version_table
 
 _schema = context.config.attributes["schema"]
 

@@ -14,6 +14,7 @@ import msgspec
 from kilonova.core.asked import Malformed
 from kilonova.core.hardware import hardware_of
 from kilonova.core.instance import FixedAddress, Instance, Nic
+from kilonova.core.share import Share
 from kilonova.core.tagged_devices import Placed, Tagged, tagged
 
 _FIRST = "2012-08-10"
@@ -88,7 +89,8 @@ def meta_data(told: Told, version: str = _LATEST) -> dict[str, Any]:
         "meta": instance.metadata,
         "project_id": instance.project_id,
         "random_seed": base64.b64encode(told.seed).decode(),
-        "devices": [_device(one) for one in tagged(instance, told.nics, told.placed)],
+        "devices": [_device(one) for one in tagged(instance, told.nics, told.placed)]
+        + [_share(one) for one in instance.shares if version == _LATEST],
         "dedicated_cpus": _dedicated(instance),
     }
     key = wishes.key_pair
@@ -155,6 +157,12 @@ def _address(fixed: FixedAddress) -> dict[str, Any]:
 def _dns(nic: Nic) -> Sequence[str]:
     said = [address for fixed in nic.fixed for address in fixed.dns]
     return said or ([nic.dns] if nic.dns else [])
+
+
+def _share(share: Share) -> dict[str, Any]:
+    """Return a share, as its owner's programs look for it: it is nowhere in the machine that is seen."""
+    where = {"bus": "none", "address": "none"}
+    return {"type": "share", "share_id": share.share_id, "tag": share.tag} | where
 
 
 def _device(device: Tagged) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from datetime import datetime
 from kilonova.core.context import RequestContext
 from kilonova.core.ids import ImageId, domain_name
 from kilonova.core.instance import Instance, Nic
+from kilonova.core.share import Share
+from kilonova.core.share import shown as shown_status
 from kilonova.core.states import PowerState
 from kilonova.rpc.notifications.flavors import of_flavor
 from kilonova.rpc.notifications.key_pairs import of_key_pair
@@ -76,6 +78,14 @@ def of_update(
     return versioned("InstanceUpdatePayload", "1.10", data)
 
 
+def of_share(
+    instance: Instance, asker: RequestContext, fault: Payload | None, share_id: str
+) -> Payload:
+    """Return the payload of ``instance.share_attach`` and ``instance.share_detach``."""
+    data = _acted(instance, asker, fault) | {"share_id": share_id}
+    return versioned("InstanceActionSharePayload", "1.0", data)
+
+
 def _acted(instance: Instance, asker: RequestContext, fault: Payload | None) -> Payload:
     return _plain(instance, asker) | {"fault": fault}
 
@@ -122,8 +132,19 @@ def _plain(instance: Instance, asker: RequestContext) -> Payload:
         "request_id": asker.request_id if user and project else None,
         "action_initiator_user": user,
         "action_initiator_project": project,
-        "shares": [],
+        "shares": [_share(share, instance) for share in instance.shares],
     }
+
+
+def _share(share: Share, instance: Instance) -> Payload:
+    """Where hosts mount it from is for administrators only, so it is left out."""
+    data: Payload = {
+        "share_mapping_uuid": share.uuid,
+        "share_id": share.share_id,
+        "status": shown_status(share, instance.power_state),
+        "tag": share.tag,
+    }
+    return versioned("SharePayload", "1.0", data)
 
 
 def _task(instance: Instance) -> str | None:

@@ -39,6 +39,8 @@ NAMES: dict[str, str] = {
     Action.CREATE_IMAGE: "snapshot",
     Action.CREATE_BACKUP: "snapshot",
     Action.TRIGGER_CRASH_DUMP: "trigger_crash_dump",
+    Action.ATTACH_SHARE: "share_attach",
+    Action.DETACH_SHARE: "share_detach",
     Action.ATTACH_INTERFACE: "interface_attach",
     Action.DETACH_INTERFACE: "interface_detach",
     Action.RESTORE: "restore",
@@ -190,6 +192,8 @@ def _maker(action: str, report: InstanceReport) -> Make:
         return instances.of_rebuild
     if action == Action.RESCUE:
         return lambda of, who, fault: instances.of_rescue(of, who, fault, report.image_id)
+    if action in (Action.ATTACH_SHARE, Action.DETACH_SHARE):
+        return lambda of, who, fault: instances.of_share(of, who, fault, report.share_id)
     if action in (Action.CREATE_IMAGE, Action.CREATE_BACKUP):
         return lambda of, who, fault: instances.of_snapshot(of, who, fault, report.image_id)
     return instances.of_action

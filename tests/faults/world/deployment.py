@@ -40,6 +40,7 @@ from kilonova.db.cells import Cell, Cells, create_cell
 from kilonova.db.placement_schema import StoredAllocation
 from kilonova.db.statements import table_of
 from kilonova.http.identity import NoAuth
+from kilonova.http.shares import Shares
 from kilonova.http.volumes import Volumes
 from kilonova.placement import app as placement_api
 from kilonova.placement import policies as placement_policies
@@ -273,6 +274,7 @@ class Deployment:
             placement=self._client(),
             notifier=Silent(),
             volumes=Volumes(None),
+            shares=Shares(None),
         )
         app: Any = compute_api.create_app(services)
         return NoAuth(app, public=compute_api.is_public, default_roles=("member", "reader"))

@@ -17,7 +17,8 @@ from kilonova.core.errors import DatabaseUnavailable
 from kilonova.db import cells as db_cells
 from kilonova.db import engine
 from kilonova.db.engine import Database
-from kilonova.db.migrate import METADATA, Schema, upgrade
+from kilonova.db.migrate import METADATA, upgrade
+from kilonova.db.schemas import Schema
 from tests.faults.world.kernel import Kernel
 
 SCHEMAS: dict[str, Schema] = {

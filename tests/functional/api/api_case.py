@@ -17,7 +17,8 @@ from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.db import hosts
 from kilonova.db.cells import Cell, create_cell, map_hosts
 from kilonova.db.engine import Database
-from kilonova.db.migrate import Schema, upgrade
+from kilonova.db.migrate import upgrade
+from kilonova.db.schemas import Schema
 from tests.functional.api.answers import Answered, Asked, wrong_with
 from tests.functional.db.databases import empty_file
 

@@ -35,6 +35,7 @@ from tests.functional.api.answers import Answered, Asked, wrong_fault, wrong_wit
 from tests.functional.db import servers
 from tests.functional.db.databases import empty_file
 from tests.functional.peers.cinder import Cinder
+from tests.functional.peers.manila import Manila
 from tests.functional.peers.neutron import Neutron
 from tests.functional.pipeline.case import free_ports
 
@@ -63,6 +64,15 @@ _VOLUMES: tuple[tuple[int, str, dict[str, Any]], ...] = (
 _AWAY = CellUuid("99999999-9999-4999-8999-999999999999")
 _LOST = InstanceUuid("bbbbbbbb-0000-4000-8000-000000000009")
 _GUEST = Image(image_id=ImageId(_IMAGES[0][0]), name="guest", status="active")
+_SHARES: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (1, "project-a", {}),
+    (2, "project-a", {"share_proto": "CEPHFS"}),
+    (3, "project-a", {"status": "creating"}),
+    (4, "project-a", {"exports": []}),
+    (5, "project-a", {"share_proto": "CIFS"}),
+    (8, "project-b", {"is_public": True}),
+    (9, "project-b", {}),
+)
 _CONF = """\
 [DEFAULT]
 host = host
@@ -85,7 +95,8 @@ class _Parts(Deployment):
 
 
 class Cloud:
-    """A deployment on fake hosts, with a network and a block storage service beside it unless ``alone``.
+    """A deployment on fake hosts, with a network, a block storage and a share service beside it unless
+    ``alone``.
 
     ``away`` gives it one more cell, whose database is away, with a server of project-a.
 
@@ -153,9 +164,9 @@ class Cloud:
         """Start the services beside it, and return what of the configuration tells of them."""
         if self._alone:
             return self._more
-        neutron, cinder = Neutron(), Cinder()
-        case.addCleanup(neutron.stop)
-        case.addCleanup(cinder.stop)
+        neutron, cinder, manila = Neutron(), Cinder(), Manila()
+        for peer in (neutron, cinder, manila):
+            case.addCleanup(peer.stop)
         neutron.events = self._tell
         for network_id, name, project, cidr in _NETWORKS:
             neutron.network(name, project, cidr, id=network_id)
@@ -164,7 +175,9 @@ class Cloud:
         neutron.floating("project-a", "198.51.100.9")
         for number, project, more in _VOLUMES:
             cinder.add(project, id=f"ffffffff-0000-4000-8000-{number:012}", **more)
-        return neutron.options + cinder.options + self._more
+        for number, project, more in _SHARES:
+            manila.add(project, id=f"ffffffff-0000-4000-8000-{number:012}", **more)
+        return neutron.options + cinder.options + manila.options + self._more
 
     def _tell(self, events: list[dict[str, Any]]) -> None:
         """Tell the Compute API what happened, as Neutron does."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import testscenarios
+from falcon.testing import StartResponseMock, create_environ
 from hypothesis import HealthCheck, given, settings
 
 from kilonova.api import plans
@@ -128,16 +129,19 @@ class BodiesCase(Populated):
             "OpenStack-API-Version": f"compute {place.version}",
             "Content-Type": "application/json",
         }
-        answer = self.client.simulate_request(
-            place.method, place.path, body=json.dumps(body), headers=headers
+        # Without the client, which checks on every request that this is a WSGI application.
+        told = StartResponseMock()
+        asked = create_environ(
+            place.path, method=place.method, body=json.dumps(body), headers=headers
         )
-        status = answer.status_code
-        if status == 503 and _NOBODY.search(answer.text):
+        answer = b"".join(self.client.app(asked, told))
+        status = int(told.status.partition(" ")[0])
+        if status == 503 and _NOBODY.search(answer.decode()):
             # A good body after all: there is nobody to answer it.
             return 202
-        self.assertLess(status, 500, f"{place} {body!r}: {answer.text}")
+        self.assertLess(status, 500, f"{place} {body!r}: {answer!r}")
         if status >= 400:
-            (fault,) = answer.json.values()
+            (fault,) = json.loads(answer).values()
             self.assertEqual(status, fault["code"])
             self.assertTrue(fault["message"])
         return status
@@ -153,6 +157,7 @@ class MalformedBodiesTest(BodiesCase):
         ]
         for file in self._files:
             self.addCleanup(file.close)
+        self._known = self._commits()
 
     def _commits(self) -> list[int]:
         """Return numbers that change whenever the API commits something."""
@@ -160,10 +165,11 @@ class MalformedBodiesTest(BodiesCase):
 
     def tell(self, place: Place, body: Any) -> int:
         """Send a body and return the status; what was refused is not stored."""
-        before = self._commits()
         status = super().tell(place, body)
+        now = self._commits()
         if status >= 400:
-            self.assertEqual(before, self._commits(), f"{place} {body!r}: kept something")
+            self.assertEqual(self._known, now, f"{place} {body!r}: kept something")
+        self._known = now
         return status
 
     def test_every_route_beside_the_compute_api_that_takes_a_body_is_tried(self) -> None:

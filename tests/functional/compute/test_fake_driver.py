@@ -11,6 +11,7 @@ from kilonova.core.instance import Instance
 from tests.functional.compute.driver_contract import EndsByItself, GoesAway
 from tests.functional.compute.measured_contract import Measures
 from tests.functional.compute.screen_contract import HasConsoles
+from tests.functional.compute.share_contract import HasShares
 from tests.functional.compute.size_contract import ChangesSize
 from tests.instances import HOST, instance
 
@@ -42,6 +43,10 @@ class FakeWorld:
         self._script = _Absence([Step(step="power-off", server="short", seconds=0.2)])
         self.driver = FakeDriver(configuration(), HOST, self._script)
 
+    def export(self, share_id: str) -> str:
+        """See ``SharingWorld``."""
+        return f"192.0.2.1:/exports/{share_id}"
+
     def deaf(self, name: str) -> Instance:
         """Fake guests obey at once, and so heed whatever they are told."""
         return instance(name)
@@ -60,7 +65,7 @@ class FakeWorld:
 
 
 class FakeDriverTest(
-    EndsByItself, GoesAway, HasConsoles, ChangesSize, Measures, testtools.TestCase
+    EndsByItself, GoesAway, HasConsoles, HasShares, ChangesSize, Measures, testtools.TestCase
 ):
     """The contract, on a fake host."""
 

@@ -20,8 +20,9 @@ import testtools
 from kilonova.db.api_schema import ApiBase
 from kilonova.db.cell_schema import CellBase
 from kilonova.db.engine import Database
-from kilonova.db.migrate import Schema, upgrade
+from kilonova.db.migrate import upgrade
 from kilonova.db.placement_schema import PlacementBase, Provider
+from kilonova.db.schemas import Schema
 from kilonova.db.statements import table_of
 
 _SERVERS = {

@@ -10,7 +10,8 @@ from kilonova.core.ids import ProjectId
 from kilonova.core.quota import Amount
 from kilonova.db import quotas
 from kilonova.db.engine import Database
-from kilonova.db.migrate import METADATA, Schema, alembic_config, upgrade, version_table
+from kilonova.db.migrate import METADATA, alembic_config, upgrade
+from kilonova.db.schemas import Schema, version_table
 from tests.functional.db.databases import DatabaseCase
 
 load_tests = testscenarios.load_tests_apply_scenarios

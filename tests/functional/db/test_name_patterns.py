@@ -21,7 +21,7 @@ MORE_PATTERNS = (
 )  # fmt: skip
 PIECES = (
     *"ab1-_.é^$|*+?[]\\ ", ".*", r"\d", r"\w", r"\W", r"\s", r"\.", r"\-", r"\\", "[a-c]", "[^a]",
-    r"[\w.]", r"[^\s]", "[1-", "-]", "[-",
+    r"[\w.]", r"[^\s]", "[1-", "-]", "[-", "(", ")", "(a|", "(?:", "{2}", "{1,}", "{0,1}", ")?",
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ class NamePatternsTest(DatabaseCase):
 
     def test_so_it_does_by_whatever_can_be_read(self) -> None:
         chance, tried = random.Random(7), 0
-        while tried < 200:
+        while tried < 300:
             text = "".join(chance.choice(PIECES) for _ in range(chance.randint(1, 6)))
             try:
                 pattern = NamePattern(text)

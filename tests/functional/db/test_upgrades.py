@@ -36,7 +36,8 @@ from kilonova.db import (
 from kilonova.db.acceptance import Lot
 from kilonova.db.engine import Database
 from kilonova.db.flavors import FlavorQuery
-from kilonova.db.migrate import METADATA, Schema, alembic_config, is_newest, upgrade
+from kilonova.db.migrate import METADATA, alembic_config, is_newest, upgrade
+from kilonova.db.schemas import Schema
 from tests.functional.db.api_database import NOW, flavor
 from tests.functional.db.databases import DatabaseCase
 from tests.functional.db.servers import H1, PROJECT, accepted, placed

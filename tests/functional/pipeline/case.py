@@ -12,7 +12,7 @@ import requests
 import testtools
 
 from kilonova.api.versions import negotiate
-from kilonova.db.migrate import Schema
+from kilonova.db.schemas import Schema
 from kilonova.embedded.boot_sector import disk_image
 from kilonova.embedded.deployment import Deployment, Options
 from kilonova.embedded.first_boot import FirstBoot

@@ -1,6 +1,7 @@
 """Hosts that lose their power, and the network with it, at one point of a move."""
 
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,12 +13,12 @@ from kilonova.rpc.memory import MemoryBus
 from tests.functional.pipeline.host_failure_case import FencedCase
 
 BEFORE, AFTER = "before", "after"
+UNKNOWN = 1.0
+"""Seconds, and rounds of the converger, for which a host is off and counts as up."""
 
 
 class DyingCase(FencedCase):
     """Three hosts, of which one dies as soon as a move comes to the point that ``kills`` names."""
-
-    down_after = 5
 
     def setUp(self) -> None:
         super().setUp()
@@ -71,8 +72,17 @@ class DyingCase(FencedCase):
         for guest in dead._driver._guests.values():
             guest.power = PowerState.SHUTDOWN
         self.dead.append(dead)
-        threading.Thread(target=dead.stop, daemon=True).start()
+        for work in (dead.stop, lambda: self._falls_silent(dead)):
+            threading.Thread(target=work, daemon=True).start()
         dead.stop = lambda: None
+
+    def _falls_silent(self, dead: Any) -> None:
+        dead._stopped.wait()
+        # Whatever it has in hand hangs, but its last sign of life is given.
+        dead._thread.join()
+        time.sleep(UNKNOWN)
+        if dead._host in self.off:
+            self.ages(dead._host)
 
     def power_on(self) -> None:
         """Let all dead hosts be back, with the guests that they had, which are shut down."""

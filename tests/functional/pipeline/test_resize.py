@@ -115,7 +115,10 @@ class ResizeTest(MovingCase):
         self.asked_for(uuid, MIGRATE)
         self.until_idle(uuid, "VERIFY_RESIZE")
         self.assertEqual(
-            ["compute_prep_resize", "compute_resize_instance", "compute_finish_resize"],
+            [
+                *("cold_migrate", "conductor_migrate_server"),
+                *("compute_prep_resize", "compute_resize_instance", "compute_finish_resize"),
+            ],
             [name for name, result in self.events(uuid, "migrate") if result == "Success"],
         )
         self.asked_for(uuid, REVERT)
@@ -243,6 +246,11 @@ class OneHost(MovingCase):
         self.settled(uuid, "ACTIVE", SMALL)
         path = f"/servers/{uuid}/os-instance-actions"
         self.assertEqual("Error", self.get("compute", path)["instanceActions"][0]["message"])
+        names = ["cold_migrate", "conductor_migrate_server"]
+        self.assertEqual([(name, "Error") for name in names], self.events(uuid, "migrate"))
+        event = self.action(uuid, "migrate")["events"][0]
+        self.assertIn("No valid host was found. 0 of 1 hosts fit", event["details"])
+        self.assertLess(event["start_time"], event["finish_time"])
         self.gone(uuid)
 
 

@@ -52,7 +52,7 @@ class ShelvingTest(MovingCase):
             self.until("its image is gone", lambda: not self.images())
         self.assertEqual([], self.migrations(uuid), "these are no migrations to the API")
         names = [name for name, _ in self.events_of_last(uuid, "unshelve")]
-        self.assertEqual(["compute_unshelve_instance"], names)
+        self.assertEqual(["compute_unshelve_instance", "schedule_instances"], names)
         self.gone(uuid)
 
     def events_of_last(self, uuid: str, action: str) -> list[tuple[str, str | None]]:
@@ -116,7 +116,7 @@ class ShelvingTest(MovingCase):
         self.shelved(uuid)
         self._renamed(uuid, "unlucky")
         self.asked_for(uuid, UNSHELVE)
-        self.until("it was tried", lambda: len(self.events_of_last(uuid, "unshelve")) == 3)
+        self.until("it was tried", lambda: len(self.events_of_last(uuid, "unshelve")) == 4)
         self.until_idle(uuid, "SHELVED_OFFLOADED")
         self.until_held({})
         self._renamed(uuid, "second-luck")

@@ -61,7 +61,7 @@ class MovesTest(VolumeCase):
         self.until("it is elsewhere", lambda: self.host() != before)
         self.settled()
 
-    def test_a_shelved_server_keeps_them_reserved(self) -> None:
+    def test_a_shelved_server_keeps_them_reserved_and_has_new_ones_in_use(self) -> None:
         self.does({"shelve": None}, "SHELVED_OFFLOADED")
         self.until(
             "they are reserved",
@@ -78,7 +78,7 @@ class MovesTest(VolumeCase):
                 {"volumeAttachment": {"volumeId": self.data}},
             ).status_code,
         )
-        self.assertEqual("reserved", self.cinder.status(self.data))
+        self.assertEqual("in-use", self.cinder.status(self.data))
         self.does({"unshelve": None}, "ACTIVE")
         self.settled()
 

@@ -24,9 +24,11 @@ from tests.functional.compute.driver_contract import (
 )
 from tests.functional.compute.measured_contract import Measures
 from tests.functional.compute.screen_contract import HasScreen
+from tests.functional.compute.share_contract import HasShares
 from tests.functional.compute.size_contract import ChangesSize
 from tests.integration import services
-from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld, QemuWorld
+from tests.integration.compute.shares_case import SharesCase
+from tests.integration.compute.worlds import DaemonWorld, LibvirtWorld
 
 
 class Outlives(Measures):
@@ -125,10 +127,8 @@ class DaemonTest(GoesAway, LibvirtCase):
         self.assertEqual(PowerState.RUNNING, self.power(server))
 
 
-class QemuTest(EndsByItself, GoesAway, HasScreen, ChangesSize, Outlives, LibvirtCase):
+class QemuTest(EndsByItself, GoesAway, HasScreen, HasShares, ChangesSize, Outlives, SharesCase):
     """Real guests."""
-
-    kind = QemuWorld
 
     def test_a_guest_that_heeds_is_not_forced(self) -> None:
         server = self.spawned(self.at.polite("vm"))

@@ -17,6 +17,7 @@ from tests.integration.services.databases import MariaDB, PostgreSQL
 from tests.integration.services.glance import Glance
 from tests.integration.services.keystone import Keystone
 from tests.integration.services.libvirtd import Libvirtd
+from tests.integration.services.manila import Manila
 from tests.integration.services.neutron import Neutron
 from tests.integration.services.open_vswitch import OpenVSwitch
 from tests.integration.services.rabbitmq import RabbitMQ
@@ -26,6 +27,7 @@ __all__ = [
     "Glance",
     "Keystone",
     "Libvirtd",
+    "Manila",
     "MariaDB",
     "Neutron",
     "OpenVSwitch",
@@ -35,6 +37,7 @@ __all__ = [
     "glance",
     "keystone",
     "libvirtd",
+    "manila",
     "mariadb",
     "neutron",
     "open_vswitch",
@@ -108,6 +111,12 @@ def cinder(region: str) -> Cinder:
     peers = (keystone(), _others_database(), rabbitmq())
     images = glance().url
     return _once(f"cinder-{region}", lambda directory: Cinder(directory, peers, images, region))
+
+
+def manila(region: str) -> Manila:
+    """Return the share service of a deployment, by the region that it is in."""
+    peers = (keystone(), _others_database(), rabbitmq())
+    return _once(f"manila-{region}", lambda directory: Manila(directory, peers, region))
 
 
 def libvirtd(host: str) -> Libvirtd:

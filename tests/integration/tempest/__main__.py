@@ -2,8 +2,8 @@
 
     python -m tests.integration.tempest [--workers N] [--newest] [REGEX]
 
-``--newest`` lets it ask everything at the newest microversion, and not at the oldest that has it. It exits
-with 1 if a test failed.
+``--newest`` lets it ask everything at the newest microversion that it knows, and not at the oldest that has
+it. It exits with 1 if a test failed.
 """
 
 import argparse

@@ -16,8 +16,9 @@ from tests.integration.services.keystone import ADMIN, PASSWORD
 HOSTS, USED = 3, 2
 """Tempest's tests of affinity want two hosts, and leave any other disabled for good."""
 
-OLDEST, NEWEST = "2.1", "2.104"
-"""Microversions."""
+OLDEST, NEWEST = "2.1", "2.100"
+"""Microversions. The newest is that of which Tempest knows what is answered: from 2.101 on a volume is
+attached later, and an empty answer is none to it."""
 
 FILTERS = (
     "ComputeFilter",
@@ -116,7 +117,6 @@ def prepare(deployment: Deployment, least: str = OLDEST) -> Path:
 
 def sections(deployment: Deployment, operator: Operator, directory: Path) -> Sections:
     """Return Tempest's configuration."""
-    first = operator.add_image("first")
     return {
         "DEFAULT": {"log_file": directory / "tempest.log", "debug": True},
         "oslo_concurrency": {"lock_path": directory},
@@ -146,15 +146,12 @@ def sections(deployment: Deployment, operator: Operator, directory: Path) -> Sec
         "compute": {
             "flavor_ref": operator.add_flavor("small", 1),
             "flavor_ref_alt": operator.add_flavor("larger", 2),
-            "image_ref": first,
+            "image_ref": operator.add_image("first"),
             "image_ref_alt": operator.add_image("second"),
             "min_compute_nodes": USED,
             "max_microversion": "latest",
             "hypervisor_type": "fake",
             "build_timeout": 120,
-            # Pretended hosts check no signature.
-            "certified_image_ref": first,
-            "certified_image_trusted_certs": "first,second",
         },
         "volume": {"min_microversion": "3.0", "max_microversion": "latest", "volume_size": 1},
         "volume-feature-enabled": {"backup": False, "extend_attached_volume": True},

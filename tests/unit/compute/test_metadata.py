@@ -14,6 +14,7 @@ from kilonova.compute.addresses import AddressBook, range_of
 from kilonova.compute.libvirt import config_drive
 from kilonova.core.ids import InstanceUuid
 from kilonova.core.instance import InjectedFile, KeyPair, Wishes
+from kilonova.core.share import Share
 from kilonova.core.tagged_devices import Placed
 from kilonova.core.volume import Volume
 from kilonova.http.metadata import openstack, service
@@ -116,6 +117,19 @@ class OpenStackTest(testtools.TestCase):
             found,
         )
         self.assertNotIn("devices", openstack.meta_data(told, "2015-10-15"))
+
+    def test_a_guest_finds_its_shares_by_their_tags(self) -> None:
+        share = Share(uuid="u", share_id="s", tag="data", protocol="NFS", export="h:/e")
+        told = Told(instance=instance(shares=(share,)))
+        expected = {
+            "type": "share",
+            "share_id": "s",
+            "tag": "data",
+            "bus": "none",
+            "address": "none",
+        }
+        self.assertEqual([expected], openstack.meta_data(told)["devices"])
+        self.assertEqual([], openstack.meta_data(told, "2020-10-14")["devices"])
 
     def test_a_guest_is_told_which_vcpus_have_cpus_of_their_own(self) -> None:
         specs = {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "^0"}

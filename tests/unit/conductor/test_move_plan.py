@@ -1,7 +1,7 @@
 """What follows from what hosts say of their parts of a move: every stage, every kind, every end."""
 
 import itertools
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from kilonova.core.ids import (
     RequestId,
     UserId,
 )
-from kilonova.core.instance import Instance
+from kilonova.core.instance import Fault, Instance
 from kilonova.core.migration import ACTS, Kind, Migration, Moved, MoveReport, Stage
 from kilonova.core.scheduling import Destination
 from kilonova.core.states import PowerState, TaskState, VmState
@@ -112,6 +112,24 @@ def said(migration: Migration, moved: Moved = Moved.FAILED) -> MoveReport:
 
 class ForwardTest(testtools.TestCase):
     """Everything goes well."""
+
+    def test_a_choice_is_told_by_its_kind_with_why_there_was_none(self) -> None:
+        why = Fault(code=500, message="No valid host was found.", created_at=NOW)
+        later = NOW + timedelta(seconds=2)
+        for kind, names in (
+            (Kind.RESIZE, ["conductor_migrate_server", "cold_migrate"]),
+            (Kind.LIVE, ["conductor_live_migrate_instance"]),
+            (Kind.EVACUATION, ["rebuild_server"]),
+            (Kind.UNSHELVE, ["schedule_instances"]),
+            (Kind.SHELVE, []),
+        ):
+            for fault, result in ((None, "Success"), (why, "Error")):
+                told = move_plan.choice(move(kind, Stage.ACCEPTED), NOW, later, fault)
+                self.assertEqual(names, [event.name for event in told])
+                for event in told:
+                    self.assertEqual((NOW, later), (event.started_at, event.finished_at))
+                    said = fault.message if fault else None
+                    self.assertEqual((result, said), (event.result, event.details))
 
     def test_a_destination_is_told_to_prepare_or_to_build_at_once(self) -> None:
         for kind in (*SENT, Kind.EVACUATION, Kind.UNSHELVE):

@@ -96,6 +96,8 @@ LEGAL: dict[str, tuple[frozenset[VmState], frozenset[TaskState | None]]] = {
         frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
         IDLE,
     ),
+    Action.ATTACH_SHARE: (frozenset({VmState.STOPPED}), IDLE),
+    Action.DETACH_SHARE: (frozenset({VmState.STOPPED, VmState.ERROR}), IDLE),
     Action.MIGRATE: (frozenset({VmState.ACTIVE, VmState.STOPPED}), IDLE),
     Action.CONFIRM_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
     Action.REVERT_RESIZE: (frozenset({VmState.RESIZED}), IDLE),
@@ -168,6 +170,16 @@ class TransitionsTest(testtools.TestCase):
                 expected = None
             self.assertEqual(expected, refusal(action, vm_state, task), (action, vm_state, task))
 
+    def test_what_shares_do_not_bear_is_refused_to_servers_that_have_some(self) -> None:
+        barred = {action for action, rule in RULES.items() if rule.bars_shares}
+        self.assertEqual(
+            {
+                *("evacuate", "live-migration", "migrate", "rebuild", "resize", "resume", "shelve"),
+                *("suspend", "volume_snapshot_create"),
+            },
+            barred,
+        )
+
     def test_a_refusal_names_the_state_before_the_task(self) -> None:
         self.assertEqual("vm_state paused", refusal("stop", VmState.PAUSED, TaskState.DELETING))
         self.assertEqual(
@@ -201,6 +213,8 @@ class TransitionsTest(testtools.TestCase):
                 "extend_volume": "None",
                 "volume_snapshot_create": "None",
                 "volume_snapshot_delete": "None",
+                "attach_share": "None",
+                "detach_share": "None",
                 "attach_interface": "None",
                 "detach_interface": "None",
                 "resize": "resize_prep",

@@ -43,6 +43,7 @@ from kilonova.core.server_group import GroupRule
 from kilonova.core.states import PowerState, TaskState, VmState
 from tests.unit.rpc.move_values import BERTH, PROGRESS
 from tests.unit.rpc.network_values import NIC
+from tests.unit.rpc.share_samples import SHARE, SHARE_ORDERS, SHARE_REPORT
 from tests.unit.rpc.volume_samples import DEVICE, VOLUME, VOLUME_ORDERS, VOLUME_REPORT
 
 UUID = InstanceUuid("11111111-1111-4111-8111-111111111111")
@@ -146,6 +147,7 @@ INSTANCE = Instance(
     shelved_image=IMAGE.image_id,
     nics=(NIC,),
     volumes=(VOLUME,),
+    shares=(SHARE,),
 )
 LEAST_INSTANCE = Instance(
     uuid=UUID,
@@ -312,6 +314,8 @@ REPORT = InstanceReport(
     image_id=ImageId("image"),
     move=MOVE_REPORT,
     volume=VOLUME_REPORT,
+    share=SHARE_REPORT,
+    share_id=SHARE.share_id,
     number=7,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
@@ -373,6 +377,7 @@ ORDERS = (
     orders.Backup(image_id=IMAGE.image_id, backup_type="daily", rotation=2),
     orders.ChangePassword(password="secret"),
     *VOLUME_ORDERS,
+    *SHARE_ORDERS,
     orders.AttachInterface(port_id="port", tag="front"),
     orders.DetachInterface(port_id="port"),
 )

@@ -40,6 +40,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     libvirt network of the cards, and ``nic_filter`` the network filter that keeps them honest. ``devices``
     are addresses of PCI devices that are the guest's alone, and ``vgpus`` UUIDs of mediated ones.
     ``variables`` is the file in which UEFI keeps what it is to remember, None for one of libvirt's own.
+    ``mounts`` is where shares are mounted.
     """
 
     virt_type: str
@@ -58,3 +59,4 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
     vgpus: tuple[str, ...] = ()
     variables: str | None = None
+    mounts: str = ""

@@ -98,6 +98,12 @@ _CHANGED_BEFORE_2_75 = (
     Field("trusted_image_certificates", or_null(array(NAME)), since=(2, 63)),
     Field("locked_reason", or_null(TEXT), since=(2, 73)),
 )
+_SHARE = Shape(
+    Field("share_id", UUID),
+    Field("status", {"enum": ["attaching", "inactive", "active", "detaching", "error"]}),
+    Field("tag", {"type": "string", "pattern": r"^[a-zA-Z0-9-]{1,36}\Z"}),
+)
+_ONE_SHARE = _SHARE.but(optional("uuid", UUID), optional("export_location", NAME))
 _GROUPS = {"type": "array", "items": UUID, "maxItems": 1}
 
 
@@ -341,9 +347,9 @@ ANSWERS = {
     f"POST {_SERVER}/action os-getSPICEConsole": _OLD_CONSOLE,
     f"POST {_SERVER}/action os-getSerialConsole": _OLD_CONSOLE,
     f"POST {_SERVER}/action os-getRDPConsole": _OLD_CONSOLE,
-    f"GET {_SERVER}/shares": Told(200, Shape(Field("shares", {"type": "array", "maxItems": 0}))),
-    f"POST {_SERVER}/shares": Told(201),
-    f"GET {_SERVER}/shares/{{share_id}}": Told(200),
+    f"GET {_SERVER}/shares": Told(200, Shape(Field("shares", array(_SHARE)))),
+    f"POST {_SERVER}/shares": Told(201, Shape(Field("share", _ONE_SHARE))),
+    f"GET {_SERVER}/shares/{{share_id}}": Told(200, Shape(Field("share", _ONE_SHARE))),
     f"DELETE {_SERVER}/shares/{{share_id}}": Told(200),
     f"POST {_SERVER}/remote-consoles": Told(
         200, Shape(Field("remote_console", _CONSOLE.but(Field("protocol", _PROTOCOL))))

@@ -10,6 +10,7 @@ from kilonova.core.ids import RequestId
 from kilonova.core.instance import ActionEvent, Instance, InstanceAction
 from kilonova.core.migration import Moved, MoveReport, Stage
 from kilonova.core.report import BuildFailure, InstanceReport
+from kilonova.core.share import Share
 from kilonova.core.states import Action, PowerState, TaskState, VmState
 from kilonova.rpc.notifications import reports
 from kilonova.rpc.notifications.notification import Notification
@@ -129,6 +130,21 @@ class ReportsTest(testtools.TestCase):
             ["trigger_crash_dump.start", "trigger_crash_dump.end"],
             types(told(SERVER, said, Action.TRIGGER_CRASH_DUMP)),
         )
+
+    def test_a_share_that_comes_or_goes_is_told_of_with_those_that_there_are(self) -> None:
+        share = Share(uuid="u", share_id="s", tag="data", protocol="NFS", export="secret:/e")
+        off = msgspec.structs.replace(SERVER, power_state=PowerState.SHUTDOWN, shares=(share,))
+        for action, name in ((Action.ATTACH_SHARE, "attach"), (Action.DETACH_SHARE, "detach")):
+            start, end = told(off, report(events=(DONE,), over=True, share_id="s"), action)
+            self.assertEqual([f"share_{name}.start", f"share_{name}.end"], types((start, end)))
+            self.assertEqual("InstanceActionSharePayload", end.payload["nova_object.name"])
+            self.assertEqual("s", data(end)["share_id"])
+            (shown,) = data(end)["shares"]
+            self.assertEqual(
+                {"share_mapping_uuid": "u", "share_id": "s", "status": "inactive", "tag": "data"},
+                shown["nova_object.data"],
+            )
+            self.assertNotIn("secret", str(end.payload))
 
     def test_an_action_that_was_interrupted_failed_with_that_reason(self) -> None:
         said = report(worker="w", over=True, interrupted="restarted", task_state=None)
