@@ -47,7 +47,7 @@ _XML = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
 _POST_COPY = libvirt.VIR_MIGRATE_POSTCOPY
 _AGAIN = _POST_COPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
 _GIVES_UP = 60.0
-"""Seconds for which a destination is silent that has most of a guest, before who aborts it is heard."""
+"""Seconds for which the halves of a guest are brought together in vain before who aborts it is heard."""
 _SECONDS_PER_GIB = 800.0
 """How long a guest may take for each GiB of its memory and disks before post-copy hurries it."""
 
@@ -250,24 +250,21 @@ class LiveMove:
         Raises:
             HypervisorUnavailable: the service ends before that is known.
         """
-        silent_since: float | None = None
+        began, said = time.monotonic(), False
         while True:
             try:
                 found = self._where(there)
-                silent_since = None
-                if found in (Where.BETWEEN, Where.BROKEN):
-                    self._bring_together(found, there, voyage)
-                    continue
-                return self._settle(found, there)
+                if found not in (Where.BETWEEN, Where.BROKEN):
+                    return self._settle(found, there)
+                self._bring_together(found, there, voyage)
             except HypervisorUnavailable as error:
-                if silent_since is None:
-                    silent_since = time.monotonic()
+                if not said:
                     LOG.warning("Where %s runs is not known: %s", self._uuid, error.in_full)
-                waited = time.monotonic() - silent_since
-                if voyage.aborted and waited > _GIVES_UP and self._is_broken():
-                    return self._settle(Where.LOST, there)
+                said = True
                 if self._closing.wait(_PAUSE):
                     raise
+            if voyage.aborted and time.monotonic() - began > _GIVES_UP and self._is_broken():
+                return self._settle(Where.LOST, there)
 
     def _where(self, there: Connection) -> Where:
         here = self._local.use(self._state)

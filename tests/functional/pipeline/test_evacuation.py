@@ -116,7 +116,7 @@ class EvacuationTest(MovingCase):
         uuid = self.active("vm")
         dead = self.host(uuid)
         self.down(dead)
-        through, looked = moves._host_is_up, threading.Event()
+        through, looked = moves.host_is_up, threading.Event()
 
         def slow(asked: Any, host: Any) -> bool:
             is_up = through(asked, host)
@@ -126,7 +126,7 @@ class EvacuationTest(MovingCase):
                 self.until_idle(uuid, "SHUTOFF")
             return is_up
 
-        self.patch(moves, "_host_is_up", slow)
+        self.patch(moves, "host_is_up", slow)
         answer = self.act(uuid, EVACUATE)
         self.assertEqual(409, answer.status_code, answer.text)
         self.assertEqual(1, len(self.migrations(uuid)))
