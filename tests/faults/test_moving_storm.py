@@ -64,7 +64,7 @@ class MovingStormTest(MovingCase):
         blown = storm.Storm(self.seed, self.deployment, self.wire, self.outage)
         self.addDetail("seed", text_content(str(self.seed)))
         servers = [self.active(name) for name in "aaabbccddd"]
-        over, latest = threading.Event(), time.monotonic() + LONGEST
+        over = threading.Event()
         with ThreadPoolExecutor(3) as people:
             lives = [
                 people.submit(self._live, self.seed * 10 + n, servers[n::3], over) for n in range(3)
