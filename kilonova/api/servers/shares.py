@@ -124,7 +124,7 @@ def _check_host(asked: Asked, server: Instance, cell: CellUuid) -> None:
     """
     nodes = hosts.list_nodes(asked.services.cells.database(cell), NodeQuery(host=server.host))
     if not any(core.VIRTIO_FS in node.report.traits for node in nodes):
-        raise Forbidden("Feature not supported until computes have been upgraded.")
+        raise Forbidden(f"Guests on the host of instance {server.uuid} cannot have shares.")
 
 
 def _check_share(asked: Asked, server: Instance, found: StoredShare) -> None:
