@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
-from kilonova.core import block_devices
 from kilonova.core.aggregate import HostAggregate
+from kilonova.core.devices import held_by
 from kilonova.core.errors import KilonovaError, NotFound
 from kilonova.core.host import NodeReport
 from kilonova.core.ids import CELL0, ConsumerUuid, ProviderUuid
@@ -218,12 +218,11 @@ def _holding_changes(
 
 
 def _claim(database: Database, report: NodeReport, instance: Instance) -> placement_claims.Claim:
-    amounts = block_devices.amounts(instance)
     return placement_claims.Claim(
         consumer=ConsumerUuid(instance.uuid),
         project_id=instance.project_id,
         user_id=instance.user_id,
-        allocation=placement_sharing.divided(database, report.provider_uuid, amounts),
+        allocation=placement_sharing.divided(database, report.provider_uuid, held_by(instance)),
         generation=None,
         consumer_type="INSTANCE",
     )

@@ -27,9 +27,8 @@ from kilonova.compute.inventory import (
 )
 from kilonova.compute.machine import booted_at
 from kilonova.compute.script import FakeHosts, Script, StepName
-from kilonova.core.block_devices import amounts
 from kilonova.core.console import ConsoleAddress
-from kilonova.core.devices import cpus_by_class, numa_left, pci_left
+from kilonova.core.devices import held_by, numa_left, pci_left
 from kilonova.core.diagnostics import Diagnostics
 from kilonova.core.errors import BuildFailed, NotFound, WrongState
 from kilonova.core.host import NodeReport
@@ -185,7 +184,7 @@ class FakeDriver(FakeMoves, FakeVolumes, FakeShares):
             self._watcher.power_changed(uuid, power)
 
     def _count(self, instance: Instance, sign: int) -> None:
-        for name, amount in cpus_by_class(instance, amounts(instance)).items():
+        for name, amount in held_by(instance).items():
             self._used[name] += sign * amount
 
     def destroy(self, uuid: InstanceUuid) -> None:

@@ -6,8 +6,9 @@ The scheduler asks whether they are there, and a host reports what its servers l
 import re
 from collections.abc import Mapping
 
-from kilonova.core import numa
+from kilonova.core import block_devices, numa
 from kilonova.core.flavor import Flavor
+from kilonova.core.instance import Instance
 from kilonova.core.numa import Wanting
 from kilonova.core.scheduling import NumaCell, PciPool
 
@@ -60,6 +61,11 @@ def numa_left(cells: tuple[NumaCell, ...], server: Wanting) -> tuple[NumaCell, .
         return cells
     fit = numa.fit(topology, cells) if topology else None
     return fit.left if fit else cells
+
+
+def held_by(server: Instance) -> dict[str, int]:
+    """Return what a server holds in Placement, by resource class, if its flavor names no other classes."""
+    return cpus_by_class(server, block_devices.amounts(server))
 
 
 def cpus_by_class(server: Wanting, amounts: Mapping[str, int]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from kilonova.core.ids import InstanceUuid, ProviderUuid
 from kilonova.core.scheduling import Allocation, Inventory
 from kilonova.placement import host_traits, provider_changes, sharing
 from kilonova.placement.client_query import query_of, wants_any_of
+from kilonova.placement.offers import Candidate, candidates_in
 from kilonova.placement.refusals import error_of
 
 _VERSION = "1.36"
@@ -28,19 +29,6 @@ _CONSUMER_TYPES = "1.38"
 """The microversion from which a consumer is told to be a server, or a migration."""
 _TIMEOUT = 30.0
 """Seconds after which an answer is no longer waited for."""
-_HOST_TRAIT = "COMPUTE_NODE"
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A host on which a request fits: the root of the tree of providers, and what each of them gives.
-
-    ``free`` is what the host has left of each class; of a class that other providers give, what these have.
-    """
-
-    provider_uuid: ProviderUuid
-    allocation: Allocation
-    free: dict[str, int]
-    traits: frozenset[str]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,23 +63,7 @@ class _Refused(msgspec.Struct, frozen=True, kw_only=True):
     fenced: tuple[InstanceUuid, ...] = ()
 
 
-class _Summary(msgspec.Struct, frozen=True, kw_only=True):
-    resources: dict[str, dict[str, int]]
-    traits: frozenset[str] = frozenset()
-    root_provider_uuid: str = ""
-
-
-class _Offer(msgspec.Struct, frozen=True, kw_only=True):
-    allocations: dict[str, dict[str, dict[str, int]]]
-
-
-class _Candidates(msgspec.Struct, frozen=True, kw_only=True):
-    allocation_requests: list[_Offer]
-    provider_summaries: dict[str, _Summary]
-
-
 _encode = msgspec.json.Encoder().encode
-_decode_candidates = msgspec.json.Decoder(_Candidates).decode
 _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 
@@ -199,10 +171,7 @@ class Placement:
         query = "&".join(query_of(request, limit))
         version = _ANY_OF_TRAITS if wants_any_of(request) else None
         answer = self._ask("GET", "/allocation_candidates?" + query, version=version)
-        found = _decode_candidates(answer.content)
-        return tuple(
-            _candidate(offer, found.provider_summaries) for offer in found.allocation_requests
-        )
+        return candidates_in(answer.content)
 
     def claim(
         self, claims: Sequence[Claim], *, free: Sequence[InstanceUuid] = ()
@@ -283,6 +252,15 @@ class Placement:
         found = self._ask("GET", f"/resource_providers/{provider}/allocations").json()
         return {uuid: entry["resources"] for uuid, entry in found["allocations"].items()}
 
+    def divided(self, provider: ProviderUuid, amounts: Mapping[str, int]) -> Allocation:
+        """Return from whom a server on a host has each of its amounts: the host, or who shares with it.
+
+        Raises:
+            PlacementUnavailable: no answer.
+            KilonovaError: there is no such provider.
+        """
+        return sharing.divided(self._ask, provider, amounts)
+
     def members_of(self, aggregate: str) -> frozenset[ProviderUuid]:
         """Return the providers that are in an aggregate.
 
@@ -353,27 +331,3 @@ class Placement:
         if answer.status_code < 400 or answer.status_code in accept:
             return answer
         raise error_of(method, path, answer)
-
-
-def _candidate(offer: _Offer, summaries: Mapping[str, _Summary]) -> Candidate:
-    allocation = {uuid: entry["resources"] for uuid, entry in offer.allocations.items()}
-    root = _host_among(allocation, summaries)
-    free = _free(summaries[root]) if root in summaries else {}
-    for uuid, amounts in allocation.items():
-        if uuid != root:
-            free |= {n: left for n, left in _free(summaries[uuid]).items() if n in amounts}
-    traits = summaries[root].traits if root in summaries else frozenset()
-    return Candidate(
-        provider_uuid=ProviderUuid(root), allocation=allocation, free=free, traits=traits
-    )
-
-
-def _host_among(allocation: Allocation, summaries: Mapping[str, _Summary]) -> str:
-    """Return the root of the tree that is a host; another may be one that shares what it has."""
-    roots = [summaries[uuid].root_provider_uuid or uuid for uuid in allocation]
-    hosts = (r for r in roots if r in summaries and _HOST_TRAIT in summaries[r].traits)
-    return next(hosts, roots[0])
-
-
-def _free(summary: _Summary) -> dict[str, int]:
-    return {name: room["capacity"] - room["used"] for name, room in summary.resources.items()}

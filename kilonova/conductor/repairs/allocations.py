@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from kilonova.conductor.repairs.scene import Finding, Scene
-from kilonova.core import flavor
+from kilonova.core.devices import held_by
 from kilonova.core.errors import NotFound
 from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Instance
@@ -126,9 +126,7 @@ def _claim(scene: Scene, cell: CellUuid, read: Instance) -> str | None:
     nodes = [n for n in hosts.nodes_of(database, instance.host) if n.node == instance.node]
     if not nodes:
         raise NotFound(f"{instance.uuid} is on node {instance.node}, which has no provider.")
-    boots_from_volume = instance.image is None
-    amounts = flavor.resources(instance.flavor, boots_from_volume=boots_from_volume)
-    allocation: Allocation = {nodes[0].provider_uuid: amounts}
+    allocation = scene.placement.divided(nodes[0].provider_uuid, held_by(instance))
     refused = scene.placement.claim([_as_claim(instance, allocation, 0)])
     if refused:
         raise NotFound(f"{instance.host} has no room for {instance.uuid}, which runs there.")

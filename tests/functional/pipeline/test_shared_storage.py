@@ -85,6 +85,8 @@ class SharedStorageTest(MovingCase):
         self.asked_for(server, {"confirmResize": None}, 204)
         self.until_idle(server, "ACTIVE")
         self.until("one claim is left", lambda: self.used() == {"DISK_GB": 1})
+        self.put("DELETE", f"/allocations/{server}", {})
+        self.until("the converger claims anew", lambda: self.used() == {"DISK_GB": 1})
         self.gone(server)
         self.assertEqual({"DISK_GB": 0}, self.used())
 

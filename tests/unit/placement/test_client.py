@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 import testtools
 
 from kilonova.core.candidates import Group, Request
-from kilonova.placement.client import Candidate, Placement
+from kilonova.placement.client import Placement
+from kilonova.placement.offers import Candidate
 
 EMPTY: dict[str, Any] = {"allocation_requests": [], "provider_summaries": {}}
 
