@@ -2,6 +2,8 @@
 
 What is claimed is changed before the stage is, by comparing what both held when the stage was looked at.
 So whoever comes late changes neither, and whoever dies in between is followed by one who does it again.
+Claims are the same through several stages, though: who gave up a host that answered after all, and stood
+still meanwhile, may change them late. The converger finds claims that are not their servers' size.
 """
 
 import logging

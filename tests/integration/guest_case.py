@@ -7,7 +7,7 @@ from tests.integration import services
 from tests.integration.case import BootTest
 from tests.integration.clients.client import Client
 from tests.integration.deployment import Deployment, libvirt_host
-from tests.integration.guest_image import guest_image
+from tests.integration.guest_image import keep_guest_image
 from tests.integration.real_server import SCRIPT, RealServer
 from tests.integration.services.keystone import ADMIN, DEMO
 
@@ -39,10 +39,7 @@ class GuestCase(BootTest):
         for name, ram, disk in (("small", "112", "1"), ("large", "176", "2")):
             cls.client.run("flavor", "create", "--vcpus", "1", "--ram", ram, "--disk", disk, name)
         cls.image = "linux"
-        cls.client.run(
-            *("image", "create", "--public", "--container-format", "bare"),
-            *("--disk-format", "qcow2", "--file", str(guest_image()), cls.image),
-        )
+        keep_guest_image(cls.client, cls)
 
     def tearDown(self) -> None:
         """See that no host has anything of a server."""

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import unittest
 from pathlib import Path
 
 from tests.integration import services
+from tests.integration.clients.client import Client
 
 _BUILDER = Path(__file__).parents[2] / "tools" / "guest" / "build.py"
 
@@ -15,3 +17,12 @@ def guest_image() -> Path:
     if not image.exists():
         subprocess.run([sys.executable, str(_BUILDER), str(image)], check=True)
     return image
+
+
+def keep_guest_image(client: Client, case: type[unittest.TestCase]) -> None:
+    """Keep it in the image store, as ``linux``, for as long as a class of tests runs."""
+    client.run(
+        *("image", "create", "--public", "--container-format", "bare"),
+        *("--disk-format", "qcow2", "--file", str(guest_image()), "linux"),
+    )
+    case.addClassCleanup(client.run, "image", "delete", "linux")

@@ -92,7 +92,7 @@ class RealGuestsTest(testtools.TestCase):
         file.write_text(script.replace("#!/bin/sh\n", "#!/bin/sh\n" + FIND_DISKS))
         made: dict[str, Any] = json.loads(
             self.openstack(
-                *("server", "create", "--flavor", "three-disks", "--image", "linux"),
+                *("server", "create", "--flavor", "three-disks", "--image", "small-linux"),
                 *("--nic", "auto", "--user-data", str(file), "-f", "json", *options, name),
             )
         )
@@ -135,7 +135,7 @@ class RealGuestsTest(testtools.TestCase):
         """Two guests from their image to their end, one of them through a stop and a start."""
         self.openstack(
             *("image", "create", "--disk-format", "qcow2", "--container-format", "bare"),
-            *("--file", str(guest_image()), "linux"),
+            *("--file", str(guest_image()), "small-linux"),
         )
         self.openstack(
             *("flavor", "create", "--ram", "128", "--vcpus", "1", "--disk", "1"),

@@ -15,7 +15,7 @@ from tests.integration.case import BootTest, eventually
 from tests.integration.clients.client import Client
 from tests.integration.compute.networked import in_network
 from tests.integration.deployment import Deployment, Host
-from tests.integration.guest_image import guest_image
+from tests.integration.guest_image import keep_guest_image
 from tests.integration.real_server import SCRIPT, RealServer
 from tests.integration.services.host_networks import ADDRESSES, Windows, connect
 from tests.integration.services.keystone import ADMIN, DEMO
@@ -66,10 +66,7 @@ class NetworkedGuestsTest(BootTest):
         cls.client = Client(cls.deployment.directory / "clouds.yaml")
         cls.addClassCleanup(cls.client.stop)
         cls.admin("flavor", "create", "--vcpus", "1", "--ram", "112", "--disk", "1", "small")
-        cls.admin(
-            *("image", "create", "--public", "--container-format", "bare"),
-            *("--disk-format", "qcow2", "--file", str(guest_image()), "linux"),
-        )
+        keep_guest_image(cls.client, cls)
         for name, subnet in (("front", "10.11.0"), ("slow", "10.12.0"), ("nowhere", "10.13.0")):
             cls.demo("network", "create", name)
             cls.demo(

@@ -9,7 +9,7 @@ from tests.integration import services
 from tests.integration.case import BootTest, eventually
 from tests.integration.clients.client import Client
 from tests.integration.deployment import Deployment, Host, libvirt_host
-from tests.integration.guest_image import guest_image
+from tests.integration.guest_image import keep_guest_image
 from tests.integration.real_server import RealServer
 from tests.integration.services.cinder import Cinder, mounting
 from tests.integration.services.keystone import ADMIN, DEMO
@@ -73,10 +73,7 @@ class VolumeCase(BootTest):
         cls.client = Client(cls.deployment.directory / "clouds.yaml")
         cls.addClassCleanup(cls.client.stop)
         cls.client.run("flavor", "create", "--vcpus", "1", "--ram", "112", "--disk", "1", "small")
-        cls.client.run(
-            *("image", "create", "--public", "--container-format", "bare"),
-            *("--disk-format", "qcow2", "--file", str(guest_image()), "linux"),
-        )
+        keep_guest_image(cls.client, cls)
         cls.script = cls.deployment.directory / "script"
         cls.script.write_text(SCRIPT)
 

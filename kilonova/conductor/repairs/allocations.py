@@ -4,12 +4,12 @@ Only servers that nothing is under way with are judged, and only consumers that 
 are over: other tools' consumers are left alone. A round looks at some hosts; the next goes on from there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from kilonova.conductor.repairs.scene import Finding, Scene
 from kilonova.core.devices import held_by
-from kilonova.core.errors import NotFound
+from kilonova.core.errors import Conflict, GenerationConflict, NotFound
 from kilonova.core.ids import CellUuid, InstanceUuid
 from kilonova.core.instance import Instance
 from kilonova.core.migration import Migration, Stage
@@ -18,7 +18,7 @@ from kilonova.core.states import VmState
 from kilonova.db import hosts, instances, moves
 from kilonova.db.cells import mapping_of
 from kilonova.db.hosts import Node
-from kilonova.placement.client import Claim
+from kilonova.placement.client import Claim, Holding
 
 _HOSTS_A_ROUND = 50
 _SETTLED = (
@@ -30,11 +30,13 @@ _SETTLED = (
     VmState.ERROR,
 )
 _SERVER, _MOVE = "INSTANCE", "MIGRATION"
+_ITS_HOSTS = ("VCPU", "PCPU", "MEMORY_MB")
+"""What a server has of nobody but its host."""
 
 
 def not_as_held(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
     """Find what is held on a host of this cell for servers that are not there, and servers that hold
-    nothing where they are."""
+    nothing, or too little or too much, where they are."""
     for node in _turn(hosts.nodes_of(scene.database(cell)), scene.turn):
         # In this order: who is placed between the two looks holds what it should already.
         held = scene.placement.consumers_on(node.provider_uuid)
@@ -45,8 +47,11 @@ def not_as_held(scene: Scene, cell: CellUuid) -> Iterator[Finding]:
         }
         for uuid in sorted(held.keys() - there.keys()):
             yield from _stray(scene, cell, uuid, node)
-        for uuid in sorted(there.keys() - held.keys()):
-            yield from _lacking(scene, cell, there[uuid], node)
+        for uuid, server in sorted(there.items()):
+            differs = _difference(server, held.get(uuid, {}))
+            if differs and not moves.unfinished(scene.database(cell), [uuid]):
+                said = f"{differs} on its host {node.host}"
+                yield Finding(uuid, said, partial(_claim, scene, cell, server))
 
 
 def _turn(nodes: Sequence[Node], turn: int | None) -> Sequence[Node]:
@@ -87,10 +92,18 @@ def _stray(scene: Scene, cell: CellUuid, uuid: InstanceUuid, node: Node) -> Iter
         yield Finding(uuid, f"holds on {node.host}, and is on {instance.host}", claim)
 
 
-def _lacking(scene: Scene, cell: CellUuid, instance: Instance, node: Node) -> Iterator[Finding]:
-    if _is_settled(instance) and not moves.unfinished(scene.database(cell), [instance.uuid]):
-        claim = partial(_claim, scene, cell, instance)
-        yield Finding(instance.uuid, f"holds nothing on its host {node.host}", claim)
+def _difference(server: Instance, held: Mapping[str, int]) -> str:
+    """Return how what a server holds on its host differs from what it takes there; empty if it does not.
+
+    Its disk may be another provider's, who shares it.
+    """
+    if not _is_settled(server):
+        return ""
+    if not held:
+        return "holds nothing"
+    wanted = held_by(server)
+    differ = [name for name in _ITS_HOSTS if held.get(name, 0) != wanted.get(name, 0)]
+    return ", ".join(f"holds {held.get(n, 0)} {n} and takes {wanted.get(n, 0)}" for n in differ)
 
 
 def _is_over(move: Migration | None) -> bool:
@@ -116,7 +129,11 @@ def _release(scene: Scene, instance: Instance) -> str:
 
 
 def _claim(scene: Scene, cell: CellUuid, read: Instance) -> str | None:
-    """Let a server hold what it should where it is; somebody else may have got the room meanwhile."""
+    """Let a server hold what it should where it is; somebody else may have got the room meanwhile.
+
+    What it holds is looked at first: who begins to move it from then on changes that, and keeps it.
+    """
+    seen: dict[str, Holding] = {read.uuid: scene.placement.holding(read.uuid)}
     database = scene.database(cell)
     instance = instances.get(database, read.uuid)
     if instance is None or not _is_settled(instance) or instance.host != read.host:
@@ -127,9 +144,13 @@ def _claim(scene: Scene, cell: CellUuid, read: Instance) -> str | None:
     if not nodes:
         raise NotFound(f"{instance.uuid} is on node {instance.node}, which has no provider.")
     allocation = scene.placement.divided(nodes[0].provider_uuid, held_by(instance))
-    refused = scene.placement.claim([_as_claim(instance, allocation, 0)])
-    if refused:
-        raise NotFound(f"{instance.host} has no room for {instance.uuid}, which runs there.")
+    try:
+        scene.placement.exchange([_as_claim(instance, allocation, 0)], seen)
+    except GenerationConflict:
+        return None
+    except Conflict as error:
+        runs = f"{instance.host} has no room for {instance.uuid}, which runs there."
+        raise NotFound(runs) from error
     return f"claimed on {instance.host}"
 
 

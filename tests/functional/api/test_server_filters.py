@@ -63,4 +63,4 @@ class AddressTest(Populated):
         self.assertEqual({OTHER, SIXTH}, found)
 
     def test_a_pattern_that_cannot_be_read_is_refused(self) -> None:
-        self.refused(400, "cannot be read", "GET", "/servers?ip=(1%7C2)", token=ANN)
+        self.refused(400, "cannot be read", "GET", "/servers?ip=[1", token=ANN)

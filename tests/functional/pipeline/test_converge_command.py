@@ -103,6 +103,24 @@ class ConvergeCommandTest(PipelineCase):
         now = self.get("placement", f"/allocations/{one}")["allocations"]
         self.assertEqual({here}, set(now))
 
+    def test_a_claim_of_the_wrong_size_gets_the_right_one(self) -> None:
+        good = self.claims()
+        one = self.uuids[0]
+        held = self.get("placement", f"/allocations/{one}")
+        (here,) = held["allocations"]
+        body = {
+            "allocations": {here: {"resources": {"MEMORY_MB": 64, "VCPU": 1, "DISK_GB": 1}}},
+            "project_id": self.project,
+            "user_id": "admin",
+            "consumer_generation": held["consumer_generation"],
+        }
+        answer = self.ask("placement", "PUT", f"/allocations/{one}", body)
+        self.assertEqual(204, answer.status_code, answer.text)
+        mended = self.converge()
+        self.assertEqual([one], [o.subject for o in mended])
+        self.assertIn("holds 64 MEMORY_MB and takes 128", converge.table(mended))
+        self.assertEqual(good, self.claims())
+
     def test_records_that_point_nowhere_are_removed_and_give_back_their_quota(self) -> None:
         conf = settings.read_config(["--config-file", str(self.state / "kilonova.conf")], prog="k")
         api_db = Database(conf.api_database.connection)

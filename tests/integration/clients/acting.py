@@ -1,5 +1,7 @@
 """What ``openstack server`` does to one server that stays where it is."""
 
+from urllib.parse import unquote
+
 from tests.integration.clients.case import ADMIN, DEMO, IMAGE, ClientTest
 
 
@@ -148,7 +150,7 @@ class Acting(ClientTest):
         ):
             shown = self.shown("console", "url", "show", option, "acting")
             self.assertEqual((protocol, kind), (shown["protocol"], shown["type"]))
-            token = shown["url"].rpartition("token")[2].lstrip("=%3D")
+            token = unquote(shown["url"]).rpartition("token=")[2]
             found = self.shown("console", "connection", "show", token, user=ADMIN)
             self.assertEqual(made["id"], found["instance_uuid"])
             self.assertEqual("127.0.0.1", found["host"])
