@@ -47,6 +47,8 @@ def groups(part: str, patterns: list[str]) -> list[list[str]]:
     found: dict[str, list[str]] = {}
     for test in tests_in(suite):
         name = test.id()
+        if hasattr(sys.modules[type(test).__module__], "setUpModule"):
+            raise ImportError(f"{name}: what several tests need is for a class to prepare")
         if not patterns or any(re.search(pattern, name) for pattern in patterns):
             found.setdefault(class_of(name) if _prepares(test) else name, []).append(name)
     return list(found.values())

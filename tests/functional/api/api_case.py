@@ -1,11 +1,8 @@
-"""A Compute API in one process: SQLite in a temporary directory, the in-memory bus, noauth tokens."""
+"""A Compute API in one process: databases of a test's own, the in-memory bus, noauth tokens."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import falcon.testing
-import testtools
 from oslo_config import cfg
 
 from kilonova.api.versions import negotiate
@@ -16,11 +13,8 @@ from kilonova.core.host import NodeReport
 from kilonova.core.ids import CELL0, CellUuid, HostName, NodeName, ProviderUuid
 from kilonova.db import hosts
 from kilonova.db.cells import Cell, create_cell, map_hosts
-from kilonova.db.engine import Database
-from kilonova.db.migrate import upgrade
-from kilonova.db.schemas import Schema
 from tests.functional.api.answers import Answered, Asked, wrong_with
-from tests.functional.db.databases import empty_file
+from tests.functional.db.databases import DatabaseCase
 
 CELL = CellUuid("11111111-1111-4111-8111-111111111111")
 ADMIN = "admin:operators"
@@ -28,17 +22,14 @@ ANN = "ann:project-a"
 BOB = "bob:project-b"
 
 
-class ApiCase(testtools.TestCase):
+class ApiCase(DatabaseCase):
     """A test against ``self.api_db``, one cell with ``self.cell_db``, and the API over both."""
 
     def setUp(self) -> None:
         super().setUp()
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.directory = Path(directory.name)
-        self.api_db = self._database("api", "api")
-        self.cell_db = self._database("cell", "cell")
-        cell0 = self._database("cell0", "cell")
+        self.api_db = self.open("api", "api")
+        self.cell_db = self.open("cell", "cell")
+        cell0 = self.open("cell0", "cell")
         for uuid, name, database in ((CELL0, "cell0", cell0), (CELL, "cell1", self.cell_db)):
             self.add_cell(uuid, name, database.url.render_as_string(hide_password=False))
         self.conf = self._configuration(self.options())
@@ -55,20 +46,6 @@ class ApiCase(testtools.TestCase):
             f"[api_database]\nconnection = {self.api_db.url.render_as_string(hide_password=False)}\n{more}"
         )
         return settings.read_config(["--config-file", str(path)], prog="kilonova-api")
-
-    def _database(self, name: str, schema: Schema) -> Database:
-        url = self.database_url(name)
-        database = Database(url)
-        self.addCleanup(database.dispose)
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).write_bytes(empty_file(schema))
-        else:
-            upgrade(database, schema)
-        return database
-
-    def database_url(self, name: str) -> str:
-        """Return the URL of an empty database of the test's own."""
-        return f"sqlite:///{self.directory / name}.sqlite"
 
     def add_cell(self, uuid: CellUuid, name: str, connection: str) -> None:
         """Map a cell."""

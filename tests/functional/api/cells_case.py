@@ -37,7 +37,7 @@ class CellsCase(ApiCase):
         self.addCleanup(cell0.dispose)
         self.cell_dbs = {CELL: self.cell_db, CELL0: cell0}
         for uuid, name in ((CELL2, "cell2"), (CELL3, "cell3")):
-            database = self._database(name, "cell")
+            database = self.open(name, "cell")
             self.cell_dbs[uuid] = database
             self.add_cell(uuid, name, database.url.render_as_string(hide_password=False))
 

@@ -3,10 +3,14 @@
 import re
 from urllib.parse import quote
 
+import testscenarios
+
 from kilonova.api.resources import ROUTES
 from kilonova.api.routing import Route
 from kilonova.core.clock import utcnow
 from tests.functional.api.api_case import ApiCase
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 LONG = "x" * 2000
 ODD_NAMES = (

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import testscenarios
+
 from kilonova.core.clock import utcnow
 from kilonova.core.ids import CellUuid, HostName
 from kilonova.db import aggregates, cells
 from tests.functional.api.api_case import ANN, CELL, ApiCase
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 P1, P2 = (f"aaaaaaaa-0000-4000-8000-{number:012}" for number in (1, 2))
 DEAD = CellUuid("dddddddd-dddd-4ddd-8ddd-dddddddddddd")
@@ -13,6 +17,8 @@ DEAD = CellUuid("dddddddd-dddd-4ddd-8ddd-dddddddddddd")
 
 class HostsCase(ApiCase):
     """Two compute hosts, h1 and h2, in one cell."""
+
+    counts = True
 
     def setUp(self) -> None:
         super().setUp()

@@ -3,8 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import testscenarios
+
 from kilonova.api import public_keys
 from tests.functional.api.api_case import ADMIN, ANN, BOB, ApiCase
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 PUBLIC_KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJIO7W7pTKBrsGAcM/UjV7vjkTQ/Nb9bcrLRoGVlhWWE ann@home"

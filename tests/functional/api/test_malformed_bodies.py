@@ -21,7 +21,7 @@ from tests.functional.api.bodies import ACTIONS, BODIES, OLD_ACTIONS, server
 from tests.functional.api.flaws import Flaw, GoodBody, anywhere, flaws
 from tests.functional.api.population import ACTIVE, VOLUME, Populated
 from tests.functional.compute.image_store import ServedImages
-from tests.functional.db.databases import DatabaseCase, make
+from tests.functional.db.databases import DatabaseCase
 
 load_tests = testscenarios.load_tests_apply_scenarios
 
@@ -150,6 +150,8 @@ class BodiesCase(Populated):
 class MalformedBodiesTest(BodiesCase):
     """On SQLite, which tells whether anything was written."""
 
+    scenarios = DatabaseCase.scenarios[:1]
+
     def setUp(self) -> None:
         super().setUp()
         self._files = [
@@ -210,13 +212,6 @@ class MalformedBodiesTest(BodiesCase):
 
 class StoredTest(BodiesCase):
     """On every kind of database."""
-
-    scenarios = DatabaseCase.scenarios
-    server_url = ""
-
-    def database_url(self, name: str) -> str:
-        """Return where a database is."""
-        return make(self.server_url, name) if self.server_url else super().database_url(name)
 
     def test_of_what_is_surely_malformed_no_row_is_left(self) -> None:
         routes = [(place, GoodBody(good)) for place, good in self.routes()]

@@ -1,5 +1,7 @@
 """Host aggregates in a real database: a host is in one zone only."""
 
+import testscenarios
+
 from kilonova.core.aggregate import ZONE, HostAggregate, ZoneConflict
 from kilonova.core.errors import Conflict, NotFound
 from kilonova.core.ids import CellUuid, HostName
@@ -7,6 +9,8 @@ from kilonova.db import aggregates
 from kilonova.db.aggregates import Change
 from kilonova.db.cells import Cell, create_cell, map_hosts
 from tests.functional.db.api_database import NOW, ApiDatabaseTest
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 CELL = CellUuid("11111111-1111-1111-1111-111111111111")
 H1, H2 = HostName("h1"), HostName("h2")

@@ -1,12 +1,15 @@
 """Flavors in a real database."""
 
 import sqlalchemy as sa
+import testscenarios
 
 from kilonova.core.errors import Conflict, Invalid, NotFound
 from kilonova.core.ids import FlavorId, ProjectId
 from kilonova.db import flavors
 from kilonova.db.flavors import FlavorQuery
 from tests.functional.db.api_database import ApiDatabaseTest, flavor
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 A, B = ProjectId("project-a"), ProjectId("project-b")
 

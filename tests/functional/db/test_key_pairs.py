@@ -2,11 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import testscenarios
+
 from kilonova.core.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from kilonova.core.ids import UserId
 from kilonova.core.instance import KeyPair
 from kilonova.db import key_pairs, quotas
 from tests.functional.db.api_database import NOW, ApiDatabaseTest
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 ANN, BOB = UserId("ann"), UserId("bob")
 

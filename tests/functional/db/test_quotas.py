@@ -1,11 +1,14 @@
 """Where a limit comes from."""
 
 import sqlalchemy as sa
+import testscenarios
 
 from kilonova.core.ids import ProjectId, UserId
 from kilonova.core.quota import Limits
 from kilonova.db import quotas
 from tests.functional.db.api_database import ApiDatabaseTest
+
+load_tests = testscenarios.load_tests_apply_scenarios
 
 A, B = ProjectId("a"), ProjectId("b")
 ANN, BOB = UserId("ann"), UserId("bob")
