@@ -169,8 +169,16 @@ class ThreadedServer:
     def stop(self) -> None:
         """Finish the requests in hand, then close the listener and every connection."""
         self._server.task_dispatcher.shutdown(timeout=2)
+        pulled = threading.Event()
+
+        def close() -> None:
+            # Another's pull may have brought the loop here, and closing takes the trigger away.
+            pulled.wait()
+            self._close()
+
         # In the loop's own thread, which may be waiting on the sockets right now.
-        self._server.trigger.pull_trigger(self._close)
+        self._server.trigger.pull_trigger(close)
+        pulled.set()
         self._thread.join(timeout=2)
 
     def _close(self) -> None:
