@@ -93,13 +93,18 @@ class RealServer:
         output = self.ask("POST", "action", {"os-getConsoleOutput": {}}).json()["output"]
         return str(output)
 
-    def starts(self) -> list[int]:
+    def starts(self, since: str = "") -> list[int]:
         """Return how many starts the guest found on its disk, each time that it started."""
-        return [int(number) for number in re.findall(r"STARTS (\d+)\s", self.said())]
+        said = self.said().removeprefix(since)
+        return [int(number) for number in re.findall(r"STARTS (\d+)\s", said)]
 
-    def until_started(self, starts: int) -> None:
-        """Wait until that is the number that the guest found when it started last."""
-        eventually(f"it says STARTS {starts}", _SECONDS, lambda: self.starts()[-1:] == [starts])
+    def until_started(self, starts: int, since: str = "") -> None:
+        """Wait until that is the number that the guest found when it started last.
+
+        ``since`` is what it had said when it was told to start, if it may have found as many before.
+        """
+        last = [starts]
+        eventually(f"it says STARTS {starts}", _SECONDS, lambda: self.starts(since)[-1:] == last)
 
     def until_said(self, words: str) -> None:
         """Wait until the guest said something."""

@@ -52,11 +52,12 @@ class RealGuestsTest(guest_actions.ActionsStory, guest_kills.KillsStory):
         server.until("VERIFY_RESIZE")
         server.until_started(2)
         self.assertGreater(server.memory_kb(), 130 << 10)
+        said = server.said()
         self.demo("server", "resize", "revert", server.uuid)
         server.until("ACTIVE")
         self.assertEqual(before, server.host())
         # On the disk that it had before.
-        server.until_started(2)
+        server.until_started(2, since=said)
         self.admin("server", "migrate", server.uuid)
         server.until("VERIFY_RESIZE")
         self.assertNotEqual(before, server.host())
