@@ -34,7 +34,7 @@ from kilonova.api.policies.base import CONTEXT_IS_ADMIN
 from kilonova.api.services import Services
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import Forbidden, Invalid
-from kilonova.http.volumes import Asker
+from kilonova.http.peers import Asker
 
 _FORMATS = FormatChecker()
 

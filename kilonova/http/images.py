@@ -9,13 +9,13 @@ import msgspec
 import requests
 from cachetools import TTLCache
 from keystoneauth1 import adapter, exceptions
-from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.context import RequestContext
 from kilonova.core.errors import ImageStoreUnavailable, Invalid, NotFound
 from kilonova.core.ids import ImageId
 from kilonova.core.image import Image
+from kilonova.http import peers
 
 _TIMEOUT = 30.0
 _CHUNK = 1 << 20
@@ -39,13 +39,7 @@ _KNOWN = frozenset(
 
 def load(conf: cfg.ConfigOpts) -> "ImageStore":
     """Return a client from ``[glance]``, whose options are keystoneauth1's."""
-    ks_loading.register_session_conf_options(conf, "glance")
-    ks_loading.register_auth_conf_options(conf, "glance")
-    ks_loading.register_adapter_conf_options(conf, "glance")
-    conf.set_default("service_type", "image", "glance")
-    auth = ks_loading.load_auth_from_conf_options(conf, "glance")
-    session = ks_loading.load_session_from_conf_options(conf, "glance", auth=auth)
-    return ImageStore(ks_loading.load_adapter_from_conf_options(conf, "glance", session=session))
+    return ImageStore(peers.found_by(conf, "glance", "image"))
 
 
 class Sink(Protocol):

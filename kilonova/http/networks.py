@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keystoneauth1 import adapter, exceptions
-from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.errors import (
@@ -20,6 +19,7 @@ from kilonova.core.errors import (
     NotFound,
     QuotaExceeded,
 )
+from kilonova.http import peers
 
 Document = dict[str, Any]
 Documents = list[Document]
@@ -35,13 +35,7 @@ def load(conf: cfg.ConfigOpts) -> "Networks | None":
     """Return a client from ``[neutron]``, whose options are keystoneauth1's; None without Neutron."""
     if conf.network.provider != "neutron":
         return None
-    ks_loading.register_session_conf_options(conf, "neutron")
-    ks_loading.register_auth_conf_options(conf, "neutron")
-    ks_loading.register_adapter_conf_options(conf, "neutron")
-    conf.set_default("service_type", "network", "neutron")
-    auth = ks_loading.load_auth_from_conf_options(conf, "neutron")
-    session = ks_loading.load_session_from_conf_options(conf, "neutron", auth=auth)
-    return Networks(ks_loading.load_adapter_from_conf_options(conf, "neutron", session=session))
+    return Networks(peers.found_by(conf, "neutron", "network"))
 
 
 class Networks:

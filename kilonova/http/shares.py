@@ -5,30 +5,24 @@ is said with our credentials, which the service must know as an administrator's,
 nobody can remove a share, or an access rule of a host, while a server has the share.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from keystoneauth1 import adapter, exceptions
-from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.errors import (
-    Conflict,
-    Forbidden,
     Invalid,
     KilonovaError,
     NotFound,
     SharesUnavailable,
 )
 from kilonova.core.share import AccessWanted
-from kilonova.http.volumes import Asker
+from kilonova.http import peers
+from kilonova.http.peers import Asker
 
-_GROUP = "manila"
 _TIMEOUT = 60.0
-_PROJECT = re.compile(r"(.*/v2)/[^/]+")
-"""The URLs of some deployments end in the project whose token is used."""
 _VERSION = "2.82"
 """From 2.82 on access rules can be locked."""
 _OLDER_VERSION = "2.45"
@@ -64,16 +58,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 def load(conf: cfg.ConfigOpts) -> "Shares":
     """Return a client from ``[manila]``, whose options are keystoneauth1's. Without ``auth_type`` there is
     no share service."""
-    ks_loading.register_session_conf_options(conf, _GROUP)
-    ks_loading.register_auth_conf_options(conf, _GROUP)
-    ks_loading.register_adapter_conf_options(conf, _GROUP)
     # keystoneauth1 knows sharev2 as an older name of it.
-    conf.set_default("service_type", "shared-file-system", _GROUP)
-    if not conf[_GROUP].auth_type:
-        return Shares(None)
-    auth = ks_loading.load_auth_from_conf_options(conf, _GROUP)
-    session = ks_loading.load_session_from_conf_options(conf, _GROUP, auth=auth)
-    return Shares(ks_loading.load_adapter_from_conf_options(conf, _GROUP, session=session))
+    return Shares(peers.found_if_there(conf, "manila", "shared-file-system"))
 
 
 class Shares:
@@ -175,15 +161,10 @@ class Shares:
 
 
 def _root(http: adapter.Adapter, asker: Asker | None) -> str:
-    """Return the service's root for whoever asks."""
     endpoint = http.get_endpoint()
     if not endpoint:
         raise SharesUnavailable("Nobody knows where the share service is.")
-    root = str(endpoint).rstrip("/")
-    with_project = _PROJECT.fullmatch(root)
-    if asker is not None and with_project is not None:
-        return f"{with_project[1]}/{asker.project_id}"
-    return root
+    return peers.root_for(str(endpoint), asker)
 
 
 def _access(found: Mapping[str, Any]) -> Access:
@@ -193,24 +174,7 @@ def _access(found: Mapping[str, Any]) -> Access:
 
 
 def _refusal(answer: Any, path: str) -> KilonovaError:
-    """Return the error for an answer; the words are the service's where it has any."""
-    status = answer.status_code
-    said = _words(answer) or f"The share service answered {status}."
-    if status == 404:
-        _, _, name = path.lstrip("/").partition("/")
-        return NotFound(f"Share {name.partition('/')[0]} could not be found.")
-    kinds: dict[int, type[KilonovaError]] = {
-        400: Invalid, 403: Forbidden, 409: Conflict, 413: Forbidden, 429: Forbidden
-    }  # fmt: skip
-    if status in kinds:
-        return kinds[status](said)
-    return SharesUnavailable(f"The share service answered {status}.")
-
-
-def _words(answer: Any) -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return ""
-    fault = next(iter(body.values()), None) if isinstance(body, dict) else None
-    return str(fault.get("message", "")) if isinstance(fault, dict) else ""
+    _, _, name = path.lstrip("/").partition("/")
+    missing = f"Share {name.partition('/')[0]} could not be found."
+    said = f"The share service answered {answer.status_code}."
+    return peers.refusal(answer, missing, SharesUnavailable(said))

@@ -5,45 +5,30 @@ them is theirs to say. What hosts do with them, and what is removed, is done wit
 which the service must know as an administrator's (and as a service's: role ``service``).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from keystoneauth1 import adapter, exceptions
-from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 
 from kilonova.core.errors import (
-    Conflict,
-    Forbidden,
     Invalid,
     KilonovaError,
     NotFound,
     VolumesUnavailable,
 )
 from kilonova.core.ids import InstanceUuid
+from kilonova.http import peers
+from kilonova.http.peers import Asker
 
-_GROUP = "cinder"
 _TIMEOUT = 60.0
-_PROJECT = re.compile(r"(.*/v3)/[^/]+")
-"""The URLs of some deployments end in the project whose token is used."""
 _VERSION = "volume 3.44"
 """From 3.44 on an attachment is complete only when that is said."""
 _REIMAGE_VERSION = "volume 3.68"
 IS_MOVING = frozenset({"starting", "migrating", "completing"})
 """Values of ``migration_status`` with which the service waits for a host to copy a volume."""
 _TAKEN = frozenset({"in-use", "attaching", "reserved", "detaching"})
-
-
-class Asker(msgspec.Struct, frozen=True):
-    """A user on whose behalf something is asked: the token, and the project that it is for."""
-
-    token: str
-    project_id: str
-
-    def __repr__(self) -> str:
-        return f"Asker(project_id={self.project_id!r})"
 
 
 class StoredVolume(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,16 +68,8 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
 def load(conf: cfg.ConfigOpts) -> "Volumes":
     """Return a client from ``[cinder]``, whose options are keystoneauth1's. Without ``auth_type`` there
     is no block storage service."""
-    ks_loading.register_session_conf_options(conf, _GROUP)
-    ks_loading.register_auth_conf_options(conf, _GROUP)
-    ks_loading.register_adapter_conf_options(conf, _GROUP)
     # keystoneauth1 knows volumev3 as an older name of it.
-    conf.set_default("service_type", "block-storage", _GROUP)
-    if not conf[_GROUP].auth_type:
-        return Volumes(None)
-    auth = ks_loading.load_auth_from_conf_options(conf, _GROUP)
-    session = ks_loading.load_session_from_conf_options(conf, _GROUP, auth=auth)
-    return Volumes(ks_loading.load_adapter_from_conf_options(conf, _GROUP, session=session))
+    return Volumes(peers.found_if_there(conf, "cinder", "block-storage"))
 
 
 class Volumes:
@@ -265,15 +242,10 @@ class Volumes:
 
 
 def _root(http: adapter.Adapter, asker: Asker | None) -> str:
-    """Return the service's root for whoever asks."""
     endpoint = http.get_endpoint()
     if not endpoint:
         raise VolumesUnavailable("Nobody knows where the block storage service is.")
-    root = str(endpoint).rstrip("/")
-    with_project = _PROJECT.fullmatch(root)
-    if asker is not None and with_project is not None:
-        return f"{with_project[1]}/{asker.project_id}"
-    return root
+    return peers.root_for(str(endpoint), asker)
 
 
 def _attachment(
@@ -317,26 +289,7 @@ def check_free(volume: StoredVolume, *, to_be_shared: bool = False) -> None:
 
 
 def _refusal(answer: Any, path: str) -> KilonovaError:
-    """Return the error for an answer; the words are the service's where it has any."""
-    status = answer.status_code
-    said = _words(answer) or f"The block storage service answered {status}."
-    if status == 404:
-        kind, _, name = path.lstrip("/").partition("/")
-        what = kind.rstrip("s").capitalize()
-        return NotFound(f"{what} {name.partition('/')[0]} could not be found.")
-    if status == 409:
-        return Conflict(said)
-    if status in (403, 413, 429):
-        return Forbidden(said)
-    if status == 400:
-        return Invalid(said)
-    return VolumesUnavailable(f"The block storage service answered {status}.")
-
-
-def _words(answer: Any) -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return ""
-    fault = next(iter(body.values()), None) if isinstance(body, dict) else None
-    return str(fault.get("message", "")) if isinstance(fault, dict) else ""
+    kind, _, name = path.lstrip("/").partition("/")
+    missing = f"{kind.rstrip('s').capitalize()} {name.partition('/')[0]} could not be found."
+    said = f"The block storage service answered {answer.status_code}."
+    return peers.refusal(answer, missing, VolumesUnavailable(said))
