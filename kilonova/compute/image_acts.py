@@ -37,8 +37,9 @@ def backup(job: Job) -> None:
         "backup_type": job.order.backup_type,
         "instance_uuid": str(job.instance.uuid),
     }
-    # The newest come first.
-    for image_id in job.images.list_ids(like_it)[job.order.rotation :]:
+    # The newest come first; an image service tells those of one second apart by chance.
+    earlier = [i for i in job.images.list_ids(like_it) if i != job.order.image_id]
+    for image_id in [job.order.image_id, *earlier][job.order.rotation :]:
         _remove(job, image_id)
 
 
