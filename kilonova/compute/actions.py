@@ -21,7 +21,7 @@ from kilonova.core.context import RequestContext
 from kilonova.core.errors import BuildFailed, KilonovaError, ShareFailed
 from kilonova.core.ids import HostName, InstanceUuid, RequestId
 from kilonova.core.instance import ActionEvent, Fault, Instance
-from kilonova.core.orders import Order, image_of, rule_of, share_of
+from kilonova.core.orders import Order, image_of, port_of, rule_of, share_of
 from kilonova.core.report import InstanceReport
 from kilonova.core.states import TaskState, VmState
 from kilonova.rpc.messages import ActOnInstance
@@ -51,7 +51,13 @@ class _Words:
             worker=str(uuid.uuid4()) if self.task is not None else "",
             image_id=image_of(order),
             share_id=share_of(order),
+            port_id=port_of(order),
         )
+
+    @property
+    def are_asked_for(self) -> bool:
+        """Whether the cell knows if the order still counts."""
+        return self.task is not None or bool(self._plain.port_id)
 
     @property
     def request_id(self) -> RequestId:
@@ -136,7 +142,7 @@ class Actions:
         words = _Words(context, instance, order, self._reporter)
         act = ACTS[type(order)]
         stages = Stages(self._host)
-        if words.task is None and act.due is None:
+        if not words.are_asked_for and act.due is None:
             if self._is_new(context.request_id):
                 self._do(words, order, act, stages, stages.begin(act.event))
             return

@@ -124,12 +124,6 @@ def _change_password(job: Job) -> Outcome:
     return SAME if secret is None else Outcome(password=secret)
 
 
-def _has_card(job: Job) -> bool:
-    """Whether the guest has the card that is to be attached: the order came twice."""
-    guest = job.driver.guests().get(job.instance.uuid)
-    return guest is not None and any(nic.port_id == job.order.port_id for nic in guest.nics)
-
-
 def _attach_interface(job: Job) -> Outcome:
     order = job.order
     return Outcome(nics=job.wiring.attach(job.instance, order.port_id, order.tag))
@@ -189,12 +183,8 @@ ACTS: dict[type[Order], Act] = {
     orders.DetachShare: Act(
         "compute_deny_share", share_acts.detach, SAME, share_acts.due(ShareStage.DETACHING)
     ),
-    orders.AttachInterface: Act(
-        "compute_attach_interface", _attach_interface, SAME, lambda job: not _has_card(job)
-    ),
-    orders.DetachInterface: Act(
-        "compute_detach_interface", _detach_interface, SAME, lambda _: True
-    ),
+    orders.AttachInterface: Act("compute_attach_interface", _attach_interface, SAME),
+    orders.DetachInterface: Act("compute_detach_interface", _detach_interface, SAME),
     orders.SoftDelete: Act("compute_soft_delete_instance", _soft_delete, IS_KEPT),
     orders.Restore: Act("compute_restore_instance", _hard_reboot, RUNS),
 }

@@ -239,6 +239,9 @@ class Ports(Wiring):
 
     def attach(self, instance: Instance, port_id: str, tag: str | None) -> tuple[Nic, ...]:
         """See ``Wiring``. A port that cannot be attached is let go of."""
+        guest = self._driver.guests().get(instance.uuid)
+        if guest is not None and any(nic.port_id == port_id for nic in guest.nics):
+            return self._known(instance)
         with ExitStack() as undo:
             undo.callback(self._let_go, instance.uuid, port_id)
             with _refusals():

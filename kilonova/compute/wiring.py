@@ -53,7 +53,7 @@ class Wiring:
         return instance.nics
 
     def attach(self, instance: Instance, port_id: str, tag: str | None) -> tuple[Nic, ...]:
-        """Give a guest a further card and return all that it has then.
+        """Give a guest a further card and return all that it has then. One that it has is no error.
 
         Raises:
             NotFound: there is no such guest or port.

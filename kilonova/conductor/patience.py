@@ -21,7 +21,7 @@ STANDS_STILL = timedelta(seconds=30)
 """A move of which nothing was heard for so long is sent on. Hosts say every ten that one is in hand."""
 
 NOT_ATTACHED = timedelta(seconds=60)
-"""A volume of which nothing was heard for so long on its way: its host is told again."""
+"""A volume, a share or a card of which nothing was heard for so long on its way: its host is told again."""
 
 UNTAKEN = timedelta(seconds=5)
 """An operator's task that no conductor took for so long is sent on."""

@@ -156,6 +156,9 @@ class DetachInterface(Order, frozen=True, kw_only=True, tag=str(Action.DETACH_IN
     port_id: str
 
 
+CardOrder = AttachInterface | DetachInterface
+
+
 class SoftDelete(Order, frozen=True, kw_only=True, tag=states.SOFT_DELETE):
     """Shut the guest down, and keep it."""
 
@@ -205,6 +208,11 @@ def image_of(order: Order) -> ImageId | None:
 def share_of(order: Order) -> str:
     """Return the id of the share that an order is about, or an empty text."""
     return order.share_id if isinstance(order, AttachShare | DetachShare) else ""
+
+
+def port_of(order: Order) -> str:
+    """Return the id of the port whose card an order is about, or an empty text."""
+    return order.port_id if isinstance(order, AttachInterface | DetachInterface) else ""
 
 
 def rule_of(order: Order) -> str:

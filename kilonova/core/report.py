@@ -44,7 +44,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     ``worker`` is who does the task of ``request_id``: the report is refused unless that task is under way,
     and nobody else's. Whoever begins a task sends such a report first and does nothing if it is refused.
     ``image_id`` is the image that the action is about: it is made, or the guest is rescued from it;
-    ``share_id`` the share that comes or goes with it.
+    ``share_id`` the share that comes or goes with it, ``port_id`` the port of the network card that does.
+    A report with ``port_id`` that is not ``over`` is refused unless the order about the card still counts.
     ``move`` is about a move, and of the rest of the report only the events and the power count beside it.
     ``volume`` is about a volume, and of the rest only the request and the events count beside it.
     ``share`` is about a share, likewise.
@@ -77,10 +78,16 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: str = ""
     image_id: ImageId | None = None
     share_id: str = ""
+    port_id: str = ""
     move: MoveReport | None = None
     volume: VolumeReport | None = None
     share: ShareReport | None = None
     number: int = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is of something whose start was reported by itself, before its end."""
+        return bool(self.worker or self.port_id)
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

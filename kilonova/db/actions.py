@@ -183,3 +183,24 @@ def _event(row: Any) -> ActionEvent:
         traceback=row.traceback,
         host=row.host,
     )
+
+
+def end_action(
+    connection: sa.Connection, of: tuple[str, str], now: datetime, *, failed: str | None
+) -> None:
+    """Note that an action (server, request) is over. ``failed`` is why it did not succeed, or None.
+
+    Events of it that began and did not end have ended with it.
+    """
+    uuid, request = of
+    action = sa.and_(_actions.c.instance_uuid == uuid, _actions.c.request_id == request)
+    message = None if failed is None else "Error"
+    connection.execute(sa.update(_actions).where(action).values(updated_at=now, message=message))
+    if failed is not None:
+        open_ = sa.and_(
+            _events.c.instance_uuid == uuid,
+            _events.c.request_id == request,
+            _events.c.finished_at.is_(None),
+        )
+        ended = {"finished_at": now, "result": "Error", "details": failed}
+        connection.execute(sa.update(_events).where(open_).values(ended))

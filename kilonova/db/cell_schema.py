@@ -111,6 +111,18 @@ class ShareAttachment(CellBase):
     changed_at: Mapped[datetime] = mapped_column(Moment)
 
 
+class StoredCardOrder(CellBase):
+    """An order about a network card of a server, until it has ended."""
+
+    __tablename__ = "card_orders"
+    __table_args__ = (Index("card_orders_at", "changed_at"),)
+
+    instance_uuid: Mapped[str] = mapped_column(Uuid, primary_key=True)
+    request_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    wanted: Mapped[bytes] = mapped_column(Json)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+
+
 class InstanceFault(CellBase):
     """Why a server is in ERROR; the newest counts."""
 

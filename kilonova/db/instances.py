@@ -32,6 +32,7 @@ from kilonova.db.cell_schema import (
     InstanceFault,
     ShareAttachment,
     StoredAction,
+    StoredCardOrder,
     StoredEvent,
     StoredInstance,
     VolumeAttachment,
@@ -92,7 +93,7 @@ _INSERT = sa.insert(_instances)
 _INSERT_ACTIONS = sa.insert(table_of(StoredAction))
 _INSERT_EVENTS = sa.insert(table_of(StoredEvent))
 _INSERT_FAULTS = sa.insert(_faults)
-_OF_SERVERS = tuple(map(table_of, (StoredEvent, StoredAction, ShareAttachment)))
+_OF_SERVERS = tuple(map(table_of, (StoredEvent, StoredAction, ShareAttachment, StoredCardOrder)))
 _THERE = sa.select(_instances.c.uuid).where(among(_instances.c.uuid, "uuids"))
 
 COLUMNS = (

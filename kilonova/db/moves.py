@@ -26,7 +26,7 @@ from kilonova.core.migration import (
 )
 from kilonova.core.states import TaskState
 from kilonova.db import waits
-from kilonova.db.actions import action_rows, event_row
+from kilonova.db.actions import action_rows, end_action, event_row
 from kilonova.db.cell_schema import (
     InstanceFault,
     StoredAction,
@@ -38,7 +38,7 @@ from kilonova.db.engine import Database
 from kilonova.db.hosts import Silence, stays_silent
 from kilonova.db.instances import COLUMNS, fault_row, instance_of
 from kilonova.db.statements import among, table_of
-from kilonova.db.tasks import end_action, write_differences
+from kilonova.db.tasks import write_differences
 
 _migrations = table_of(StoredMigration)
 _instances = table_of(StoredInstance)

@@ -19,8 +19,8 @@ from kilonova.core.ids import HostName
 from kilonova.core.instance import BUILD_EVENT, ActionEvent
 from kilonova.core.report import REPORTS_OF_A_START, InstanceReport
 from kilonova.core.states import FOLLOWS_POWER, TaskState, VmState
-from kilonova.db import moves, shares, volumes
-from kilonova.db.actions import event_row
+from kilonova.db import card_orders, moves, shares, volumes
+from kilonova.db.actions import end_action, event_row
 from kilonova.db.carried import encode_nics
 from kilonova.db.cell_schema import (
     InstanceFault,
@@ -34,7 +34,6 @@ from kilonova.db.grouped import Beginnings
 from kilonova.db.hosts import COMPUTE
 from kilonova.db.instances import fault_row
 from kilonova.db.statements import insert_if_absent, table_of
-from kilonova.db.tasks import end_action
 
 _instances = table_of(StoredInstance)
 _events = table_of(StoredEvent)
@@ -142,6 +141,8 @@ def _take(connection: sa.Connection, host: HostName, report: InstanceReport, now
         return volumes.hear(connection, host, (report, report.volume), now)
     if report.share is not None:
         return shares.hear(connection, host, (report, report.share), now)
+    if report.port_id and not report.over:
+        return card_orders.hear(connection, host, report, now)
     return _apply_one(connection, host, report, now)
 
 
@@ -198,7 +199,7 @@ def _change_of(report: InstanceReport) -> sa.Update:
 
 def _finish(connection: sa.Connection, report: InstanceReport, event: ActionEvent) -> bool:
     """Finish an event that an earlier report started; False if none did."""
-    if report.builder or not (report.worker or event.name == _STARTED_EARLIER):
+    if report.builder or not (report.has_begun or event.name == _STARTED_EARLIER):
         return False
     values = {
         "b_uuid": report.instance_uuid,
@@ -221,3 +222,5 @@ def _end(connection: sa.Connection, report: InstanceReport, now: datetime) -> No
     broken = [event.details or event.name for event in report.events if event.result == "Error"]
     failed = report.interrupted or next(iter(broken), None)
     end_action(connection, (report.instance_uuid, report.request_id), now, failed=failed)
+    if report.port_id:
+        card_orders.forget(connection, report.instance_uuid, report.request_id)

@@ -14,15 +14,15 @@ from kilonova.core import states
 from kilonova.core.ids import InstanceUuid, RequestId
 from kilonova.core.instance import Fault, Instance, InstanceAction
 from kilonova.core.states import TaskState, VmState
-from kilonova.db.actions import action_rows
-from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredEvent, StoredInstance
+from kilonova.db.actions import action_rows, end_action
+from kilonova.db.card_orders import forget
+from kilonova.db.cell_schema import InstanceFault, StoredAction, StoredInstance
 from kilonova.db.engine import Database
 from kilonova.db.instances import COLUMNS, fault_row, instance_of, row_of
 from kilonova.db.statements import table_of
 
 _instances = table_of(StoredInstance)
 _actions = table_of(StoredAction)
-_events = table_of(StoredEvent)
 
 _STAYS = sa.or_(_instances.c.task_state.is_(None), _instances.c.task_state != TaskState.DELETING)
 """Nothing begins with a server that is being deleted but another delete."""
@@ -117,6 +117,7 @@ def undo(
         if connection.execute(there).first() is not None:
             write_differences(connection, begun, before)
         end_action(connection, (begun.uuid, request_id), now, failed="Its host could not be told.")
+        forget(connection, begun.uuid, request_id)
 
     cell_db.write(work)
 
@@ -181,24 +182,3 @@ def give_up(cell_db: Database, seen: Instance, reason: str, now: datetime) -> bo
         return True
 
     return cell_db.write(work)
-
-
-def end_action(
-    connection: sa.Connection, of: tuple[str, str], now: datetime, *, failed: str | None
-) -> None:
-    """Note that an action (server, request) is over. ``failed`` is why it did not succeed, or None.
-
-    Events of it that began and did not end have ended with it.
-    """
-    uuid, request = of
-    action = sa.and_(_actions.c.instance_uuid == uuid, _actions.c.request_id == request)
-    message = None if failed is None else "Error"
-    connection.execute(sa.update(_actions).where(action).values(updated_at=now, message=message))
-    if failed is not None:
-        open_ = sa.and_(
-            _events.c.instance_uuid == uuid,
-            _events.c.request_id == request,
-            _events.c.finished_at.is_(None),
-        )
-        ended = {"finished_at": now, "result": "Error", "details": failed}
-        connection.execute(sa.update(_events).where(open_).values(ended))

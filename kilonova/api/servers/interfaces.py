@@ -14,10 +14,12 @@ from kilonova.api.servers import network_wishes
 from kilonova.api.servers.network_wishes import NO_SERVICE
 from kilonova.api.servers.reach import check_reached
 from kilonova.api.servers.tasks import find_free, order
+from kilonova.core.clock import utcnow
 from kilonova.core.errors import Conflict, Invalid, KilonovaError, NotFound
-from kilonova.core.instance import Instance, Nic
-from kilonova.core.orders import AttachInterface, DetachInterface
+from kilonova.core.instance import Instance, Located, Nic
+from kilonova.core.orders import AttachInterface, CardOrder, DetachInterface
 from kilonova.core.states import Action
+from kilonova.db import card_orders
 from kilonova.http.network_cards import OURS, owner_of, release_port
 from kilonova.http.networks import AddressTaken, Document, Networks
 
@@ -56,12 +58,7 @@ def attach(asked: Asked, server_id: str) -> Answer:
     else:
         port = _make(asked, networks, instance, (network_id, address))
     try:
-        order(
-            asked,
-            server_id,
-            AttachInterface(port_id=port["id"], tag=wanted.get("tag")),
-            located=located,
-        )
+        _order(asked, located, AttachInterface(port_id=port["id"], tag=wanted.get("tag")))
     except KilonovaError:
         release_port(networks, port)
         raise
@@ -118,8 +115,14 @@ def detach(asked: Asked, server_id: str, port_id: str) -> Answer:
     if all(view["port_id"] != port_id for view in _views(asked, located.instance)):
         raise _missing(server_id, port_id)
     check_reached(asked, located.instance)
-    order(asked, server_id, DetachInterface(port_id=port_id), located=located)
+    _order(asked, located, DetachInterface(port_id=port_id))
     return Answer(status=202)
+
+
+def _order(asked: Asked, located: Located, wanted: CardOrder) -> None:
+    """Give an order about a card, which is kept: it is sent again if it is lost."""
+    kept = card_orders.keeping(wanted, asked.context.request_id, utcnow())
+    order(asked, located.instance.uuid, wanted, located=located, beside=kept)
 
 
 def _service(asked: Asked) -> Networks:

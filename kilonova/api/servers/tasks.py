@@ -185,10 +185,12 @@ def order(
     *,
     located: Located | None = None,
     change: Change | None = None,
+    beside: Beside | None = None,
 ) -> Instance:
     """Begin an action and give its order to the server's host; return the server as it is then.
 
-    ``located`` is what ``find_free`` found, where the order was made of that.
+    ``located`` is what ``find_free`` found, where the order was made of that; ``change`` and ``beside`` are
+    those of ``begin``.
 
     Raises:
         NotFound, ServerLocked, WrongState: as ``find_free``.
@@ -196,7 +198,7 @@ def order(
     """
     rule = rule_of(wanted)
     found = located or find_free(asked, server_id, rule)
-    begun = begin(asked, found, rule, change)
+    begun = begin(asked, found, rule, change, beside)
     # As it is now: until the task was set, it may have come to another host.
     _, host = host_of(Located(instance=begun.now, cell_uuid=begun.cell_uuid), rule)
     tell(asked, begun, ActOnInstance(instance=begun.now, order=wanted), host)

@@ -6,6 +6,7 @@ from kilonova.conductor.repairs import (
     aggregates,
     allocations,
     builds,
+    cards,
     confirmations,
     deletes,
     desired,
@@ -70,5 +71,6 @@ OF_CELL: Mapping[str, OfCell] = {
     "moved": moves.not_settled,
     "volume": volumes.standing_still,
     "share": shares.standing_still,
+    "card": cards.standing_still,
     "allocation": allocations.not_as_held,
 }

@@ -164,8 +164,7 @@ def _phases(
     if action is None or name is None:
         return [], []
     done = (name, _maker(action.action, report))
-    # What holds no task says nothing when it begins.
-    begins = report.over and not report.worker
+    begins = report.over and not report.has_begun
     begins = begins or any(event.finished_at is None for event in report.events)
     return [(*done, None)] if begins else [], [(*done, _fault_of(report))] if report.over else []
 
