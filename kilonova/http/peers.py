@@ -30,19 +30,23 @@ class Asker(msgspec.Struct, frozen=True):
 
 def found_by(conf: cfg.ConfigOpts, group: str, service_type: str) -> adapter.Adapter:
     """Return an adapter from a group whose options are keystoneauth1's."""
-    ks_loading.register_session_conf_options(conf, group)
-    ks_loading.register_auth_conf_options(conf, group)
-    ks_loading.register_adapter_conf_options(conf, group)
-    conf.set_default("service_type", service_type, group)
+    _register(conf, group, service_type)
     auth = ks_loading.load_auth_from_conf_options(conf, group)
     session = ks_loading.load_session_from_conf_options(conf, group, auth=auth)
     return ks_loading.load_adapter_from_conf_options(conf, group, session=session)
 
 
+def _register(conf: cfg.ConfigOpts, group: str, service_type: str) -> None:
+    ks_loading.register_session_conf_options(conf, group)
+    ks_loading.register_auth_conf_options(conf, group)
+    ks_loading.register_adapter_conf_options(conf, group)
+    conf.set_default("service_type", service_type, group)
+
+
 def found_if_there(conf: cfg.ConfigOpts, group: str, service_type: str) -> adapter.Adapter | None:
     """Return the same, or None without ``auth_type``: then there is no such service."""
-    found = found_by(conf, group, service_type)
-    return found if conf[group].auth_type else None
+    _register(conf, group, service_type)
+    return found_by(conf, group, service_type) if conf[group].auth_type else None
 
 
 def root_for(endpoint: str, asker: Asker | None) -> str:
