@@ -64,10 +64,11 @@ class Attaching(Protocol):
         """
 
     def snapshot_volume(self, instance: Instance, volume: Volume, new_file: str) -> None:
-        """Let a guest that runs go on with ``new_file``, which lies beside a volume's file and is empty.
+        """Let a guest go on with ``new_file``, which lies beside a volume's file and names that as the one
+        behind it, whether it runs or not.
 
         Raises:
-            BuildFailed: the guest does not run, or the volume is no file.
+            BuildFailed: the volume is no file.
             NotFound: there is no such guest.
         """
 
@@ -80,5 +81,6 @@ class Attaching(Protocol):
         all that lies behind that is.
 
         Raises:
-            BuildFailed, NotFound: as ``snapshot_volume``.
+            BuildFailed: the volume is no file, or these are none of its files.
+            NotFound: there is no such guest.
         """

@@ -19,11 +19,12 @@ import libvirt
 import msgspec
 from oslo_config import cfg
 
+from kilonova.compute.libvirt import volume_files
 from kilonova.compute.libvirt.cards import Cards
 from kilonova.compute.libvirt.connection import Connection
-from kilonova.compute.libvirt.elements.tree import add
-from kilonova.compute.libvirt.elements.volumes import alias, volume_xml
+from kilonova.compute.libvirt.elements.volumes import volume_xml
 from kilonova.compute.libvirt.tool import ToolFailed, run
+from kilonova.compute.libvirt.volume_files import element_of
 from kilonova.core.block_devices import short
 from kilonova.core.errors import BuildFailed
 from kilonova.core.ids import HostName, InstanceUuid
@@ -156,9 +157,9 @@ class VolumesHere(ABC):
 
         def attach(domain: Any) -> None:
             flags = 0
-            if _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE) is None:
+            if element_of(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE) is None:
                 flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
-            if domain.isActive() and _element(domain, volume) is None:
+            if domain.isActive() and element_of(domain, volume) is None:
                 flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
             if flags:
                 domain.attachDeviceFlags(volume_xml(volume), flags)
@@ -170,7 +171,7 @@ class VolumesHere(ABC):
         """See ``Attaching``. A guest may be slow to let a disk go, and is asked again."""
 
         def detach(domain: Any) -> None:
-            defined = _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            defined = element_of(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
             if defined is not None:
                 domain.detachDeviceFlags(defined, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
             if not _let_go(domain, volume):
@@ -185,8 +186,8 @@ class VolumesHere(ABC):
         fresh = msgspec.structs.replace(replacement, device=volume.device)
 
         def swap(domain: Any) -> None:
-            defined = _element(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
-            live = _element(domain, volume) if domain.isActive() else defined
+            defined = element_of(domain, volume, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            live = element_of(domain, volume) if domain.isActive() else defined
             if live is None:
                 raise BuildFailed(f"The guest has no volume {volume.volume_id}.")
             if domain.isActive() and _source_of(live) != _source_of(volume_xml(fresh)):
@@ -209,106 +210,13 @@ class VolumesHere(ABC):
 
     def snapshot_volume(self, instance: Instance, volume: Volume, new_file: str) -> None:
         """See ``Attaching``."""
-
-        def snapshot(domain: Any) -> None:
-            path = _file_in_use(domain, volume)
-            xml = snapshot_xml(_names(domain), short(volume.device), path.with_name(new_file))
-            flags = (
-                libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
-                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
-                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
-            )
-            domain.snapshotCreateXML(xml, flags)
-
-        self._on(instance.uuid, snapshot)
+        self._on(instance.uuid, lambda domain: volume_files.go_on_with(domain, volume, new_file))
 
     def merge_snapshot(
         self, instance: Instance, volume: Volume, files: tuple[str | None, str | None]
     ) -> None:
         """See ``Attaching``."""
-        device, (top, base) = short(volume.device), files
-
-        def merge(domain: Any) -> None:
-            path = _file_in_use(domain, volume)
-            if base is not None and top is not None:
-                flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_RELATIVE
-                target, merged = str(path.with_name(base)), str(path.with_name(top))
-                domain.blockCommit(device, target, merged, 0, flags)
-            elif top is not None:
-                flags = libvirt.VIR_DOMAIN_BLOCK_REBASE_RELATIVE
-                domain.blockRebase(device, str(path.with_name(top)), 0, flags)
-            else:
-                domain.blockRebase(device, None, 0, 0)
-            while domain.blockJobInfo(device, 0):
-                time.sleep(_LOOKS)
-            # A job that failed is gone, too.
-            if not is_merged(_chain(domain, volume), files):
-                raise BuildFailed(f"The files of volume {volume.volume_id} were not merged.")
-
-        self._on(instance.uuid, merge)
-
-
-def snapshot_xml(names: Sequence[str], chosen: str, file: Path) -> str:
-    """Return the XML of a snapshot of one disk, with its new file; the others are left out."""
-    root = ET.Element("domainsnapshot")
-    disks = add(root, "disks")
-    for name in names:
-        if name == chosen:
-            disk = add(disks, "disk", {"name": name, "snapshot": "external", "type": "file"})
-            add(disk, "source", {"file": str(file)})
-        else:
-            add(disks, "disk", {"name": name, "snapshot": "no"})
-    return ET.tostring(root, encoding="unicode")
-
-
-def is_merged(chain: Sequence[str], files: tuple[str | None, str | None]) -> bool:
-    """Whether files are merged as ``Attaching.merge_snapshot`` has them, by what a disk's chain is now."""
-    top, base = files
-    if base is not None:
-        return top not in chain
-    return list(chain[1:2]) == ([] if top is None else [top])
-
-
-def _chain(domain: Any, volume: Volume) -> list[str]:
-    """Return the names of a disk's files: the one in use, and what lies behind it in turn."""
-    text = _element(domain, volume)
-    place = ET.fromstring(text) if text else None  # noqa: S314 - libvirt's
-    names: list[str] = []
-    while place is not None:
-        source = place.find("source")
-        path = source.get("file") if source is not None else None
-        if path is not None:
-            names.append(Path(path).name)
-        place = place.find("backingStore")
-    return names
-
-
-def _names(domain: Any) -> list[str]:
-    found = ET.fromstring(domain.XMLDesc(0)).iterfind("devices/disk/target")  # noqa: S314 - libvirt's
-    return [target.get("dev", "") for target in found]
-
-
-def _file_in_use(domain: Any, volume: Volume) -> Path:
-    """Return the file of a volume that a guest has open."""
-    text = _element(domain, volume) if domain.isActive() else None
-    source = ET.fromstring(text).find("source") if text else None  # noqa: S314 - libvirt's
-    path = source.get("file") if source is not None else None
-    if path is None:
-        raise BuildFailed(f"Volume {volume.volume_id} is no file that a guest has open.")
-    return Path(path)
-
-
-def _element(domain: Any, volume: Volume, flags: int = 0) -> str | None:
-    """Return the element of a volume in a domain, or None if it has none."""
-    for found in ET.fromstring(domain.XMLDesc(flags)).iterfind("devices/disk"):  # noqa: S314 - libvirt's
-        target = found.find("target")
-        name = found.find("alias")
-        # A copy takes the place of a volume, but not its alias: the device is the same.
-        same = name is not None and name.get("name") == alias(volume.volume_id)
-        serial = found.findtext("serial") == volume.volume_id[:20]
-        if same or (serial and target is not None and target.get("dev") == short(volume.device)):
-            return ET.tostring(found, encoding="unicode")
-    return None
+        self._on(instance.uuid, lambda domain: volume_files.merge(domain, volume, files))
 
 
 def _source_of(disk: str) -> dict[str, str]:
@@ -321,7 +229,7 @@ def _source_of(disk: str) -> dict[str, str]:
 def _let_go(domain: Any, volume: Volume) -> bool:
     """Ask a guest that runs to let a disk go; False if it does not."""
     for _ in range(_TIMES):
-        live = _element(domain, volume) if domain.isActive() else None
+        live = element_of(domain, volume) if domain.isActive() else None
         if live is None:
             return True
         try:
@@ -331,7 +239,7 @@ def _let_go(domain: Any, volume: Volume) -> bool:
             LOG.info("%s keeps %s: %s", domain.name(), volume.volume_id, error)
         deadline = time.monotonic() + _LETS_GO
         while time.monotonic() < deadline:
-            if not domain.isActive() or _element(domain, volume) is None:
+            if not domain.isActive() or element_of(domain, volume) is None:
                 return True
             time.sleep(_LOOKS)
     return False

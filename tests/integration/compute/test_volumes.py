@@ -1,5 +1,6 @@
 """Volumes of real guests: files that guests boot from, get while they run, see grow, and lose."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import testtools
 
 from kilonova.compute.libvirt import volumes
+from kilonova.compute.libvirt.tool import run
 from kilonova.core.errors import BuildFailed
 from kilonova.core.instance import BlockDevice, Instance, Wishes
 from kilonova.core.volume import Volume
@@ -127,3 +129,95 @@ class VolumesTest(testtools.TestCase):
         path = self.at.directory / f"volume-{ROOT}"
         self.assertTrue(path.read_bytes().startswith(b"what is on it"))
         self.assertEqual(["vda", "vdb"], self.disks(server, defined=True))
+
+
+class FilesTest(testtools.TestCase):
+    """A volume of four files, each with the next behind it, of a guest that runs and of one that is off."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.at = QemuWorld()
+        self.addCleanup(self.at.close)
+        self.server = self.at.polite("vm")
+        self.addCleanup(self.at.driver.destroy, self.server.uuid)
+        self.at.driver.prepare_disks(self.server)
+        self.at.driver.spawn(self.server)
+
+    def file(self, name: str, behind: str | None = None) -> None:
+        """Make a file; each has its number written into a block of its own."""
+        path = self.at.directory / name
+        kind = "raw" if behind is None else "qcow2"
+        onto = () if behind is None else ("-b", behind, "-F", "raw" if behind == "0" else "qcow2")
+        run("qemu-img", "create", "-q", "-f", kind, *onto, str(path), "1M")
+        run("qemu-io", "-f", kind, "-c", f"write -P {int(name) + 1} {name}k 1k", str(path))
+        path.chmod(0o666)
+
+    def volume(self) -> Volume:
+        """Return a guest's volume that has come to have files 0, 1, 2 and 3, the last in use."""
+        # At first: QEMU locks what a guest has.
+        self.file("0")
+        for number in range(1, 4):
+            self.file(str(number), str(number - 1))
+        said = {"driver_volume_type": "local", "device_path": str(self.at.directory / "0")}
+        told = Volume(volume_id=DATA, device="/dev/vdb", connection=said)
+        volume = self.at.driver.connect_volume(told)
+        self.at.driver.attach_volume(self.server, volume)
+        for number in range(1, 4):
+            self.at.driver.snapshot_volume(self.server, volume, str(number))
+        return volume
+
+    def behind(self, name: str) -> list[str]:
+        """Return the names of the files behind one, as they say themselves."""
+        found: list[str] = []
+        while name != "0":
+            path = str(self.at.directory / name)
+            told = json.loads(run("qemu-img", "info", "-U", "--output=json", path))
+            if "backing-filename" not in told:
+                break
+            name = Path(told["backing-filename"]).name
+            found.append(name)
+        return found
+
+    def content(self, name: str) -> bytes:
+        """Return what a guest reads of a file."""
+        copy = self.at.directory / "copy"
+        path = str(self.at.directory / name)
+        run("qemu-img", "convert", "-q", "-U", "-O", "raw", path, str(copy))
+        return copy.read_bytes()[: 4 << 10]
+
+    def check(self, *, runs: bool, files: tuple[str | None, str | None], left: list[str]) -> None:
+        """Merge files, and be sure that the guest has the same data in the files that are left."""
+        if not runs:
+            self.at.driver.stop(self.server.uuid, 0, never)
+        volume = self.volume()
+        whole = b"".join(bytes([number]) * 1024 for number in range(1, 5))
+        self.assertEqual((["2", "1", "0"], whole), (self.behind("3"), self.content("3")))
+        self.at.driver.merge_snapshot(self.server, volume, files)
+        self.assertEqual((left, whole), (self.behind("3"), self.content("3")))
+        if not runs:
+            self.at.driver.start(self.server.uuid)
+            self.assertRaises(
+                BuildFailed, self.at.driver.merge_snapshot, self.server, volume, ("9", "8")
+            )
+            self.at.driver.stop(self.server.uuid, 0, never)
+            self.assertRaises(
+                BuildFailed, self.at.driver.merge_snapshot, self.server, volume, ("9", "8")
+            )
+
+    def test_a_file_is_merged_into_the_one_behind_it_while_the_guest_runs(self) -> None:
+        self.check(runs=True, files=("2", "1"), left=["1", "0"])
+
+    def test_a_file_is_merged_into_the_one_behind_it_of_a_guest_that_is_off(self) -> None:
+        self.check(runs=False, files=("2", "1"), left=["1", "0"])
+
+    def test_files_are_merged_into_the_one_in_use_while_the_guest_runs(self) -> None:
+        self.check(runs=True, files=("1", None), left=["1", "0"])
+
+    def test_files_are_merged_into_the_one_in_use_of_a_guest_that_is_off(self) -> None:
+        self.check(runs=False, files=("1", None), left=["1", "0"])
+
+    def test_all_files_become_one_while_the_guest_runs(self) -> None:
+        self.check(runs=True, files=(None, None), left=[])
+
+    def test_all_files_become_one_of_a_guest_that_is_off(self) -> None:
+        self.check(runs=False, files=(None, None), left=[])

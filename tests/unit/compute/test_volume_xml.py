@@ -9,7 +9,8 @@ import testtools
 
 from kilonova.compute.libvirt.domain_xml import domain_xml
 from kilonova.compute.libvirt.elements.volumes import volume_xml
-from kilonova.compute.libvirt.volumes import is_merged, reached
+from kilonova.compute.libvirt.volume_files import is_merged
+from kilonova.compute.libvirt.volumes import reached
 from kilonova.core.errors import BuildFailed
 from kilonova.core.instance import BlockDevice, Wishes
 from kilonova.core.volume import Volume
