@@ -316,6 +316,7 @@ REPORT = InstanceReport(
     volume=VOLUME_REPORT,
     share=SHARE_REPORT,
     share_id=SHARE.share_id,
+    port_id="port-7",
     number=7,
 )
 LEAST_REPORT = InstanceReport(instance_uuid=UUID, epoch=1, request_id=REQUEST)
