@@ -4,44 +4,19 @@ Volumes have the states that Cinder gives them, and what Cinder refuses in a sta
 away, be slow to make a volume, and fail at what it is told to fail at.
 """
 
-import json
 import re
-import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from kilonova.http.server import ThreadedServer
-
-_OPTIONS = """\
-[cinder]
-auth_type = admin_token
-endpoint = http://127.0.0.1:{port}/v3{project}
-token = admin:service
-"""
-Doc = dict[str, Any]
+from tests.functional.peers.peer import Doc, Peer, Refused
 
 
-class Refused(Exception):
-    """An answer that is a fault."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-class Cinder:
+class Cinder(Peer):
     """The service. ``options`` is what a configuration says to reach it."""
 
     def __init__(self, *, project_in_url: bool = False) -> None:
-        self._server = ThreadedServer(self._answer, "127.0.0.1", 0)
-        self._server.start()
-        self._port = self._server.port
-        self._up = True
-        project = "/service" if project_in_url else ""
-        self.options = _OPTIONS.format(port=self._port, project=project)
-        self._lock = threading.RLock()
+        super().__init__("cinder", "/v3", project_in_url=project_in_url)
         self.volumes: dict[str, Doc] = {}
         self.attachments: dict[str, Doc] = {}
         self.snapshots: dict[str, Doc] = {}
@@ -51,18 +26,6 @@ class Cinder:
         """Whether a new volume is available at once; ``finish`` makes it so."""
         self.asked: list[tuple[str, str, str]] = []
         """(method, path, token) of each request."""
-
-    def stop(self) -> None:
-        """Be away."""
-        if self._up:
-            self._up = False
-            self._server.stop()
-
-    def come(self) -> None:
-        """Be back, at the same address."""
-        self._server = ThreadedServer(self._answer, "127.0.0.1", self._port)
-        self._server.start()
-        self._up = True
 
     def add(self, project: str, **more: Any) -> str:
         """Have a volume of 1 GiB, and return its id."""
@@ -109,20 +72,6 @@ class Cinder:
             for one in self.attachments.values()
             if one["volume_id"] == volume_id
         ]
-
-    def _answer(self, environ: Doc, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        raw = environ["wsgi.input"].read(length) if length else b""
-        try:
-            with self._lock:
-                status, body = self._route(environ, json.loads(raw) if raw else {})
-        except Refused as refused:
-            fault = {"code": refused.status, "message": refused.message}
-            status, body = refused.status, {"fault": fault}
-        text = b"" if body is None else json.dumps(body).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
-        start_response(f"{status} Status", headers)
-        return [text]
 
     def _route(self, environ: Doc, body: Doc) -> tuple[int, Doc | None]:
         token = environ.get("HTTP_X_AUTH_TOKEN", "")

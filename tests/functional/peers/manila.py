@@ -4,45 +4,19 @@ Access rules have the states that Manila gives them, and their locks. It can be 
 somebody in, know no locks, and fail at what it is told to fail at.
 """
 
-import json
 import re
-import threading
 import uuid
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from kilonova.http.server import ThreadedServer
-
-_OPTIONS = """\
-[manila]
-auth_type = admin_token
-endpoint = http://127.0.0.1:{port}/v2{project}
-token = admin:service
-"""
-Doc = dict[str, Any]
+from tests.functional.peers.peer import Doc, Peer, Refused
 
 
-class Refused(Exception):
-    """An answer that is a fault."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-class Manila:
+class Manila(Peer):
     """The service. ``options`` is what a configuration says to reach it; ``newest`` is what it speaks."""
 
     def __init__(self, *, project_in_url: bool = False, newest: tuple[int, int] = (2, 90)) -> None:
-        self._server = ThreadedServer(self._answer, "127.0.0.1", 0)
-        self._server.start()
-        self._port = self._server.port
-        self._up = True
+        super().__init__("manila", "/v2", project_in_url=project_in_url)
         self._newest = newest
-        project = "/service" if project_in_url else ""
-        self.options = _OPTIONS.format(port=self._port, project=project)
-        self._lock = threading.RLock()
         self.shares: dict[str, Doc] = {}
         self.rules: dict[str, Doc] = {}
         self.failures: dict[str, int] = {}
@@ -53,18 +27,6 @@ class Manila:
         """Whether an access rule that is taken away is gone when it is looked at."""
         self.asked: list[tuple[str, str, str]] = []
         """(method, path or action, token) of each request."""
-
-    def stop(self) -> None:
-        """Be away."""
-        if self._up:
-            self._up = False
-            self._server.stop()
-
-    def come(self) -> None:
-        """Be back, at the same address."""
-        self._server = ThreadedServer(self._answer, "127.0.0.1", self._port)
-        self._server.start()
-        self._up = True
 
     def add(self, project: str, **more: Any) -> str:
         """Have a share of NFS's, and return its id."""
@@ -87,20 +49,6 @@ class Manila:
         """Return whom a share lets in, with the state of each rule."""
         mine = (one for one in self.rules.values() if one["share_id"] == share_id)
         return {f"{one['access_type']} {one['access_to']}": one["state"] for one in mine}
-
-    def _answer(self, environ: Doc, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        raw = environ["wsgi.input"].read(length) if length else b""
-        try:
-            with self._lock:
-                status, body = self._route(environ, json.loads(raw) if raw else {})
-        except Refused as refused:
-            fault = {"code": refused.status, "message": refused.message}
-            status, body = refused.status, {"fault": fault}
-        text = b"" if body is None else json.dumps(body).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
-        start_response(f"{status} Status", headers)
-        return [text]
 
     def _route(self, environ: Doc, body: Doc) -> tuple[int, Doc | None]:
         token = environ.get("HTTP_X_AUTH_TOKEN", "")
