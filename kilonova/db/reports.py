@@ -222,5 +222,6 @@ def _end(connection: sa.Connection, report: InstanceReport, now: datetime) -> No
     broken = [event.details or event.name for event in report.events if event.result == "Error"]
     failed = report.interrupted or next(iter(broken), None)
     end_action(connection, (report.instance_uuid, report.request_id), now, failed=failed)
-    if report.port_id:
+    if not report.worker:
+        # It may be of a card: hosts of an earlier version do not name its port.
         card_orders.forget(connection, report.instance_uuid, report.request_id)
