@@ -81,8 +81,8 @@ def _merge_at_rest(disk: ET.Element, path: Path, files: Files) -> None:
     formats = _formats(disk, path)
     behind = list(formats)
     wanted = [name for name in files if name is not None]
-    if any(name not in behind[1:] for name in wanted):
-        raise BuildFailed(f"{' and '.join(wanted)} do not lie behind {path.name}.")
+    if [name for name in behind[1:] if name in wanted] != wanted:
+        raise BuildFailed(f"{', '.join(behind)} do not have {', '.join(wanted)} behind the first.")
     if top is None:
         run("qemu-img", "rebase", "-q", "-f", _GROWS, "-b", "", str(path))
         return

@@ -200,9 +200,11 @@ class FilesTest(testtools.TestCase):
                 BuildFailed, self.at.driver.merge_snapshot, self.server, volume, ("9", "8")
             )
             self.at.driver.stop(self.server.uuid, 0, never)
-            self.assertRaises(
-                BuildFailed, self.at.driver.merge_snapshot, self.server, volume, ("9", "8")
-            )
+            for wrong in (("9", "8"), ("0", "1"), ("3", "0")):
+                self.assertRaises(
+                    BuildFailed, self.at.driver.merge_snapshot, self.server, volume, wrong
+                )
+            self.assertEqual((left, whole), (self.behind("3"), self.content("3")))
 
     def test_a_file_is_merged_into_the_one_behind_it_while_the_guest_runs(self) -> None:
         self.check(runs=True, files=("2", "1"), left=["1", "0"])
