@@ -169,11 +169,7 @@ def main() -> int:
         left = leftovers()
         print("".join(f"left behind: {pid} {command}\n" for pid, command in left.items()), end="")
         total.check("no process left behind", good=not left)
-    print(
-        "".join(f"unsteady: {what} failed, and passed alone\n" for what in total.unsteady), end=""
-    )
-    print("".join(f"failed: {what}\n" for what in total.failures), end="")
-    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+    total.tell()
     return 1 if total.failed or not total.ran else 0
 
 
