@@ -16,7 +16,8 @@ import requests
 
 from tests.integration import services
 from tests.integration.services.keystone import ADMIN, DEMO, OTHER, PROGRAMS, SERVICE
-from tests.integration.services.process import NotReady, Process, answers, free_port, run
+from tests.integration.services.process import NotReady, Process, answers, run
+from tests.ports import free_port
 
 COMMANDS = Path(sys.executable).parent
 USERS = (ADMIN, DEMO, OTHER)

@@ -11,13 +11,8 @@ import testtools
 
 from tests.integration.case import eventually
 from tests.integration.deployment import COMMANDS, Sections, merged, write_sections
-from tests.integration.services.process import (
-    CommandFailed,
-    Process,
-    answers,
-    free_port,
-    run,
-)
+from tests.integration.services.process import CommandFailed, Process, answers, run
+from tests.ports import free_port
 
 GUNICORN = Path(__file__).parents[2] / "etc" / "kilonova" / "gunicorn.conf.py"
 

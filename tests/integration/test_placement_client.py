@@ -9,7 +9,8 @@ from typing import Any
 import testtools
 
 from tests.integration.services.keystone import PROGRAMS
-from tests.integration.services.process import CommandFailed, Process, answers, free_port, run
+from tests.integration.services.process import CommandFailed, Process, answers, run
+from tests.ports import free_port
 
 COMMANDS = Path(sys.executable).parent
 HOST = "aaaaaaaa-0000-4000-8000-000000000001"

@@ -37,7 +37,7 @@ from tests.functional.db.databases import empty_file
 from tests.functional.peers.cinder import Cinder
 from tests.functional.peers.manila import Manila
 from tests.functional.peers.neutron import Neutron
-from tests.functional.pipeline.case import free_ports
+from tests.functional.pipeline.case import five_ports
 
 ADMIN = "admin:operators"
 _PATIENCE = 120.0
@@ -131,7 +131,7 @@ class Cloud:
         _images(ImageFiles(state / "images"))
         options = Options(
             state_dir=state,
-            ports=free_ports(),
+            ports=five_ports(),
             hosts=int(self._plays["hosts"]),
             more=self._configuration(state) + self._peers(case),
         )

@@ -21,6 +21,7 @@ from tests.functional.peers.neutron_rules import (
     project_of,
     sees,
 )
+from tests.ports import free_port
 
 _BIND = "binding:host_id"
 _COLLECTIONS = {
@@ -51,7 +52,7 @@ class Neutron:
         self.port_quota = 1000
         self.asked: list[tuple[str, str]] = []
         self.events: Callable[[list[Document]], None] = lambda _events: None
-        self._server = ThreadedServer(self._app(), "127.0.0.1", 0, threads=8)
+        self._server = ThreadedServer(self._app(), "127.0.0.1", free_port(), threads=8)
         self._server.start()
         self._port = self._server.port
         self.options = (

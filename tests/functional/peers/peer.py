@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kilonova.http.server import ThreadedServer
+from tests.ports import free_port
 
 _OPTIONS = """\
 [{group}]
@@ -30,7 +31,7 @@ class Peer(ABC):
     """A service. ``options`` is what a configuration says to reach it, in ``group``, below ``path``."""
 
     def __init__(self, group: str, path: str, *, project_in_url: bool) -> None:
-        self._server = ThreadedServer(self._answer, "127.0.0.1", 0)
+        self._server = ThreadedServer(self._answer, "127.0.0.1", free_port())
         self._server.start()
         self._port = self._server.port
         self._up = True

@@ -1,7 +1,6 @@
 """A whole deployment in this process, on fake hosts, for tests that use it as its users do."""
 
 import json
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from kilonova.embedded.first_boot import FirstBoot
 from kilonova.embedded.identity import project_id
 from tests.functional.api.answers import Answered, Asked, wrong_with
 from tests.functional.db.databases import empty_file
+from tests.ports import free_ports
 
 MICROVERSION = "2.104"
 _DATABASES: tuple[tuple[str, Schema], ...] = (
@@ -29,17 +29,10 @@ _DATABASES: tuple[tuple[str, Schema], ...] = (
 )
 
 
-def free_ports() -> tuple[int, int, int, int, int]:
+def five_ports() -> tuple[int, int, int, int, int]:
     """Return five ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(5)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        a, b, c, d, e = (one.getsockname()[1] for one in sockets)
-        return a, b, c, d, e
-    finally:
-        for one in sockets:
-            one.close()
+    a, b, c, d, e = free_ports(5)
+    return a, b, c, d, e
 
 
 class PipelineCase(testtools.TestCase):
@@ -61,7 +54,7 @@ class PipelineCase(testtools.TestCase):
         # JSON is YAML.
         script.write_text(json.dumps({"hosts": self.hosts, "steps": self.script} | self.plays))
         more = f"[fake]\nscript = {script}\n[DEFAULT]\nconverge_interval = 1\n{self.more}"
-        options = Options(state_dir=self.state, ports=free_ports(), hosts=self.hosts, more=more)
+        options = Options(state_dir=self.state, ports=five_ports(), hosts=self.hosts, more=more)
         for name, schema in _DATABASES:
             (self.state / f"{name}.db").write_bytes(empty_file(schema))
         self.deployment = Deployment(options)

@@ -11,7 +11,8 @@ from tests.integration import services
 from tests.integration.clients.case import DEMO, ClientTest
 from tests.integration.clients.client import Client
 from tests.integration.services.keystone import PASSWORD
-from tests.integration.services.process import CommandFailed, Process, free_port, listens
+from tests.integration.services.process import CommandFailed, Process, listens
+from tests.ports import free_port
 
 KILONOVA = Path(sys.executable).parent / "kilonova"
 
@@ -64,7 +65,7 @@ class WithoutKeystone(testtools.TestCase):
         super().setUpClass()
         directory = services.scratch() / "up"
         directory.mkdir()
-        base = free_ports(5)
+        base = ports_in_a_row(5)
         urls = (f"http://127.0.0.1:{base + n}" for n in (0, 1, 3))
         cls.identity, cls.compute, cls.image = urls
         options = ["--driver", "fake", "--state-dir", str(directory), "--port-base", str(base)]
@@ -130,7 +131,7 @@ class WithoutKeystone(testtools.TestCase):
         return {"OS_CLIENT_CONFIG_FILE": str(clouds), "OS_CLOUD": kind}
 
 
-def free_ports(count: int) -> int:
+def ports_in_a_row(count: int) -> int:
     """Return the first of that many ports in a row on which nothing listens."""
     while True:
         first = free_port()

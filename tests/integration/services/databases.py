@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pymysql
 
-from tests.integration.services.process import NotReady, Process, as_user, free_port, run
+from tests.integration.services.process import NotReady, Process, as_user, run
+from tests.ports import free_port
 
 
 class MariaDB:

@@ -8,7 +8,8 @@ from keystoneauth1 import adapter, session
 from keystoneauth1.identity import v3
 
 from tests.integration.services.databases import MariaDB
-from tests.integration.services.process import Process, answers, free_port, run
+from tests.integration.services.process import Process, answers, run
+from tests.ports import free_port
 
 PROGRAMS = Path(__file__).parents[3] / ".venv-clients" / "bin"
 """Where the programs are that the tests run from outside; tools/test makes it."""

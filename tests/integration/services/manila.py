@@ -11,8 +11,9 @@ from keystoneauth1 import adapter
 from tests.integration.services.cinder import STAND_INS
 from tests.integration.services.databases import MariaDB
 from tests.integration.services.keystone import ADMIN, PROGRAMS, SERVICE, Keystone, serve
-from tests.integration.services.process import NotReady, Process, free_port, run
+from tests.integration.services.process import NotReady, Process, run
 from tests.integration.services.rabbitmq import RabbitMQ
+from tests.ports import free_port
 
 TYPE = "directories"
 """The share type."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.integration.services.databases import MariaDB
 from tests.integration.services.keystone import PROGRAMS, SERVICE, Keystone, serve
-from tests.integration.services.process import Process, free_port, run
+from tests.integration.services.process import Process, run
+from tests.ports import free_port
 
 CONFIGURATION = """\
 [DEFAULT]

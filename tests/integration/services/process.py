@@ -7,7 +7,6 @@ the kernel ties them to the thread that started them.
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -136,22 +135,6 @@ class CommandFailed(Exception):
         self.status = done.returncode
         self.stdout = done.stdout
         self.stderr = done.stderr
-
-
-def free_port() -> int:
-    """Return a TCP port on loopback that nothing listens on.
-
-    It lies below the range from which the kernel takes the ports of outgoing connections, one of which
-    could otherwise take it before its listener does.
-    """
-    for port in random.sample(range(20000, 32000), 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise NotReady("No free port between 20000 and 32000.")
 
 
 def listens(port: int) -> bool:

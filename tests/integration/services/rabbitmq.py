@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.integration.services.process import Process, free_port, listens, run
+from tests.integration.services.process import Process, listens, run
+from tests.ports import free_port
 
 # The packaged command of this name changes to another user first; these do not.
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
