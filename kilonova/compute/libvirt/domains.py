@@ -1,5 +1,6 @@
 """What is done to one domain, and what its states and events mean."""
 
+import re
 import time
 from collections.abc import Callable
 from operator import methodcaller
@@ -37,6 +38,9 @@ _UNDEFINE = (
 _KEEP = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 _LOOKS = 0.2
 """Seconds between two looks at whether a guest has shut down."""
+_LOOP_TAKEN = re.compile("to loop device: .*busy")
+_LOOPS = 5
+"""How many loop devices are tried."""
 _ASKS = 5.0
 """Seconds between two requests to shut down: a guest that is still booting does not hear the first."""
 
@@ -49,6 +53,19 @@ def find(connection: Any, uuid: InstanceUuid) -> Any:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return None
+
+
+def create(domain: Any, flags: int = 0) -> None:
+    """Start a domain. The loop device that libvirt finds for a container's disk may be somebody else's by
+    the time that it is taken: then another is looked for."""
+    for tried in range(_LOOPS):
+        try:
+            domain.createWithFlags(flags)
+        except libvirt.libvirtError as error:
+            if tried + 1 == _LOOPS or _LOOP_TAKEN.search(str(error)) is None:
+                raise
+        else:
+            return
 
 
 def remove(domain: Any, *, has_nvram: bool) -> None:
@@ -64,13 +81,13 @@ def power_on(domain: Any, *, paused: bool = False) -> None:
         return
     flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
     try:
-        domain.createWithFlags(flags)
+        create(domain, flags)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_OPERATION_TIMEOUT:
             raise
         # It ended by itself while it was stuck.
         _define_anew(domain)
-        domain.createWithFlags(flags)
+        create(domain, flags)
 
 
 def is_stuck(domain: Any) -> bool:

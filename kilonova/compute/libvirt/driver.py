@@ -130,7 +130,7 @@ class LibvirtDriver(Moves, Interfaces, VolumesHere, SharesHere):
                 self._disks.write_config_drive(instance, self._cards.of(instance.uuid))
             domain = connection.defineXML(self._xml(connection, instance))
             self._tell_of_tags(domain, instance)
-            domain.createWithFlags(0 if until is None else libvirt.VIR_DOMAIN_START_PAUSED)
+            domains.create(domain, 0 if until is None else libvirt.VIR_DOMAIN_START_PAUSED)
 
         self._libvirt.use(make)
         if until is not None:

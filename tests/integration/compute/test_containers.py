@@ -1,6 +1,7 @@
 """The driver of libvirt's containers keeps the contract of all drivers, as far as containers can."""
 
 import os
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import libvirt
 import msgspec
 
+from kilonova.compute.libvirt import tool
 from kilonova.core.diagnostics import DiskRole
 from kilonova.core.errors import BuildAborted, BuildFailed, NotSupported
 from kilonova.core.instance import Instance, Wishes
@@ -51,6 +53,23 @@ class ContainerTest(EndsByItself, GoesAway, ChangesSize, Outlives, LibvirtCase):
     def said(self, server: Instance) -> str:
         """Return all that a container said."""
         return self.driver.console_output(server.uuid, None)
+
+    def test_somebody_else_who_takes_loop_devices_is_not_in_the_way(self) -> None:
+        taken, over = self.at.directory / "taken", threading.Event()
+        taken.write_bytes(bytes(1 << 20))
+
+        def take() -> None:
+            while not over.is_set():
+                device = tool.run("losetup", "--find", "--show", str(taken)).strip()
+                tool.run("losetup", "--detach", device)
+
+        other = threading.Thread(target=take)
+        other.start()
+        self.addCleanup(other.join)
+        self.addCleanup(over.set)
+        for number in range(10):
+            server = self.spawned(self.server(f"vm-{number}"))
+            self.driver.destroy(server.uuid)
 
     def test_what_containers_cannot_do_is_refused_in_a_sentence_and_they_run_on(self) -> None:
         server = self.spawned(self.server())
