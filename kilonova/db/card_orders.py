@@ -40,6 +40,7 @@ _AT_HOST = _TOUCH.where(
     sa.exists().where(
         _instances.c.uuid == _orders.c.instance_uuid,
         _instances.c.host == sa.bindparam("at"),
+        _instances.c.epoch == sa.bindparam("in_epoch"),
         _instances.c.deleted.is_(False),
     )
 )
@@ -77,9 +78,10 @@ def keeping(
 
 
 def hear(connection: sa.Connection, host: HostName, report: InstanceReport, now: datetime) -> bool:
-    """Note that a host has an order in hand; False if it has ended, or is not that host's."""
-    asked = {"uuid": report.instance_uuid, "request": report.request_id, "now": now, "at": host}
-    return bool(connection.execute(_AT_HOST, asked).rowcount)
+    """Note that a host has an order in hand; False if it has ended, or the server is another's by now."""
+    asked = {"uuid": report.instance_uuid, "request": report.request_id, "now": now}
+    where = {"at": host, "in_epoch": report.epoch}
+    return bool(connection.execute(_AT_HOST, asked | where).rowcount)
 
 
 def forget(connection: sa.Connection, uuid: InstanceUuid, request_id: RequestId) -> None:
