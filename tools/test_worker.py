@@ -7,6 +7,7 @@ a class that prepares something for all of them are one group; every other test 
 file with a group a line, from which any number of workers take the first.
 """
 
+import faulthandler
 import fcntl
 import importlib
 import json
@@ -23,6 +24,8 @@ import testtools
 from subunit.test_results import AutoTimingTestResultDecorator
 
 ROOT = Path(__file__).resolve().parent.parent
+_STUCK = 900.0
+"""Seconds after which a test will not end any more: its worker says where it stands, and dies."""
 
 
 def tests_in(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
@@ -89,18 +92,33 @@ def _module(name: str) -> dict[str, unittest.TestCase]:
     return {test.id(): test for test in tests_in(suite)}
 
 
+class _Watched(AutoTimingTestResultDecorator):  # type: ignore[misc]
+    """Ends the worker if a test, or what is prepared for it, takes far too long."""
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        """See ``unittest.TestResult``."""
+        faulthandler.dump_traceback_later(_STUCK, exit=True)
+        super().startTest(test)
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        """See ``unittest.TestResult``."""
+        super().stopTest(test)
+        faulthandler.dump_traceback_later(_STUCK, exit=True)
+
+
 def run(queue: Path) -> None:
     """Run what is in a queue until it is empty."""
     # What tests print goes with their logs.
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     stream = subunit.StreamResultToBytes(told)
-    result = AutoTimingTestResultDecorator(testtools.ExtendedToStreamDecorator(stream))
+    result = _Watched(testtools.ExtendedToStreamDecorator(stream))
     result.startTestRun()
     while group := take(queue):
         tests = _module(class_of(group[0]).rpartition(".")[0])
         # Taken out, so that nothing of a test stays once it is over.
         unittest.TestSuite([tests.pop(name) for name in group])(result)
+    faulthandler.cancel_dump_traceback_later()
     result.stopTestRun()
 
 
